@@ -1,0 +1,97 @@
+"""What a dataset of faces is, wherever it comes from."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from facemend.errors import SourceError
+from facemend.frame import CROP_SIZE_PX, Points, crop_from_aligned
+from facemend.images import Image
+
+
+@dataclass(frozen=True)
+class FaceRecord:
+    """One picture of one person.
+
+    Attributes:
+        name: its path inside the source, the key of everything that is said of it.
+        identity: who it shows, unique over sources ("celeba:2880"); None if nobody knows.
+        frame_landmarks_px: float64 (5, 2) in the 178×218 frame; None where there are none.
+        attributes: CelebA's attributes, True or False by name; empty where there are none.
+    """
+
+    name: str
+    identity: str | None
+    frame_landmarks_px: Points | None = None
+    attributes: Mapping[str, bool] = field(default_factory=dict)
+
+
+class ReadPicture(Protocol):
+    """Reads the picture of a record by its name: (H, W, 3) uint8 RGB."""
+
+    def __call__(self, name: str) -> Image: ...
+
+
+@dataclass(frozen=True)
+class FaceSource:
+    """Faces of one origin, in a fixed order.
+
+    Attributes:
+        name: "CelebA", or the folder's name.
+        records: every picture.
+        read: reads one; safe to call from forked workers.
+        fingerprint: changes when the files behind it change.
+    """
+
+    name: str
+    records: Sequence[FaceRecord]
+    read: ReadPicture
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def crop(self, record: FaceRecord, size_px: int = CROP_SIZE_PX) -> Image:
+        """The canonical crop of one record: (size, size, 3) uint8 RGB."""
+        return crop_from_aligned(self.read(record.name), size_px, name=record.name)
+
+    def where(self, keep: Callable[[FaceRecord], bool]) -> "FaceSource":
+        """The same source, cut to the records that `keep` accepts."""
+        return FaceSource(self.name, [r for r in self.records if keep(r)], self.read, self.fingerprint)
+
+    def first(self, count: int | None) -> "FaceSource":
+        """The same source, cut to its first `count` records (None: all)."""
+        return FaceSource(self.name, self.records[:count], self.read, self.fingerprint)
+
+
+def hash_identity(identity: str) -> str:
+    """12 hexadecimal digits that stand for a person in a model file, without naming the person."""
+    return hashlib.sha256(f"facemend identity {identity}".encode()).hexdigest()[:12]
+
+
+def known_identities(source: FaceSource) -> frozenset[str]:
+    """The people of a source.
+
+    Raises:
+        SourceError: some pictures have no known person, so that leaks cannot be excluded.
+    """
+    unknown = sum(record.identity is None for record in source.records)
+    if unknown:
+        raise SourceError(
+            f"{unknown} of {len(source)} pictures of {source.name} have no identity; put "
+            "identity_CelebA.txt beside the pictures, or pass --split FILE with an identity column"
+        )
+    return frozenset(record.identity for record in source.records if record.identity is not None)
+
+
+def fingerprint_of(*parts: object) -> str:
+    """A short hash over anything that prints the same when it is the same."""
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def points_of(values: Sequence[str]) -> Points:
+    """Ten numbers as (5, 2) float64. Raises ValueError when they are not ten numbers."""
+    return np.array([float(value) for value in values], dtype=np.float64).reshape(5, 2)

@@ -1,0 +1,119 @@
+"""Train, val and test, always apart by person.
+
+A random split of CelebA's images puts over 80% of the test people into training, and every figure
+that follows is flattered. So a split here is made of people, and is checked.
+"""
+
+import csv
+from enum import StrEnum
+from importlib.resources import files
+from pathlib import Path
+
+from facemend.datasets.faces import FaceRecord, FaceSource, known_identities
+from facemend.errors import LeakError, SourceError
+from facemend.occlusion import seed_of
+
+
+class Split(StrEnum):
+    """The three parts of a dataset."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
+def take_split(source: FaceSource, split: Split, split_file: Path | None = None) -> FaceSource:
+    """The part of a source that belongs to one split.
+
+    By default CelebA is split by the lists of val and test pictures that facemend carries: `train` is
+    every picture whose person is in neither. Any other source is split by a hash of its people,
+    90 : 5 : 5. A split file overrides both.
+
+    Args:
+        split_file: CSV with the columns file, split and, if the source does not know it, identity.
+
+    Raises:
+        SourceError: the part is empty, or people are not known, so that leaks cannot be excluded.
+        LeakError: a person of the split file is in two parts.
+    """
+    if split_file is not None:
+        source, table = _read_split_file(source, split_file)
+    elif source.name == "CelebA":
+        table = _celeba_table(source)
+    else:
+        known_identities(source)
+        table = {record.name: _split_by_hash(record) for record in source.records}
+    part = source.where(lambda record: table.get(record.name) == split)
+    if not part.records:
+        raise SourceError(f"no picture of {source.name} belongs to the {split} split")
+    return part
+
+
+def check_no_leak(train_people: frozenset[str], other_people: frozenset[str], what: str) -> None:
+    """Makes sure that no person is in both sets; identities may be hashed, both in the same way.
+
+    Raises:
+        LeakError: some are.
+    """
+    shared = train_people & other_people
+    if shared:
+        raise LeakError(
+            f"{len(shared)} of {len(other_people)} people of the {what} set are among the training "
+            "people: every figure would be flattered; use a split by identity"
+        )
+
+
+def _celeba_table(source: FaceSource) -> dict[str, Split]:
+    held_out = {
+        row["file"]: Split(row["split"])
+        for row in csv.DictReader(
+            files("facemend.datasets").joinpath("celeba_split.csv").read_text("utf-8").splitlines()
+        )
+    }
+    known_identities(source)
+    held_out_people = {r.identity for r in source.records if r.name in held_out}
+    return {
+        record.name: held_out.get(record.name, Split.TRAIN)
+        for record in source.records
+        if record.name in held_out or record.identity not in held_out_people
+    }
+
+
+def _split_by_hash(record: FaceRecord) -> Split:
+    place = seed_of("split", record.identity or record.name) % 100
+    return Split.TEST if place < 5 else Split.VAL if place < 10 else Split.TRAIN
+
+
+def _read_split_file(source: FaceSource, path: Path) -> tuple[FaceSource, dict[str, Split]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise SourceError(f"cannot read the split file {path}: {error.strerror}") from error
+    if not rows or not {"file", "split"} <= set(rows[0]):
+        raise SourceError(f"{path} needs the columns file and split (and identity)")
+    try:
+        table = {row["file"]: Split(row["split"]) for row in rows}
+    except ValueError as error:
+        raise SourceError(f"{path}: {error}; a split is train, val or test") from error
+    identities = {row["file"]: row["identity"] for row in rows if row.get("identity")}
+    records = [
+        FaceRecord(
+            record.name,
+            record.identity or identities.get(record.name),
+            record.frame_landmarks_px,
+            record.attributes,
+        )
+        for record in source.records
+        if record.name in table
+    ]
+    named = FaceSource(source.name, records, source.read, source.fingerprint)
+    known_identities(named)
+    seen: dict[str | None, Split] = {}
+    for record in records:
+        part = seen.setdefault(record.identity, table[record.name])
+        if part != table[record.name]:
+            raise LeakError(
+                f"{path} puts the person {record.identity} into {part} and {table[record.name]}"
+            )
+    return named, table

@@ -1,0 +1,123 @@
+"""The canonical crop: the one view of a face that every network sees.
+
+CelebA's aligned images are 178×218 pixels with the eyes on fixed points. The canonical crop is their
+centre square (rows 20 to 197), resized to 256×256. A face in a photo is brought into the same view by
+the similarity transform that puts its five landmarks onto CelebA's.
+
+Coordinates are (x, y) in pixels; the centre of the top left pixel is (0, 0). Left and right are as the
+viewer sees them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+
+from facemend.errors import PictureError
+from facemend.images import Image, resize
+
+Points = npt.NDArray[np.float64]
+
+CROP_SIZE_PX = 256
+FRAME_WIDTH_PX, FRAME_HEIGHT_PX = 178, 218
+_FRAME_TOP_PX = 20
+
+LANDMARK_NAMES = ("left eye", "right eye", "nose", "left mouth corner", "right mouth corner")
+FRAME_LANDMARKS_PX: Points = np.array(
+    [(69.5, 111.0), (107.5, 111.0), (88.0, 135.0), (73.0, 152.0), (105.0, 152.0)]
+)
+"""CelebA's canonical landmarks in the 178×218 frame, in the order of LANDMARK_NAMES."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A face in the canonical view.
+
+    Attributes:
+        image: (size, size, 3) uint8 RGB.
+        crop_to_photo: float64 (2, 3), maps crop pixels (x, y, 1) to photo pixels.
+    """
+
+    image: Image
+    crop_to_photo: Points
+
+
+def frame_to_crop(landmarks_px: Points, size_px: int = CROP_SIZE_PX) -> Points:
+    """Maps points (..., 2) in the 178×218 frame to the canonical crop of the given size."""
+    scale = size_px / FRAME_WIDTH_PX
+    return (landmarks_px - (0, _FRAME_TOP_PX) + 0.5) * scale - 0.5
+
+
+def canonical_landmarks(size_px: int = CROP_SIZE_PX) -> Points:
+    """CelebA's canonical landmarks in a crop of the given size, (5, 2)."""
+    return frame_to_crop(FRAME_LANDMARKS_PX, size_px)
+
+
+def crop_from_aligned(image: Image, size_px: int = CROP_SIZE_PX, *, name: str = "the picture") -> Image:
+    """The canonical crop of a ready picture: a 178×218 CelebA frame, or a square of any size.
+
+    Raises:
+        PictureError: the picture has another shape.
+    """
+    return resize(image[_aligned_rows(image, name)], size_px, size_px)
+
+
+def paste_into_aligned(image: Image, crop_square: Image, *, name: str = "the picture") -> Image:
+    """Puts a square of the picture's own width back where `crop_from_aligned` took it."""
+    result = image.copy()
+    result[_aligned_rows(image, name)] = crop_square
+    return result
+
+
+def _aligned_rows(image: Image, name: str) -> slice:
+    height, width = image.shape[:2]
+    if height == width:
+        return slice(0, height)
+    if (width, height) == (FRAME_WIDTH_PX, FRAME_HEIGHT_PX):
+        return slice(_FRAME_TOP_PX, _FRAME_TOP_PX + FRAME_WIDTH_PX)
+    raise PictureError(
+        f"{name} is {width}×{height}; a ready crop is square or "
+        f"{FRAME_WIDTH_PX}×{FRAME_HEIGHT_PX} (CelebA's frame)"
+    )
+
+
+def crop_face(photo: Image, landmarks_px: Points, size_px: int = CROP_SIZE_PX) -> Crop:
+    """Crops a face out of a photo so that its landmarks lie where CelebA's do.
+
+    Args:
+        photo: (H, W, 3) uint8 RGB. Beyond its border the crop is black.
+        landmarks_px: (5, 2) in photo pixels, in the order of LANDMARK_NAMES.
+    """
+    crop_to_photo = similarity(canonical_landmarks(size_px), landmarks_px)
+    shrink = max(1, int(np.hypot(*crop_to_photo[:, 0])))
+    picture = PillowImage.fromarray(photo).reduce(shrink)
+    # Pillow's affine maps pixel corners, ours pixel centres; the reduced photo has smaller coordinates.
+    linear, offset = crop_to_photo[:, :2], crop_to_photo[:, 2]
+    offset = (offset + 0.5 - linear @ (0.5, 0.5)) / shrink
+    coefficients = np.column_stack([linear / shrink, offset]).ravel().tolist()
+    cropped = picture.transform(
+        (size_px, size_px), PillowImage.Transform.AFFINE, coefficients, PillowImage.Resampling.BICUBIC
+    )
+    return Crop(np.asarray(cropped, dtype=np.uint8), crop_to_photo)
+
+
+def similarity(source: Points, target: Points) -> Points:
+    """The least-squares similarity (rotation, uniform scale, shift) from source to target points.
+
+    Umeyama, "Least-squares estimation of transformation parameters between two point patterns",
+    IEEE TPAMI 13(4), 1991, without reflection.
+
+    Args:
+        source, target: (N, 2), N at least 2.
+
+    Returns:
+        float64 (2, 3): target ≈ matrix @ (x, y, 1).
+    """
+    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    a, b = source - source_mean, target - target_mean
+    spread = max(float((a**2).sum()), 1e-12)
+    cos = float((a * b).sum()) / spread
+    sin = float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / spread
+    linear = np.array([(cos, -sin), (sin, cos)])
+    return np.column_stack([linear, target_mean - linear @ source_mean])

@@ -1,0 +1,107 @@
+"""Pictures in memory, on disk and in the network's range.
+
+Everything between decoding and encoding is a uint8 array (H, W, 3), RGB, 0-255. This module is the
+only place that knows how those values map to the network's float32 (N, C, H, W) in [-1, 1].
+"""
+
+from pathlib import Path
+from typing import IO, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+from PIL import PngImagePlugin, UnidentifiedImageError
+
+from facemend.errors import PictureError
+from facemend.files import written_whole
+
+Image: TypeAlias = npt.NDArray[np.uint8]
+"""(H, W, 3) RGB, 0-255."""
+Mask: TypeAlias = npt.NDArray[np.bool_]
+"""(H, W), True = occluded."""
+Alpha: TypeAlias = npt.NDArray[np.float32]
+"""(H, W), 0 = visible, 1 = occluded."""
+Batch: TypeAlias = npt.NDArray[np.float32]
+"""(N, C, H, W); colours in [-1, 1]."""
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+
+
+def read_image(source: Path | IO[bytes], *, name: str | None = None) -> Image:
+    """Reads a picture from a path or an open binary file as (H, W, 3) uint8 RGB.
+
+    Args:
+        name: what an error calls it (default: the path).
+
+    Raises:
+        PictureError: no such file, not a picture, truncated, or not 8-bit RGB or grayscale.
+    """
+    name = name or str(source)
+    try:
+        with PillowImage.open(source) as picture:
+            return image_from_pillow(picture, name=name)
+    except FileNotFoundError as error:
+        raise PictureError(f"{name} does not exist") from error
+    except UnidentifiedImageError as error:
+        raise PictureError(f"{name} is not a picture that can be read") from error
+    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
+        raise PictureError(f"{name} cannot be read as a picture: {error}") from error
+
+
+def image_from_pillow(picture: PillowImage.Image, *, name: str = "the picture") -> Image:
+    """A Pillow picture as (H, W, 3) uint8 RGB.
+
+    Raises:
+        PictureError: its mode would lose something in RGB (alpha, palette, CMYK, 16 bits).
+    """
+    if picture.mode not in ("RGB", "L"):
+        raise PictureError(
+            f"{name} has the colour mode {picture.mode}; convert it to 8-bit RGB or grayscale first"
+        )
+    return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+
+
+def write_png(
+    path: Path,
+    image: npt.NDArray[np.uint8],
+    *,
+    text: dict[str, str] | None = None,
+    force: bool = False,
+    compress_level: int = 6,
+) -> None:
+    """Writes (H, W, 3) RGB or (H, W) gray uint8 as PNG, whole or not at all.
+
+    Args:
+        text: keys and values for the file's iTXt chunks.
+
+    Raises:
+        OutputError: the file exists and `force` is not set, or the disk refuses.
+    """
+    chunks = PngImagePlugin.PngInfo()
+    for key, value in (text or {}).items():
+        chunks.add_itxt(key, value)
+    with written_whole(path, force=force) as temporary:
+        PillowImage.fromarray(image).save(
+            temporary, format="PNG", pnginfo=chunks, compress_level=compress_level
+        )
+
+
+def resize(image: Image, width_px: int, height_px: int) -> Image:
+    """Resizes with Pillow's bicubic filter (antialiased when it shrinks), the project's one resizer."""
+    if image.shape[:2] == (height_px, width_px):
+        return image
+    picture = PillowImage.fromarray(image).resize((width_px, height_px), PillowImage.Resampling.BICUBIC)
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def to_network(images: npt.NDArray[np.uint8]) -> Batch:
+    """uint8 (N, H, W, C) 0-255 to float32 (N, C, H, W) in [-1, 1]."""
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(
+        127.5
+    ) - np.float32(1)
+
+
+def from_network(batch: Batch) -> npt.NDArray[np.uint8]:
+    """float32 (N, C, H, W) in [-1, 1] to uint8 (N, H, W, C) 0-255, rounded and clipped."""
+    levels = np.rint((batch + np.float32(1)) * np.float32(127.5))
+    return np.ascontiguousarray(levels.clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1))

@@ -1,0 +1,148 @@
+"""A coordinate system on the face, so that what is drawn follows rotation, scale and yaw."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image as PillowImage
+from PIL import ImageDraw
+
+from facemend.frame import CROP_SIZE_PX, Points, canonical_landmarks
+from facemend.images import Alpha
+
+Box = tuple[float, float, float, float]
+"""x1, y1, x2, y2."""
+
+_SUPERSAMPLING = 4
+
+
+@dataclass(frozen=True)
+class FaceGeometry:
+    """Maps canonical crop coordinates (the 256×256 view) onto one face.
+
+    Shapes are written once, for the canonical face. A point keeps its height between eyes and mouth;
+    its centre line bends towards this face's nose, so that shapes follow a turned head.
+
+    Attributes:
+        eyes: (2,) middle of the eyes in image pixels.
+        right, down: (2,) image pixels for one canonical pixel along and across the eye axis.
+        nose_shift: how far the nose lies beside the middle line, in canonical pixels.
+    """
+
+    eyes: Points
+    right: Points
+    down: Points
+    nose_shift: float
+
+    @property
+    def unit_px(self) -> float:
+        """Image pixels a canonical pixel, for lengths without a direction."""
+        return float(np.sqrt(np.hypot(*self.right) * np.hypot(*self.down)))
+
+    def place(self, points: Points) -> Points:
+        """Maps canonical points (N, 2) to image pixels."""
+        middle = _CANONICAL.mean_eyes
+        across, below = (points - middle).T
+        # The nose line bends away and back: nothing at the eyes, all at the nose, half at the chin.
+        bend = np.interp(below, _BEND_AT, (0.0, 0.0, 1.0, 0.6, 0.4)) * self.nose_shift
+        placed: Points = self.eyes + np.outer(across + bend, self.right) + np.outer(below, self.down)
+        return placed
+
+    def upright_box(self, box: Box, width_px: int, height_px: int) -> tuple[int, int, int, int]:
+        """The upright box of image pixels around a canonical box, cut to the image; may be empty."""
+        x1, y1, x2, y2 = box
+        corners = self.place(np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]))
+        low = np.rint(corners.min(axis=0)).astype(int).clip(0, (width_px, height_px))
+        high = np.rint(corners.max(axis=0)).astype(int).clip(0, (width_px, height_px))
+        return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+@dataclass(frozen=True)
+class _Canonical:
+    mean_eyes: Points
+    eye_distance: float
+    eyes_to_mouth: float
+    nose_height: float
+
+
+def _measure(landmarks_px: Points) -> tuple[Points, Points, Points]:
+    """Middle of the eyes, eye axis, and eyes-to-mouth axis."""
+    left, right, _, mouth_left, mouth_right = landmarks_px
+    eyes = (left + right) / 2
+    return eyes, right - left, (mouth_left + mouth_right) / 2 - eyes
+
+
+def _canonical() -> _Canonical:
+    landmarks = canonical_landmarks()
+    eyes, along, below = _measure(landmarks)
+    return _Canonical(
+        eyes, float(np.hypot(*along)), float(np.hypot(*below)), float(landmarks[2, 1] - eyes[1])
+    )
+
+
+_CANONICAL = _canonical()
+_BEND_AT = (-60.0, 0.0, _CANONICAL.nose_height, _CANONICAL.eyes_to_mouth, 110.0)
+
+
+def face_geometry(landmarks_px: Points | None, width_px: int, height_px: int) -> FaceGeometry:
+    """The geometry of one face.
+
+    Args:
+        landmarks_px: (5, 2) in image pixels, in the order of `frame.LANDMARK_NAMES`; None places the
+            canonical ones into the largest centred square. Landmarks that no face can have (eyes in
+            one point, mouth above the eyes) are taken as far as they make sense.
+        width_px, height_px: the image's size.
+    """
+    if landmarks_px is None or not np.isfinite(landmarks_px).all():
+        side = min(width_px, height_px)
+        landmarks_px = canonical_landmarks(side) + ((width_px - side) / 2, (height_px - side) / 2)
+    eyes, along, below = _measure(landmarks_px.astype(np.float64))
+    smallest = 8 * min(width_px, height_px) / CROP_SIZE_PX
+    length_along, length_below = float(np.hypot(*along)), float(np.hypot(*below))
+    if length_along < 1e-6 and length_below < 1e-6:
+        along, length_along = np.array([smallest, 0.0]), smallest
+    if length_below < 1e-6:
+        below, length_below = np.array([-along[1], along[0]]), length_along
+    if length_along < 1e-6:
+        along, length_along = np.array([below[1], -below[0]]), length_below
+    # A profile has its eyes close together: no axis is let shrink below 55% of what the other implies.
+    scale_along = length_along / _CANONICAL.eye_distance
+    scale_below = length_below / _CANONICAL.eyes_to_mouth
+    floor = max(0.55 * max(scale_along, scale_below), smallest / _CANONICAL.eye_distance)
+    right = along / length_along * max(scale_along, floor)
+    down = below / length_below * max(scale_below, floor)
+    offset = landmarks_px[2] - eyes
+    shift = float(offset @ right) / float(right @ right) - float(down @ right) / float(
+        right @ right
+    ) * float(offset @ down) / float(down @ down)
+    return FaceGeometry(eyes, right, down, float(np.clip(shift, -30, 30)))
+
+
+def fill_polygon(points_px: Points, width_px: int, height_px: int) -> Alpha:
+    """The exact coverage of a polygon, antialiased: float32 (H, W), 0-1.
+
+    Args:
+        points_px: (N, 2) corners in image pixels, in order; may leave the image.
+    """
+    alpha = np.zeros((height_px, width_px), dtype=np.float32)
+    low = np.floor(points_px.min(axis=0)).astype(int).clip(0, (width_px, height_px))
+    high = np.ceil(points_px.max(axis=0) + 1).astype(int).clip(0, (width_px, height_px))
+    (x1, y1), (x2, y2) = low, high
+    if x2 <= x1 or y2 <= y1:
+        return alpha
+    n = _SUPERSAMPLING
+    canvas = PillowImage.new("L", (int(x2 - x1) * n, int(y2 - y1) * n))
+    corners = ((points_px - low + 0.5) * n - 0.5).round().astype(int)
+    ImageDraw.Draw(canvas).polygon([(int(x), int(y)) for x, y in corners], fill=255)
+    alpha[y1:y2, x1:x2] = np.asarray(canvas.reduce(n), dtype=np.float32) / 255
+    return alpha
+
+
+def smooth_outline(points: Points, samples: int = 8) -> Points:
+    """A closed Catmull-Rom curve through the points (N, 2): (N·samples, 2)."""
+    before, after, beyond = (np.roll(points, shift, axis=0) for shift in (1, -1, -2))
+    t = np.linspace(0, 1, samples, endpoint=False)[None, :, None]
+    p0, p1, p2, p3 = (p[:, None, :] for p in (before, points, after, beyond))
+    curve: Points = 0.5 * (
+        2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3
+    )
+    return curve.reshape(-1, 2)

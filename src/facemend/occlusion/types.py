@@ -1,0 +1,95 @@
+"""What an occlusion is, and what a drawing function hands over."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from facemend.images import Alpha, Image, Mask
+
+Parameter = float | int | str | tuple[float, ...] | tuple[int, ...]
+
+
+class Extent(StrEnum):
+    """How much of the face an occlusion hides."""
+
+    PARTIAL = "partial"
+    FULL = "full"
+
+
+class OcclusionClass(StrEnum):
+    """What a user wants removed: covers by default, accessories (glasses, hands) when asked."""
+
+    COVERS = "covers"
+    ACCESSORIES = "accessories"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a drawing function paints, before it is blended onto the face.
+
+    Attributes:
+        alpha: float32 (H, W), 0-1.
+        paint: uint8 (H, W, 3) RGB, or one colour (3,).
+        extent: partial or full.
+        parameters: what was drawn at random, for the manifest.
+    """
+
+    alpha: Alpha
+    paint: npt.NDArray[np.uint8]
+    extent: Extent
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Occlusion:
+    """What hides a part of a face, exactly.
+
+    Attributes:
+        kind: a key of `facemend.occlusion.KINDS`.
+        occlusion_class: covers or accessories.
+        extent: partial or full.
+        alpha: float32 (H, W), 0 = visible, 1 = hidden.
+        seed: draws the same occlusion again.
+        parameters: what was drawn at random.
+    """
+
+    kind: str
+    occlusion_class: OcclusionClass
+    extent: Extent
+    alpha: Alpha
+    seed: int
+    parameters: Mapping[str, Parameter]
+
+    def __post_init__(self) -> None:
+        if self.alpha.ndim != 2 or self.alpha.dtype != np.float32:
+            raise ValueError(f"alpha is {self.alpha.dtype} {self.alpha.shape}, not float32 (H, W)")
+        if self.alpha.size and not 0 <= float(self.alpha.min()) <= float(self.alpha.max()) <= 1:
+            raise ValueError("alpha leaves [0, 1]")
+
+    @property
+    def mask(self) -> Mask:
+        """bool (H, W): every pixel that the occlusion touches (the hole)."""
+        return self.alpha > 0
+
+    @property
+    def coverage(self) -> float:
+        """Share of the picture that the hole takes, 0-1."""
+        return float(self.mask.mean())
+
+
+@dataclass(frozen=True)
+class OccludedFace:
+    """One draw: the occluded picture, the picture as it should be again, and the exact occlusion.
+
+    Attributes:
+        image: uint8 (H, W, 3) RGB, occluded; equal to `target` wherever alpha is 0.
+        target: uint8 (H, W, 3) RGB.
+        occlusion: what lies between the two.
+    """
+
+    image: Image
+    target: Image
+    occlusion: Occlusion

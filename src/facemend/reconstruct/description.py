@@ -1,0 +1,72 @@
+"""What a model file says about itself: enough to use it without a flag, and to judge its figures."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from facemend.errors import ModelError
+
+METADATA_KEY = "facemend"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """Carried as JSON in the metadata of a model's ONNX file, under METADATA_KEY.
+
+    The network's inputs are `image`, float32 (N, 3, size, size) RGB in [-1, 1], and, if `takes_hint`,
+    `hint`, float32 (N, 1, size, size): 0 = find the occlusion yourself, 1 = the user says occluded.
+    Its outputs are `raw`, (N, 3, size, size) in [-1, 1], and, if `finds_occlusion`, `alpha`,
+    (N, 2, size, size) in [0, 1]: covers, accessories.
+
+    Attributes:
+        name: what people call it.
+        size_px: the side of the canonical crop that it works on.
+        takes_hint, finds_occlusion: see above.
+        images_seen, hours: how much it was trained.
+        data: where its training faces came from, in words.
+        training_people: hashes of the people it was trained on (`datasets.hash_identity`); None if
+            nobody knows.
+        config: the resolved training configuration.
+        commit: the git commit of the code that trained it, or "unknown".
+        metrics: figures on the val split at export, by name.
+        format: version of this description.
+    """
+
+    name: str
+    size_px: int
+    takes_hint: bool
+    finds_occlusion: bool
+    images_seen: int
+    hours: float
+    data: str
+    training_people: tuple[str, ...] | None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    commit: str = "unknown"
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        """The description as JSON text."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "ModelDescription":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ModelError: not such a text, or one of another format.
+        """
+        try:
+            fields = json.loads(text)
+            if fields["format"] != FORMAT:
+                raise ModelError(
+                    f"the model file has format {fields['format']}, this facemend reads {FORMAT}; "
+                    "export it again"
+                )
+            people = fields["training_people"]
+            fields["training_people"] = None if people is None else tuple(people)
+            return cls(**fields)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelError(f"the model file's description cannot be read: {error!r}") from error
