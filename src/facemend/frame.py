@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from facemend.errors import PictureError
-from facemend.images import Image, resize
+from facemend.images import Image, Mask, resize
 
 Points = npt.NDArray[np.float64]
 
@@ -60,17 +60,22 @@ def crop_from_aligned(image: Image, size_px: int = CROP_SIZE_PX, *, name: str = 
     Raises:
         PictureError: the picture has another shape.
     """
-    return resize(image[_aligned_rows(image, name)], size_px, size_px)
+    return resize(image[aligned_rows(image, name)], size_px, size_px)
 
 
 def paste_into_aligned(image: Image, crop_square: Image, *, name: str = "the picture") -> Image:
     """Puts a square of the picture's own width back where `crop_from_aligned` took it."""
     result = image.copy()
-    result[_aligned_rows(image, name)] = crop_square
+    result[aligned_rows(image, name)] = crop_square
     return result
 
 
-def _aligned_rows(image: Image, name: str) -> slice:
+def aligned_rows(image: Image | Mask, name: str = "the picture") -> slice:
+    """The rows of a ready picture that the canonical crop takes; it takes every column.
+
+    Raises:
+        PictureError: the picture is no square and no 178×218 frame.
+    """
     height, width = image.shape[:2]
     if height == width:
         return slice(0, height)

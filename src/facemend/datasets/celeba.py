@@ -7,9 +7,10 @@ where they exist.
 
 import os
 import zipfile
-from pathlib import Path
+import zlib
+from pathlib import Path, PurePosixPath
 
-from facemend.datasets.faces import FaceRecord, FaceSource, fingerprint_of, points_of
+from facemend.datasets.faces import FaceRecord, FaceSource, ReadPicture, fingerprint_of, points_of
 from facemend.errors import PictureError, SourceError
 from facemend.frame import Points
 from facemend.images import Image, read_image
@@ -39,7 +40,7 @@ def open_celeba(root: Path) -> FaceSource:
         pictures = home / FOLDER
     if pictures.is_dir():
         names = sorted(path.name for path in pictures.glob("*.jpg"))
-        read = _FolderReader(pictures)
+        read: ReadPicture = _FolderReader(pictures)
         fingerprint = fingerprint_of("folder", len(names), pictures.stat().st_mtime_ns)
     else:
         read_zip = _ZipReader(pictures)
@@ -90,15 +91,19 @@ class _ZipReader:
         self._owner = -1
         self._archive: zipfile.ZipFile | None = None
 
+    def __reduce__(self) -> tuple[type["_ZipReader"], tuple[Path]]:
+        return _ZipReader, (self._path,)
+
     def names(self) -> list[str]:
-        members = (Path(name) for name in self._open().namelist())
-        return sorted(path.name for path in members if path.suffix.lower() == ".jpg")
+        members = (PurePosixPath(name) for name in self._open().namelist())
+        ours = PurePosixPath(FOLDER)
+        return sorted(path.name for path in members if path.parent == ours and path.suffix == ".jpg")
 
     def __call__(self, name: str) -> Image:
         try:
             with self._open().open(f"{FOLDER}/{name}") as file:
                 return read_image(file, name=f"{self._path}: {name}")
-        except (KeyError, zipfile.BadZipFile) as error:
+        except (KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise PictureError(f"{self._path} has no readable {FOLDER}/{name}") from error
 
     def _open(self) -> zipfile.ZipFile:
@@ -111,9 +116,16 @@ class _ZipReader:
         return self._archive
 
 
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path} cannot be read: {error}") from error
+
+
 def _rows(path: Path, columns: int) -> list[list[str]]:
     """The whitespace-separated rows of an annotation file; rows of another length are an error."""
-    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = [line.split() for line in _lines(path) if line.strip()]
     for number, row in enumerate(rows, 1):
         if len(row) != columns:
             raise SourceError(f"{path}, line {number}: {len(row)} columns instead of {columns}")
@@ -129,7 +141,7 @@ def _read_identities(path: Path) -> dict[str, str]:
 def _read_landmarks(path: Path) -> dict[str, Points]:
     if not path.exists():
         return {}
-    lines = path.read_text(encoding="utf-8").splitlines()[2:]
+    lines = _lines(path)[2:]
     try:
         return {name: points_of(values) for name, *values in map(str.split, filter(str.strip, lines))}
     except ValueError as error:
@@ -139,7 +151,7 @@ def _read_landmarks(path: Path) -> dict[str, Points]:
 def _read_attributes(path: Path) -> dict[str, dict[str, bool]]:
     if not path.exists():
         return {}
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = _lines(path)
     header = lines[1].split() if len(lines) > 1 else []
     table = {}
     for line in filter(str.strip, lines[2:]):

@@ -30,9 +30,10 @@ class FaceRecord:
 
 
 class ReadPicture(Protocol):
-    """Reads the picture of a record by its name: (H, W, 3) uint8 RGB."""
+    """Reads the pictures of a source."""
 
-    def __call__(self, name: str) -> Image: ...
+    def __call__(self, name: str) -> Image:
+        """The picture of that name: (H, W, 3) uint8 RGB. Raises PictureError when it cannot be read."""
 
 
 @dataclass(frozen=True)

@@ -35,11 +35,11 @@ def open_folder(root: Path) -> FaceSource:
 def _identities(root: Path, names: list[str]) -> dict[str, str]:
     table = root / IDENTITY_FILE
     if table.exists():
-        with table.open(encoding="utf-8", newline="") as file:
+        with table.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
         if not rows or not {"file", "identity"} <= set(rows[0]):
             raise SourceError(f"{table} needs the columns file and identity")
-        known = {row["file"]: row["identity"] for row in rows}
+        known = {row["file"]: row["identity"] for row in rows if row["identity"]}
         missing = [name for name in names if name not in known]
         if missing:
             raise SourceError(f"{table} does not name {missing[0]} ({len(missing)} pictures missing)")

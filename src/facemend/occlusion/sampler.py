@@ -73,7 +73,7 @@ def blend(image: Image, layer: Layer) -> Image:
 
 
 def choose_kind(shares: Mapping[str, float], rng: np.random.Generator) -> str:
-    """Draws a kind by its share; shares need not add up to 1.
+    """Draws a kind by its share; shares need not add up to 1, and their order does not matter.
 
     Raises:
         UsageError: an unknown kind, a negative share, or nothing to choose from.
@@ -81,7 +81,8 @@ def choose_kind(shares: Mapping[str, float], rng: np.random.Generator) -> str:
     unknown = [kind for kind in shares if kind not in KINDS]
     if unknown:
         raise UsageError(f"unknown occlusion {unknown[0]!r}; choose from {', '.join(KINDS)}")
-    weights = np.array(list(shares.values()), dtype=np.float64)
-    if not weights.size or (weights < 0).any() or weights.sum() <= 0:
+    kinds = sorted(shares)
+    weights = np.array([shares[kind] for kind in kinds], dtype=np.float64)
+    if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() <= 0:
         raise UsageError("occlusion shares must be positive, for example nose_mask=0.5,blur=0.5")
-    return list(shares)[int(rng.choice(len(weights), p=weights / weights.sum()))]
+    return kinds[int(rng.choice(len(weights), p=weights / weights.sum()))]

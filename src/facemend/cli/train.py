@@ -1,0 +1,51 @@
+"""facemend train: from a config and faces to a run that can be exported."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--data", "source", required=True, type=click.Path(path_type=Path), help="CelebA or a folder.")
+@click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path), help="The run's folder.")
+@click.option("--split", "split_file", type=click.Path(path_type=Path), help="CSV: file, split, identity.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the config.")
+@click.option("--init", type=click.Path(path_type=Path), help="Start from these weights (safetensors).")
+@click.option("--fresh", is_flag=True, help="Start anew: what is in the run's folder is deleted.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder for decoded faces (default: RUN/cache).")
+@click.option("--threads", type=click.IntRange(min=1), help="Processor threads (default: all).")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def train(
+    config: Path,
+    source: Path,
+    run: Path,
+    split_file: Path | None,
+    overrides: tuple[str, ...],
+    init: Path | None,
+    fresh: bool,
+    cache: Path | None,
+    threads: int | None,
+    quiet: bool,
+) -> None:
+    """Train the model that CONFIG describes. The same command again goes on where it stopped."""
+    from facemend.training.run import start
+
+    outcome = start(
+        config,
+        source,
+        run,
+        split_file=split_file,
+        overrides=overrides,
+        init=init,
+        fresh=fresh,
+        cache=cache,
+        threads=threads,
+        quiet=quiet,
+    )
+    if outcome.finished:
+        click.echo(f"finished after {outcome.images_seen} images; next: facemend export {run} -o model.onnx")
+    else:
+        click.echo(
+            f"saved {outcome.checkpoint} after {outcome.images_seen} images; the same command again goes on"
+        )

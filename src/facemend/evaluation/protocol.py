@@ -1,0 +1,107 @@
+"""facemend-bench v1: the frozen inputs that every system is measured on.
+
+An input depends on the picture's name and the kind alone, so that every system, here and elsewhere,
+sees the same pixels. The hashes in a report prove it.
+"""
+
+import hashlib
+from bisect import bisect
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from facemend.errors import UsageError
+from facemend.frame import Points, canonical_landmarks
+from facemend.images import Image
+from facemend.occlusion import KINDS, OccludedFace, occlude, seed_of
+
+PROTOCOL = "facemend-bench v1"
+
+AREAS: Mapping[str, tuple[float, float]] = {
+    "nose_mask": (0.09, 0.18),
+    "blur": (0.07, 0.16),
+    "blur_full": (0.18, 0.32),
+    "mask_full": (0.18, 0.32),
+    "textured_mask": (0.09, 0.20),
+    "sunglasses": (0.03, 0.09),
+    "object": (0.04, 0.20),
+    "pixelate": (0.07, 0.32),
+}
+"""Every kind of the protocol: the smallest and largest share of the crop that its hole takes."""
+
+SEED_SET = ("nose_mask", "blur", "blur_full", "mask_full")
+"""The kinds that the original project occludes with."""
+
+HOLE_BINS = ("0-10%", "10-20%", "20-40%", "over 40%")
+"""Sizes of the hole, as shares of the crop; a bin begins with its lower end."""
+_BIN_ENDS = (0.1, 0.2, 0.4)
+
+_SHIFT_PX = 3.0
+_SCALE = 0.03
+_ROTATION_DEGREES = 3.0
+_MOST_DRAWS = 100
+
+
+def protocol_kinds() -> tuple[str, ...]:
+    """The kinds of the protocol that facemend can draw, in the protocol's order."""
+    return tuple(kind for kind in AREAS if kind in KINDS)
+
+
+def bench_face(crop: Image, name: str, kind: str) -> OccludedFace:
+    """The one input of the protocol for a picture and a kind.
+
+    The occlusion is drawn around CelebA's canonical landmarks, moved a little by the seed: not around
+    the picture's own, which are known for some pictures only and differ between detectors. It is drawn
+    again until its area is within AREAS.
+
+    Args:
+        crop: uint8 (256, 256, 3), the canonical crop without occlusion.
+        name: the picture's name in its source.
+        kind: one of `protocol_kinds`.
+
+    Raises:
+        UsageError: the protocol has no such kind.
+    """
+    if kind not in protocol_kinds():
+        raise UsageError(f"{PROTOCOL} has no kind {kind!r}; choose from {', '.join(protocol_kinds())}")
+    smallest, largest = AREAS[kind]
+    rng = np.random.default_rng(seed_of(PROTOCOL, name, kind))
+    for _ in range(_MOST_DRAWS):
+        landmarks_px = _jitter(canonical_landmarks(), rng)
+        face = occlude(crop, landmarks_px, kind, int(rng.integers(2**63)))
+        if smallest <= face.occlusion.coverage <= largest:
+            return face
+    raise RuntimeError(f"{kind} misses its area of {smallest:.0%}-{largest:.0%} in {_MOST_DRAWS} draws")
+
+
+def _jitter(landmarks_px: Points, rng: np.random.Generator) -> Points:
+    """Landmarks (5, 2) moved by up to 3 px, 3% and 3° about their centre."""
+    shift = rng.uniform(-_SHIFT_PX, _SHIFT_PX, 2)
+    scale = 1 + rng.uniform(-_SCALE, _SCALE)
+    angle = np.deg2rad(rng.uniform(-_ROTATION_DEGREES, _ROTATION_DEGREES))
+    turn = scale * np.array([(np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))])
+    centre = landmarks_px.mean(axis=0)
+    moved: Points = (landmarks_px - centre) @ turn.T + centre + shift
+    return moved
+
+
+def hole_bin(coverage: float) -> str:
+    """The bin of HOLE_BINS that a hole belongs to.
+
+    Args:
+        coverage: share of the crop that the hole takes, 0-1.
+    """
+    return HOLE_BINS[bisect(_BIN_ENDS, coverage)]
+
+
+def input_digest(name: str, face: OccludedFace) -> bytes:
+    """sha256 of one input: its name, and the bytes of truth, occluded picture and alpha."""
+    alpha = face.occlusion.alpha.astype("<f4")
+    return hashlib.sha256(
+        b"\0".join((name.encode(), face.target.tobytes(), face.image.tobytes(), alpha.tobytes()))
+    ).digest()
+
+
+def join_digests(digests: Iterable[bytes]) -> str:
+    """One hexadecimal sha256 that stands for many inputs, in their order."""
+    return hashlib.sha256(b"".join(digests)).hexdigest()

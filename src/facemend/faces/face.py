@@ -1,0 +1,36 @@
+"""A face in a photo."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from facemend.frame import Points
+
+
+@dataclass(frozen=True)
+class Face:
+    """Where a face is.
+
+    Attributes:
+        box_px: x1, y1, x2, y2 in pixels of the photo; may leave it.
+        landmarks_px: float64 (5, 2), x and y in the order of `frame.LANDMARK_NAMES`, left and right
+            as the viewer sees them.
+        confidence: 0-1, how sure the detector is; 1 where the user says that there is a face.
+    """
+
+    box_px: tuple[float, float, float, float]
+    landmarks_px: Points
+    confidence: float
+
+    def __post_init__(self) -> None:
+        x1, y1, x2, y2 = self.box_px
+        if not (np.isfinite(self.box_px).all() and x1 < x2 and y1 < y2):
+            raise ValueError(f"{self.box_px} is no box x1, y1, x2, y2")
+        if self.landmarks_px.shape != (5, 2) or self.landmarks_px.dtype != np.float64:
+            raise ValueError(
+                f"landmarks are {self.landmarks_px.dtype} {self.landmarks_px.shape}, not float64 (5, 2)"
+            )
+        if not np.isfinite(self.landmarks_px).all():
+            raise ValueError("landmarks are not finite")
+        if not 0 <= self.confidence <= 1:
+            raise ValueError(f"confidence {self.confidence} leaves 0-1")

@@ -1,0 +1,107 @@
+"""The delivered picture: the reconstruction inside the occlusion found, the input everywhere else.
+
+The product and the evaluation both call `composite`, so that what is measured is what is delivered.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+
+from facemend.frame import CROP_SIZE_PX
+from facemend.images import Alpha, Image, Mask, resize
+from facemend.reconstruct.options import Remove
+
+DILATION_PX, FEATHER_PX = 2, 1
+"""In pixels of a 256×256 crop; larger and smaller pictures scale them."""
+THRESHOLD = 0.5
+_CHANNELS = {Remove.COVERS: [0], Remove.ACCESSORIES: [1], Remove.ALL: [0, 1]}
+
+
+@dataclass(frozen=True)
+class Composite:
+    """A delivered picture.
+
+    Attributes:
+        image: uint8 (H, W, 3) RGB; where `weight` is 0 it is the input, bit for bit.
+        weight: float32 (H, W), the reconstruction's share of each pixel, 0-1.
+    """
+
+    image: Image
+    weight: Alpha
+
+
+def composite(
+    image: Image,
+    raw: Image,
+    alpha: Alpha,
+    *,
+    dilation_px: int = DILATION_PX,
+    feather_px: int = FEATHER_PX,
+    threshold: float = THRESHOLD,
+) -> Composite:
+    """Puts the reconstruction where the occlusion is.
+
+    The weight is 1 in the occlusion and `dilation_px` around it, so that no rim in its colour stays,
+    then falls to 0 within `2 * feather_px`. A reconstruction of another size is brought to the picture's.
+
+    Args:
+        image: uint8 (H, W, 3) RGB, the occluded picture.
+        raw: uint8 (h, w, 3) RGB, the model's picture of the same view.
+        alpha: float32 (h, w), 0-1, the occlusion to remove (see `wanted_alpha`).
+        dilation_px, feather_px: in pixels of a 256×256 crop; 0 is none.
+        threshold: an alpha above it is occluded.
+    """
+    height_px, width_px = image.shape[:2]
+    found = resize_alpha(alpha, width_px, height_px) > threshold
+    weight = _weight(found, _scaled(dilation_px, width_px), _scaled(feather_px, width_px))
+    touched = weight > 0
+    share = weight[touched][:, None]
+    below = image[touched].astype(np.float32)
+    above = resize(raw, width_px, height_px)[touched].astype(np.float32)
+    result = image.copy()
+    result[touched] = np.rint(below + share * (above - below)).astype(np.uint8)
+    return Composite(result, weight)
+
+
+def wanted_alpha(alpha: npt.NDArray[np.float32], remove: Remove) -> Alpha:
+    """The alpha to remove, (H, W), out of a model's alpha by class, (2, H, W)."""
+    wanted: Alpha = alpha[_CHANNELS[remove]].max(axis=0)
+    return wanted
+
+
+def resize_alpha(alpha: Alpha, width_px: int, height_px: int) -> Alpha:
+    """Resizes float32 (H, W) in 0-1 with the filter of `images.resize`, and keeps it in 0-1."""
+    if alpha.shape == (height_px, width_px):
+        return alpha
+    resized = PillowImage.fromarray(alpha).resize((width_px, height_px), PillowImage.Resampling.BICUBIC)
+    return np.asarray(resized, dtype=np.float32).clip(0, 1)
+
+
+def _scaled(length_px: int, width_px: int) -> int:
+    return max(1, round(length_px * width_px / CROP_SIZE_PX)) if length_px else 0
+
+
+def _weight(found: Mask, dilation_px: int, feather_px: int) -> Alpha:
+    if not found.any():
+        return np.zeros(found.shape, dtype=np.float32)
+    # The mean over a window is 1 where the window is full: as far as the mask was grown beyond its half.
+    grown = _box_sum(found, dilation_px + feather_px, "constant") > 0
+    window = 2 * feather_px + 1
+    return (_box_sum(grown, feather_px, "edge") / np.float32(window * window)).astype(np.float32)
+
+
+def _box_sum(mask: Mask, radius_px: int, border: Literal["constant", "edge"]) -> npt.NDArray[np.int32]:
+    """How many pixels are set within `radius_px` in x and in y; exact, and as fast at any radius.
+
+    Beyond the border lie unset pixels ("constant") or those of the border itself ("edge").
+    """
+    total = mask.astype(np.int32)
+    window = 2 * radius_px + 1
+    for _ in range(2):
+        padded = np.pad(total, ((radius_px + 1, radius_px), (0, 0)), mode=border)
+        running = padded.cumsum(axis=0, dtype=np.int32)
+        total = (running[window:] - running[:-window]).T
+    return total

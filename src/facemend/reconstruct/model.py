@@ -1,0 +1,165 @@
+"""A model file in ONNX Runtime: uint8 pictures in, uint8 pictures and the occlusion found out."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from facemend.errors import ModelError, UsageError
+from facemend.images import Batch, from_network, to_network
+from facemend.reconstruct.description import METADATA_KEY, ModelDescription
+from facemend.reconstruct.options import Device
+
+_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """What a model says about a batch of N canonical crops of side S.
+
+    Attributes:
+        raw: uint8 (N, S, S, 3) RGB, the whole crop as the model draws it.
+        alpha: float32 (N, 2, S, S), 0-1, the occlusion found, by class in the order covers,
+            accessories; None if the model finds none.
+    """
+
+    raw: npt.NDArray[np.uint8]
+    alpha: npt.NDArray[np.float32] | None
+
+
+class Model:
+    """A model file, ready to be called, from several threads if need be.
+
+    Attributes:
+        description: what the file says about itself.
+        sha256: of the file, hexadecimal.
+    """
+
+    def __init__(
+        self, path: Path | str, *, device: Device | str = Device.AUTO, threads: int | None = None
+    ) -> None:
+        """Opens a model file.
+
+        Args:
+            threads: how many threads one call may use; None leaves it to ONNX Runtime.
+
+        Raises:
+            ModelError: the file is missing, damaged or not a facemend model, or CUDA is asked for and
+                missing.
+            UsageError: an unknown device, or less than one thread.
+        """
+        self._path = Path(path)
+        self.sha256 = _sha256(self._path)
+        self._session = _open_session(self._path, _providers(device), threads)
+        texts = self._session.get_modelmeta().custom_metadata_map
+        if METADATA_KEY not in texts:
+            raise ModelError(f"{path} is not a facemend model; make one with facemend export")
+        self.description = ModelDescription.from_json(texts[METADATA_KEY])
+        self._check_shapes()
+        if device == Device.CUDA and self._session.get_providers()[0] != _CUDA:
+            raise ModelError("ONNX Runtime cannot start CUDA on this machine; use --device cpu")
+
+    def __call__(
+        self, images: npt.NDArray[np.uint8], hints: npt.NDArray[np.bool_] | None = None
+    ) -> ModelOutput:
+        """Reconstructs a batch of canonical crops.
+
+        Args:
+            images: uint8 (N, S, S, 3) RGB, S being `description.size_px`.
+            hints: bool (N, S, S), True where the user says occluded; None where nobody says anything.
+                A model that takes no hint does without.
+
+        Raises:
+            ValueError: other shapes or types.
+            ModelError: the model fails, or computes what is no number.
+        """
+        side = self.description.size_px
+        if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
+            raise ValueError(f"images are {images.dtype} {images.shape}, not uint8 (N, {side}, {side}, 3)")
+        if hints is not None and (hints.dtype != np.bool_ or hints.shape != images.shape[:3]):
+            raise ValueError(f"hints are {hints.dtype} {hints.shape}, not bool {images.shape[:3]}")
+        feeds = {"image": to_network(images)}
+        if self.description.takes_hint:
+            said = np.zeros(images.shape[:3], dtype=np.bool_) if hints is None else hints
+            feeds["hint"] = said[:, None].astype(np.float32)
+        raw, *alpha = self._run(feeds)
+        return ModelOutput(from_network(raw), alpha[0].clip(0, 1) if alpha else None)
+
+    def _run(self, feeds: dict[str, Batch]) -> list[Batch]:
+        names = ["raw", "alpha"] if self.description.finds_occlusion else ["raw"]
+        try:
+            outputs: list[Batch] = self._session.run(names, feeds)
+        except Exception as error:
+            raise ModelError(f"{self._path} cannot be run: {_first_line(error)}") from error
+        if not all(np.isfinite(output).all() for output in outputs):
+            raise ModelError(f"{self._path} computes values that are no numbers; export it again")
+        return outputs
+
+    def _check_shapes(self) -> None:
+        """Compares what the file takes and gives with what its description promises."""
+        described = self.description
+        takes = {"image": 3} | ({"hint": 1} if described.takes_hint else {})
+        gives = {"raw": 3} | ({"alpha": 2} if described.finds_occlusion else {})
+        for promised, nodes in ((takes, self._session.get_inputs()), (gives, self._session.get_outputs())):
+            found = {node.name: node for node in nodes}
+            if found.keys() != promised.keys():
+                raise ModelError(
+                    f"{self._path} has {', '.join(found)} where its description promises "
+                    f"{', '.join(promised)}; export it again"
+                )
+            for name, channels in promised.items():
+                shape, kind = found[name].shape, found[name].type
+                wanted = (None, channels, described.size_px, described.size_px)
+                # A named dimension (a string) takes any length.
+                fits = len(shape) == 4 and all(
+                    want is None or have == want or not isinstance(have, int)
+                    for have, want in zip(shape, wanted, strict=True)
+                )
+                if not fits or kind != "tensor(float)":
+                    raise ModelError(
+                        f"{self._path}: {name} is {kind} {shape}, which does not fit its description; "
+                        "export it again"
+                    )
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise ModelError(f"the model file {path} does not exist") from error
+    except OSError as error:
+        raise ModelError(f"the model file {path} cannot be read: {error.strerror or error}") from error
+
+
+def _providers(device: Device | str) -> list[str]:
+    if device not in list(Device):
+        raise UsageError(f"unknown device {device!r}; choose from {', '.join(Device)}")
+    has_cuda = _CUDA in onnxruntime.get_available_providers()
+    if device == Device.CUDA and not has_cuda:
+        raise ModelError(
+            "this ONNX Runtime has no CUDA; install onnxruntime-gpu in place of onnxruntime, "
+            "or use --device cpu"
+        )
+    return [_CUDA, _CPU] if has_cuda and device != Device.CPU else [_CPU]
+
+
+def _open_session(path: Path, providers: list[str], threads: int | None) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors alone: its warnings are about the graph, not for a user
+    if threads is not None:
+        if threads < 1:
+            raise UsageError(f"{threads} threads cannot compute; use 1 or more")
+        options.intra_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:
+        raise ModelError(f"{path} is not a model that can be read: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """What ONNX Runtime says, in one line; its errors have no base class but Exception."""
+    return (str(error).splitlines() or [repr(error)])[0]

@@ -1,0 +1,122 @@
+"""Everything that a run needs to go on exactly: one safetensors file, with JSON in its header."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from facemend.errors import TrainingError
+from facemend.files import written_whole
+
+_KEEP = 3
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: the clock is images seen.
+
+    Attributes:
+        images_seen: over all phases.
+        seconds: of training, checkpoints and validation left out.
+    """
+
+    images_seen: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run at one moment.
+
+    Attributes:
+        config: the resolved configuration, as JSON-like data.
+        progress: images seen and seconds.
+        training_people: hashed identities of everybody it is trained on; None if unknown.
+        data: where the faces came from.
+        commit: of the code.
+        tensors: generator/…, ema/…, discriminator/…, generator_optimizer/…, discriminator_optimizer/…,
+            rng/torch.
+    """
+
+    config: Mapping[str, Any]
+    progress: Progress
+    training_people: tuple[str, ...] | None
+    data: str
+    commit: str
+    tensors: Mapping[str, Tensor]
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors under one name, the name taken off."""
+        start = f"{name}/"
+        return {key.removeprefix(start): value for key, value in self.tensors.items() if key.startswith(start)}
+
+
+def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
+    """Writes a checkpoint whole, then removes all but the newest three."""
+    folder = run / "checkpoints"
+    path = folder / f"{checkpoint.progress.images_seen:010d}.safetensors"
+    state = {
+        "config": checkpoint.config,
+        "progress": asdict(checkpoint.progress),
+        "training_people": checkpoint.training_people,
+        "data": checkpoint.data,
+        "commit": checkpoint.commit,
+    }
+    tensors = {key: value.detach().cpu().contiguous() for key, value in checkpoint.tensors.items()}
+    with written_whole(path, force=True) as temporary:
+        save_file(tensors, temporary, metadata={"facemend": json.dumps(state)})
+    for old in sorted(folder.glob("*.safetensors"))[:-_KEEP]:
+        old.unlink()
+    return path
+
+
+def newest_checkpoint(run: Path) -> Path | None:
+    """The last checkpoint of a run, or None."""
+    return max((run / "checkpoints").glob("[0-9]*.safetensors"), default=None)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Reads a checkpoint.
+
+    Raises:
+        TrainingError: the file is damaged or none of ours.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            state = json.loads((file.metadata() or {})["facemend"])
+        return Checkpoint(
+            config=state["config"],
+            progress=Progress(**state["progress"]),
+            training_people=None if state["training_people"] is None else tuple(state["training_people"]),
+            data=state["data"],
+            commit=state["commit"],
+            tensors=load_file(path),
+        )
+    except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+        raise TrainingError(f"{path} is no readable checkpoint: {error}") from error
+
+
+def flatten_optimizer(name: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimiser's state as tensors named NAME/PARAMETER/WHAT."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{name}/{index}/{what}": torch.as_tensor(value)
+        for index, entry in state.items()
+        for what, value in entry.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Puts back what `flatten_optimizer` took, its name taken off; groups stay as they were made."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, what = key.split("/")
+        state.setdefault(int(index), {})[what] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,231 @@
+"""A training run, described completely. Every default lives here and nowhere else."""
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from facemend.errors import ConfigError
+from facemend.occlusion import KINDS
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GeneratorConfig(_Section):
+    """Which network draws.
+
+    Attributes:
+        kind: `unet`, our light one (RGB, alpha, hint), or `pix2pix`, the paper's U-Net 256 (RGB).
+        widths: channels a level of `unet`, from half resolution down.
+    """
+
+    kind: Literal["unet", "pix2pix"] = "unet"
+    widths: tuple[Count, ...] = (24, 48, 96, 192, 240, 264)
+
+
+class DiscriminatorConfig(_Section):
+    """Which PatchGAN judges.
+
+    Attributes:
+        kind: `patch70`, the paper's on the whole picture, or `patch_crop`, a small one on a square
+            around the hole that is told where the hole is.
+        crop_px: that square's side.
+    """
+
+    kind: Literal["patch70", "patch_crop"] = "patch_crop"
+    crop_px: Count = 128
+
+
+class DataConfig(_Section):
+    """What is shown to the network.
+
+    Attributes:
+        images: use the first so many training faces (None: all).
+        kinds: share of every kind of occlusion.
+        unoccluded: share of faces that are shown as they are, so that nothing is found in them.
+        hinted: share of faces for which the hint channel tells where the occlusion is.
+        flip: mirror every other face.
+        jitter_px: enlarge faces to this side and cut the picture's size out of it (0: do not).
+    """
+
+    images: Count | None = None
+    kinds: dict[str, Weight]
+    unoccluded: Share = 0.05
+    hinted: Share = 0.2
+    flip: bool = True
+    jitter_px: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _known_kinds(self) -> "DataConfig":
+        for kind in self.kinds:
+            if kind not in KINDS:
+                raise ValueError(f"unknown occlusion {kind!r}{_nearest(kind, list(KINDS))}")
+        if not any(self.kinds.values()):
+            raise ValueError("no kind of occlusion has a share above 0")
+        return self
+
+
+class LossConfig(_Section):
+    """Weights of the generator's losses (see losses.py); 0 leaves one out."""
+
+    l1_image: Weight = 0
+    l1_hole: Weight = 0
+    l1_outside: Weight = 0
+    l1_composite: Weight = 0
+    alpha: Weight = 0
+    adversarial: Weight = 0
+    feature_matching: Weight = 0
+
+
+class PhaseConfig(_Section):
+    """A stretch of training with one picture size, batch and set of losses.
+
+    Attributes:
+        name: for logs.
+        images: how many pictures it lasts.
+        size_px: side of the square crops; the network is fully convolutional.
+        batch: pictures a step.
+        optimizer: Adam, or AdamW with decoupled weight decay.
+        learning_rate, discriminator_learning_rate: at their peak.
+        schedule: `constant`, or a `cosine` from the peak to 2% of it.
+        warmup_images: learning rates rise linearly over so many pictures.
+        clip_norm: bound on the norm of the generator's gradient (0: none).
+    """
+
+    name: str
+    images: Count
+    size_px: Annotated[int, Field(ge=64, multiple_of=64)] = 256
+    batch: Count = 8
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)]
+    discriminator_learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    betas: tuple[Share, Share] = (0.9, 0.99)
+    weight_decay: Weight = 0.01
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup_images: Annotated[int, Field(ge=0)] = 0
+    clip_norm: Weight = 1.0
+    losses: LossConfig
+
+
+class TrainingConfig(_Section):
+    """One training run.
+
+    Attributes:
+        name: of the model that comes out.
+        seed: everything random follows from it.
+        ema: decay of the running mean of the generator's weights that is validated and exported
+            (0: the weights themselves).
+        precision: `auto` is bf16 where the processor computes in it, else fp32.
+        workers: processes that read and occlude pictures (0: none, the trainer does it itself).
+        checkpoint_minutes: a checkpoint at least so often.
+        validate_images: every so many pictures seen, validate and save a grid of samples.
+        validation_faces: how many faces of `val` that takes.
+    """
+
+    name: str
+    seed: int = 0
+    ema: Share = 0.999
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    workers: Annotated[int, Field(ge=0)] = 1
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 5
+    validate_images: Count = 10_000
+    validation_faces: Count = 64
+    generator: GeneratorConfig = GeneratorConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    data: DataConfig
+    phases: Annotated[tuple[PhaseConfig, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> "TrainingConfig":
+        for phase in self.phases:
+            if self.generator.kind == "pix2pix" and phase.size_px != 256:
+                raise ValueError(f"phase {phase.name}: the paper's U-Net 256 takes size_px = 256 only")
+            if self.data.jitter_px and self.data.jitter_px < phase.size_px:
+                raise ValueError(f"phase {phase.name}: jitter_px is smaller than size_px")
+            if self.generator.kind == "pix2pix" and (phase.losses.alpha or phase.losses.l1_composite):
+                raise ValueError(f"phase {phase.name}: pix2pix has no alpha to train")
+        return self
+
+
+def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
+    """Reads a TOML file and checks it.
+
+    Args:
+        overrides: "key=value", with dots for sections and numbers for places in a list, for example
+            "data.unoccluded=0.1" or "phases.0.images=500"; values are TOML, or else text.
+
+    Raises:
+        ConfigError: no such file, no TOML, an unknown key (the nearest one is named) or a bad value.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the config {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}") from error
+    for override in overrides:
+        _set(content, override)
+    try:
+        return TrainingConfig.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_explain(error)}") from error
+
+
+def _set(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {override}: write key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *path, last = key.split(".")
+    place: Any = content
+    try:
+        for step in path:
+            place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
+        if isinstance(place, list):
+            place[int(last)] = value
+        else:
+            place[last] = value
+    except (TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ConfigError(f"--set {override}: there is no such place in the config") from error
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem in one line, with the nearest key where one is unknown."""
+    problem = error.errors()[0]
+    place = ".".join(map(str, problem["loc"])) or "the config"
+    if problem["type"] != "extra_forbidden":
+        return f"{place}: {problem['msg'].removeprefix('Value error, ')}"
+    section: Any = TrainingConfig
+    for step in problem["loc"][:-1]:
+        if isinstance(step, str):
+            section = _section_of(section, step)
+    known = list(section.model_fields) if section else []
+    return f"unknown key {place}{_nearest(str(problem['loc'][-1]), known)}"
+
+
+def _section_of(section: type[_Section] | None, key: str) -> type[_Section] | None:
+    sections: dict[str, type[_Section]] = {
+        "generator": GeneratorConfig,
+        "discriminator": DiscriminatorConfig,
+        "data": DataConfig,
+        "phases": PhaseConfig,
+        "losses": LossConfig,
+    }
+    return sections.get(key) if section else None
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"

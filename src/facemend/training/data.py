@@ -1,0 +1,204 @@
+"""Training data: decoded crops in one memory-mapped file, occluded anew each time they are shown.
+
+What is shown at position p of a run depends on the seed and p alone: neither the number of workers nor
+a restart changes it.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm import tqdm
+
+from facemend.datasets import FaceSource
+from facemend.datasets.faces import fingerprint_of
+from facemend.errors import TrainingError
+from facemend.files import write_text, written_whole
+from facemend.frame import Points, canonical_landmarks, frame_to_crop
+from facemend.images import Image, resize, to_network
+from facemend.occlusion import OcclusionClass, choose_kind, occlude
+from facemend.training.config import DataConfig
+
+CLASSES = (OcclusionClass.COVERS, OcclusionClass.ACCESSORIES)
+"""The order of the alpha's channels."""
+
+_MIRRORED = [1, 0, 2, 4, 3]  # landmarks, after a flip
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Decoded canonical crops of a source.
+
+    Attributes:
+        images: uint8 (N, size, size, 3) RGB, memory-mapped.
+        landmarks_px: float64 (N, 5, 2) in crop pixels; canonical where the source has none.
+    """
+
+    images: npt.NDArray[np.uint8]
+    landmarks_px: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def cached_crops(source: FaceSource, size_px: int, folder: Path, *, quiet: bool = False) -> Crops:
+    """Decodes every face of a source once, into a file that later calls map into memory.
+
+    The file is named after the pictures' names and the source's fingerprint, so that another or a
+    changed source makes another file.
+
+    Raises:
+        PictureError: a picture cannot be read.
+        OutputError: the folder cannot be written.
+    """
+    names = [record.name for record in source.records]
+    key = fingerprint_of(source.name, source.fingerprint, size_px, *names)
+    path = folder / f"crops-{size_px}-{key}.npy"
+    if not path.exists():
+        with written_whole(path) as temporary:
+            shape = (len(source), size_px, size_px, 3)
+            crops = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+            records = tqdm(source.records, desc="decoding faces", disable=quiet or None, leave=False)
+            for row, record in enumerate(records):
+                crops[row] = source.crop(record, size_px)
+            crops.flush()
+        write_text(path.with_suffix(".json"), json.dumps({"source": source.name, "names": names}), force=True)
+    landmarks = [
+        canonical_landmarks(size_px)
+        if record.frame_landmarks_px is None
+        else frame_to_crop(record.frame_landmarks_px, size_px)
+        for record in source.records
+    ]
+    return Crops(np.load(path, mmap_mode="r"), np.stack(landmarks))
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """What the network is shown.
+
+    Attributes:
+        occluded, target: float32 (N, 3, H, W) in [-1, 1].
+        alpha: float32 (N, 2, H, W), 0-1: covers, accessories.
+        hint: float32 (N, 1, H, W): 1 where the network is told of the occlusion.
+        focus: int64 (N, 2): a point (x, y) in the hole, or the picture's middle.
+    """
+
+    occluded: Tensor
+    target: Tensor
+    alpha: Tensor
+    hint: Tensor
+    focus: Tensor
+
+    @property
+    def hole(self) -> Tensor:
+        """(N, 1, H, W), 1 where anything is occluded."""
+        return (self.alpha.amax(dim=1, keepdim=True) > 0).to(self.alpha.dtype)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    occluded: Image
+    target: Image
+    alpha: npt.NDArray[np.float32]
+    hint: npt.NDArray[np.float32]
+    focus: npt.NDArray[np.int64]
+
+
+class OccludedFaces(Dataset[_Sample]):
+    """Faces by position: position p shows one face of epoch p // N under a fresh occlusion."""
+
+    def __init__(self, crops: Crops, config: DataConfig, size_px: int, seed: int) -> None:
+        self._crops, self._config, self._size_px, self._seed = crops, config, size_px, seed
+        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
+
+    def __getitem__(self, position: int) -> _Sample:
+        """The sample of one position; the same in every process and every run with this seed."""
+        epoch, place = divmod(position, len(self._crops))
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng([self._seed, 1, epoch]).permutation(len(self._crops))
+        rng = np.random.default_rng([self._seed, 2, position])
+        face = int(self._order[place])
+        return self._draw(np.asarray(self._crops.images[face]), self._crops.landmarks_px[face], rng)
+
+    def _draw(self, image: Image, landmarks_px: Points, rng: np.random.Generator) -> _Sample:
+        config = self._config
+        image, landmarks_px = _jittered(image, landmarks_px, self._size_px, config.jitter_px, rng)
+        if config.flip and rng.random() < 0.5:
+            image = np.ascontiguousarray(image[:, ::-1])
+            landmarks_px = (np.array([self._size_px - 1, 0]) + landmarks_px * (-1, 1))[_MIRRORED]
+        alpha = np.zeros((len(CLASSES), self._size_px, self._size_px), dtype=np.float32)
+        hint = np.zeros((1, self._size_px, self._size_px), dtype=np.float32)
+        middle = np.full(2, self._size_px // 2, dtype=np.int64)
+        if rng.random() < config.unoccluded:
+            return _Sample(image, image, alpha, hint, middle)
+        pair = occlude(image, landmarks_px, choose_kind(config.kinds, rng), int(rng.integers(2**62)))
+        alpha[CLASSES.index(pair.occlusion.occlusion_class)] = pair.occlusion.alpha
+        if rng.random() < config.hinted:
+            hint[0] = pair.occlusion.mask
+        hole = np.argwhere(pair.occlusion.mask)
+        focus = hole[int(rng.integers(len(hole)))][::-1] if len(hole) else middle
+        return _Sample(pair.image, pair.target, alpha, hint, focus)
+
+
+def _jittered(
+    image: Image, landmarks_px: Points, size_px: int, jitter_px: int, rng: np.random.Generator
+) -> tuple[Image, Points]:
+    """Isola et al. 2017, section 6.2: enlarged to jitter_px, a square of size_px cut out at random."""
+    if not jitter_px:
+        return image, landmarks_px
+    larger = resize(image, jitter_px, jitter_px)
+    x, y = (int(v) for v in rng.integers(0, jitter_px - size_px + 1, 2))
+    scaled = (landmarks_px + 0.5) * (jitter_px / size_px) - 0.5
+    return larger[y : y + size_px, x : x + size_px], scaled - (x, y)
+
+
+class _Positions(Sampler[list[int]]):
+    """Batches of positions, from start to stop."""
+
+    def __init__(self, start: int, stop: int, batch: int) -> None:
+        self._range, self._batch = range(start, stop), batch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for first in range(0, len(self._range), self._batch):
+            yield list(self._range[first : first + self._batch])
+
+    def __len__(self) -> int:
+        return -(-len(self._range) // self._batch)
+
+
+def load_batches(
+    dataset: OccludedFaces, start: int, stop: int, batch: int, workers: int
+) -> DataLoader[PairBatch]:
+    """Batches of the positions start to stop, in order, drawn by so many worker processes.
+
+    Raises:
+        TrainingError: there are no faces.
+    """
+    if not len(dataset._crops):
+        raise TrainingError("there are no faces to train on")
+    return DataLoader(
+        dataset,  # type: ignore[arg-type]  # the collate function turns samples into a batch
+        batch_sampler=_Positions(start, stop, batch),
+        num_workers=workers,
+        collate_fn=stack,
+        prefetch_factor=4 if workers else None,
+        multiprocessing_context="fork" if workers else None,
+    )
+
+
+def stack(samples: Sequence[_Sample]) -> PairBatch:
+    """Samples to a batch in the network's range."""
+    return PairBatch(
+        occluded=torch.from_numpy(to_network(np.stack([s.occluded for s in samples]))),
+        target=torch.from_numpy(to_network(np.stack([s.target for s in samples]))),
+        alpha=torch.from_numpy(np.stack([s.alpha for s in samples])),
+        hint=torch.from_numpy(np.stack([s.hint for s in samples])),
+        focus=torch.from_numpy(np.stack([s.focus for s in samples])),
+    )

@@ -1,0 +1,49 @@
+"""Generators and discriminators, one a file."""
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+from facemend.training.config import DiscriminatorConfig, GeneratorConfig
+
+
+class Drawing(NamedTuple):
+    """What a generator returns.
+
+    Attributes:
+        raw: (N, 3, H, W), colours in [-1, 1] (a little beyond is clipped when it becomes a picture).
+        alpha_logits: (N, 2, H, W) for covers and accessories; None if it does not look for any.
+    """
+
+    raw: Tensor
+    alpha_logits: Tensor | None
+
+
+class Generator(Protocol):
+    """A network that draws the face again.
+
+    It takes the occluded picture (N, 3, H, W) in [-1, 1] and the hint (N, 1, H, W), 0 = find it
+    yourself, 1 = occluded.
+    """
+
+    def __call__(self, image: Tensor, hint: Tensor) -> Drawing: ...
+
+
+def make_generator(config: GeneratorConfig) -> nn.Module:
+    """A fresh generator; its `forward` is that of `Generator`."""
+    from facemend.training.networks.pix2pix import Pix2PixUNet
+    from facemend.training.networks.unet import LightUNet
+
+    return Pix2PixUNet() if config.kind == "pix2pix" else LightUNet(config.widths)
+
+
+def make_discriminator(config: DiscriminatorConfig) -> nn.Module:
+    """A fresh discriminator: (N, 3 + 3 [+ 1], H, W) to its features, the last of them the logits."""
+    from facemend.training.networks.patchgan import CropPatchGAN, PatchGAN70
+
+    return PatchGAN70() if config.kind == "patch70" else CropPatchGAN()
+
+
+def parameter_count(network: nn.Module) -> int:
+    """How many numbers a network learns."""
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,72 @@
+"""PatchGANs: discriminators that judge every patch of a picture for itself.
+
+Isola et al., CVPR 2017 (arXiv 1611.07004), section 3.2.2. `forward` returns the features of every
+layer, for feature matching (Wang et al., CVPR 2018, arXiv 1711.11585); the last are the logits, one a
+patch, positive for real.
+"""
+
+from torch import Tensor, nn
+
+from facemend.training.networks.pix2pix import initialise
+
+
+class _Judge(nn.Module):
+    layers: nn.ModuleList
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(N, C, H, W) to the outputs of all layers, the logits (N, 1, h, w) last."""
+        features = []
+        for layer in self.layers:
+            x = layer(x)
+            features.append(x)
+        return features
+
+
+class PatchGAN70(_Judge):
+    """The paper's 70×70 PatchGAN on the occluded picture and a real or fake one: C64-C128-C256-C512."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            [
+                nn.Sequential(nn.Conv2d(6, 64, 4, 2, 1), nn.LeakyReLU(0.2)),
+                _normalised(64, 128, stride=2),
+                _normalised(128, 256, stride=2),
+                _normalised(256, 512, stride=1),
+                nn.Conv2d(512, 1, 4, 1, 1),
+            ]
+        )
+        self.apply(initialise)
+
+
+class CropPatchGAN(_Judge):
+    """A small PatchGAN for a square around the hole: occluded, real or fake, and the true mask.
+
+    A quarter of the paper's channels' cost, and nothing spent on pixels that are right anyway.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            [
+                nn.Sequential(nn.Conv2d(7, 48, 4, 2, 1), nn.LeakyReLU(0.2)),
+                _grouped(48, 96, kernel=4, stride=2),
+                _grouped(96, 192, kernel=4, stride=2),
+                _grouped(192, 192, kernel=3, stride=1),
+                nn.Conv2d(192, 1, 3, 1, 1),
+            ]
+        )
+
+
+def _normalised(before: int, width: int, *, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, width, 4, stride, 1, bias=False),
+        nn.InstanceNorm2d(width, affine=True),
+        nn.LeakyReLU(0.2),
+    )
+
+
+def _grouped(before: int, width: int, *, kernel: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, width, kernel, stride, 1), nn.GroupNorm(8, width), nn.LeakyReLU(0.2)
+    )

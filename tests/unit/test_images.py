@@ -1,0 +1,118 @@
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facemend.errors import OutputError, PictureError
+from facemend.images import from_network, read_image, resize, to_network, write_png
+from tests.tiny_celeba import gradient
+
+
+def test_all_256_values_survive_the_way_to_the_network_and_back() -> None:
+    levels = np.arange(256, dtype=np.uint8)
+    images = np.stack([levels, levels[::-1], np.roll(levels, 7)], axis=1).reshape(1, 16, 16, 3)
+    batch = to_network(images)
+    assert batch.dtype == np.float32
+    assert batch.shape == (1, 3, 16, 16)
+    assert (batch.min(), batch.max()) == (-1, 1)
+    np.testing.assert_array_equal(from_network(batch), images)
+
+
+def test_the_networks_range_is_rounded_and_clipped_never_wrapped() -> None:
+    step = 1 / 127.5
+    batch = np.array([-1.5, -1, 0.4 * step - 1, 0.6 * step - 1, 1, 1.5], dtype=np.float32)
+    assert from_network(batch.reshape(1, 1, 1, 6)).ravel().tolist() == [0, 0, 0, 1, 255, 255]
+
+
+def test_channels_keep_their_order() -> None:
+    red = np.zeros((1, 2, 2, 3), dtype=np.uint8)
+    red[..., 0] = 255
+    assert to_network(red)[0, :, 0, 0].tolist() == [1, -1, -1]
+
+
+def test_a_picture_is_read_as_it_was_written(tmp_path: Path) -> None:
+    image = gradient(20, 10)
+    write_png(tmp_path / "a.png", image, text={"who": "Grün"})
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.info["who"] == "Grün"
+
+
+def test_a_gray_picture_becomes_rgb(tmp_path: Path) -> None:
+    gray = gradient(8, 8)[:, :, 0]
+    write_png(tmp_path / "a.png", gray)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.stack([gray] * 3, axis=2))
+
+
+def test_a_picture_is_read_from_an_open_file() -> None:
+    file = io.BytesIO()
+    Image.fromarray(gradient(8, 8)).save(file, "PNG")
+    np.testing.assert_array_equal(read_image(file), gradient(8, 8))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P", "CMYK", "I;16"])
+def test_a_colour_mode_that_rgb_would_lose_is_refused_with_advice(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "a.tif"
+    Image.new(mode, (4, 4)).save(path)
+    with pytest.raises(PictureError, match=rf"a\.tif has the colour mode {mode}; convert it"):
+        read_image(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match=r"gone\.png does not exist"):
+        read_image(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture at all"])
+def test_a_file_that_is_no_picture_is_named(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.jpg").write_bytes(data)
+    with pytest.raises(PictureError, match=r"a\.jpg is not a picture that can be read"):
+        read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_truncated_picture_is_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(PictureError, match=rf"a\{suffix} cannot be read as a picture"):
+        read_image(path)
+
+
+def test_an_error_calls_the_picture_by_its_given_name(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    with pytest.raises(PictureError, match="^my face is not"):
+        read_image(tmp_path / "a.jpg", name="my face")
+
+
+def test_writing_does_not_replace_a_file_without_force(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", gradient(4, 4))
+    with pytest.raises(OutputError, match="exists already"):
+        write_png(tmp_path / "a.png", gradient(4, 4))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_disk_that_is_full_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> tuple[int, str]:
+        return os.open("/dev/full", os.O_RDWR), "/dev/full"
+
+    monkeypatch.setattr("tempfile.mkstemp", full)
+    monkeypatch.setattr(Path, "unlink", lambda _: None)
+    with pytest.raises(OutputError, match=r"cannot write .*a\.png: No space left"):
+        write_png(tmp_path / "a.png", gradient(64, 64))
+
+
+def test_resizing_to_the_same_size_changes_no_byte() -> None:
+    image = gradient(12, 9)
+    np.testing.assert_array_equal(resize(image, 12, 9), image)
+
+
+def test_resizing_gives_the_size_that_was_asked_for_and_antialiases() -> None:
+    checkers = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    small = resize(np.stack([checkers] * 3, axis=2), 8, 16)
+    assert small.shape == (16, 8, 3)
+    assert np.abs(small.astype(int) - 127).max() < 8
