@@ -1,3 +1,35 @@
-"""facemend reconstructs what hides a face."""
+"""facemend reconstructs what hides a face: `facemend.reconstruct("crop.png", aligned=True).image`.
+
+Nothing heavy is imported before it is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from facemend.errors import FacemendError
+
+if TYPE_CHECKING:
+    from facemend.faces import Face
+    from facemend.reconstruct.aligned import Reconstruction, Reconstructor, reconstruct
 
 __version__ = "0.1.0"
+
+__all__ = ["Face", "FacemendError", "Reconstruction", "Reconstructor", "__version__", "reconstruct"]
+
+_HOMES = {
+    "Face": "facemend.faces",
+    "Reconstruction": "facemend.reconstruct.aligned",
+    "Reconstructor": "facemend.reconstruct.aligned",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "reconstruct":
+        return import_module("facemend.reconstruct")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

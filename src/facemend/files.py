@@ -1,5 +1,6 @@
-"""Writing files so that nothing is ever half-written and nothing is lost."""
+"""Writing files so that nothing is ever half-written and nothing is lost, and knowing them again."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -42,6 +43,12 @@ def write_text(path: Path, text: str, *, force: bool = False) -> None:
     """Writes UTF-8 text whole or not at all. Raises OutputError as `written_whole` does."""
     with written_whole(path, force=force) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes, hexadecimal. Raises OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _umask() -> int:

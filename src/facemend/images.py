@@ -34,7 +34,8 @@ def read_image(source: Path | IO[bytes], *, name: str | None = None) -> Image:
         name: what an error calls it (default: the path).
 
     Raises:
-        PictureError: no such file, not a picture, truncated, or not 8-bit RGB or grayscale.
+        PictureError: no such file, not a picture, truncated, or not 8-bit RGB, grayscale or black and
+            white.
     """
     name = name or str(source)
     try:
@@ -54,7 +55,7 @@ def image_from_pillow(picture: PillowImage.Image, *, name: str = "the picture") 
     Raises:
         PictureError: its mode would lose something in RGB (alpha, palette, CMYK, 16 bits).
     """
-    if picture.mode not in ("RGB", "L"):
+    if picture.mode not in ("RGB", "L", "1"):
         raise PictureError(
             f"{name} has the colour mode {picture.mode}; convert it to 8-bit RGB or grayscale first"
         )

@@ -1,5 +1,5 @@
+import errno
 import io
-import os
 from pathlib import Path
 
 import numpy as np
@@ -95,15 +95,16 @@ def test_writing_does_not_replace_a_file_without_force(tmp_path: Path) -> None:
         write_png(tmp_path / "a.png", gradient(4, 4))
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_disk_that_is_full_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object, **__: object) -> tuple[int, str]:
-        return os.open("/dev/full", os.O_RDWR), "/dev/full"
+def test_a_full_disk_is_one_error_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("tempfile.mkstemp", full)
-    monkeypatch.setattr(Path, "unlink", lambda _: None)
-    with pytest.raises(OutputError, match=r"cannot write .*a\.png: No space left"):
+    monkeypatch.setattr(Image.Image, "save", save)
+    with pytest.raises(OutputError, match=r"cannot write .*a\.png: No space left on device"):
         write_png(tmp_path / "a.png", gradient(64, 64))
+    assert not list(tmp_path.iterdir())
 
 
 def test_resizing_to_the_same_size_changes_no_byte() -> None:

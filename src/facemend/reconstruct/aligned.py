@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -24,6 +24,7 @@ from facemend.weights import shipped_model_path
 
 PillowPicture: TypeAlias = PillowImage.Image
 PictureFile: TypeAlias = str | Path | IO[bytes]
+WHOLE_PHOTO = "whole photos are not handled yet; pass ready crops (178×218 or square) with {}"
 PictureT = TypeVar("PictureT", PillowPicture, Image)
 
 
@@ -103,12 +104,15 @@ class Reconstructor:
 
     @overload
     def aligned(
-        self, source: PictureFile, mask: Mask | None = None, remove: Remove | str = Remove.COVERS
+        self,
+        source: PictureFile | PillowPicture,
+        mask: Mask | None = None,
+        remove: Remove | str = Remove.COVERS,
     ) -> Reconstruction[PillowPicture]: ...
     @overload
     def aligned(
-        self, source: PictureT, mask: Mask | None = None, remove: Remove | str = Remove.COVERS
-    ) -> Reconstruction[PictureT]: ...
+        self, source: Image, mask: Mask | None = None, remove: Remove | str = Remove.COVERS
+    ) -> Reconstruction[Image]: ...
     def aligned(
         self,
         source: PictureFile | PillowPicture | Image,
@@ -124,24 +128,182 @@ class Reconstructor:
 
         Raises:
             PictureError: no readable picture, or one of another shape.
-            UsageError: the mask does not fit the picture.
+            UsageError: the mask does not fit the picture, or there is no such class.
             ModelError: the model cannot be run.
         """
+        if remove not in list(Remove):
+            raise UsageError(f"unknown class {remove!r}; remove one of {', '.join(Remove)}")
         image, name, input_sha256 = _read(source)
-        _check_mask(mask, image, name)
-        output = self._run(image, mask, name)
-        square, removed = image[aligned_rows(image, name)], _to_remove(output, mask, Remove(remove))
-        if mask is None:
-            made = composite(square, output.raw[0], removed)
-        else:
-            # The user's mask is exact: no pixel beside it changes.
-            removed = removed[aligned_rows(image, name)]
-            made = composite(square, output.raw[0], removed, dilation_px=0, feather_px=0)
-        done, region = _describe(image, output, removed, made)
-        provenance = replace(
-            self.provenance(input_sha256, mask, remove), regions=(region,) if region else ()
-        )
+        rows = aligned_rows(image, name)
+        square, said = image[rows], None if mask is None else _cut_mask(mask, image, rows, name)
+        output = self._run(square, said)
+        removed, made = _deliver(square, output, said, Remove(remove))
         pixels = paste_into_aligned(image, made.image, name=name)
+        weight = _into_frame(made.weight, image, rows)
+        found = _by_class(output, image, rows)
+        done = FaceReconstruction(
+            _face(rows), found, _into_frame(removed, image, rows), float((weight > 0).mean())
+        )
+        provenance = self.provenance(input_sha256, mask, remove, _regions(weight))
         if isinstance(source, np.ndarray):
             return Reconstruction(pixels, (done,), provenance)
         return Reconstruction(PillowImage.fromarray(pixels), (done,), provenance)
+
+    def provenance(
+        self,
+        input_sha256: str | None,
+        mask: Mask | None,
+        remove: Remove | str,
+        regions: tuple[Region, ...] = (),
+    ) -> Provenance:
+        """What `aligned` says about a picture that it makes with these arguments."""
+        options = {"input": "aligned", "remove": str(remove)}
+        if mask is not None:
+            options = {"input": "aligned", "mask_sha256": hashlib.sha256(mask.tobytes()).hexdigest()}
+        return Provenance(self.model.description.name, self.model.sha256, input_sha256, options, regions)
+
+    def _run(self, square: Image, mask: Mask | None) -> ModelOutput:
+        side = self.model.description.size_px
+        crop = crop_from_aligned(square, side)
+        # A pixel of the crop that the mask touches at all is occluded.
+        hint = None if mask is None else resize_alpha(mask.astype(np.float32), side, side)[None] > 0
+        return self.model(crop[None], hint)
+
+
+@overload
+def reconstruct(
+    source: PictureFile | PillowPicture,
+    *,
+    aligned: bool = ...,
+    mask: Mask | None = ...,
+    remove: Remove | str = ...,
+) -> Reconstruction[PillowPicture]: ...
+@overload
+def reconstruct(
+    source: Image, *, aligned: bool = ..., mask: Mask | None = ..., remove: Remove | str = ...
+) -> Reconstruction[Image]: ...
+def reconstruct(
+    source: PictureFile | PillowPicture | Image,
+    *,
+    aligned: bool = False,
+    mask: Mask | None = None,
+    remove: Remove | str = Remove.COVERS,
+) -> Reconstruction[PillowPicture] | Reconstruction[Image]:
+    """Reconstructs what hides a face, with the model that comes with facemend.
+
+    Use a `Reconstructor` for another model.
+
+    Args:
+        aligned: the picture is a ready crop, a 178×218 CelebA frame or a square. Whole photos are
+            not handled yet.
+        source, mask, remove: see `Reconstructor.aligned`.
+
+    Raises:
+        FacemendError: `aligned` is not set, or anything that `Reconstructor.aligned` raises.
+    """
+    if not aligned:
+        raise FacemendError(WHOLE_PHOTO.format("aligned=True"))
+    return _shipped().aligned(source, mask, remove)
+
+
+@cache
+def _shipped() -> Reconstructor:
+    return Reconstructor()
+
+
+def read_mask(path: Path) -> Mask:
+    """Reads a mask, white = reconstruct: bool (H, W), True where the picture is above middle gray.
+
+    Raises:
+        PictureError: as `read_image` does.
+    """
+    mask: Mask = read_image(path).mean(axis=2) >= 128
+    return mask
+
+
+def _read(source: PictureFile | PillowPicture | Image) -> tuple[Image, str, str | None]:
+    """The pixels, what errors call them, and the sha256 of the file if it was one."""
+    if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
+            raise PictureError(f"the array is {source.dtype} {source.shape}; pass uint8 (H, W, 3) RGB")
+        return source, "the array", None
+    if isinstance(source, PillowPicture):
+        return image_from_pillow(source), "the picture", None
+    if isinstance(source, str | Path):
+        name, data = str(source), _read_bytes(Path(source))
+    else:
+        name, data = str(getattr(source, "name", "the picture")), source.read()
+    return read_image(BytesIO(data), name=name), name, hashlib.sha256(data).hexdigest()
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise PictureError(f"{path} does not exist") from error
+    except OSError as error:
+        raise PictureError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _cut_mask(mask: Mask, image: Image, rows: slice, name: str) -> Mask:
+    if mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
+        height_px, width_px = image.shape[:2]
+        raise UsageError(
+            f"the mask is {mask.dtype} {mask.shape}; {name} needs bool ({height_px}, {width_px})"
+        )
+    if mask[: rows.start].any() or mask[rows.stop :].any():
+        raise UsageError(
+            f"the mask marks rows of {name} that the model does not see; keep to the rows from "
+            f"{rows.start} to {rows.stop - 1}"
+        )
+    return mask[rows]
+
+
+def _deliver(
+    square: Image, output: ModelOutput, mask: Mask | None, remove: Remove
+) -> tuple[Alpha, Composite]:
+    """The occlusion to reconstruct, at the square's size, and the square without it."""
+    raw, side_px = output.raw[0], square.shape[0]
+    if mask is not None:
+        removed = mask.astype(np.float32)
+        # The user's mask is exact: no pixel beside it changes.
+        return removed, composite(square, raw, removed, dilation_px=0, feather_px=0)
+    if output.alpha is None:
+        removed = np.ones(square.shape[:2], dtype=np.float32)  # it finds nothing, so it delivers all
+    else:
+        removed = resize_alpha(wanted_alpha(output.alpha[0], remove), side_px, side_px)
+    return removed, composite(square, raw, removed)
+
+
+def _by_class(output: ModelOutput, image: Image, rows: slice) -> dict[OcclusionClass, Alpha]:
+    if output.alpha is None:
+        return {}
+    side_px = image.shape[1]
+    return {
+        name: _into_frame(resize_alpha(alpha, side_px, side_px), image, rows)
+        for name, alpha in zip(OcclusionClass, output.alpha[0], strict=True)
+    }
+
+
+def _into_frame(square: Alpha, image: Image, rows: slice) -> Alpha:
+    """Values of the square, and 0 in the rows of the picture above and below."""
+    values = np.zeros(image.shape[:2], dtype=np.float32)
+    values[rows] = square
+    return values
+
+
+def _face(rows: slice) -> Face:
+    side_px = rows.stop - rows.start
+    return Face(
+        box_px=(0, rows.start, side_px, rows.stop),
+        landmarks_px=canonical_landmarks(side_px) + (0, rows.start),
+        confidence=1,
+    )
+
+
+def _regions(weight: Alpha) -> tuple[Region, ...]:
+    y, x = np.nonzero(weight)
+    if not y.size:
+        return ()
+    box_px = (int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1)
+    return (Region(box_px, y.size / weight.size),)

@@ -1,6 +1,5 @@
 """A model file in ONNX Runtime: uint8 pictures in, uint8 pictures and the occlusion found out."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from facemend.errors import ModelError, UsageError
+from facemend.files import sha256_of
 from facemend.images import Batch, from_network, to_network
 from facemend.reconstruct.description import METADATA_KEY, ModelDescription
 from facemend.reconstruct.options import Device
@@ -127,8 +127,7 @@ class Model:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except FileNotFoundError as error:
         raise ModelError(f"the model file {path} does not exist") from error
     except OSError as error:

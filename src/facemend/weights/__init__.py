@@ -13,5 +13,5 @@ def shipped_model_path() -> Path:
     """
     path = Path(__file__).parent / "facemend.onnx"
     if not path.is_file():
-        raise ModelError("this copy of facemend carries no model; name one with --model FILE")
+        raise ModelError("this copy of facemend carries no model; name a model file (--model FILE)")
     return path

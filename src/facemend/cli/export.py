@@ -1,0 +1,26 @@
+"""facemend export: from a run to the file that is served."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The ONNX file to write.")
+@click.option("--fp32", is_flag=True, help="Store weights in full precision (twice the size).")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="Also write fp16 safetensors, for train --init."
+)
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing.")
+def export(run: Path, output: Path, fp32: bool, weights: Path | None, force: bool, quiet: bool) -> None:
+    """Write the newest checkpoint of RUN as one ONNX file, if it computes what torch computes."""
+    from facemend.training.export import export as export_run
+
+    exported = export_run(run, output, fp16=not fp32, weights=weights, force=force)
+    if not quiet:
+        click.echo(
+            f"wrote {output}, {exported.megabytes:.1f} MB; differs from torch by "
+            f"{exported.max_difference:.1e} at most (fp32) and {exported.mean_difference:.1e} on average as stored"
+        )

@@ -1,0 +1,110 @@
+"""Means and their intervals: from the figures of single pictures to the rows of a report."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from facemend.evaluation.protocol import PROTOCOL, hole_bin
+from facemend.evaluation.results import ALL, UNITS, Measure, Measurement, Row
+from facemend.occlusion import seed_of
+
+_DRAWS = 1000
+_INTERVAL_PERCENT = (2.5, 97.5)
+_DIGITS = 6
+"""Rounded away: what sums in another order, as other machines do them, would change."""
+
+_Group = tuple[str, str, str]
+"""Kind, extent and hole bin."""
+
+
+class PeopleBootstrap:
+    """Draws people with replacement, always the same draws for the same people.
+
+    Pictures of one person are alike, so people are drawn, not pictures. All systems meet the same
+    draws, so that their differences can be compared draw by draw.
+
+    Efron, Tibshirani, "An Introduction to the Bootstrap", 1993 (percentile interval).
+    """
+
+    def __init__(self, people: Iterable[str]) -> None:
+        self._places = {person: place for place, person in enumerate(sorted(set(people)))}
+        count = len(self._places)
+        rng = np.random.default_rng(seed_of(PROTOCOL, "bootstrap", count))
+        self._times_drawn = rng.multinomial(count, [1 / count] * count, _DRAWS).astype(np.float64)
+
+    def interval(self, values: Sequence[float], people: Sequence[str]) -> tuple[float, float] | None:
+        """The 95% interval of the mean of the values; None if they show fewer than two people.
+
+        Args:
+            values: one a picture.
+            people: who is on each picture.
+        """
+        if len(set(people)) < 2:
+            return None
+        means = self.means(values, people)
+        low, high = np.percentile(means[np.isfinite(means)], _INTERVAL_PERCENT)
+        return float(low), float(high)
+
+    def means(self, values: Sequence[float], people: Sequence[str]) -> npt.NDArray[np.float64]:
+        """The mean of the values in every draw, float64 (draws,); NaN where a draw has none of them."""
+        places = [self._places[person] for person in people]
+        sums = np.bincount(places, values, minlength=len(self._places))
+        counts = np.bincount(places, minlength=len(self._places))
+        pictures = self._times_drawn @ counts
+        totals = self._times_drawn @ sums
+        means = np.full(_DRAWS, np.nan)
+        np.divide(totals, pictures, out=means, where=pictures > 0)
+        return means
+
+
+def average(measurements: Sequence[Measurement]) -> tuple[Row, ...]:
+    """The rows of a report: every system and measure, over all pictures, by kind, extent and hole size.
+
+    Rows stand in the order of the systems, then of UNITS. A system has no row for what it was not
+    measured in.
+    """
+    bootstrap = PeopleBootstrap(measurement.person for measurement in measurements)
+    systems = list(dict.fromkeys(measurement.system for measurement in measurements))
+    order = {
+        (system, measure): (i, j) for i, system in enumerate(systems) for j, measure in enumerate(UNITS)
+    }
+    grouped: dict[tuple[str, Measure, _Group], list[Measurement]] = {}
+    for measurement in measurements:
+        for measure in measurement.values:
+            for group in _groups(measurement):
+                grouped.setdefault((measurement.system, measure, group), []).append(measurement)
+    keys = sorted(grouped, key=lambda key: order[key[:2]])
+    return tuple(_row(*key, grouped[key], bootstrap) for key in keys)
+
+
+def _groups(measurement: Measurement) -> Sequence[_Group]:
+    everything = (ALL, ALL, ALL)
+    if not measurement.coverage:
+        return (everything,)
+    size = hole_bin(measurement.coverage)
+    return everything, (measurement.kind, ALL, ALL), (ALL, measurement.extent, ALL), (ALL, ALL, size)
+
+
+def _row(
+    system: str, measure: Measure, group: _Group, members: Sequence[Measurement], bootstrap: PeopleBootstrap
+) -> Row:
+    found = [(value, m.person) for m in members if (value := m.values[measure]) is not None]
+    values, people = [value for value, _ in found], [person for _, person in found]
+    interval = bootstrap.interval(values, people)
+    kind, extent, size = group
+    region, metric = measure
+    return Row(
+        system=system,
+        kind=kind,
+        extent=extent,
+        hole_bin=size,
+        region=region,
+        metric=metric,
+        unit=UNITS[measure],
+        mean=round(float(np.mean(values)), _DIGITS) if values else None,
+        low=round(interval[0], _DIGITS) if interval else None,
+        high=round(interval[1], _DIGITS) if interval else None,
+        n=len(values),
+        apart=len(members) - len(values),
+    )

@@ -1,0 +1,127 @@
+"""What is measured: anything that takes occluded faces and delivers whole ones."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from facemend.errors import ModelError
+from facemend.images import resize
+from facemend.occlusion import OccludedFace
+from facemend.reconstruct.composite import composite, resize_alpha, wanted_alpha
+from facemend.reconstruct.model import Model
+from facemend.reconstruct.options import Remove
+
+Images = npt.NDArray[np.uint8]
+"""(N, S, S, 3) RGB, 0-255."""
+Masks = npt.NDArray[np.bool_]
+"""(N, S, S), True = occluded."""
+Alphas = npt.NDArray[np.float32]
+"""(N, S, S), 0 = visible, 1 = occluded."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What a system makes of N occluded faces.
+
+    Attributes:
+        raw: uint8 (N, S, S, 3), the system's own picture of the whole crop.
+        composite: uint8 (N, S, S, 3), the picture that a user gets; equal to `raw` for a system
+            that does not composite.
+        alpha: float32 (N, S, S), 0-1, the occlusion that it found; None if it looks for none.
+    """
+
+    raw: Images
+    composite: Images
+    alpha: Alphas | None
+
+
+@dataclass(frozen=True)
+class System:
+    """Something that reconstructs faces.
+
+    Attributes:
+        name: what the report calls it.
+        blind: whether it finds the occlusion by itself; otherwise it is given the true mask, and the
+            report says so.
+        deliver: occluded faces and, unless it is blind, their true masks -> what it makes of them.
+        repair: faces without occlusion -> what a user gets with the default options; None if the
+            system does not look for occlusions.
+        sha256: of the model file; None if there is none.
+        training_people: hashes of the people it was trained on (`datasets.hash_identity`), empty for a
+            system that learnt nothing; None if nobody knows.
+    """
+
+    name: str
+    blind: bool
+    deliver: Callable[[Images, Masks | None], Delivery]
+    repair: Callable[[Images], Images] | None = None
+    sha256: str | None = None
+    training_people: frozenset[str] | None = frozenset()
+
+    def run(self, faces: Sequence[OccludedFace]) -> Delivery:
+        """Reconstructs faces of one size. A blind system does not get to see the masks.
+
+        Raises:
+            ModelError: it delivers another shape, type or range than it was asked for.
+        """
+        images = np.stack([face.image for face in faces])
+        masks = None if self.blind else np.stack([face.occlusion.mask for face in faces])
+        delivery = self.deliver(images, masks)
+        for picture in (delivery.raw, delivery.composite):
+            if picture.dtype != np.uint8 or picture.shape != images.shape:
+                raise ModelError(
+                    f"{self.name} delivers {picture.dtype} {picture.shape}, not uint8 {images.shape}"
+                )
+        alpha = delivery.alpha
+        if alpha is not None and not (alpha.shape == images.shape[:3] and _within_0_and_1(alpha)):
+            raise ModelError(f"{self.name} delivers an alpha that is not {images.shape[:3]} in 0-1")
+        return delivery
+
+
+def _within_0_and_1(alpha: Alphas) -> bool:
+    # Written so that a NaN fails.
+    return bool((alpha >= 0).all() and (alpha <= 1).all())
+
+
+def open_model(path: Path, threads: int | None = None) -> System:
+    """A facemend model file as a system; blind. A model without alpha delivers its raw picture.
+
+    Args:
+        threads: of the processor; None lets ONNX Runtime choose.
+
+    Raises:
+        ModelError: not a facemend model.
+    """
+    model = Model(path, threads=threads)
+    people = model.description.training_people
+
+    def deliver(images: Images, masks: Masks | None) -> Delivery:
+        return _reconstruct(model, images, Remove.ALL)
+
+    def repair(images: Images) -> Images:
+        return _reconstruct(model, images, Remove.COVERS).composite
+
+    return System(
+        model.description.name,
+        blind=True,
+        deliver=deliver,
+        repair=repair,
+        sha256=model.sha256,
+        training_people=None if people is None else frozenset(people),
+    )
+
+
+def _reconstruct(model: Model, images: Images, remove: Remove) -> Delivery:
+    side, model_side = images.shape[1], model.description.size_px
+    output = model(np.stack([resize(image, model_side, model_side) for image in images]))
+    raw = np.stack([resize(picture, side, side) for picture in output.raw])
+    if output.alpha is None:
+        return Delivery(raw, raw, None)
+    wanted = [wanted_alpha(alpha, remove) for alpha in output.alpha]
+    delivered = [composite(*parts).image for parts in zip(images, raw, wanted, strict=True)]
+    return Delivery(
+        raw, np.stack(delivered), np.stack([resize_alpha(alpha, side, side) for alpha in wanted])
+    )

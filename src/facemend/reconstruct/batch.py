@@ -1,0 +1,201 @@
+"""Files and folders of ready crops: what is written where, what is finished already, what failed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from facemend.errors import OutputError, PictureError, UsageError
+from facemend.files import sha256_of
+from facemend.images import PICTURE_SUFFIXES, Mask, write_png
+from facemend.reconstruct.aligned import Reconstructor
+from facemend.reconstruct.options import Remove
+from facemend.reconstruct.provenance import Provenance, read_provenance
+
+
+@dataclass(frozen=True)
+class Task:
+    """One picture to reconstruct.
+
+    Attributes:
+        source: the input.
+        output: the PNG to write.
+        occlusion_output: where to write the occlusion that was reconstructed; None for nowhere.
+    """
+
+    source: Path
+    output: Path
+    occlusion_output: Path | None
+
+    @property
+    def outputs(self) -> list[Path]:
+        """All files that the task writes."""
+        return [self.output] if self.occlusion_output is None else [self.output, self.occlusion_output]
+
+
+class Outcome(StrEnum):
+    """What became of a picture; `unchanged` has no occlusion, `skipped` was finished before."""
+
+    RECONSTRUCTED = "reconstructed"
+    UNCHANGED = "unchanged"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished task.
+
+    Attributes:
+        task: which.
+        outcome: what became of it.
+        provenance: what the output says about itself; None if it failed.
+        error: why it failed, in one line; None if it did not.
+    """
+
+    task: Task
+    outcome: Outcome
+    provenance: Provenance | None
+    error: str | None = None
+
+
+def plan_tasks(inputs: Sequence[Path], output: Path | None, *, save_occlusion: bool) -> list[Task]:
+    """Decides what is written where, before anything is.
+
+    Args:
+        inputs: pictures, and folders that are searched with their subfolders; pictures that facemend
+            wrote itself are left out of folders.
+        output: a PNG file for a single picture, else a folder that takes each input's name and
+            subfolder; None writes PHOTO_reconstructed.png beside each input.
+        save_occlusion: also write NAME_occlusion.png beside each output.
+
+    Raises:
+        PictureError: a folder without pictures.
+        OutputError: an output would overwrite an input.
+        UsageError: two inputs with one output, or an output that is neither PNG nor a folder.
+    """
+    found = [(source, name) for path in inputs for source, name in _pictures(path)]
+    into_folder = output is not None and (
+        len(inputs) > 1 or inputs[0].is_dir() or output.is_dir() or not output.suffix
+    )
+    if output is not None and not into_folder and output.suffix.lower() != ".png":
+        raise UsageError(f"facemend writes PNG; name the output {output.with_suffix('.png')}")
+    tasks = []
+    for source, name in found:
+        if output is None:
+            stem, target = source.stem, source.with_name(f"{source.stem}_reconstructed.png")
+        else:
+            target = output / name.with_suffix(".png") if into_folder else output
+            stem = target.stem
+        tasks.append(
+            Task(source, target, target.with_name(f"{stem}_occlusion.png") if save_occlusion else None)
+        )
+    _check_apart(tasks)
+    return tasks
+
+
+def run_tasks(
+    reconstructor: Reconstructor,
+    tasks: Sequence[Task],
+    *,
+    mask: Mask | None = None,
+    remove: Remove | str = Remove.COVERS,
+    force: bool = False,
+) -> Iterator[Done]:
+    """Reconstructs pictures one by one. A bad picture fails alone; what is finished is skipped.
+
+    Args:
+        mask, remove: see `Reconstructor.aligned`.
+        force: overwrite whatever lies at the outputs.
+
+    Raises:
+        OutputError: an output exists and is other work (before anything is written), or cannot be
+            written.
+        ModelError, UsageError: as `Reconstructor.aligned` does.
+    """
+    finished: dict[Task, Provenance] = {}
+    ours: set[Path] = set()
+    if not force:
+        for task in tasks:
+            there = _earlier_work(task, reconstructor.provenance(_sha256(task.source), mask, remove))
+            ours |= there.keys()
+            if there.keys() == set(task.outputs):
+                finished[task] = there[task.output]
+    for task in tasks:
+        if task in finished:
+            yield Done(task, Outcome.SKIPPED, finished[task])
+            continue
+        try:
+            result = reconstructor.aligned(task.source, mask, remove)
+        except PictureError as error:
+            yield Done(task, Outcome.FAILED, None, str(error))
+            continue
+        if task.occlusion_output is not None:
+            gray = np.rint(result.faces[0].removed * 255).astype(np.uint8)
+            text = result.provenance.to_text()
+            path = task.occlusion_output
+            write_png(path, gray, text=text, force=force or path in ours)
+        result.save(task.output, force=force or task.output in ours)
+        outcome = Outcome.RECONSTRUCTED if result.changed else Outcome.UNCHANGED
+        yield Done(task, outcome, result.provenance)
+
+
+def _pictures(path: Path) -> Iterator[tuple[Path, Path]]:
+    """Each picture of an input, with its name below the output folder."""
+    if not path.is_dir():
+        yield path, Path(path.name)
+        return
+    found = [
+        picture
+        for picture in sorted(path.rglob("*"))
+        if picture.suffix.lower() in PICTURE_SUFFIXES
+        and not picture.name.startswith(".")
+        and not (picture.suffix.lower() == ".png" and read_provenance(picture))
+    ]
+    if not found:
+        raise PictureError(f"{path} holds no pictures to reconstruct")
+    yield from ((picture, picture.relative_to(path)) for picture in found)
+
+
+def _check_apart(tasks: Sequence[Task]) -> None:
+    inputs = {task.source.resolve() for task in tasks}
+    writers: dict[Path, Task] = {}
+    for task in tasks:
+        for path in task.outputs:
+            if path.resolve() in inputs:
+                raise OutputError(f"{path} would overwrite an input; choose another output")
+            first = writers.setdefault(path.resolve(), task)
+            if first is not task:
+                raise UsageError(
+                    f"{first.source} and {task.source} would both be written to {path}; rename one, or "
+                    "reconstruct them into two folders"
+                )
+
+
+def _earlier_work(task: Task, expected: Provenance) -> dict[Path, Provenance]:
+    """Those outputs of a task that are there, all of this very work.
+
+    Raises:
+        OutputError: one is other work.
+    """
+    there = {}
+    for path in task.outputs:
+        if not path.exists():
+            continue
+        provenance = read_provenance(path)
+        if provenance is None or not expected.same_work(provenance):
+            raise OutputError(
+                f"{path} exists already and is not this reconstruction; choose another output or add "
+                "--force"
+            )
+        there[path] = provenance
+    return there
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return sha256_of(path)
+    except OSError:
+        return None  # said when its turn comes

@@ -1,0 +1,225 @@
+"""From a checkpoint to the one file that is served, which must compute what torch computes, or is not written."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from facemend.errors import ExportError, TrainingError
+from facemend.files import written_whole
+from facemend.reconstruct.description import METADATA_KEY, ModelDescription
+from facemend.training.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint
+from facemend.training.config import TrainingConfig
+from facemend.training.networks import make_generator
+
+_OPSET = 18
+_MAX_DIFFERENCE = 1e-3
+"""Largest allowed difference between ONNX Runtime and torch in fp32, in the range [-1, 1] (0.13 of 255)."""
+_MEAN_FP16_DIFFERENCE = 1 / 127.5
+"""Largest allowed mean difference of an fp16 file from fp32: 1 of 255 levels."""
+_SMALLEST_FP16 = 256
+"""Weights with fewer numbers stay fp32: they cost nothing."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and how near it comes to torch.
+
+    Attributes:
+        path: the ONNX file.
+        megabytes: its size.
+        max_difference: of the fp32 graph from torch, range [-1, 1].
+        mean_difference: of the file as written from torch, range [-1, 1].
+    """
+
+    path: Path
+    megabytes: float
+    max_difference: float
+    mean_difference: float
+
+
+def export(
+    run: Path, output: Path, *, fp16: bool = True, weights: Path | None = None, force: bool = False
+) -> Exported:
+    """Writes the newest checkpoint of a run as an ONNX file that knows how it was made.
+
+    The batch is dynamic, the picture's side is fixed to the last phase's.
+
+    Args:
+        fp16: store weights in half precision (they are computed with in fp32).
+        weights: also write generator and discriminator as fp16 safetensors, to start training from.
+
+    Raises:
+        TrainingError: the run has no checkpoint.
+        ExportError: ONNX Runtime's output differs from torch's.
+        OutputError: a file exists and `force` is not set, or cannot be written.
+    """
+    newest = newest_checkpoint(run)
+    if newest is None:
+        raise TrainingError(f"{run} has no checkpoint to export; train first: facemend train CONFIG -o {run}")
+    checkpoint = load_checkpoint(newest)
+    config = TrainingConfig.model_validate(checkpoint.config)
+    generator = _generator(config, checkpoint)
+    description = describe(config, checkpoint, run)
+    with written_whole(output, force=force) as temporary:
+        graph = _trace(generator, description, temporary)
+        max_difference = float(np.max(_differences(generator, description, graph)))
+        if max_difference > _MAX_DIFFERENCE:
+            raise ExportError(
+                f"ONNX Runtime differs from torch by {max_difference:.2g} (allowed: {_MAX_DIFFERENCE:.2g}); "
+                "nothing was written"
+            )
+        if fp16:
+            graph = store_as_fp16(graph)
+        mean_difference = float(np.mean(_differences(generator, description, graph)))
+        if mean_difference > _MEAN_FP16_DIFFERENCE:
+            raise ExportError(
+                f"in fp16 the output differs by {mean_difference * 127.5:.2g} of 255 levels on average; "
+                "export with --fp32; nothing was written"
+            )
+        helper.set_model_props(graph, {METADATA_KEY: description.to_json()})
+        temporary.write_bytes(graph.SerializeToString())
+    if weights is not None:
+        _write_weights(checkpoint, weights, force=force)
+    return Exported(output, output.stat().st_size / 1e6, max_difference, mean_difference)
+
+
+def describe(config: TrainingConfig, checkpoint: Checkpoint, run: Path) -> ModelDescription:
+    """What the file will say about itself; the figures are the run's last validation."""
+    light = config.generator.kind == "unet"
+    return ModelDescription(
+        name=config.name,
+        size_px=config.phases[-1].size_px,
+        takes_hint=light,
+        finds_occlusion=light,
+        images_seen=checkpoint.progress.images_seen,
+        hours=round(checkpoint.progress.seconds / 3600, 2),
+        data=checkpoint.data,
+        training_people=checkpoint.training_people,
+        config=checkpoint.config,
+        commit=checkpoint.commit,
+        metrics=_last_validation(run / "log.jsonl"),
+    )
+
+
+class _Served(nn.Module):
+    """The generator with the inputs and outputs that ModelDescription promises."""
+
+    def __init__(self, generator: nn.Module, *, finds_occlusion: bool) -> None:
+        super().__init__()
+        self.generator = generator
+        self.finds_occlusion = finds_occlusion
+
+    def forward(self, image: Tensor, hint: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        raw, logits = self.generator(image, hint)
+        return (raw, logits.sigmoid()) if self.finds_occlusion else raw
+
+
+def _generator(config: TrainingConfig, checkpoint: Checkpoint) -> nn.Module:
+    generator = make_generator(config.generator)
+    generator.load_state_dict(checkpoint.part("ema" if config.ema else "generator"))
+    return generator.eval()
+
+
+def _trace(generator: nn.Module, description: ModelDescription, scratch: Path) -> onnx.ModelProto:
+    served = _Served(generator, finds_occlusion=description.finds_occlusion).eval()
+    inputs = ["image", "hint"] if description.takes_hint else ["image"]
+    outputs = ["raw", "alpha"] if description.finds_occlusion else ["raw"]
+    example = tuple(torch.from_numpy(value) for value in _fixed_crops(description).values())
+    torch.onnx.export(
+        served,
+        example,
+        str(scratch),
+        input_names=inputs,
+        output_names=outputs,
+        dynamic_axes={name: {0: "n"} for name in inputs + outputs},
+        opset_version=_OPSET,
+        dynamo=False,
+    )
+    return onnx.load(scratch)
+
+
+def _fixed_crops(description: ModelDescription) -> dict[str, npt.NDArray[np.float32]]:
+    """Two fixed pictures of smooth noise, without and with a hint, in the network's range."""
+    rng = np.random.default_rng(0)
+    side = description.size_px
+    coarse = rng.uniform(-1, 1, (2, 3, side // 16, side // 16))
+    crops = {"image": coarse.repeat(16, axis=2).repeat(16, axis=3).astype(np.float32)}
+    if description.takes_hint:
+        crops["hint"] = np.zeros((2, 1, side, side), dtype=np.float32)
+        crops["hint"][1, :, side // 2 :] = 1
+    return crops
+
+
+def _differences(
+    generator: nn.Module, description: ModelDescription, graph: onnx.ModelProto
+) -> npt.NDArray[np.float32]:
+    """|ONNX Runtime - torch| on the fixed crops, of all outputs, flat."""
+    crops = _fixed_crops(description)
+    served = _Served(generator, finds_occlusion=description.finds_occlusion)
+    with torch.inference_mode():
+        expected = served(*(torch.from_numpy(value) for value in crops.values()))
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    computed = session.run(None, crops)
+    pairs = zip(computed, expected, strict=True)
+    return np.concatenate([np.abs(ours - theirs.numpy()).ravel() for ours, theirs in pairs])
+
+
+def store_as_fp16(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Stores large weights as fp16, each cast back to fp32 where it is used (folded away on loading)."""
+    small = onnx.ModelProto()
+    small.CopyFrom(graph)
+    casts = []
+    for tensor in small.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < _SMALLEST_FP16:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_fp16"))
+        casts.append(helper.make_node("Cast", [f"{name}_fp16"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *small.graph.node]
+    del small.graph.node[:]
+    small.graph.node.extend(nodes)
+    onnx.checker.check_model(small)
+    return small
+
+
+def _write_weights(checkpoint: Checkpoint, path: Path, *, force: bool) -> None:
+    tensors = {
+        f"{part}/{key}": value.half()
+        for part in ("ema" if checkpoint.config["ema"] else "generator", "discriminator")
+        for key, value in checkpoint.part(part).items()
+    }
+    state = {
+        "config": checkpoint.config,
+        "progress": {
+            "images_seen": checkpoint.progress.images_seen,
+            "seconds": checkpoint.progress.seconds,
+        },
+        "training_people": checkpoint.training_people,
+        "data": checkpoint.data,
+        "commit": checkpoint.commit,
+    }
+    with written_whole(path, force=force) as temporary:
+        save_file(tensors, temporary, metadata={"facemend": json.dumps(state)})
+
+
+def _last_validation(log: Path) -> dict[str, float]:
+    if not log.exists():
+        return {}
+    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    validations = [row for row in rows if "validation/hole" in row]
+    if not validations:
+        return {}
+    start = "validation/"
+    last = validations[-1].items()
+    return {key.removeprefix(start): round(value, 3) for key, value in last if key.startswith(start)}
