@@ -19,9 +19,9 @@ def written_whole(path: Path, *, force: bool = False) -> Iterator[Path]:
     Raises:
         OutputError: `path` exists and `force` is not set, or the disk or folder refuses.
     """
-    if path.exists() and not force:
-        raise OutputError(f"{path} exists already; choose another name or add --force")
     try:
+        if path.exists() and not force:
+            raise OutputError(f"{path} exists already; choose another name or add --force")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)

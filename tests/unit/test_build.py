@@ -198,7 +198,7 @@ def test_another_recipe_in_the_same_folder_needs_force(source: FaceSource, tmp_p
     build_dataset(source, out, RECIPE)
     before = _contents(out)
     smaller = Recipe(count=3, size_px=32)
-    with pytest.raises(OutputError, match="holds a dataset made with another count and size_px.*--force"):
+    with pytest.raises(OutputError, match=r"holds a dataset made with another count and size_px.*--force"):
         build_dataset(source, out, smaller)
     assert _contents(out) == before
     build_dataset(source, out, smaller, force=True)

@@ -21,19 +21,24 @@ def test_a_file_has_the_permissions_that_any_new_file_has(tmp_path: Path) -> Non
 def test_an_existing_file_is_kept_without_force(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(OutputError, match="exists already.*--force"):
+    with pytest.raises(OutputError, match=r"exists already.*--force"):
         write_text(path, "new")
     assert path.read_text() == "old"
     write_text(path, "new", force=True)
     assert path.read_text() == "new"
 
 
+def _fail_half_way(path: Path) -> None:
+    with written_whole(path, force=True) as temporary:
+        temporary.write_text("half")
+        _ = 1 / 0
+
+
 def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(ZeroDivisionError), written_whole(path, force=True) as temporary:
-        temporary.write_text("half")
-        _ = 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        _fail_half_way(path)
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
     assert path.read_text() == "old"
 

@@ -85,7 +85,7 @@ def test_a_truncated_picture_is_named(tmp_path: Path, suffix: str) -> None:
 
 def test_an_error_calls_the_picture_by_its_given_name(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
-    with pytest.raises(PictureError, match="^my face is not"):
+    with pytest.raises(PictureError, match=r"^my face is not"):
         read_image(tmp_path / "a.jpg", name="my face")
 
 

@@ -58,7 +58,7 @@ def test_celebas_training_pictures_show_nobody_of_the_held_out() -> None:
 @pytest.mark.parametrize("name", ["CelebA", "faces"])
 def test_without_identities_no_split_is_made(name: str) -> None:
     source = _source({"a.jpg": "a", "b.jpg": None}, name)
-    with pytest.raises(SourceError, match="1 of 2 pictures .* have no identity"):
+    with pytest.raises(SourceError, match=r"1 of 2 pictures .* have no identity"):
         take_split(source, Split.TRAIN)
 
 

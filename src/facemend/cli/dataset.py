@@ -20,8 +20,8 @@ def dataset() -> None:
 @click.option(
     "--kinds",
     metavar="KIND=SHARE,...",
-    help="Occlusions and how often each is drawn, for example nose_mask=0.4,blur=0.6.  [default: nose_mask, "
-    "blur, blur_full and mask_full in equal shares]",
+    help="Occlusions and how often each is drawn, for example nose_mask=0.4,blur=0.6.  "
+    "[default: nose_mask, blur, blur_full and mask_full in equal shares]",
 )
 @click.option("--size", type=int, default=256, show_default=True, help="Side of the pictures in pixels.")
 @click.option(
@@ -37,7 +37,7 @@ def dataset() -> None:
     help="CSV with the columns file and split (and identity), in place of the usual split.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other occlusions.")
-@click.option("--workers", type=int, help="Processes.  [default: one a processor core]")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one a processor core]")
 @click.option("--force", is_flag=True, help="Start anew in a folder that holds another dataset.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def build(
@@ -75,7 +75,7 @@ def build(
         recipe,
         workers=workers or os.cpu_count() or 1,
         force=force,
-        progress=lambda results: tqdm(results, total=count, unit="pair", disable=quiet or None),
+        progress=lambda results: tqdm(results, total=count, unit="pair", disable=True if quiet else None),
     )
     if quiet:
         return

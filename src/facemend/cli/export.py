@@ -7,7 +7,9 @@ import click
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The ONNX file to write.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The ONNX file to write."
+)
 @click.option("--fp32", is_flag=True, help="Store weights in full precision (twice the size).")
 @click.option(
     "--weights", type=click.Path(path_type=Path), help="Also write fp16 safetensors, for train --init."
@@ -21,6 +23,6 @@ def export(run: Path, output: Path, fp32: bool, weights: Path | None, force: boo
     exported = export_run(run, output, fp16=not fp32, weights=weights, force=force)
     if not quiet:
         click.echo(
-            f"wrote {output}, {exported.megabytes:.1f} MB; differs from torch by "
-            f"{exported.max_difference:.1e} at most (fp32) and {exported.mean_difference:.1e} on average as stored"
+            f"wrote {output}, {exported.megabytes:.1f} MB; differs from torch by at most "
+            f"{exported.max_difference:.1e} in fp32, by {exported.mean_difference:.1e} on average as stored"
         )

@@ -1,24 +1,71 @@
 """The command `facemend`. Commands import what they need when they run, so that help is instant."""
 
+import warnings
+from typing import TextIO
+
 import click
 
 from facemend import __version__
+from facemend.cli.dataset import dataset
+from facemend.cli.demo import demo
+from facemend.cli.evaluate import evaluate
+from facemend.cli.export import export
+from facemend.cli.info import info
+from facemend.cli.reconstruct import reconstruct
+from facemend.cli.train import train
 from facemend.errors import FacemendError
+
+_INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 
 
 class _Facemend(click.Group):
+    """Ends every error in one line and the right exit code."""
+
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _say_warning
+                return super().invoke(ctx)
         except FacemendError as error:
             click.echo(f"facemend: {error}", err=True)
             ctx.exit(error.exit_code)
+        except click.UsageError as error:
+            message = error.format_message()
+            if "\n" in message:  # a group without a command shows its help
+                raise
+            command = (error.ctx or ctx).command_path
+            click.echo(f"facemend: {message.rstrip('.')}; see {command} --help", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("facemend: interrupted", err=True)
+            ctx.exit(_INTERRUPTED)
 
 
-@click.group(cls=_Facemend, context_settings={"help_option_names": ["-h", "--help"]})
+def _say_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Says a warning in one line, without the place in the code that Python would add."""
+    click.echo(f"facemend: {message}", err=True)
+
+
+@click.group("facemend", cls=_Facemend, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="facemend %(version)s")
 def main() -> None:
     """Find what hides a face in a photo and reconstruct what is under it.
 
     A reconstruction is a guess, not evidence of who somebody is.
     """
+
+
+main.add_command(dataset)
+main.add_command(demo)
+main.add_command(evaluate)
+main.add_command(export)
+main.add_command(info)
+main.add_command(reconstruct)
+main.add_command(train)

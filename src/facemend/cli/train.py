@@ -7,13 +7,21 @@ import click
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--data", "source", required=True, type=click.Path(path_type=Path), help="CelebA or a folder.")
-@click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path), help="The run's folder.")
+@click.option(
+    "--data", "source", required=True, type=click.Path(path_type=Path), help="CelebA or a folder."
+)
+@click.option(
+    "-o", "--output", "run", required=True, type=click.Path(path_type=Path), help="The run's folder."
+)
 @click.option("--split", "split_file", type=click.Path(path_type=Path), help="CSV: file, split, identity.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the config.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the config."
+)
 @click.option("--init", type=click.Path(path_type=Path), help="Start from these weights (safetensors).")
 @click.option("--fresh", is_flag=True, help="Start anew: what is in the run's folder is deleted.")
-@click.option("--cache", type=click.Path(path_type=Path), help="Folder for decoded faces (default: RUN/cache).")
+@click.option(
+    "--cache", type=click.Path(path_type=Path), help="Folder for decoded faces (default: RUN/cache)."
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Processor threads (default: all).")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def train(
@@ -44,7 +52,9 @@ def train(
         quiet=quiet,
     )
     if outcome.finished:
-        click.echo(f"finished after {outcome.images_seen} images; next: facemend export {run} -o model.onnx")
+        click.echo(
+            f"finished after {outcome.images_seen} images; next: facemend export {run} -o model.onnx"
+        )
     else:
         click.echo(
             f"saved {outcome.checkpoint} after {outcome.images_seen} images; the same command again goes on"

@@ -292,7 +292,7 @@ def _claim(out: Path, options: Mapping[str, Any], *, force: bool) -> None:
         for old in _old_files(out):
             old.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot empty {out}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
     write_text(path, json.dumps(options, indent=2, ensure_ascii=False) + "\n", force=True)
 
 

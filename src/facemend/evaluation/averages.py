@@ -6,16 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from facemend.evaluation.protocol import PROTOCOL, hole_bin
-from facemend.evaluation.results import ALL, UNITS, Measure, Measurement, Row
+from facemend.evaluation.results import EVERYTHING, UNITS, Group, Measure, Measurement, Row
 from facemend.occlusion import seed_of
 
 _DRAWS = 1000
 _INTERVAL_PERCENT = (2.5, 97.5)
 _DIGITS = 6
 """Rounded away: what sums in another order, as other machines do them, would change."""
-
-_Group = tuple[str, str, str]
-"""Kind, extent and hole bin."""
 
 
 class PeopleBootstrap:
@@ -69,7 +66,7 @@ def average(measurements: Sequence[Measurement]) -> tuple[Row, ...]:
     order = {
         (system, measure): (i, j) for i, system in enumerate(systems) for j, measure in enumerate(UNITS)
     }
-    grouped: dict[tuple[str, Measure, _Group], list[Measurement]] = {}
+    grouped: dict[tuple[str, Measure, Group], list[Measurement]] = {}
     for measurement in measurements:
         for measure in measurement.values:
             for group in _groups(measurement):
@@ -78,27 +75,29 @@ def average(measurements: Sequence[Measurement]) -> tuple[Row, ...]:
     return tuple(_row(*key, grouped[key], bootstrap) for key in keys)
 
 
-def _groups(measurement: Measurement) -> Sequence[_Group]:
-    everything = (ALL, ALL, ALL)
+def _groups(measurement: Measurement) -> Sequence[Group]:
     if not measurement.coverage:
-        return (everything,)
-    size = hole_bin(measurement.coverage)
-    return everything, (measurement.kind, ALL, ALL), (ALL, measurement.extent, ALL), (ALL, ALL, size)
+        return (EVERYTHING,)
+    return (
+        EVERYTHING,
+        Group(kind=measurement.kind),
+        Group(extent=measurement.extent),
+        Group(hole_bin=hole_bin(measurement.coverage)),
+    )
 
 
 def _row(
-    system: str, measure: Measure, group: _Group, members: Sequence[Measurement], bootstrap: PeopleBootstrap
+    system: str, measure: Measure, group: Group, members: Sequence[Measurement], bootstrap: PeopleBootstrap
 ) -> Row:
     found = [(value, m.person) for m in members if (value := m.values[measure]) is not None]
     values, people = [value for value, _ in found], [person for _, person in found]
     interval = bootstrap.interval(values, people)
-    kind, extent, size = group
     region, metric = measure
     return Row(
         system=system,
-        kind=kind,
-        extent=extent,
-        hole_bin=size,
+        kind=group.kind,
+        extent=group.extent,
+        hole_bin=group.hole_bin,
         region=region,
         metric=metric,
         unit=UNITS[measure],

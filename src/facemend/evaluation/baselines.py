@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from facemend.errors import UsageError
 from facemend.evaluation.systems import Delivery, Images, Masks, System
 from facemend.images import Image, Mask
 from facemend.metrics.opencv import cv2
@@ -68,3 +69,16 @@ BASELINES: Mapping[str, System] = {
     )
 }
 """Every baseline by its name."""
+
+
+def choose_baselines(words: str) -> list[System]:
+    """The baselines that a list such as "copy,telea" names; "none" names none.
+
+    Raises:
+        UsageError: an unknown baseline.
+    """
+    names = [] if words == "none" else list(dict.fromkeys(words.split(",")))
+    for name in names:
+        if name not in BASELINES:
+            raise UsageError(f"unknown baseline {name!r}; choose from {', '.join(BASELINES)}, or none")
+    return [BASELINES[name] for name in names]

@@ -47,6 +47,24 @@ def protocol_kinds() -> tuple[str, ...]:
     return tuple(kind for kind in AREAS if kind in KINDS)
 
 
+def choose_kinds(words: str) -> tuple[str, ...]:
+    """The kinds that a list such as "nose_mask,blur" names; "seed" is SEED_SET, "all" is every kind.
+
+    Raises:
+        UsageError: the protocol has no such kind.
+    """
+    sets = {"seed": SEED_SET, "all": protocol_kinds()}
+    kinds = tuple(dict.fromkeys(kind for word in words.split(",") for kind in sets.get(word, (word,))))
+    for kind in kinds:
+        _check_kind(kind)
+    return kinds
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in protocol_kinds():
+        raise UsageError(f"{PROTOCOL} has no kind {kind!r}; choose from {', '.join(protocol_kinds())}")
+
+
 def bench_face(crop: Image, name: str, kind: str) -> OccludedFace:
     """The one input of the protocol for a picture and a kind.
 
@@ -62,8 +80,7 @@ def bench_face(crop: Image, name: str, kind: str) -> OccludedFace:
     Raises:
         UsageError: the protocol has no such kind.
     """
-    if kind not in protocol_kinds():
-        raise UsageError(f"{PROTOCOL} has no kind {kind!r}; choose from {', '.join(protocol_kinds())}")
+    _check_kind(kind)
     smallest, largest = AREAS[kind]
     rng = np.random.default_rng(seed_of(PROTOCOL, name, kind))
     for _ in range(_MOST_DRAWS):

@@ -26,6 +26,18 @@ UNITS: Mapping[Measure, str] = {
 
 
 @dataclass(frozen=True)
+class Group:
+    """Which pictures a figure is averaged over; "all" where they are not cut."""
+
+    kind: str = ALL
+    extent: str = ALL
+    hole_bin: str = ALL
+
+
+EVERYTHING = Group()
+
+
+@dataclass(frozen=True)
 class Measurement:
     """What one system makes of one picture.
 
@@ -53,7 +65,7 @@ class Row:
 
     Attributes:
         system, region, metric, unit: what is averaged.
-        kind, extent, hole_bin: the group; "all" where it is not cut.
+        kind, extent, hole_bin: over which pictures (see Group).
         mean: mean of the pictures' figures; None if all are counted apart.
         low, high: 95% interval of the mean, bootstrapped over people; None if that needs more people.
         n: pictures that the mean is taken over.
@@ -72,6 +84,11 @@ class Row:
     high: float | None
     n: int
     apart: int
+
+    @property
+    def group(self) -> Group:
+        """The pictures that it is averaged over."""
+        return Group(self.kind, self.extent, self.hole_bin)
 
 
 @dataclass(frozen=True)
@@ -121,21 +138,10 @@ class EvaluationReport:
     rows: tuple[Row, ...]
     format: int = FORMAT
 
-    def find(
-        self,
-        system: str,
-        measure: Measure,
-        *,
-        kind: str = ALL,
-        extent: str = ALL,
-        hole_bin: str = ALL,
-    ) -> Row | None:
+    def find(self, system: str, measure: Measure, group: Group = EVERYTHING) -> Row | None:
         """The row of a system, a measure and a group; None if nothing was measured there."""
-        wanted = (system, *measure, kind, extent, hole_bin)
-        for row in self.rows:
-            if (row.system, row.region, row.metric, row.kind, row.extent, row.hole_bin) == wanted:
-                return row
-        return None
+        wanted = (system, measure, group)
+        return next((r for r in self.rows if (r.system, (r.region, r.metric), r.group) == wanted), None)
 
     def to_json(self) -> str:
         """The report as JSON text."""

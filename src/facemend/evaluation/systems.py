@@ -1,7 +1,8 @@
 """What is measured: anything that takes occluded faces and delivers whole ones."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -86,8 +87,10 @@ def _within_0_and_1(alpha: Alphas) -> bool:
     return bool((alpha >= 0).all() and (alpha <= 1).all())
 
 
-def open_model(path: Path, threads: int | None = None) -> System:
-    """A facemend model file as a system; blind. A model without alpha delivers its raw picture.
+def open_models(paths: Sequence[Path], threads: int | None = None) -> list[System]:
+    """Facemend model files as systems; blind. A model without alpha delivers its raw picture.
+
+    Models of one name get the beginning of their file's sha256 into it.
 
     Args:
         threads: of the processor; None lets ONNX Runtime choose.
@@ -95,6 +98,17 @@ def open_model(path: Path, threads: int | None = None) -> System:
     Raises:
         ModelError: not a facemend model.
     """
+    systems = [_open_model(path, threads) for path in paths]
+    times = Counter(system.name for system in systems)
+    return [
+        system
+        if times[system.name] == 1
+        else replace(system, name=f"{system.name} {str(system.sha256)[:8]}")
+        for system in systems
+    ]
+
+
+def _open_model(path: Path, threads: int | None) -> System:
     model = Model(path, threads=threads)
     people = model.description.training_people
 
@@ -110,7 +124,8 @@ def open_model(path: Path, threads: int | None = None) -> System:
         deliver=deliver,
         repair=repair,
         sha256=model.sha256,
-        training_people=None if people is None else frozenset(people),
+        # A trained model that names nobody says nothing.
+        training_people=frozenset(people) if people else None,
     )
 
 

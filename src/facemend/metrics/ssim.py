@@ -33,11 +33,11 @@ def ssim(image: Image, truth: Image) -> float:
     height, width = truth.shape[:2]
     if min(height, width) < _WINDOW_PX:
         raise ValueError(f"SSIM needs at least {_WINDOW_PX}×{_WINDOW_PX} pixels, not {width}×{height}")
-    differs = (image != truth).any(axis=2)
+    differs = image != truth
     if not differs.any():
         return 1.0
     # A window over equal pixels has the index 1 exactly, so only those that meet a difference are computed.
-    box = _reached(differs.any(axis=1)), _reached(differs.any(axis=0))
+    box = _reached(differs.any(axis=(1, 2))), _reached(differs.any(axis=0).any(axis=1))
     index = _similarity(image[box].astype(np.float64), truth[box].astype(np.float64))
     windows: int = (height - 2 * _REACH_PX) * (width - 2 * _REACH_PX) * 3
     return 1.0 - float(np.sum(1 - index)) / windows

@@ -1,5 +1,6 @@
 """A coordinate system on the face, so that what is drawn follows rotation, scale and yaw."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,9 +44,23 @@ class FaceGeometry:
         middle = _CANONICAL.mean_eyes
         across, below = (points - middle).T
         # The nose line bends away and back: nothing at the eyes, all at the nose, half at the chin.
-        bend = np.interp(below, _BEND_AT, (0.0, 0.0, 1.0, 0.6, 0.4)) * self.nose_shift
+        bend = np.interp(below, _BEND_AT, _BEND) * self.nose_shift
         placed: Points = self.eyes + np.outer(across + bend, self.right) + np.outer(below, self.down)
         return placed
+
+    def locate(self, x_px: Points, y_px: Points) -> tuple[Points, Points]:
+        """Canonical coordinates of image pixels, the way back of `place`; x_px and y_px broadcast."""
+        dx, dy = x_px - self.eyes[0], y_px - self.eyes[1]
+        spread = float(self.right[0] * self.down[1] - self.right[1] * self.down[0])
+        # Axes on one line have no way back; the nearest ones that have give finite coordinates.
+        least = 0.05 * self.unit_px**2
+        if abs(spread) < least:
+            spread = math.copysign(least, spread)
+        below = (self.right[0] / spread) * dy - (self.right[1] / spread) * dx
+        across = (self.down[1] / spread) * dx - (self.down[0] / spread) * dy
+        bend = np.interp(below, _BEND_AT, _BEND) * self.nose_shift if self.nose_shift else 0.0
+        middle = _CANONICAL.mean_eyes
+        return across - bend + middle[0], below + middle[1]
 
     def upright_box(self, box: Box, width_px: int, height_px: int) -> tuple[int, int, int, int]:
         """The upright box of image pixels around a canonical box, cut to the image; may be empty."""
@@ -81,6 +96,7 @@ def _canonical() -> _Canonical:
 
 _CANONICAL = _canonical()
 _BEND_AT = (-60.0, 0.0, _CANONICAL.nose_height, _CANONICAL.eyes_to_mouth, 110.0)
+_BEND = (0.0, 0.0, 1.0, 0.6, 0.4)
 
 
 def face_geometry(landmarks_px: Points | None, width_px: int, height_px: int) -> FaceGeometry:

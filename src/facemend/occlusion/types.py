@@ -1,6 +1,6 @@
 """What an occlusion is, and what a drawing function hands over."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemend.images import Alpha, Image, Mask
+from facemend.occlusion.geometry import FaceGeometry
 
 Parameter = float | int | str | tuple[float, ...] | tuple[int, ...]
 
@@ -35,12 +36,29 @@ class Layer:
         paint: uint8 (H, W, 3) RGB, or one colour (3,).
         extent: partial or full.
         parameters: what was drawn at random, for the manifest.
+        overlay: what lies over the occlusion and is no part of it (hair, glasses, a hand): it is
+            painted onto occluded and target picture alike. Its own extent and parameters count for
+            nothing.
     """
 
     alpha: Alpha
     paint: npt.NDArray[np.uint8]
     extent: Extent
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    overlay: "Layer | None" = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of occlusion.
+
+    Attributes:
+        draw: draws it onto a picture (H, W, 3) with a face at the given place.
+        occlusion_class: covers or accessories.
+    """
+
+    draw: Callable[[Image, FaceGeometry, np.random.Generator], Layer]
+    occlusion_class: OcclusionClass
 
 
 @dataclass(frozen=True)
@@ -86,7 +104,7 @@ class OccludedFace:
 
     Attributes:
         image: uint8 (H, W, 3) RGB, occluded; equal to `target` wherever alpha is 0.
-        target: uint8 (H, W, 3) RGB.
+        target: uint8 (H, W, 3) RGB: the face without the occlusion, but with what lay over it.
         occlusion: what lies between the two.
     """
 

@@ -182,7 +182,7 @@ def _earlier_work(task: Task, expected: Provenance) -> dict[Path, Provenance]:
     """
     there = {}
     for path in task.outputs:
-        if not path.exists():
+        if not _exists(path):
             continue
         provenance = read_provenance(path)
         if provenance is None or not expected.same_work(provenance):
@@ -192,6 +192,13 @@ def _earlier_work(task: Task, expected: Provenance) -> dict[Path, Provenance]:
             )
         there[path] = provenance
     return there
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _sha256(path: Path) -> str | None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -15,12 +16,13 @@ from facemend.metrics.psnr import psnr
 from facemend.occlusion import OccludedFace, occlude, seed_of
 from facemend.reconstruct.aligned import Reconstructor
 from facemend.reconstruct.options import Remove
-from facemend.reconstruct.provenance import Provenance
+from facemend.reconstruct.provenance import Provenance, read_provenance
 
 KINDS = ("nose_mask", "blur", "blur_full", "mask_full")
 """The seed set: what the original project occluded faces with."""
 
 _COLUMNS = ("input", "truth", "reconstruction")
+_OPTIONS = {"input": "demo"}
 _GAP_PX, _HEAD_PX, _MARGIN_PX = 8, 28, 150
 
 
@@ -88,9 +90,15 @@ def run_demo(reconstructor: Reconstructor) -> list[DemoRow]:
 
 
 def demo_provenance(reconstructor: Reconstructor) -> Provenance:
-    """What the demo's picture says about itself; an earlier demo is known by it."""
+    """What the demo's picture says about itself."""
     model = reconstructor.model
-    return Provenance(model.description.name, model.sha256, None, {"input": "demo"})
+    return Provenance(model.description.name, model.sha256, None, _OPTIONS)
+
+
+def is_demo(path: Path) -> bool:
+    """Whether a file is a picture of an earlier demo."""
+    made = read_provenance(path)
+    return made is not None and made.options == _OPTIONS
 
 
 def draw_demo(rows: Sequence[DemoRow]) -> Image:

@@ -1,1 +1,1 @@
-"""The laboratory's torch zone: networks, losses, the loop, checkpoints and export. Needs the extra `train`."""
+"""The torch zone: networks, losses, loop, checkpoints and export. Needs the extra `train`."""

@@ -54,7 +54,9 @@ class Checkpoint:
     def part(self, name: str) -> dict[str, Tensor]:
         """The tensors under one name, the name taken off."""
         start = f"{name}/"
-        return {key.removeprefix(start): value for key, value in self.tensors.items() if key.startswith(start)}
+        return {
+            key.removeprefix(start): value for key, value in self.tensors.items() if key.startswith(start)
+        }
 
 
 def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
@@ -114,9 +116,13 @@ def flatten_optimizer(name: str, optimizer: torch.optim.Optimizer) -> dict[str, 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Puts back what `flatten_optimizer` took, its name taken off; groups stay as they were made."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, what = key.split("/")
-        state.setdefault(int(index), {})[what] = value
+        parameter = parameters[int(index)]
+        # The fused kernels walk through memory: a moment must lie there in its parameter's layout.
+        laid_out = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+        state.setdefault(int(index), {})[what] = laid_out
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})

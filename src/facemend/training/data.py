@@ -68,7 +68,9 @@ def cached_crops(source: FaceSource, size_px: int, folder: Path, *, quiet: bool 
             for row, record in enumerate(records):
                 crops[row] = source.crop(record, size_px)
             crops.flush()
-        write_text(path.with_suffix(".json"), json.dumps({"source": source.name, "names": names}), force=True)
+        write_text(
+            path.with_suffix(".json"), json.dumps({"source": source.name, "names": names}), force=True
+        )
     landmarks = [
         canonical_landmarks(size_px)
         if record.frame_landmarks_px is None
@@ -188,6 +190,7 @@ def load_batches(
         batch_sampler=_Positions(start, stop, batch),
         num_workers=workers,
         collate_fn=stack,
+        generator=torch.Generator(),  # its own, so that making a loader leaves the run's alone
         prefetch_factor=4 if workers else None,
         multiprocessing_context="fork" if workers else None,
     )

@@ -1,6 +1,7 @@
-"""From a checkpoint to the one file that is served, which must compute what torch computes, or is not written."""
+"""From a checkpoint to the file that is served: it computes what torch computes, or is not written."""
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,17 +65,19 @@ def export(
     """
     newest = newest_checkpoint(run)
     if newest is None:
-        raise TrainingError(f"{run} has no checkpoint to export; train first: facemend train CONFIG -o {run}")
+        raise TrainingError(
+            f"{run} has no checkpoint to export; train first: facemend train CONFIG -o {run}"
+        )
     checkpoint = load_checkpoint(newest)
     config = TrainingConfig.model_validate(checkpoint.config)
     generator = _generator(config, checkpoint)
     description = describe(config, checkpoint, run)
     with written_whole(output, force=force) as temporary:
-        graph = _trace(generator, description, temporary)
+        graph = _trace(generator, description)
         max_difference = float(np.max(_differences(generator, description, graph)))
         if max_difference > _MAX_DIFFERENCE:
             raise ExportError(
-                f"ONNX Runtime differs from torch by {max_difference:.2g} (allowed: {_MAX_DIFFERENCE:.2g}); "
+                f"ONNX Runtime differs from torch by {max_difference:.2g} (allowed: {_MAX_DIFFERENCE}); "
                 "nothing was written"
             )
         if fp16:
@@ -129,22 +132,26 @@ def _generator(config: TrainingConfig, checkpoint: Checkpoint) -> nn.Module:
     return generator.eval()
 
 
-def _trace(generator: nn.Module, description: ModelDescription, scratch: Path) -> onnx.ModelProto:
+def _trace(generator: nn.Module, description: ModelDescription) -> onnx.ModelProto:
     served = _Served(generator, finds_occlusion=description.finds_occlusion).eval()
-    inputs = ["image", "hint"] if description.takes_hint else ["image"]
-    outputs = ["raw", "alpha"] if description.finds_occlusion else ["raw"]
-    example = tuple(torch.from_numpy(value) for value in _fixed_crops(description).values())
-    torch.onnx.export(
-        served,
-        example,
-        str(scratch),
-        input_names=inputs,
-        output_names=outputs,
-        dynamic_axes={name: {0: "n"} for name in inputs + outputs},
-        opset_version=_OPSET,
-        dynamo=False,
-    )
-    return onnx.load(scratch)
+    crops = _fixed_crops(description)
+    batch = torch.export.Dim("n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
+        program = torch.onnx.export(
+            served,
+            tuple(torch.from_numpy(value) for value in crops.values()),
+            input_names=list(crops),
+            output_names=["raw", "alpha"] if description.finds_occlusion else ["raw"],
+            dynamic_shapes=tuple({0: batch} for _ in crops),
+            opset_version=_OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise ExportError("torch could not turn the network into ONNX; nothing was written")
+    graph: onnx.ModelProto = program.model_proto
+    return graph
 
 
 def _fixed_crops(description: ModelDescription) -> dict[str, npt.NDArray[np.float32]]:

@@ -17,7 +17,7 @@ def autocast(precision: Literal["auto", "fp32", "bf16"]) -> AbstractContextManag
         TrainingError: bf16 is demanded of a processor that would only emulate it, slowly.
     """
     if precision == "bf16" and not has_fast_bf16():
-        raise TrainingError("this processor does not compute in bf16; set precision = \"auto\"")
+        raise TrainingError('this processor does not compute in bf16; set precision = "auto"')
     if precision == "fp32" or not has_fast_bf16():
         return nullcontext()
     return torch.autocast("cpu", torch.bfloat16)

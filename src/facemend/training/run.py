@@ -45,5 +45,11 @@ def start(
             raise UsageError(f"{run} is not a run of facemend train; --fresh will not delete it")
         shutil.rmtree(run)
     return train(
-        resolved, parts[Split.TRAIN], parts[Split.VAL], run, cache=cache or run / "cache", init=init, quiet=quiet
+        resolved,
+        parts[Split.TRAIN],
+        parts[Split.VAL],
+        run,
+        cache=cache or run / "cache",
+        init=init,
+        quiet=quiet,
     )

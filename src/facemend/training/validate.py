@@ -41,12 +41,16 @@ class Validator:
         """PSNR in dB: hole/KIND, hole (mean over kinds), composite, copy_hole."""
         pairs = self._occluded(size_px)
         delivered = _deliver(generator, pairs)
-        holes = [psnr(d.composite, p.target, p.occlusion.mask) for d, p in zip(delivered, pairs, strict=True)]
+        holes = [
+            psnr(d.composite, p.target, p.occlusion.mask) for d, p in zip(delivered, pairs, strict=True)
+        ]
         copies = [psnr(p.image, p.target, p.occlusion.mask) for p in pairs]
         wholes = [psnr(d.composite, p.target) for d, p in zip(delivered, pairs, strict=True)]
         by_kind = {
-            f"hole/{kind}": _mean([h for h, p in zip(holes, pairs, strict=True) if p.occlusion.kind == kind])
-            for kind in self._kinds
+            f"hole/{kind}": _mean(
+                [h for h, p in zip(holes, pairs, strict=True) if p.occlusion.kind == kind]
+            )
+            for kind in self._kinds[: len(pairs)]
         }
         return {
             "hole": float(np.mean(list(by_kind.values()))),

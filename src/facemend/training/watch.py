@@ -1,4 +1,4 @@
-"""What a person sees of a run: JSON lines, TensorBoard, sample grids and the numbers of the progress line."""
+"""What a person sees of a run: JSON lines, TensorBoard, sample grids, the progress line's numbers."""
 
 import json
 import time
@@ -6,9 +6,11 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import TextIO
 
 from torch import Tensor
 
+from facemend.files import write_text
 from facemend.images import Image, write_png
 
 
@@ -17,19 +19,18 @@ class Watch:
 
     Args:
         run: the folder.
-        quiet: no progress line.
+        images_seen: where the run goes on; what was logged beyond it, before a crash, is dropped.
     """
 
     _EVERY_S = 5.0
 
-    def __init__(self, run: Path, *, quiet: bool) -> None:
+    def __init__(self, run: Path, images_seen: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.quiet = quiet
         self._samples = run / "samples"
         run.mkdir(parents=True, exist_ok=True)
-        self._log = (run / "log.jsonl").open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(run / "tensorboard"))
+        self._log = _reopened(run / "log.jsonl", images_seen)
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=images_seen or None)
         self._means: dict[str, float] = {}
         self._validation: Mapping[str, float] = {}
         self._logged_at = time.monotonic()
@@ -79,3 +80,11 @@ class Watch:
             warnings.simplefilter("ignore")  # tensorboard's own deprecations are not ours to mend
             for name, value in figures.items():
                 self._board.add_scalar(name, value, images_seen)
+
+
+def _reopened(path: Path, images_seen: int) -> TextIO:
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if json.loads(line)["images_seen"] <= images_seen]
+        write_text(path, "".join(kept), force=True)
+    return path.open("a", encoding="utf-8")

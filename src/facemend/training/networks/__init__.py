@@ -26,7 +26,8 @@ class Generator(Protocol):
     yourself, 1 = occluded.
     """
 
-    def __call__(self, image: Tensor, hint: Tensor) -> Drawing: ...
+    def __call__(self, image: Tensor, hint: Tensor) -> Drawing:
+        """Draws the face."""
 
 
 def make_generator(config: GeneratorConfig) -> nn.Module:

@@ -42,9 +42,7 @@ class Pix2PixUNet(nn.Module):
             if depth < 3:
                 layers.append(nn.Dropout(0.5))
             self.decode.append(nn.Sequential(*layers))
-        self.head = nn.Sequential(
-            nn.ReLU(), nn.ConvTranspose2d(128, 3, 4, stride=2, padding=1), nn.Tanh()
-        )
+        self.head = nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(128, 3, 4, stride=2, padding=1), nn.Tanh())
         self.apply(initialise)
 
     def forward(self, image: Tensor, hint: Tensor) -> Drawing:

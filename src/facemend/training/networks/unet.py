@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facemend.training.networks import Drawing
@@ -79,7 +79,6 @@ class ResidualBlock(nn.Module):
 def coordinates(image: Tensor) -> Tensor:
     """x and y in [-1, 1] for every pixel: (N, 2, H, W)."""
     n, _, height, width = image.shape
-    options = {"device": image.device, "dtype": image.dtype}
-    y = torch.linspace(-1, 1, height, **options).view(1, 1, height, 1).expand(n, 1, height, width)
-    x = torch.linspace(-1, 1, width, **options).view(1, 1, 1, width).expand(n, 1, height, width)
+    y = torch.linspace(-1, 1, height).to(image).view(1, 1, height, 1).expand(n, 1, height, width)
+    x = torch.linspace(-1, 1, width).to(image).view(1, 1, 1, width).expand(n, 1, height, width)
     return torch.cat([x, y], dim=1)

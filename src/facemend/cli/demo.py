@@ -1,0 +1,62 @@
+"""facemend demo: the model on two portraits, in one picture."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from facemend.cli.options import device_option, model_option, quiet_option
+
+if TYPE_CHECKING:
+    from facemend.reconstruct.demo import DemoRow
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    type=click.Path(path_type=Path),
+    default=Path("facemend-demo.png"),
+    show_default=True,
+    help="The PNG to write.",
+)
+@model_option
+@device_option
+@click.option(
+    "--open", "open_", metavar="yes|no", type=bool, default=False, help="Show the picture.  [default: no]"
+)
+@click.option("--force", is_flag=True, help="Overwrite a file that is no earlier demo.")
+@quiet_option
+def demo(output: Path, model: Path | None, device: str, open_: bool, force: bool, quiet: bool) -> None:
+    """Show what the model does to two portraits.
+
+    Occludes them, reconstructs them blind, and draws input | truth | reconstruction.
+    """
+    from facemend.images import write_png
+    from facemend.reconstruct.aligned import Reconstructor
+    from facemend.reconstruct.demo import demo_provenance, draw_demo, is_demo, run_demo
+
+    reconstructor = Reconstructor(model, device=device)
+    rows = run_demo(reconstructor)
+    text = demo_provenance(reconstructor).to_text()
+    write_png(output, draw_demo(rows), text=text, force=force or is_demo(output))
+    if not quiet:
+        click.echo(_table(rows))
+        click.echo(f"wrote {output.resolve()}")
+    if open_:
+        click.launch(str(output))
+
+
+def _table(rows: list["DemoRow"]) -> str:
+    """PSNR in the hole, of the occluded input and of the reconstruction."""
+    lines = [f"{'':<16}{'':<12}{'hole, copied':>14}{'hole, reconstructed':>21}"]
+    lines += [
+        f"{row.name:<16}{row.occluded.occlusion.kind:<12}{_db(row.copy_db):>14}{_db(row.hole_db):>21}"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _db(value: float | None) -> str:
+    return "perfect" if value is None else f"{value:.1f} dB"

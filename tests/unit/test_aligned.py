@@ -1,0 +1,200 @@
+import hashlib
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import facemend
+from facemend import images
+from facemend.errors import FacemendError, PictureError, UsageError
+from facemend.frame import FRAME_LANDMARKS_PX
+from facemend.reconstruct.aligned import Reconstructor, read_mask
+from facemend.reconstruct.provenance import read_provenance
+from tests.stand_in import ACCESSORY, COVER, write_model
+from tests.tiny_celeba import gradient
+
+
+@pytest.fixture(scope="module")
+def reconstructor(stand_in_model: Path) -> Reconstructor:
+    return Reconstructor(stand_in_model, threads=1)
+
+
+def covered(width_px: int, height_px: int) -> images.Image:
+    """A picture with a cover over the middle of its lower half."""
+    image = gradient(width_px, height_px)
+    image[cover_of(width_px, height_px)] = COVER
+    return image
+
+
+def cover_of(width_px: int, height_px: int) -> tuple[slice, slice]:
+    return (
+        slice(height_px // 2, height_px * 3 // 4),
+        slice(width_px // 4, width_px * 3 // 4),
+    )
+
+
+@pytest.mark.parametrize("size", [(178, 218), (256, 256), (100, 100), (511, 511)])
+def test_a_ready_crop_keeps_its_size_and_every_pixel_away_from_the_occlusion(
+    reconstructor: Reconstructor, size: tuple[int, int]
+) -> None:
+    image = covered(*size)
+    result = reconstructor.aligned(image)
+    assert result.image.shape == image.shape
+    margin = 10 * max(size) // 256 + 3
+    near = np.zeros(image.shape[:2], dtype=np.bool_)
+    rows, columns = cover_of(*size)
+    near[rows.start - margin : rows.stop + margin, columns.start - margin : columns.stop + margin] = True
+    assert np.array_equal(result.image[~near], image[~near])
+    # The stand-in draws the negative: magenta where the cover was, and no green rim around it.
+    inside = result.image[rows.start + 5 : rows.stop - 5, columns.start + 5 : columns.stop - 5]
+    assert (inside == (255, 0, 255)).all()
+    assert not (result.image == COVER).all(axis=2).any()
+
+
+def test_the_occlusion_found_is_told_by_class_at_the_pictures_size(reconstructor: Reconstructor) -> None:
+    image = covered(178, 218)
+    image[30:50, 20:60] = ACCESSORY
+    face = reconstructor.aligned(image).faces[0]
+    covers, accessories = face.occlusion.values()
+    assert [str(name) for name in face.occlusion] == ["covers", "accessories"]
+    assert covers.shape == accessories.shape == (218, 178)
+    assert covers[cover_of(178, 218)].mean() > 0.95
+    assert accessories[32:48, 22:58].min() > 0.95
+    assert covers[30:50].max() < 0.05
+    assert not covers[:20].any()
+    assert np.array_equal(face.removed, covers)
+
+
+@pytest.mark.parametrize(
+    ("remove", "changes_cover", "changes_accessory"),
+    [("covers", True, False), ("accessories", False, True), ("all", True, True)],
+)
+def test_only_the_classes_asked_for_are_removed(
+    reconstructor: Reconstructor, remove: str, changes_cover: bool, changes_accessory: bool
+) -> None:
+    image = covered(256, 256)
+    image[20:60, 20:60] = ACCESSORY
+    result = reconstructor.aligned(image, remove=remove).image
+    assert (tuple(result[150, 128]) != COVER) == changes_cover
+    assert (tuple(result[40, 40]) != ACCESSORY) == changes_accessory
+
+
+def test_a_picture_without_occlusion_comes_back_unchanged_and_says_so(reconstructor: Reconstructor) -> None:
+    image = gradient(178, 218)
+    result = reconstructor.aligned(image)
+    assert np.array_equal(result.image, image)
+    assert not result.changed
+    assert not result.faces[0].changed
+    assert result.faces[0].coverage == 0
+    assert result.provenance.regions == ()
+
+
+def test_the_result_has_the_inputs_type(reconstructor: Reconstructor, tmp_path: Path) -> None:
+    image = covered(64, 64)
+    expected = reconstructor.aligned(image).image
+    assert isinstance(expected, np.ndarray)
+    path = tmp_path / "a.png"
+    Image.fromarray(image).save(path)
+    for source in (path, str(path), Image.fromarray(image), BytesIO(path.read_bytes())):
+        result = reconstructor.aligned(source).image
+        assert isinstance(result, Image.Image)
+        assert np.array_equal(np.asarray(result), expected)
+
+
+def test_a_mask_is_taken_to_the_pixel(reconstructor: Reconstructor) -> None:
+    image = gradient(178, 218)
+    mask = np.zeros((218, 178), dtype=np.bool_)
+    mask[60:90, 30:70] = True
+    result = reconstructor.aligned(image, mask)
+    changed = (result.image != image).any(axis=2)
+    assert np.array_equal(changed, mask)
+    assert result.faces[0].coverage == pytest.approx(float(mask.mean()))
+    assert set(result.provenance.options) == {"input", "mask_sha256"}
+
+
+def test_a_mask_overrules_what_the_model_finds(reconstructor: Reconstructor) -> None:
+    image = covered(256, 256)
+    result = reconstructor.aligned(image, np.zeros((256, 256), dtype=np.bool_))
+    assert np.array_equal(result.image, image)
+
+
+def test_a_mask_that_does_not_fit_is_used_wrongly(reconstructor: Reconstructor) -> None:
+    image = gradient(178, 218)
+    with pytest.raises(UsageError, match=r"needs bool \(218, 178\)"):
+        reconstructor.aligned(image, np.zeros((178, 178), dtype=np.bool_))
+    mask = np.zeros((218, 178), dtype=np.bool_)
+    mask[19, 5] = True
+    with pytest.raises(UsageError, match="keep to the rows from 20 to 197"):
+        reconstructor.aligned(image, mask)
+
+
+def test_a_model_that_finds_nothing_delivers_all_that_it_draws(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "m.onnx", takes_hint=False, finds_occlusion=False)
+    image = gradient(178, 218)
+    result = Reconstructor(path).aligned(image)
+    assert np.array_equal(result.image[:20], image[:20])
+    assert (result.image[20:198] != image[20:198]).any(axis=2).all()
+    assert result.faces[0].occlusion == {}
+
+
+def test_the_face_of_a_ready_crop_is_where_celeba_puts_it(reconstructor: Reconstructor) -> None:
+    face = reconstructor.aligned(gradient(178, 218)).faces[0].face
+    assert face.landmarks_px == pytest.approx(FRAME_LANDMARKS_PX)
+    assert face.box_px == (0, 20, 178, 198)
+
+
+def test_provenance_tells_what_was_done_to_which_file(reconstructor: Reconstructor, tmp_path: Path) -> None:
+    path, out = tmp_path / "a.png", tmp_path / "out.png"
+    Image.fromarray(covered(256, 256)).save(path)
+    result = reconstructor.aligned(path)
+    result.save(out)
+    made = read_provenance(out)
+    assert made == result.provenance
+    assert made is not None
+    assert made.input_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert made.model_sha256 == reconstructor.model.sha256
+    assert made.options == {"input": "aligned", "remove": "covers"}
+    (region,) = made.regions
+    assert region.coverage == pytest.approx(result.faces[0].coverage)
+    y, x = np.nonzero((np.asarray(result.image) != covered(256, 256)).any(axis=2))
+    assert region.box_px == (x.min(), y.min(), x.max() + 1, y.max() + 1)
+
+
+def test_pictures_of_other_shapes_and_types_are_refused(reconstructor: Reconstructor) -> None:
+    with pytest.raises(PictureError, match="is 200×100; a ready crop is square or 178×218"):
+        reconstructor.aligned(gradient(200, 100))
+    with pytest.raises(PictureError, match="pass uint8"):
+        reconstructor.aligned(gradient(64, 64)[..., 0])
+    with pytest.raises(PictureError, match="colour mode RGBA"):
+        reconstructor.aligned(Image.new("RGBA", (64, 64)))
+    with pytest.raises(PictureError, match=r"none\.png does not exist"):
+        reconstructor.aligned("none.png")
+    with pytest.raises(UsageError, match="unknown class 'hats'"):
+        reconstructor.aligned(gradient(64, 64), remove="hats")
+
+
+def test_facemend_reconstruct_uses_the_shipped_model(
+    stand_in_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facemend.reconstruct.aligned.shipped_model_path", lambda: stand_in_model)
+    monkeypatch.setattr("facemend.reconstruct.aligned._shipped", lambda: Reconstructor(None, device="cpu"))
+    image = covered(256, 256)
+    result = facemend.reconstruct(image, aligned=True)
+    assert isinstance(result, facemend.Reconstruction)
+    assert isinstance(result.faces[0].face, facemend.Face)
+    assert tuple(result.image[150, 128]) == (255, 0, 255)
+
+
+def test_a_whole_photo_is_refused_with_the_way_out() -> None:
+    with pytest.raises(FacemendError, match=r"pass ready crops .* with aligned=True"):
+        facemend.reconstruct("photo.jpg")
+
+
+def test_a_mask_file_is_white_where_to_reconstruct(tmp_path: Path) -> None:
+    pixels = np.array([[0, 127], [128, 255]], dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "gray.png")
+    assert read_mask(tmp_path / "gray.png").tolist() == [[False, False], [True, True]]
+    Image.fromarray(pixels > 100).save(tmp_path / "binary.png")
+    assert read_mask(tmp_path / "binary.png").tolist() == [[False, True], [True, True]]

@@ -1,0 +1,80 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from facemend.datasets.faces import FaceSource
+from facemend.training.config import DataConfig
+from facemend.training.data import Crops, OccludedFaces, cached_crops, load_batches, stack
+
+Faces = Callable[..., FaceSource]
+_CONFIG = DataConfig(kinds={"nose_mask": 1.0, "mask_full": 1.0}, unoccluded=0.3, hinted=0.5)
+
+
+@pytest.fixture
+def crops(faces: Faces, tmp_path: Path) -> Crops:
+    return cached_crops(faces(7), 64, tmp_path, quiet=True)
+
+
+def test_crops_are_decoded_once_and_reread(faces: Faces, tmp_path: Path) -> None:
+    source = faces(3)
+    first = cached_crops(source, 64, tmp_path, quiet=True)
+    (file,) = tmp_path.glob("*.npy")
+    made = file.stat().st_mtime_ns
+    again = cached_crops(source, 64, tmp_path, quiet=True)
+    assert file.stat().st_mtime_ns == made
+    assert np.array_equal(first.images, again.images)
+    assert np.array_equal(first.images[2], source.crop(source.records[2], 64))
+
+
+def test_a_changed_source_is_decoded_anew(faces: Faces, tmp_path: Path) -> None:
+    source = faces(2)
+    cached_crops(source, 64, tmp_path, quiet=True)
+    changed = FaceSource(source.name, source.records, source.read, "2")
+    cached_crops(changed, 64, tmp_path, quiet=True)
+    assert len(list(tmp_path.glob("*.npy"))) == 2
+
+
+def test_a_position_shows_the_same_whoever_draws_it(crops: Crops) -> None:
+    alone = OccludedFaces(crops, _CONFIG, 64, seed=3)
+    batches = list(load_batches(OccludedFaces(crops, _CONFIG, 64, seed=3), 5, 13, 4, workers=1))
+    together = torch.cat([batch.occluded for batch in batches])
+    expected = torch.cat([stack([alone[position]]).occluded for position in range(5, 13)])
+    assert torch.equal(together, expected)
+
+
+def test_an_epoch_shows_every_face_once(crops: Crops) -> None:
+    config = DataConfig(kinds={"blur": 1.0}, unoccluded=1, flip=False)
+    dataset = OccludedFaces(crops, config, 64, seed=0)
+    for epoch in (0, 1):
+        shown = {dataset[epoch * 7 + place].target.tobytes() for place in range(7)}
+        assert shown == {image.tobytes() for image in crops.images}
+
+
+def test_pairs_differ_in_the_hole_only_and_hints_tell_it(crops: Crops) -> None:
+    dataset = OccludedFaces(crops, _CONFIG, 64, seed=1)
+    batch = stack([dataset[position] for position in range(40)])
+    visible = batch.hole == 0
+    assert torch.equal((batch.occluded * visible), (batch.target * visible))
+    hinted = batch.hint.amax(dim=(1, 2, 3)) > 0
+    occluded = batch.hole.amax(dim=(1, 2, 3)) > 0
+    assert 0 < int(hinted.sum()) < int(occluded.sum()) < 40
+    assert torch.equal(batch.hint[hinted], batch.hole[hinted])
+    assert batch.alpha[:, 1].max() == 0  # no accessories among these kinds
+
+
+def test_the_focus_lies_in_the_hole(crops: Crops) -> None:
+    dataset = OccludedFaces(crops, DataConfig(kinds={"nose_mask": 1.0}, unoccluded=0), 64, seed=1)
+    batch = stack([dataset[position] for position in range(8)])
+    for n, (x, y) in enumerate(batch.focus.tolist()):
+        assert batch.hole[n, 0, y, x] == 1
+
+
+def test_jitter_keeps_the_size_and_moves_the_face(crops: Crops) -> None:
+    config = DataConfig(kinds={"blur": 1.0}, unoccluded=1, flip=False, jitter_px=72)
+    dataset = OccludedFaces(crops, config, 64, seed=0)
+    views = {dataset[position].target.tobytes() for position in range(7 * 3)}
+    assert dataset[0].target.shape == (64, 64, 3)
+    assert len(views) > 7

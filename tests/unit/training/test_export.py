@@ -1,0 +1,104 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from facemend.datasets import hash_identity
+from facemend.datasets.faces import FaceSource
+from facemend.errors import ExportError, OutputError, TrainingError
+from facemend.reconstruct.description import METADATA_KEY, ModelDescription
+from facemend.training import export, loop
+from facemend.training.checkpoint import load_checkpoint
+from facemend.training.config import TrainingConfig
+
+Faces = Callable[..., FaceSource]
+
+
+@pytest.fixture(scope="module")
+def run(tiny_config: TrainingConfig, faces: Faces, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    loop.train(tiny_config, faces(6), faces(2, "others"), folder, cache=folder / "cache", quiet=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    export.export(run, path, weights=path.with_suffix(".safetensors"))
+    return path
+
+
+def _describe(path: Path) -> ModelDescription:
+    properties = {p.key: p.value for p in onnx.load(path).metadata_props}
+    return ModelDescription.from_json(properties[METADATA_KEY])
+
+
+def test_a_file_knows_how_it_was_made(exported: Path, tiny_config: TrainingConfig) -> None:
+    description = _describe(exported)
+    assert (description.name, description.size_px, description.images_seen) == ("tiny", 64, 32)
+    assert description.takes_hint
+    assert description.finds_occlusion
+    assert description.training_people is not None
+    assert set(description.training_people) == {hash_identity(f"made up:{n}") for n in range(6)}
+    assert description.config == tiny_config.model_dump(mode="json")
+    assert "hole" in description.metrics
+
+
+def test_the_batch_is_free(exported: Path) -> None:
+    session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
+    for n in (1, 3):
+        image, hint = np.zeros((n, 3, 64, 64), np.float32), np.zeros((n, 1, 64, 64), np.float32)
+        raw, alpha = session.run(["raw", "alpha"], {"image": image, "hint": hint})
+        assert raw.shape == (n, 3, 64, 64)
+        assert alpha.shape == (n, 2, 64, 64)
+        assert alpha.min() >= 0
+        assert alpha.max() <= 1
+
+
+def test_fp16_makes_the_file_smaller_and_stays_near(run: Path, exported: Path, tmp_path: Path) -> None:
+    full = export.export(run, tmp_path / "full.onnx", fp16=False)
+    assert exported.stat().st_size / 1e6 < full.megabytes
+    crops = {"image": np.zeros((1, 3, 64, 64), np.float32), "hint": np.zeros((1, 1, 64, 64), np.float32)}
+    drawn = [
+        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(["raw"], crops)[0]
+        for path in (full.path, exported)
+    ]
+    assert 0 < np.abs(drawn[0] - drawn[1]).mean() < 2 / 255
+
+
+def test_a_file_that_computes_something_else_is_not_written(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = export._trace
+
+    def damaged(*arguments: object) -> onnx.ModelProto:
+        graph = trace(*arguments)  # type: ignore[arg-type]
+        for tensor in graph.graph.initializer:
+            if len(tensor.dims) == 4:
+                values = onnx.numpy_helper.to_array(tensor) * np.float32(1.1)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+        return graph
+
+    monkeypatch.setattr(export, "_trace", damaged)
+    with pytest.raises(ExportError, match="differs from torch"):
+        export.export(run, tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_exported_weights_start_another_run(exported: Path) -> None:
+    weights = load_checkpoint(exported.with_suffix(".safetensors"))
+    assert weights.part("ema")
+    assert weights.part("discriminator")
+    assert weights.progress.images_seen == 32
+
+
+def test_nothing_to_export_and_nothing_overwritten(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no checkpoint to export"):
+        export.export(tmp_path / "empty", tmp_path / "model.onnx")
+    (tmp_path / "model.onnx").write_text("precious")
+    with pytest.raises(OutputError, match="exists already"):
+        export.export(run, tmp_path / "model.onnx")
+    assert (tmp_path / "model.onnx").read_text() == "precious"

@@ -1,0 +1,138 @@
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from facemend.datasets.faces import FaceSource
+from facemend.errors import TrainingError
+from facemend.training import loop, trainer
+from facemend.training.checkpoint import load_checkpoint, newest_checkpoint
+from facemend.training.config import TrainingConfig
+from facemend.training.data import PairBatch
+
+Faces = Callable[..., FaceSource]
+
+
+def _train(config: TrainingConfig, faces: Faces, run: Path, **options: Path) -> loop.Outcome:
+    return loop.train(config, faces(6), faces(2, "others"), run, cache=run / "cache", quiet=True, **options)
+
+
+def _stopping_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Sends SIGTERM to this very process while a step runs."""
+    step = trainer.Trainer.step
+    left = [steps]
+
+    def counted(self: trainer.Trainer, batch: PairBatch) -> dict[str, Tensor]:
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch)
+
+    monkeypatch.setattr(trainer.Trainer, "step", counted)
+
+
+@pytest.mark.parametrize("steps", [2, 6])
+def test_a_stopped_run_goes_on_to_the_same_bits(
+    tiny_config: TrainingConfig,
+    faces: Faces,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: int,
+) -> None:
+    whole = _train(tiny_config, faces, tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        _stopping_after(patched, steps)
+        stopped = _train(tiny_config, faces, tmp_path / "parts")
+    assert (stopped.finished, stopped.images_seen) == (False, 4 * steps)
+    resumed = _train(tiny_config, faces, tmp_path / "parts")
+    assert (resumed.finished, resumed.images_seen) == (True, whole.images_seen)
+    expected, got = load_checkpoint(whole.checkpoint).tensors, load_checkpoint(resumed.checkpoint).tensors
+    assert expected.keys() == got.keys()
+    assert [key for key in expected if not torch.equal(expected[key], got[key])] == []
+
+
+def test_what_was_logged_after_the_last_checkpoint_is_logged_once(
+    tiny_config: TrainingConfig, faces: Faces, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    _train(tiny_config, faces, run)
+    newest = newest_checkpoint(run)
+    assert newest is not None
+    newest.unlink()  # as if the process had been killed in the last phase
+    _train(tiny_config, faces, run)
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    validated = [row["images_seen"] for row in rows if "validation/hole" in row]
+    assert validated == [16, 32]
+
+
+def test_training_learns(tiny_config: TrainingConfig, faces: Faces, tmp_path: Path) -> None:
+    longer = tiny_config.phases[0].model_copy(update={"images": 480, "learning_rate": 3e-3})
+    config = tiny_config.model_copy(update={"phases": (longer,), "ema": 0.5})
+    _train(config, faces, tmp_path / "run")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    first = _train(
+        config.model_copy(update={"phases": (longer.model_copy(update={"images": 4}),)}),
+        faces,
+        tmp_path / "short",
+    )
+    assert first.finished
+    before = json.loads((tmp_path / "short" / "log.jsonl").read_text().splitlines()[-1])
+    assert rows[-1]["validation/composite"] > before["validation/composite"] + 1
+
+
+def test_another_config_is_refused(tiny_config: TrainingConfig, faces: Faces, tmp_path: Path) -> None:
+    _train(tiny_config, faces, tmp_path)
+    with pytest.raises(TrainingError, match=r"seed: 0 -> 1.*--fresh"):
+        _train(tiny_config.model_copy(update={"seed": 1}), faces, tmp_path)
+
+
+def test_weights_can_be_taken_over(tiny_config: TrainingConfig, faces: Faces, tmp_path: Path) -> None:
+    first = _train(tiny_config, faces, tmp_path / "first")
+    second = _train(
+        tiny_config.model_copy(update={"name": "second"}), faces, tmp_path / "second", init=first.checkpoint
+    )
+    assert second.finished
+    other = tiny_config.model_copy(
+        update={"generator": tiny_config.generator.model_copy(update={"widths": (4, 12)})}
+    )
+    with pytest.raises(TrainingError, match="another network"):
+        _train(other, faces, tmp_path / "third", init=first.checkpoint)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(
+    tiny_config: TrainingConfig, faces: Faces, tmp_path: Path
+) -> None:
+    wild = tiny_config.phases[0].model_copy(update={"learning_rate": 1e30, "clip_norm": 0.0})
+    with pytest.raises(TrainingError, match="no number"):
+        _train(tiny_config.model_copy(update={"phases": (wild,)}), faces, tmp_path)
+
+
+def test_only_three_checkpoints_are_kept(tiny_config: TrainingConfig, faces: Faces, tmp_path: Path) -> None:
+    eager = tiny_config.model_copy(update={"checkpoint_minutes": 1e-9})
+    _train(eager, faces, tmp_path)
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["0000000024.safetensors", "0000000028.safetensors", "0000000032.safetensors"]
+
+
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"no checkpoint")
+    with pytest.raises(TrainingError, match="no readable checkpoint"):
+        load_checkpoint(broken)
+
+
+def test_the_papers_network_trains_through_the_same_loop(
+    repo_root: Path, faces: Faces, tmp_path: Path
+) -> None:
+    from facemend.training.config import read_config
+
+    overrides = ["phases.0.images=2", "workers=0", "validation_faces=1", "validate_images=1"]
+    config = read_config(repo_root / "configs" / "pix2pix.toml", overrides)
+    outcome = _train(config, faces, tmp_path)
+    assert outcome.images_seen == 2
+    assert list((tmp_path / "samples").glob("*.png"))
