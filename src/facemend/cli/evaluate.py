@@ -6,12 +6,23 @@ import click
 
 
 @click.command()
-@click.argument("models", nargs=-1, metavar="MODEL...", type=click.Path(path_type=Path))
+@click.argument("models", nargs=-1, metavar="[MODEL]...", type=click.Path(path_type=Path))
 @click.option(
-    "--data", "source", required=True, type=click.Path(path_type=Path), help="CelebA or a folder."
+    "--data",
+    "source",
+    metavar="SOURCE",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="CelebA or a folder of face crops.",
 )
 @click.option(
-    "-o", "--output", "folder", required=True, type=click.Path(path_type=Path), help="Its folder."
+    "-o",
+    "--output",
+    "folder",
+    metavar="REPORT",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder for the report.",
 )
 @click.option(
     "--split",
@@ -58,10 +69,10 @@ def evaluate(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Measure models and baselines on pictures that none of them was trained on.
+    """Measure models and baselines on people unseen in training.
 
-    SOURCE is CelebA as downloaded, or any folder of face crops. The report goes into a folder:
-    report.json, report.md and grid.png. MODEL may be left out: then only the baselines are measured.
+    SOURCE is CelebA as downloaded, or any folder of face crops. The folder REPORT gets report.json,
+    report.md and grid.png. Without a MODEL only the baselines are measured.
     """
     from facemend.datasets import Split, open_source, take_split
     from facemend.evaluation.baselines import choose_baselines

@@ -18,7 +18,7 @@ from facemend.errors import ExportError, TrainingError
 from facemend.files import written_whole
 from facemend.reconstruct.description import METADATA_KEY, ModelDescription
 from facemend.training.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint
-from facemend.training.config import TrainingConfig
+from facemend.training.config import PhaseConfig, TrainingConfig
 from facemend.training.networks import make_generator
 
 _OPSET = 18
@@ -52,7 +52,7 @@ def export(
 ) -> Exported:
     """Writes the newest checkpoint of a run as an ONNX file that knows how it was made.
 
-    The batch is dynamic, the picture's side is fixed to the last phase's.
+    The batch is dynamic; the picture's side is fixed to that of the phase that the run is in.
 
     Args:
         fp16: store weights in half precision (they are computed with in fp32).
@@ -100,7 +100,7 @@ def describe(config: TrainingConfig, checkpoint: Checkpoint, run: Path) -> Model
     light = config.generator.kind == "unet"
     return ModelDescription(
         name=config.name,
-        size_px=config.phases[-1].size_px,
+        size_px=phase_at(config, checkpoint.progress.images_seen).size_px,
         takes_hint=light,
         finds_occlusion=light,
         images_seen=checkpoint.progress.images_seen,
@@ -111,6 +111,15 @@ def describe(config: TrainingConfig, checkpoint: Checkpoint, run: Path) -> Model
         commit=checkpoint.commit,
         metrics=_last_validation(run / "log.jsonl"),
     )
+
+
+def phase_at(config: TrainingConfig, images_seen: int) -> PhaseConfig:
+    """The phase in which the last of so many images was seen."""
+    for phase in config.phases:
+        images_seen -= phase.images
+        if images_seen <= 0:
+            return phase
+    return config.phases[-1]
 
 
 class _Served(nn.Module):

@@ -102,3 +102,10 @@ def test_nothing_to_export_and_nothing_overwritten(run: Path, tmp_path: Path) ->
     with pytest.raises(OutputError, match="exists already"):
         export.export(run, tmp_path / "model.onnx")
     assert (tmp_path / "model.onnx").read_text() == "precious"
+
+
+def test_the_side_is_that_of_the_phase_that_the_run_is_in(tiny_config: TrainingConfig) -> None:
+    low, full = tiny_config.phases
+    config = tiny_config.model_copy(update={"phases": (low, full.model_copy(update={"size_px": 256}))})
+    sizes = [export.phase_at(config, seen).size_px for seen in (4, 16, 20, 32)]
+    assert sizes == [64, 64, 256, 256]

@@ -1,0 +1,128 @@
+"""The whole road on a CelebA of noise: train, export, evaluate, reconstruct, each by its command."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from facemend.cli.main import main
+from tests.tiny_celeba import gradient, make_celeba
+
+_SHORT = ["--set", "phases.0.images=16", "--set", "phases.1.images=4", "--set", "workers=0", "--quiet"]
+
+
+def _run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def celeba(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_celeba(tmp_path_factory.mktemp("celeba"))
+
+
+@pytest.fixture(scope="module")
+def run_folder(celeba: Path, repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("road") / "run"
+    result = _run("train", repo_root / "configs/smoke.toml", "--data", celeba, "-o", folder, *_SHORT)
+    assert result.exit_code == 0, result.output
+    assert "finished after 20 images" in result.output
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(run_folder: Path) -> Path:
+    path = run_folder.parent / "model.onnx"
+    result = _run("export", run_folder, "-o", path)
+    assert result.exit_code == 0, result.output
+    return path
+
+
+def test_a_model_made_here_is_evaluated_on_other_people(model: Path, celeba: Path, tmp_path: Path) -> None:
+    result = _run("evaluate", model, "--data", celeba, "-o", tmp_path / "report", "--kinds", "nose_mask")
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert "smoke" in json.dumps(report)
+    assert (tmp_path / "report" / "grid.png").exists()
+
+
+def test_a_model_is_not_evaluated_on_its_own_people(model: Path, celeba: Path, tmp_path: Path) -> None:
+    split = tmp_path / "split.csv"
+    split.write_text("file,split\n000004.jpg,test\n")  # one of the two that the model was trained on
+    result = _run(
+        "evaluate", model, "--data", celeba, "--split-file", split, "-o", tmp_path / "report"
+    )
+    assert result.exit_code == 1
+    assert "among the training people" in result.output
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_model_made_here_reconstructs(model: Path, tmp_path: Path) -> None:
+    Image.fromarray(gradient(178, 218)).save(tmp_path / "face.png")
+    result = _run(
+        "reconstruct", tmp_path / "face.png", "--aligned", "--model", model, "-o", tmp_path / "out.png"
+    )
+    assert result.exit_code == 0, result.output
+    assert np.asarray(Image.open(tmp_path / "out.png")).shape == (218, 178, 3)
+
+
+def test_info_tells_how_the_model_was_made(model: Path) -> None:
+    result = _run("info", model)
+    assert result.exit_code == 0
+    assert "smoke" in result.output
+    assert "20" in result.output
+
+
+def test_the_same_command_again_has_nothing_left_to_do(
+    run_folder: Path, celeba: Path, repo_root: Path
+) -> None:
+    before = sorted(path.stat().st_mtime_ns for path in (run_folder / "checkpoints").iterdir())
+    result = _run("train", repo_root / "configs/smoke.toml", "--data", celeba, "-o", run_folder, *_SHORT)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.stat().st_mtime_ns for path in (run_folder / "checkpoints").iterdir()) == before
+
+
+def test_fresh_begins_anew_and_only_in_a_run(
+    run_folder: Path, celeba: Path, repo_root: Path, tmp_path: Path
+) -> None:
+    config = repo_root / "configs/smoke.toml"
+    (tmp_path / "letters.txt").write_text("precious")
+    result = _run("train", config, "--data", celeba, "-o", tmp_path, "--fresh", *_SHORT)
+    assert result.exit_code == 2
+    assert "will not delete" in result.output
+    assert (tmp_path / "letters.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "words"),
+    [
+        (["train", "none.toml", "--data", "x", "-o", "run"], 2, "cannot read the config"),
+        (["train", "{smoke}", "--data", "none", "-o", "run"], 1, "is no folder"),
+        (["train", "{smoke}", "--data", "{celeba}", "-o", "run", "--set", "sed=1"], 2, "did you mean seed"),
+        (["train", "{smoke}", "-o", "run"], 2, "--data"),
+        (["export", "none", "-o", "model.onnx"], 1, "no checkpoint to export"),
+        (["train", "{smoke}", "--data", "{unnamed}", "-o", "run"], 1, "identity_CelebA.txt"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    arguments: list[str],
+    exit_code: int,
+    words: str,
+    celeba: Path,
+    repo_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unnamed = make_celeba(tmp_path / "unnamed")
+    (unnamed / "identity_CelebA.txt").unlink()
+    places = {"smoke": str(repo_root / "configs/smoke.toml"), "celeba": str(celeba), "unnamed": str(unnamed)}
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    result = _run(*(argument.format(**places) for argument in arguments))
+    assert result.exit_code == exit_code
+    assert words in result.output
+    assert len(result.output.strip().splitlines()) == 1
+    assert list(empty.iterdir()) == []
