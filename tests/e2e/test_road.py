@@ -51,9 +51,7 @@ def test_a_model_made_here_is_evaluated_on_other_people(model: Path, celeba: Pat
 def test_a_model_is_not_evaluated_on_its_own_people(model: Path, celeba: Path, tmp_path: Path) -> None:
     split = tmp_path / "split.csv"
     split.write_text("file,split\n000004.jpg,test\n")  # one of the two that the model was trained on
-    result = _run(
-        "evaluate", model, "--data", celeba, "--split-file", split, "-o", tmp_path / "report"
-    )
+    result = _run("evaluate", model, "--data", celeba, "--split-file", split, "-o", tmp_path / "report")
     assert result.exit_code == 1
     assert "among the training people" in result.output
     assert not (tmp_path / "report").exists()
@@ -117,7 +115,11 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 ) -> None:
     unnamed = make_celeba(tmp_path / "unnamed")
     (unnamed / "identity_CelebA.txt").unlink()
-    places = {"smoke": str(repo_root / "configs/smoke.toml"), "celeba": str(celeba), "unnamed": str(unnamed)}
+    places = {
+        "smoke": str(repo_root / "configs/smoke.toml"),
+        "celeba": str(celeba),
+        "unnamed": str(unnamed),
+    }
     empty = tmp_path / "empty"
     empty.mkdir()
     monkeypatch.chdir(empty)

@@ -13,7 +13,7 @@ import click
 @click.option(
     "-o", "--output", "run", required=True, type=click.Path(path_type=Path), help="The run's folder."
 )
-@click.option("--split", "split_file", type=click.Path(path_type=Path), help="CSV: file, split, identity.")
+@click.option("--split-file", type=click.Path(path_type=Path), help="CSV: file, split, identity.")
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the config."
 )

@@ -182,6 +182,11 @@ class Canvas:
         self._painted += colours - self._painted * cover[..., None]
         self.alpha += (1 - self.alpha) * cover
 
+    def hide(self, cover: Field) -> None:
+        """Takes away what something else hides: cover (h, w), 0-1."""
+        self._painted *= (1 - cover)[..., None]
+        self.alpha *= 1 - cover
+
     def finish(
         self,
         image: Image,

@@ -1,25 +1,16 @@
 """Draws an occlusion onto a face: picture + landmarks + seed -> occluded picture and exact alpha."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 
 from facemend.errors import UsageError
 from facemend.frame import Points
 from facemend.images import Image
-from facemend.occlusion import blur, masks
-from facemend.occlusion.geometry import FaceGeometry, face_geometry
-from facemend.occlusion.types import Layer, OccludedFace, Occlusion, OcclusionClass
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of occlusion: how it is drawn, and which class it belongs to."""
-
-    draw: Callable[[Image, FaceGeometry, np.random.Generator], Layer]
-    occlusion_class: OcclusionClass
+from facemend.occlusion import blur, cloth, masks
+from facemend.occlusion.geometry import face_geometry
+from facemend.occlusion.types import Kind, Layer, OccludedFace, Occlusion, OcclusionClass
 
 
 KINDS: Mapping[str, Kind] = {
@@ -27,6 +18,7 @@ KINDS: Mapping[str, Kind] = {
     "blur": Kind(blur.blur, OcclusionClass.COVERS),
     "blur_full": Kind(blur.blur_full, OcclusionClass.COVERS),
     "mask_full": Kind(masks.mask_full, OcclusionClass.COVERS),
+    "textured_mask": Kind(cloth.textured_mask, OcclusionClass.COVERS),
 }
 """Every kind by its name. A new one is a function, a line here and a golden picture."""
 
@@ -55,20 +47,25 @@ def occlude(image: Image, landmarks_px: Points | None, kind: str, seed: int) -> 
     height_px, width_px = image.shape[:2]
     face = face_geometry(landmarks_px, width_px, height_px)
     layer = KINDS[kind].draw(image, face, np.random.default_rng(seed))
-    occlusion = Occlusion(
-        kind, KINDS[kind].occlusion_class, layer.extent, layer.alpha, seed, layer.parameters
-    )
-    return OccludedFace(blend(image, layer), image, occlusion)
+    occluded, target, alpha = blend(image, layer), image, layer.alpha
+    if layer.overlay is not None:
+        occluded, target = blend(occluded, layer.overlay), blend(image, layer.overlay)
+        alpha = alpha * (1 - layer.overlay.alpha)
+    occlusion = Occlusion(kind, KINDS[kind].occlusion_class, layer.extent, alpha, seed, layer.parameters)
+    return OccludedFace(occluded, target, occlusion)
 
 
 def blend(image: Image, layer: Layer) -> Image:
     """Paints a layer onto a picture; where alpha is 0 the picture keeps its bytes."""
-    touched = layer.alpha > 0
-    weight = layer.alpha[touched][:, None]
-    below = image[touched].astype(np.float32)
-    paint = layer.paint if layer.paint.ndim == 1 else layer.paint[touched]
     result = image.copy()
-    result[touched] = np.rint(below + weight * (paint.astype(np.float32) - below)).astype(np.uint8)
+    rows, columns = (np.flatnonzero(layer.alpha.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return result
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    below = image[box].astype(np.float32)
+    paint = layer.paint if layer.paint.ndim == 1 else layer.paint[box]
+    mixed = below + layer.alpha[box][..., None] * (paint.astype(np.float32) - below)
+    result[box] = np.rint(mixed).astype(np.uint8)
     return result
 
 

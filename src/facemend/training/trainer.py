@@ -3,8 +3,10 @@
 import math
 import subprocess
 import time
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -167,13 +169,17 @@ class Trainer:
         )
 
     def restore(self, saved: Checkpoint) -> None:
-        """Goes on from a checkpoint of the same config and people.
+        """Goes on from a checkpoint of the same people and, as far as it has come, the same config.
+
+        Phases that have not begun may have changed, as may the length of the one that has, and what
+        changes no result (how often to save and to validate, workers).
 
         Raises:
-            TrainingError: it was made by another config.
+            TrainingError: it was made by another config, or on other faces.
         """
-        if saved.config != self.config.model_dump(mode="json"):
-            changed = _differences(saved.config, self.config.model_dump(mode="json"))
+        seen = saved.progress.images_seen
+        old, new = (_past(config, seen) for config in (saved.config, self.config.model_dump(mode="json")))
+        if changed := _differences(old, new):
             raise TrainingError(
                 f"the run's config has changed ({', '.join(changed[:3])}); choose another folder, or "
                 "start anew with --fresh"
@@ -184,7 +190,7 @@ class Trainer:
         self.discriminator.load_state_dict(saved.part("discriminator"))
         self.ema.load_state_dict(saved.part("ema"))
         torch.set_rng_state(saved.tensors["rng/torch"])
-        self.images_seen, self.seconds = saved.progress.images_seen, saved.progress.seconds
+        self.images_seen, self.seconds = seen, saved.progress.seconds
         self._optimizer_state = saved
 
     def start_from(self, saved: Checkpoint) -> None:
@@ -237,6 +243,22 @@ def _cut_squares(x: Tensor, focus: Tensor, side: int) -> Tensor:
     return torch.stack(
         [x[n, :, top : top + side, left : left + side] for n, (left, top) in enumerate(corners)]
     )
+
+
+_CHANGES_NOTHING = ("checkpoint_minutes", "validate_images", "validation_faces", "workers")
+
+
+def _past(config: Mapping[str, Any], images_seen: int) -> dict[str, Any]:
+    """What of a config (as JSON-like data) has had its effect after so many images."""
+    phases, start = [], 0
+    for phase in config["phases"]:
+        if start >= images_seen:
+            break
+        start += phase["images"]
+        over = start <= images_seen
+        phases.append(phase if over else {key: value for key, value in phase.items() if key != "images"})
+    kept = {key: value for key, value in config.items() if key not in _CHANGES_NOTHING}
+    return {**kept, "phases": phases}
 
 
 def _differences(old: object, new: object, place: str = "") -> list[str]:

@@ -16,8 +16,8 @@ def faces() -> Faces:
     """Makes a source of so many pictures, each of another person."""
 
     def make(count: int, name: str = "made up") -> FaceSource:
-        def read(picture: str) -> Image:
-            rng = np.random.default_rng(int(picture))
+        def read(name: str) -> Image:
+            rng = np.random.default_rng(int(name))
             coarse = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
             return coarse.repeat(16, axis=0).repeat(16, axis=1)
 
@@ -52,4 +52,3 @@ def tiny_config() -> TrainingConfig:
             ],
         }
     )
-

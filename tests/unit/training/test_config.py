@@ -32,7 +32,12 @@ def test_the_configs_that_come_along_are_valid(repo_root: Path, name: str) -> No
 def test_pix2pix_toml_is_the_papers_experiment(repo_root: Path) -> None:
     config = read_config(repo_root / "configs" / "pix2pix.toml")
     (phase,) = config.phases
-    assert (phase.batch, phase.optimizer, phase.learning_rate, phase.betas) == (1, "adam", 2e-4, (0.5, 0.999))
+    assert (phase.batch, phase.optimizer, phase.learning_rate, phase.betas) == (
+        1,
+        "adam",
+        2e-4,
+        (0.5, 0.999),
+    )
     assert (phase.losses.l1_image, phase.losses.adversarial) == (100, 1)
     assert phase.images == 5 * (config.data.images or 0) == 100_000
     assert config.data.jitter_px == 286

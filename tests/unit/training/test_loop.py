@@ -91,6 +91,25 @@ def test_another_config_is_refused(tiny_config: TrainingConfig, faces: Faces, tm
         _train(tiny_config.model_copy(update={"seed": 1}), faces, tmp_path)
 
 
+def test_a_run_can_be_lengthened_but_its_past_not_changed(
+    tiny_config: TrainingConfig, faces: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    low, adversarial = tiny_config.phases
+    with monkeypatch.context() as patched:
+        _stopping_after(patched, 2)  # 8 of the 16 images of the first phase
+        _train(tiny_config, faces, tmp_path)
+    faster = low.model_copy(update={"learning_rate": 1.0})
+    with pytest.raises(TrainingError, match="learning_rate"):
+        _train(tiny_config.model_copy(update={"phases": (faster, adversarial)}), faces, tmp_path)
+    shorter = low.model_copy(update={"images": 12})
+    longer = adversarial.model_copy(update={"images": 20, "batch": 2})
+    outcome = _train(tiny_config.model_copy(update={"phases": (shorter, longer)}), faces, tmp_path)
+    assert outcome.images_seen == 32
+    too_short = longer.model_copy(update={"images": 8})
+    with pytest.raises(TrainingError, match="phases"):
+        _train(tiny_config.model_copy(update={"phases": (shorter, too_short)}), faces, tmp_path)
+
+
 def test_weights_can_be_taken_over(tiny_config: TrainingConfig, faces: Faces, tmp_path: Path) -> None:
     first = _train(tiny_config, faces, tmp_path / "first")
     second = _train(

@@ -1,0 +1,430 @@
+"""Masks as people wear them: surgical, respirators, cloth in patterns, gaiters and bandanas.
+
+A mask is a cut (its outline), a texture (its pattern) and a relief, whose slopes are lit by the light
+that the face under it has.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from facemend.frame import Points
+from facemend.images import Image
+from facemend.occlusion.colours import Light, cloth_colour, light_of, shifted, skin_of
+from facemend.occlusion.geometry import FaceGeometry
+from facemend.occlusion.hair import draw_strands, hair_colour, own_hair
+from facemend.occlusion.mask_shapes import MIDDLE, STYLES, Cut, draw_cut
+from facemend.occlusion.raster import (
+    Canvas,
+    Colour,
+    Field,
+    Region,
+    Sketch,
+    blurred,
+    cover_of,
+    grain,
+    look_up,
+    noise_table,
+    nothing,
+    pick,
+    region_around,
+)
+from facemend.occlusion.strokes import curve, ellipse, line, rounded_box
+from facemend.occlusion.textures import BENCHMARK_PATTERNS, PATTERNS, Pattern, Texture
+from facemend.occlusion.types import Extent, Layer, Parameter
+
+_STYLE_WEIGHTS: Mapping[str, float] = {
+    "surgical": 30, "cup": 8, "folded": 12, "duckbill": 4, "cloth": 24, "fitted": 12, "gaiter": 6, "bandana": 4,
+}  # fmt: skip
+_SURGICAL_COLOURS: Mapping[Colour, float] = {
+    (168, 206, 230): 9, (140, 192, 222): 6, (196, 222, 236): 5, (240, 241, 242): 7, (150, 208, 204): 3,
+    (90, 174, 150): 2, (42, 142, 120): 1, (238, 178, 198): 1.5, (36, 36, 40): 4, (186, 174, 218): 1.5,
+}  # fmt: skip
+_RESPIRATOR_COLOURS: Mapping[Colour, float] = {
+    (242, 242, 240): 12, (228, 224, 214): 4, (208, 212, 216): 3, (150, 152, 156): 1.5, (46, 46, 50): 2.5,
+    (170, 202, 226): 1.5, (214, 190, 158): 1, (240, 200, 212): 0.7,
+}  # fmt: skip
+_RESPIRATORS = ("cup", "folded", "duckbill")
+_STEP = 2.0
+
+
+def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
+    """A mask in one of the STYLES and PATTERNS, 9-20% of a canonical crop."""
+    return _draw_mask(image, face, rng, PATTERNS)
+
+
+def benchmark_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
+    """A `textured_mask` in BENCHMARK_PATTERNS, which no training draws."""
+    return _draw_mask(image, face, rng, BENCHMARK_PATTERNS)
+
+
+def _draw_mask(
+    image: Image, face: FaceGeometry, rng: np.random.Generator, patterns: Mapping[Pattern, float]
+) -> Layer:
+    style = pick(rng, _STYLE_WEIGHTS)
+    cut = draw_cut(style, face, rng)
+    cloth = _choose_cloth(style, rng, patterns)
+    straps = _straps(cut, rng) if rng.random() < STYLES[style].strapped else []
+    parameters: dict[str, Parameter] = {
+        "style": style,
+        "pattern": cloth.texture.name,
+        "colour": _main_colour(cloth.texture),
+        "worn": cut.worn,
+        "tilt_degrees": round(cut.tilt_degrees, 2),
+        "straps": len(straps),
+    }
+    region = region_around(face, np.concatenate([cut.outline, *straps]), image, 12)
+    if region is None:
+        return nothing(image, Extent.PARTIAL, parameters)
+    light = light_of(image, region, rng)
+    cover = cover_of(region, cut.outline)
+    rim = blurred(cover, 3.5 * face.unit_px)
+    canvas = Canvas(region)
+    parameters["shadow"] = _cast_shadow(canvas, image, cover, rim, light, rng)
+    if straps:
+        _lay_straps(canvas, straps, light, rng)
+    canvas.lay(cover, _lit_cloth(region, cut, cloth, light, rim, rng))
+    _add_parts(canvas, cut, cloth, light, rng, parameters)
+    overlay = _draw_over(canvas, image, cut, rng, parameters)
+    return canvas.finish(
+        image,
+        Extent.PARTIAL,
+        parameters,
+        softness=rng.uniform(0.35, 0.95),
+        noise=grain(region, rng, rng.uniform(0, 5)),
+        overlay=overlay,
+    )
+
+
+@dataclass(frozen=True)
+class _Cloth:
+    """What a mask is made of.
+
+    Attributes:
+        edge: colour of a sewn or welded edge; None has none.
+        pleats: horizontal folds.
+        weave: strength of the threads' grain, levels.
+        folds: strength of the creases.
+    """
+
+    texture: Texture
+    edge: Colour | None
+    pleats: int
+    weave: float
+    folds: float
+
+
+def _choose_cloth(style: str, rng: np.random.Generator, patterns: Mapping[Pattern, float]) -> _Cloth:
+    pattern = pick(rng, patterns)
+    texture = pattern(rng)
+    # Paper masks are of one colour, but for a few printed ones (in the benchmark every mask is).
+    printed = 1.0 if patterns is BENCHMARK_PATTERNS else 0.08
+    if style == "surgical":
+        colour = shifted(pick(rng, _SURGICAL_COLOURS), rng, 12)
+        texture = texture if rng.random() < printed else _one_colour(colour)
+        edge = (240, 240, 238) if rng.random() < 0.35 else None
+        return _Cloth(texture, edge, int(rng.integers(2, 5)), rng.uniform(0, 5), rng.uniform(0.3, 1.0))
+    if style in _RESPIRATORS:
+        colour = shifted(pick(rng, _RESPIRATOR_COLOURS), rng, 8)
+        texture = texture if rng.random() < printed else _one_colour(colour)
+        return _Cloth(texture, None, 0, rng.uniform(1, 6), rng.uniform(0.1, 0.5))
+    edge = cloth_colour(rng)[0] if rng.random() < 0.2 else None
+    pleats = int(rng.integers(2, 4)) if style == "cloth" and rng.random() < 0.3 else 0
+    heavy = 1.0 if style in ("gaiter", "bandana") else 0.4
+    return _Cloth(texture, edge, pleats, rng.uniform(2, 10), rng.uniform(heavy, heavy + 0.7))
+
+
+def _one_colour(colour: Colour) -> Texture:
+    return Texture("plain", np.full((1, 1, 3), colour, dtype=np.uint8), 1.0, 0.0)
+
+
+def _main_colour(texture: Texture) -> tuple[int, ...]:
+    """The tile's mean colour."""
+    tile = texture.tile
+    total = tile.sum(axis=(0, 1), dtype=np.int64) // (tile.shape[0] * tile.shape[1])
+    return tuple(int(v) for v in total)
+
+
+def _lit_cloth(
+    region: Region, cut: Cut, cloth: _Cloth, light: Light, rim: Field, rng: np.random.Generator
+) -> Field:
+    """The colours of the mask, (h, w, 3)."""
+    step = max(1, round(_STEP * min(region.face.unit_px, 8.0)))
+    coarse = region.coarse(step)
+    relief = _relief(coarse, cut, cloth, rng)
+    if min(relief.shape) < 2:
+        slope_y = slope_x = np.zeros_like(relief)
+    else:
+        spacing = step / region.face.unit_px
+        slope_y, slope_x = (slope.clip(-3, 3) for slope in np.gradient(relief, spacing))
+    gain = np.float32(rng.uniform(0.28, 0.5))
+    lit = 1 - gain * (slope_x * np.float32(light.right) + slope_y * np.float32(light.below))
+    # A slope of any direction sees less of the sky.
+    lit -= np.float32(0.1) * (slope_x * slope_x + slope_y * slope_y)
+    shade = region.stretch(lit.clip(0.4, 1.45).astype(np.float32)) * light.field
+    shade *= 1 - np.float32(rng.uniform(0.1, 0.35)) * (1 - rim).clip(0, 0.5) * 2
+    across = ((region.x - np.float32(MIDDLE[0])) * np.float32(1 / 66)).clip(-1.2, 1.2)
+    # The cloth lies around the cheeks: seen from the front its pattern narrows there (arcsin, in short).
+    u = 66 * across * (1 + across * across * np.float32(0.18))
+    v = region.y - np.float32(MIDDLE[1])
+    if cloth.texture.tile.size > 3:
+        u = u + region.stretch(slope_x.astype(np.float32)) * np.float32(1.6)
+        v = v + region.stretch(slope_y.astype(np.float32)) * np.float32(1.6)
+        centred = cloth.texture.name in ("logo", "mouth")
+        shift_u, shift_v = (70.0, 70.0) if centred else rng.uniform(0, 64, 2) + 256
+        colours = cloth.texture.colours(
+            u + np.float32(shift_u), v + np.float32(shift_v), region.face.unit_px
+        )
+    else:
+        colours = np.empty((*region.x.shape, 3), dtype=np.float32)
+        colours[:] = cloth.texture.tile[0, 0]
+    if cloth.edge is not None:
+        band = ((np.float32(0.72) - rim) * 8).clip(0, 1)[..., None]
+        colours = colours + (np.array(cloth.edge, dtype=np.float32) - colours) * band
+    thread = look_up(noise_table(128), u * np.float32(0.8) + 300, v * np.float32(1.6) + 300)
+    colours = colours + (thread * np.float32(cloth.weave))[..., None]
+    result: Field = colours * (shade * np.float32(light.exposure))[..., None] * light.tint
+    return result
+
+
+def _relief(region: Region, cut: Cut, cloth: _Cloth, rng: np.random.Generator) -> Field:
+    """How far the cloth stands out, in canonical pixels, over a coarse region (h, w)."""
+    dx, dy = region.x - np.float32(MIDDLE[0]), region.y - np.float32(MIDDLE[1])
+    nx, ny = dx * np.float32(1 / cut.half_width), dy * np.float32(1 / 54)
+    dome = {"cup": 26.0, "folded": 16.0, "duckbill": 12.0}.get(cut.style, 15.0) * rng.uniform(0.8, 1.3)
+    relief = np.float32(dome) * (1 - nx * nx) * (1 - np.float32(0.6) * ny * ny)
+    # The nose: a ridge from the bridge that ends under its tip.
+    ridge = 1 / (1 + (dx * np.float32(1 / 10)) ** 2)
+    relief += np.float32(rng.uniform(4, 9)) * ridge * ((176 - region.y) * np.float32(1 / 28)).clip(0, 1)
+    if cut.style in ("folded", "fitted") or (cut.style == "cloth" and rng.random() < 0.35):
+        relief -= np.float32(rng.uniform(0.12, 0.35)) * np.abs(dx).clip(0, 30)
+    if cut.style == "duckbill":
+        relief -= np.float32(rng.uniform(0.3, 0.6)) * np.abs(dy - np.float32(rng.uniform(-4, 8)))
+    if cut.style in ("gaiter", "bandana"):
+        # Cloth that hangs from nose and chin falls in long folds.
+        sag = np.float32(rng.uniform(0.0016, 0.004)) * dx * dx
+        wave = look_up(
+            noise_table(32), np.full_like(dx, rng.integers(256)), (dy + sag) * np.float32(1.1) + 512
+        )
+        relief += (
+            np.float32(rng.uniform(1.5, 4.0)) * wave * ((region.y - 165) * np.float32(1 / 30)).clip(0, 1)
+        )
+    for number in range(cloth.pleats):
+        height = cut.top + (cut.bottom - cut.top) * (number + 1 + rng.uniform(-0.15, 0.15)) / (
+            cloth.pleats + 1.4
+        )
+        bow = np.float32(rng.uniform(0.001, 0.004))
+        below = region.y - np.float32(height) - 8 + bow * dx * dx
+        # A pleat swells slowly and falls at once: a lit lip with a dark line under it.
+        swell = (1 + below * np.float32(1 / 16)).clip(0, 1) * (1 - below * np.float32(1 / 2.5)).clip(0, 1)
+        relief += np.float32(rng.uniform(1.4, 3.0)) * swell
+    relief += _creases(region, cut, cloth.folds, rng)
+    return relief
+
+
+def _creases(region: Region, cut: Cut, strength: float, rng: np.random.Generator) -> Field:
+    """Folds that run out from where the straps pull, and dents all over."""
+    table = noise_table(64)
+    total = np.zeros_like(region.x)
+    for side in (0, 1):
+        corner = cut.corners[side].mean(axis=0)
+        away = np.abs(region.x - np.float32(corner[0]))
+        slope = (region.y - np.float32(corner[1])) / (away + 14)
+        row = np.full_like(slope, rng.integers(256)) + away * np.float32(0.06)
+        wave = look_up(table, slope.clip(-6, 6) * 34 + 512, row + 256)
+        near = (1 - away * np.float32(1 / rng.uniform(40, 75))).clip(0, 1)
+        total += np.float32(1.7 * strength) * wave * near * (away * np.float32(1 / 12)).clip(0, 1)
+    u, v = (int(x) for x in rng.integers(256, 512, 2))
+    stretch_x, stretch_y = rng.uniform(0.5, 1.3, 2)
+    dents = look_up(
+        noise_table(8), region.x * np.float32(stretch_x) + u, region.y * np.float32(stretch_y) + v
+    )
+    finer = look_up(
+        noise_table(32), region.x * np.float32(stretch_y) + v, region.y * np.float32(stretch_x) + u
+    )
+    return total + np.float32(strength) * (np.float32(1.8) * dents + np.float32(0.5) * finer)
+
+
+def _cast_shadow(
+    canvas: Canvas, image: Image, cover: Field, rim: Field, light: Light, rng: np.random.Generator
+) -> float:
+    """Darkens the skin along the edge, most on the side away from the light; returns how much."""
+    strength = rng.uniform(0.15, 0.65)
+    unit_px = min(canvas.region.face.unit_px, 16.0)
+    columns, rows = round(-2.5 * light.right * unit_px), round(rng.uniform(0.5, 3.0) * unit_px)
+    shadow = _moved(rim, columns, rows)
+    dark = (np.float32(strength) * shadow - np.float32(0.05)).clip(0, 1) * (1 - cover)
+    # The shadow counts as occlusion, whole where it is dark: what is under it is to be replaced.
+    alpha = (4 * dark).clip(0, 1)
+    factor = 1 - dark / np.maximum(alpha, np.float32(1e-3))
+    canvas.lay(alpha, image[canvas.region.box] * factor[..., None])
+    return round(strength, 3)
+
+
+def _moved(field: Field, columns: int, rows: int) -> Field:
+    """The field (h, w), moved right and down; what comes in is 0."""
+    height, width = field.shape
+    result = np.zeros_like(field)
+    columns, rows = max(-width, min(width, columns)), max(-height, min(height, rows))
+    result[max(rows, 0) : height + min(rows, 0), max(columns, 0) : width + min(columns, 0)] = field[
+        max(-rows, 0) : height - max(rows, 0), max(-columns, 0) : width - max(columns, 0)
+    ]
+    return result
+
+
+def _straps(cut: Cut, rng: np.random.Generator) -> list[Points]:
+    """The straps of both sides as polygons: loops around the ears, or bands around the head."""
+    around_head = cut.style in _RESPIRATORS and rng.random() < 0.4
+    width = rng.uniform(1.4, 3.4) if cut.style != "fitted" else rng.uniform(3, 6)
+    lifts = rng.uniform(-26, -8), rng.uniform(-34, -4)
+    parts = []
+    for side, (upper, lower) in zip((-1, 1), cut.corners, strict=True):
+        reach = 77 + rng.uniform(-3, 4)
+        ear_x = MIDDLE[0] + side * reach
+        for corner, lift in ((upper, lifts[0]), (lower, lifts[1])):
+            end_y = 158 + lift * 0.4 if not around_head else corner[1] + lift
+            bend = ((corner[0] + ear_x) / 2, (corner[1] + end_y) / 2 + rng.uniform(-1, 4))
+            inner = corner + (np.array(MIDDLE) - corner) * 0.04
+            path = curve((inner[0], inner[1]), bend, (ear_x, end_y), 8)
+            parts.append(line(path, width))
+    return parts
+
+
+def _lay_straps(canvas: Canvas, straps: list[Points], light: Light, rng: np.random.Generator) -> None:
+    colour = pick(rng, {(236, 236, 234): 6.0, (30, 30, 34): 2.0, (176, 204, 226): 1.0, (220, 190, 70): 0.4})
+    sketch = Sketch(canvas.region)
+    sketch.polygons(straps, colour)
+    canvas.lay_sketch(sketch, light.field * np.float32(0.92 * light.exposure))
+
+
+def _add_parts(
+    canvas: Canvas,
+    cut: Cut,
+    cloth: _Cloth,
+    light: Light,
+    rng: np.random.Generator,
+    parameters: dict[str, Parameter],
+) -> None:
+    """Draws what is fixed to a mask: valve, seams, nose clip, stitches, a label."""
+    sketch = Sketch(canvas.region)
+    colour = _main_colour(cloth.texture)
+    ground = (colour[0], colour[1], colour[2])
+    dark, bright = _darker(ground, 0.72), _darker(ground, 1.25)
+    valve = rng.random() < {"cup": 0.45, "folded": 0.35, "fitted": 0.2, "cloth": 0.06}.get(cut.style, 0.0)
+    parameters["valve"] = int(valve)
+    if cut.style in ("folded", "fitted") and rng.random() < 0.7:
+        path = curve((127, cut.top + 2), (127 + rng.uniform(-1, 1), 190), (127, cut.bottom - 1))
+        sketch.polygon(line(path, rng.uniform(0.8, 1.8)), dark)
+    if cut.style in ("cup", "folded") and rng.random() < 0.4:
+        clip_y = cut.top + rng.uniform(5, 9)
+        path = curve((127 - 24, clip_y + 12), (127, clip_y - 10), (127 + 24, clip_y + 12))
+        sketch.polygon(line(path, rng.uniform(2.5, 4.5)), (168, 170, 174) if rng.random() < 0.5 else dark)
+    if cut.style == "surgical" and rng.random() < 0.5:
+        path = cut.outline[np.r_[-14:0, 0:14]] + (0, rng.uniform(4, 7))
+        sketch.polygon(line(path, rng.uniform(0.8, 1.6)), _darker(ground, 0.85))
+    if valve:
+        _draw_valve(sketch, cut, ground, rng)
+    if rng.random() < 0.12 and cut.style not in ("gaiter", "bandana"):
+        x = 127 + rng.choice([-1, 1]) * rng.uniform(30, 42)
+        y = rng.uniform(196, 212)
+        sketch.polygon(rounded_box(x - 6, y - 4, x + 6, y + 4, 1), dark if rng.random() < 0.5 else bright)
+    canvas.lay_sketch(sketch, light.field * np.float32(light.exposure))
+
+
+def _draw_valve(sketch: Sketch, cut: Cut, ground: Colour, rng: np.random.Generator) -> None:
+    """A round or square exhale valve, in the middle or at a cheek."""
+    side = pick(rng, {0: 1.0, -1: 1.5, 1: 1.5})
+    x = 127 + side * rng.uniform(20, 30)
+    y = rng.uniform(198, 210)
+    radius = rng.uniform(8, 12.5)
+    colour = pick(
+        rng, {_darker(ground, 0.95): 3.0, (236, 236, 234): 3.0, (44, 44, 48): 2.0, (150, 152, 156): 1.0}
+    )
+    square = rng.random() < 0.3
+    wide = radius if side == 0 else radius * 0.88
+
+    def disc(scale: float, dx: float = 0.0, dy: float = 0.0) -> Points:
+        rx, ry = wide * scale, radius * scale
+        if square:
+            return rounded_box(x - rx + dx, y - ry + dy, x + rx + dx, y + ry + dy, 2.5)
+        return ellipse(x + dx, y + dy, rx, ry)
+
+    sketch.polygon(disc(1.12, 0.8, 1.4), _darker(ground, 0.62))
+    sketch.polygon(disc(1.0), _darker(colour, 0.86))
+    sketch.polygon(disc(0.92, -0.5, -0.7), _darker(colour, 1.1))
+    sketch.polygon(disc(0.68), _darker(colour, 0.78))
+    sketch.polygon(disc(0.6, 0.3, 0.5), colour)
+    for slot in range(int(rng.integers(0, 4))):
+        slot_y = y + (slot - 1) * radius * 0.36
+        sketch.polygon(
+            rounded_box(x - wide * 0.42, slot_y - 0.8, x + wide * 0.42, slot_y + 0.8, 0.8),
+            _darker(colour, 0.5),
+        )
+
+
+def _darker(colour: Colour, factor: float) -> Colour:
+    r, g, b = (min(255, max(0, round(v * factor))) for v in colour)
+    return r, g, b
+
+
+def _draw_over(
+    canvas: Canvas, image: Image, cut: Cut, rng: np.random.Generator, parameters: dict[str, Parameter]
+) -> Layer | None:
+    """What lies over the mask. Its own hair takes from the mask; anything new is an overlay."""
+    region = canvas.region
+    over = pick(rng, {"nothing": 11.0, "own hair": 5.0, "strands": 2.0, "glasses": 1.2, "fingers": 0.6})
+    parameters["over"] = over
+    if over == "own hair":
+        hair = own_hair(image, region)
+        if hair is not None:
+            canvas.hide(hair)
+        return None
+    if over == "nothing":
+        return None
+    sketch = Sketch(region)
+    if over == "strands":
+        colour = hair_colour(image, region.face, rng)
+        side = float(rng.choice([-1, 1]))
+        start = (127 + side * rng.uniform(48, 66), cut.top - rng.uniform(6, 30))
+        end = (127 + side * rng.uniform(30, 66), rng.uniform(185, 250))
+        draw_strands(
+            sketch,
+            colour,
+            start,
+            end,
+            rng,
+            int(rng.integers(4, 22)),
+            rng.uniform(2, 9),
+            rng.uniform(1.0, 2.2),
+        )
+    elif over == "glasses":
+        _draw_rims(sketch, rng)
+    else:
+        _draw_fingers(sketch, skin_of(image, region.face), rng)
+    top = Canvas(region)
+    top.lay_sketch(sketch)
+    return top.finish(image, Extent.PARTIAL, {}, softness=rng.uniform(0.35, 0.8))
+
+
+def _draw_rims(sketch: Sketch, rng: np.random.Generator) -> None:
+    """The lower parts of worn glasses; the upper ones lie outside a mask's region."""
+    colour = shifted((40, 36, 36) if rng.random() < 0.7 else (150, 130, 90), rng, 16)
+    width, radius_x, radius_y = rng.uniform(1.2, 3.2), rng.uniform(19, 23), rng.uniform(15, 20)
+    for side in (-1, 1):
+        rim = ellipse(127 + side * 27, 135, radius_x, radius_y, 32)
+        sketch.polygon(line(np.concatenate([rim, rim[:1]]), width), colour)
+
+
+def _draw_fingers(sketch: Sketch, skin: Colour, rng: np.random.Generator) -> None:
+    """Two to four finger tips that hold the mask's edge."""
+    side = float(rng.choice([-1, 1]))
+    x, y = 127 + side * rng.uniform(44, 58), rng.uniform(185, 215)
+    for finger in range(int(rng.integers(2, 5))):
+        start = (x + side * 34, y + finger * 10 + 14)
+        tip = (x + side * rng.uniform(-6, 6), y + finger * 9.0)
+        bend = ((start[0] + tip[0]) / 2, tip[1] - 3)
+        path = curve(start, bend, tip)
+        width = np.interp(np.linspace(0, 1, 12), (0, 0.85, 1), (10, 8.5, 5)) * 0.95
+        sketch.polygon(line(path, width + 1.6), _darker(skin, 0.6))
+        sketch.polygon(line(path, width), _darker(skin, rng.uniform(0.88, 1.06)))
