@@ -1,6 +1,8 @@
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -139,6 +141,22 @@ def test_a_disk_that_refuses_exits_with_1_one_line_and_no_half_picture(
     assert result.stderr.startswith(f"facemend: cannot write {out}/occluded/00000")
     assert result.stderr.count("\n") == 1
     assert not list(out.rglob("*.png"))
+    assert not (out / "manifest.jsonl").exists()
+
+
+def test_ctrl_c_ends_a_build_at_once_and_half_writes_nothing(celeba: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    build = ("dataset", "build", str(celeba), str(out), "--count", "100000", "--workers", "2")
+    code = "from facemend.cli.main import main; main()"
+    process = subprocess.Popen([sys.executable, "-c", code, *build], stderr=subprocess.PIPE, text=True)
+    log = out / "manifest.jsonl.part"
+    while process.poll() is None and not (log.exists() and log.stat().st_size > 1):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)  # the impatient press twice
+    _, said = process.communicate(timeout=120)
+    assert (process.returncode, said) == (130, "facemend: interrupted\n")
+    assert not list(out.glob("*/.*"))
     assert not (out / "manifest.jsonl").exists()
 
 

@@ -66,7 +66,7 @@ def test_points_scale_with_the_crop(size_px: int, points: npt.NDArray[np.float64
     np.testing.assert_allclose(2 * here, there, atol=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 400), st.integers(0, 100))
 def test_cropping_at_the_pictures_own_width_and_pasting_back_changes_nothing(side: int, seed: int) -> None:
     for picture in (gradient(side, side, seed), gradient(178, 218, seed)):
@@ -74,7 +74,7 @@ def test_cropping_at_the_pictures_own_width_and_pasting_back_changes_nothing(sid
         np.testing.assert_array_equal(paste_into_aligned(picture, crop), picture)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(_similarities(), st.integers(16, 300))
 def test_a_crops_transform_leads_its_landmarks_to_the_photos(
     matrix: npt.NDArray[np.float64], size_px: int

@@ -7,19 +7,11 @@ import numpy as np
 import pytest
 
 from facemend.datasets import FaceRecord, FaceSource, open_source
-from facemend.datasets.build import (
-    FOLDERS,
-    SEED_SET,
-    BuildReport,
-    Recipe,
-    Result,
-    build_dataset,
-    make_pair,
-    parse_shares,
-)
+from facemend.datasets.build import FOLDERS, BuildReport, Result, build_dataset
+from facemend.datasets.pairs import Recipe, make_pair, parse_shares
 from facemend.errors import FacemendError, OutputError, PictureError, UsageError
 from facemend.images import Image, read_image
-from facemend.occlusion import KINDS, occlude
+from facemend.occlusion import occlude
 from tests.tiny_celeba import make_celeba
 
 RECIPE = Recipe(count=8, size_px=64)
@@ -180,6 +172,15 @@ def test_a_torn_line_of_an_interrupted_build_costs_one_pair(source: FaceSource, 
     assert _contents(out) == _contents(tmp_path / "whole")
 
 
+def test_what_a_killed_run_left_half_written_is_swept_up(source: FaceSource, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    build_dataset(source, out, RECIPE)
+    before = _contents(out)
+    (out / "occluded" / ".000003.k2j4x.png").write_bytes(b"half")
+    build_dataset(source, out, RECIPE)
+    assert _contents(out) == before
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_missing_or_damaged_file_is_made_again(source: FaceSource, tmp_path: Path, folder: str) -> None:
     out = tmp_path / "out"
@@ -295,9 +296,8 @@ def test_a_share_that_is_no_number_is_named() -> None:
         parse_shares("nose_mask=1,blur=much")
 
 
-def test_the_seed_set_is_known_kinds_in_equal_shares() -> None:
-    assert set(SEED_SET) <= set(KINDS)
-    assert len(set(SEED_SET.values())) == 1
+def test_by_default_the_seed_set_is_drawn_in_equal_shares() -> None:
+    assert Recipe(1).shares == dict.fromkeys(["nose_mask", "blur", "blur_full", "mask_full"], 1.0)
 
 
 def test_a_build_does_not_need_the_folder_it_was_made_in(source: FaceSource, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from facemend.cli.options import quiet_option
 from facemend.errors import UsageError
 
 
@@ -39,7 +40,7 @@ def dataset() -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other occlusions.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one a processor core]")
 @click.option("--force", is_flag=True, help="Start anew in a folder that holds another dataset.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@quiet_option
 def build(
     source: Path,
     out: Path,
@@ -61,11 +62,13 @@ def build(
     from tqdm import tqdm
 
     from facemend.datasets import Split, open_source, take_split
-    from facemend.datasets.build import SEED_SET, Recipe, build_dataset, parse_shares
+    from facemend.datasets.build import build_dataset
+    from facemend.datasets.pairs import Recipe, parse_shares
+    from facemend.occlusion import SEED_SET
 
     if split_file is not None and split == "all":
         raise UsageError("--split-file says who belongs to which split; choose one with --split")
-    recipe = Recipe(count, parse_shares(kinds) if kinds else SEED_SET, size, seed)
+    recipe = Recipe(count, parse_shares(kinds or ",".join(SEED_SET)), size, seed)
     faces = open_source(source)
     if split != "all":
         faces = take_split(faces, Split(split), split_file)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,68 +22,21 @@ import numpy as np
 import numpy.typing as npt
 
 from facemend.datasets.faces import FaceRecord, FaceSource, fingerprint_of
+from facemend.datasets.pairs import Pair, Recipe, make_pair
 from facemend.errors import FacemendError, OutputError, UsageError
 from facemend.files import write_text
-from facemend.frame import CROP_SIZE_PX, frame_to_crop
-from facemend.images import Image, write_png
-from facemend.occlusion import Occlusion, choose_kind, occlude, seed_of
+from facemend.images import write_png
 
 OPTIONS_FILE = "dataset.json"
 MANIFEST_FILE = "manifest.jsonl"
 FOLDERS = ("occluded", "target", "alpha")
-SEED_SET: Mapping[str, float] = {"nose_mask": 1.0, "blur": 1.0, "blur_full": 1.0, "mask_full": 1.0}
-"""The original project's occlusions, in equal shares."""
 
 _LOG_FILE = f"{MANIFEST_FILE}.part"
-_SMALLEST_PX, _LARGEST_PX = 16, 2048
 
 Row = dict[str, Any]
 """A line of the manifest."""
 Result = tuple[Row, bool]
 """A line of the manifest, and whether its pair was made just now."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is made of a source of faces.
-
-    Attributes:
-        count: number of pairs, at least 1; above the number of pictures, faces repeat with new draws.
-        shares: how often each kind of occlusion is drawn; they need not add up to 1.
-        size_px: side of the pictures, 16 to 2048.
-        seed: another seed, other draws.
-    """
-
-    count: int
-    shares: Mapping[str, float] = field(default_factory=lambda: dict(SEED_SET))
-    size_px: int = CROP_SIZE_PX
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.count < 1:
-            raise UsageError(f"a dataset of {self.count} pairs cannot be made; ask for 1 or more")
-        if not _SMALLEST_PX <= self.size_px <= _LARGEST_PX:
-            raise UsageError(f"size {self.size_px} is not in {_SMALLEST_PX} to {_LARGEST_PX} pixels")
-        choose_kind(self.shares, np.random.default_rng(0))
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One face, occluded and as it is.
-
-    Attributes:
-        occluded: uint8 (size, size, 3) RGB; equal to `target` wherever the occlusion's alpha is 0.
-        target: uint8 (size, size, 3) RGB.
-        occlusion: what lies between the two.
-        name: the picture's name in its source.
-        identity: who it shows; None if nobody knows.
-    """
-
-    occluded: Image
-    target: Image
-    occlusion: Occlusion
-    name: str
-    identity: str | None
 
 
 @dataclass(frozen=True)
@@ -100,45 +53,6 @@ class BuildReport:
     kept: int
     without_landmarks: int
     kinds: Mapping[str, int]
-
-
-def parse_shares(text: str) -> dict[str, float]:
-    """Reads shares of kinds: "nose_mask=0.4,blur=0.3", or "nose_mask,blur" for equal shares.
-
-    Raises:
-        UsageError: not of this form.
-    """
-    shares = {}
-    for item in text.split(","):
-        kind, _, share = item.partition("=")
-        try:
-            shares[kind.strip()] = float(share or 1)
-        except ValueError as error:
-            raise UsageError(f"{item.strip()!r} is no share of a kind; write kind=0.5") from error
-    return shares
-
-
-def make_pair(source: FaceSource, index: int, recipe: Recipe) -> Pair:
-    """Makes one pair of a dataset.
-
-    The faces come in the source's order, again from the first after the last. The draw depends on the
-    recipe's seed, the picture's name and the round.
-
-    Args:
-        index: 0 to recipe.count - 1.
-
-    Raises:
-        PictureError: the picture cannot be read.
-    """
-    record = source.records[index % len(source)]
-    draw = (recipe.seed, record.name, index // len(source))
-    kind = choose_kind(recipe.shares, np.random.default_rng(seed_of("kind", *draw)))
-    landmarks_px = record.frame_landmarks_px
-    if landmarks_px is not None:
-        landmarks_px = frame_to_crop(landmarks_px, recipe.size_px)
-    target = source.crop(record, recipe.size_px)
-    face = occlude(target, landmarks_px, kind, seed_of("pair", *draw))
-    return Pair(face.image, target, face.occlusion, record.name, record.identity)
 
 
 def build_dataset(
@@ -169,6 +83,7 @@ def build_dataset(
     if workers < 1:
         raise UsageError(f"{workers} workers cannot do anything; ask for 1 or more")
     _claim(out, _options(source, recipe), force=force)
+    _sweep(out)
     known = _finished_rows(out)
     task = _Task(source, recipe, out, known)
     rows: list[Row] = []
@@ -303,6 +218,13 @@ def _old_files(out: Path) -> Iterator[Path]:
         yield from [path for path in (out / folder).glob("*.png") if re.fullmatch(r"\d{6,}", path.stem)]
 
 
+def _sweep(out: Path) -> None:
+    """Removes the temporary files that a killed run left."""
+    for folder in FOLDERS:
+        for path in (out / folder).glob(".*.png"):
+            path.unlink()
+
+
 def _read_json(path: Path) -> object:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -339,7 +261,15 @@ def _run(task: _Task, workers: int) -> Generator[Result, None, None]:
     except BrokenProcessPool as error:
         raise FacemendError("a worker died (out of memory?); try again with fewer --workers") from error
     finally:
-        pool.shutdown(cancel_futures=True)
+        _close(pool)
+
+
+def _close(pool: ProcessPoolExecutor) -> None:
+    """Waits for the workers' last pairs. A second Ctrl-C in between would leave them waiting for ever."""
+    while True:
+        with suppress(KeyboardInterrupt):
+            pool.shutdown(cancel_futures=True)
+            return
 
 
 def _start_worker(task: _Task) -> None:

@@ -14,6 +14,7 @@ from facemend.errors import UsageError
 from facemend.frame import Points, canonical_landmarks
 from facemend.images import Image
 from facemend.occlusion import KINDS, OccludedFace, occlude, seed_of
+from facemend.occlusion import SEED_SET as SEED_SET
 
 PROTOCOL = "facemend-bench v1"
 
@@ -28,9 +29,6 @@ AREAS: Mapping[str, tuple[float, float]] = {
     "pixelate": (0.07, 0.32),
 }
 """Every kind of the protocol: the smallest and largest share of the crop that its hole takes."""
-
-SEED_SET = ("nose_mask", "blur", "blur_full", "mask_full")
-"""The kinds that the original project occludes with."""
 
 HOLE_BINS = ("0-10%", "10-20%", "20-40%", "over 40%")
 """Sizes of the hole, as shares of the crop; a bin begins with its lower end."""

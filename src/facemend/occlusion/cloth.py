@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from facemend.frame import Points
 from facemend.images import Image
-from facemend.occlusion.colours import Light, cloth_colour, light_of, shifted, skin_of
+from facemend.occlusion.colours import Light, cloth_colour, light_of, scaled, shifted, skin_of
 from facemend.occlusion.geometry import FaceGeometry
-from facemend.occlusion.hair import draw_strands, hair_colour, own_hair
-from facemend.occlusion.mask_shapes import MIDDLE, STYLES, Cut, draw_cut
+from facemend.occlusion.hair import hair_colour, own_hair, strands
+from facemend.occlusion.mask_shapes import MIDDLE, STYLES, Cut, draw_cut, foreshortening
 from facemend.occlusion.raster import (
     Canvas,
     Colour,
@@ -57,6 +58,41 @@ def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) ->
 def benchmark_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
     """A `textured_mask` in BENCHMARK_PATTERNS, which no training draws."""
     return _draw_mask(image, face, rng, BENCHMARK_PATTERNS)
+
+
+def balaclava(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
+    """A knitted hood over the whole head with an opening for the eyes, or three holes."""
+    cut = draw_cut("balaclava", face, rng)
+    cloth = _choose_cloth("balaclava", rng, PATTERNS)
+    holes = _holes(rng)
+    parameters: dict[str, Parameter] = {
+        "style": "balaclava",
+        "pattern": cloth.texture.name,
+        "colour": _main_colour(cloth.texture),
+        "holes": len(holes),
+    }
+    region = region_around(face, cut.outline, image, 6)
+    if region is None:
+        return nothing(image, Extent.FULL, parameters)
+    light = light_of(image, region, rng)
+    cover = cover_of(region, cut.outline)
+    for hole in holes:
+        cover *= 1 - cover_of(region, hole)
+    rim = blurred(cover, 3.5 * min(face.unit_px, 16.0))
+    canvas = Canvas(region)
+    parameters["shadow"] = _cast_shadow(canvas, image, cover, rim, light, rng)
+    canvas.lay(cover, _lit_cloth(region, cut, cloth, light, rim, rng))
+    noise = grain(region, rng, rng.uniform(0, 5))
+    return canvas.finish(image, Extent.FULL, parameters, softness=rng.uniform(0.35, 0.95), noise=noise)
+
+
+def _holes(rng: np.random.Generator) -> list[Points]:
+    """One slit for both eyes, or a hole for each and one for the mouth."""
+    tall, y = rng.uniform(13, 24), 131 + rng.uniform(-3, 6)
+    if rng.random() < 0.7:
+        return [rounded_box(127 - rng.uniform(46, 54), y - tall, 127 + rng.uniform(46, 54), y + tall, tall)]
+    eyes = [ellipse(127 + side * 27, y, rng.uniform(17, 22), tall * 0.8) for side in (-1, 1)]
+    return [*eyes, ellipse(127, 192, rng.uniform(20, 30), rng.uniform(9, 14))]
 
 
 def _draw_mask(
@@ -131,7 +167,7 @@ def _choose_cloth(style: str, rng: np.random.Generator, patterns: Mapping[Patter
         return _Cloth(texture, None, 0, rng.uniform(1, 6), rng.uniform(0.1, 0.5))
     edge = cloth_colour(rng)[0] if rng.random() < 0.2 else None
     pleats = int(rng.integers(2, 4)) if style == "cloth" and rng.random() < 0.3 else 0
-    heavy = 1.0 if style in ("gaiter", "bandana") else 0.4
+    heavy = 1.0 if style in ("gaiter", "bandana", "balaclava") else 0.4
     return _Cloth(texture, edge, pleats, rng.uniform(2, 10), rng.uniform(heavy, heavy + 0.7))
 
 
@@ -149,7 +185,7 @@ def _main_colour(texture: Texture) -> tuple[int, ...]:
 def _lit_cloth(
     region: Region, cut: Cut, cloth: _Cloth, light: Light, rim: Field, rng: np.random.Generator
 ) -> Field:
-    """The colours of the mask, (h, w, 3)."""
+    """The colours of the mask, (3, h, w)."""
     step = max(1, round(_STEP * min(region.face.unit_px, 8.0)))
     coarse = region.coarse(step)
     relief = _relief(coarse, cut, cloth, rng)
@@ -177,15 +213,19 @@ def _lit_cloth(
             u + np.float32(shift_u), v + np.float32(shift_v), region.face.unit_px
         )
     else:
-        colours = np.empty((*region.x.shape, 3), dtype=np.float32)
-        colours[:] = cloth.texture.tile[0, 0]
+        colours = _planes(cloth.texture.tile[0, 0]) * np.ones_like(u)
     if cloth.edge is not None:
-        band = ((np.float32(0.72) - rim) * 8).clip(0, 1)[..., None]
-        colours = colours + (np.array(cloth.edge, dtype=np.float32) - colours) * band
+        colours += (_planes(cloth.edge) - colours) * ((np.float32(0.72) - rim) * 8).clip(0, 1)
     thread = look_up(noise_table(128), u * np.float32(0.8) + 300, v * np.float32(1.6) + 300)
-    colours = colours + (thread * np.float32(cloth.weave))[..., None]
-    result: Field = colours * (shade * np.float32(light.exposure))[..., None] * light.tint
-    return result
+    colours += thread * np.float32(cloth.weave)
+    colours *= shade * np.float32(light.exposure)
+    colours *= light.tint[:, None, None]
+    return colours
+
+
+def _planes(colour: Colour | npt.NDArray[np.uint8]) -> Field:
+    """One colour as (3, 1, 1)."""
+    return np.array(colour, dtype=np.float32)[:, None, None]
 
 
 def _relief(region: Region, cut: Cut, cloth: _Cloth, rng: np.random.Generator) -> Field:
@@ -258,7 +298,7 @@ def _cast_shadow(
     # The shadow counts as occlusion, whole where it is dark: what is under it is to be replaced.
     alpha = (4 * dark).clip(0, 1)
     factor = 1 - dark / np.maximum(alpha, np.float32(1e-3))
-    canvas.lay(alpha, image[canvas.region.box] * factor[..., None])
+    canvas.lay(alpha, canvas.region.planes(image) * factor)
     return round(strength, 3)
 
 
@@ -294,7 +334,8 @@ def _straps(cut: Cut, rng: np.random.Generator) -> list[Points]:
 def _lay_straps(canvas: Canvas, straps: list[Points], light: Light, rng: np.random.Generator) -> None:
     colour = pick(rng, {(236, 236, 234): 6.0, (30, 30, 34): 2.0, (176, 204, 226): 1.0, (220, 190, 70): 0.4})
     sketch = Sketch(canvas.region)
-    sketch.polygons(straps, colour)
+    for strap in straps:
+        sketch.polygon(strap, colour)
     canvas.lay_sketch(sketch, light.field * np.float32(0.92 * light.exposure))
 
 
@@ -310,7 +351,7 @@ def _add_parts(
     sketch = Sketch(canvas.region)
     colour = _main_colour(cloth.texture)
     ground = (colour[0], colour[1], colour[2])
-    dark, bright = _darker(ground, 0.72), _darker(ground, 1.25)
+    dark, bright = scaled(ground, 0.72), scaled(ground, 1.25)
     valve = rng.random() < {"cup": 0.45, "folded": 0.35, "fitted": 0.2, "cloth": 0.06}.get(cut.style, 0.0)
     parameters["valve"] = int(valve)
     if cut.style in ("folded", "fitted") and rng.random() < 0.7:
@@ -322,7 +363,7 @@ def _add_parts(
         sketch.polygon(line(path, rng.uniform(2.5, 4.5)), (168, 170, 174) if rng.random() < 0.5 else dark)
     if cut.style == "surgical" and rng.random() < 0.5:
         path = cut.outline[np.r_[-14:0, 0:14]] + (0, rng.uniform(4, 7))
-        sketch.polygon(line(path, rng.uniform(0.8, 1.6)), _darker(ground, 0.85))
+        sketch.polygon(line(path, rng.uniform(0.8, 1.6)), scaled(ground, 0.85))
     if valve:
         _draw_valve(sketch, cut, ground, rng)
     if rng.random() < 0.12 and cut.style not in ("gaiter", "bandana"):
@@ -339,7 +380,7 @@ def _draw_valve(sketch: Sketch, cut: Cut, ground: Colour, rng: np.random.Generat
     y = rng.uniform(198, 210)
     radius = rng.uniform(8, 12.5)
     colour = pick(
-        rng, {_darker(ground, 0.95): 3.0, (236, 236, 234): 3.0, (44, 44, 48): 2.0, (150, 152, 156): 1.0}
+        rng, {scaled(ground, 0.95): 3.0, (236, 236, 234): 3.0, (44, 44, 48): 2.0, (150, 152, 156): 1.0}
     )
     square = rng.random() < 0.3
     wide = radius if side == 0 else radius * 0.88
@@ -350,81 +391,90 @@ def _draw_valve(sketch: Sketch, cut: Cut, ground: Colour, rng: np.random.Generat
             return rounded_box(x - rx + dx, y - ry + dy, x + rx + dx, y + ry + dy, 2.5)
         return ellipse(x + dx, y + dy, rx, ry)
 
-    sketch.polygon(disc(1.12, 0.8, 1.4), _darker(ground, 0.62))
-    sketch.polygon(disc(1.0), _darker(colour, 0.86))
-    sketch.polygon(disc(0.92, -0.5, -0.7), _darker(colour, 1.1))
-    sketch.polygon(disc(0.68), _darker(colour, 0.78))
+    sketch.polygon(disc(1.12, 0.8, 1.4), scaled(ground, 0.62))
+    sketch.polygon(disc(1.0), scaled(colour, 0.86))
+    sketch.polygon(disc(0.92, -0.5, -0.7), scaled(colour, 1.1))
+    sketch.polygon(disc(0.68), scaled(colour, 0.78))
     sketch.polygon(disc(0.6, 0.3, 0.5), colour)
     for slot in range(int(rng.integers(0, 4))):
         slot_y = y + (slot - 1) * radius * 0.36
         sketch.polygon(
             rounded_box(x - wide * 0.42, slot_y - 0.8, x + wide * 0.42, slot_y + 0.8, 0.8),
-            _darker(colour, 0.5),
+            scaled(colour, 0.5),
         )
-
-
-def _darker(colour: Colour, factor: float) -> Colour:
-    r, g, b = (min(255, max(0, round(v * factor))) for v in colour)
-    return r, g, b
 
 
 def _draw_over(
     canvas: Canvas, image: Image, cut: Cut, rng: np.random.Generator, parameters: dict[str, Parameter]
 ) -> Layer | None:
     """What lies over the mask. Its own hair takes from the mask; anything new is an overlay."""
-    region = canvas.region
+    face = canvas.region.face
     over = pick(rng, {"nothing": 11.0, "own hair": 5.0, "strands": 2.0, "glasses": 1.2, "fingers": 0.6})
     parameters["over"] = over
+    if over == "nothing":
+        return None
     if over == "own hair":
-        hair = own_hair(image, region)
+        hair = own_hair(image, canvas.region)
         if hair is not None:
             canvas.hide(hair)
         return None
-    if over == "nothing":
+    draw = {"strands": _strands_over, "glasses": _rims, "fingers": _fingers}[over]
+    parts = draw(image, face, cut, rng)
+    region = region_around(face, np.concatenate([points for points, _ in parts]), image)
+    if region is None:
         return None
     sketch = Sketch(region)
-    if over == "strands":
-        colour = hair_colour(image, region.face, rng)
-        side = float(rng.choice([-1, 1]))
-        start = (127 + side * rng.uniform(48, 66), cut.top - rng.uniform(6, 30))
-        end = (127 + side * rng.uniform(30, 66), rng.uniform(185, 250))
-        draw_strands(
-            sketch,
-            colour,
-            start,
-            end,
-            rng,
-            int(rng.integers(4, 22)),
-            rng.uniform(2, 9),
-            rng.uniform(1.0, 2.2),
-        )
-    elif over == "glasses":
-        _draw_rims(sketch, rng)
-    else:
-        _draw_fingers(sketch, skin_of(image, region.face), rng)
+    for points, colour in parts:
+        sketch.polygon(points, colour)
     top = Canvas(region)
     top.lay_sketch(sketch)
     return top.finish(image, Extent.PARTIAL, {}, softness=rng.uniform(0.35, 0.8))
 
 
-def _draw_rims(sketch: Sketch, rng: np.random.Generator) -> None:
-    """The lower parts of worn glasses; the upper ones lie outside a mask's region."""
+def _strands_over(
+    image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator
+) -> list[tuple[Points, Colour]]:
+    """Hair that falls over one edge."""
+    side = float(rng.choice([-1, 1]))
+    start = (127 + side * rng.uniform(50, 68), cut.top - rng.uniform(20, 70))
+    end = (127 + side * rng.uniform(34, 66), rng.uniform(185, 250))
+    count, spread, width = int(rng.integers(4, 22)), rng.uniform(2, 9), rng.uniform(1.0, 2.2)
+    return strands(hair_colour(image, face, rng), start, end, rng, count, spread, width)
+
+
+def _rims(
+    image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator
+) -> list[tuple[Points, Colour]]:
+    """The frame of worn glasses, whose lower rims lie on the mask."""
     colour = shifted((40, 36, 36) if rng.random() < 0.7 else (150, 130, 90), rng, 16)
-    width, radius_x, radius_y = rng.uniform(1.2, 3.2), rng.uniform(19, 23), rng.uniform(15, 20)
+    width, radius_x, radius_y = rng.uniform(1.2, 3.2), rng.uniform(19, 23), rng.uniform(14, 19)
+    round_ = rng.random() < 0.4
+    parts = [(line(curve((120, 132), (127, 128), (134, 132), 6), width), colour)]
     for side in (-1, 1):
-        rim = ellipse(127 + side * 27, 135, radius_x, radius_y, 32)
-        sketch.polygon(line(np.concatenate([rim, rim[:1]]), width), colour)
+        x, y = 127 + side * 28 * foreshortening(side, face.nose_shift), 134 + rng.uniform(0, 1)
+        if round_:
+            rim = ellipse(x, y, radius_x, radius_y, 32)
+        else:
+            rim = rounded_box(x - radius_x, y - radius_y, x + radius_x, y + radius_y, 8)
+        parts.append((line(np.concatenate([rim, rim[:1]]), width), colour))
+        arm = np.array([(x + side * radius_x, y - 6), (127 + side * 70, y - 8)])
+        parts.append((line(arm, width), colour))
+    return parts
 
 
-def _draw_fingers(sketch: Sketch, skin: Colour, rng: np.random.Generator) -> None:
+def _fingers(
+    image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator
+) -> list[tuple[Points, Colour]]:
     """Two to four finger tips that hold the mask's edge."""
+    skin = skin_of(image, face)
     side = float(rng.choice([-1, 1]))
     x, y = 127 + side * rng.uniform(44, 58), rng.uniform(185, 215)
+    parts = []
     for finger in range(int(rng.integers(2, 5))):
         start = (x + side * 34, y + finger * 10 + 14)
         tip = (x + side * rng.uniform(-6, 6), y + finger * 9.0)
-        bend = ((start[0] + tip[0]) / 2, tip[1] - 3)
-        path = curve(start, bend, tip)
+        path = curve(start, ((start[0] + tip[0]) / 2, tip[1] - 3), tip)
         width = np.interp(np.linspace(0, 1, 12), (0, 0.85, 1), (10, 8.5, 5)) * 0.95
-        sketch.polygon(line(path, width + 1.6), _darker(skin, 0.6))
-        sketch.polygon(line(path, width), _darker(skin, rng.uniform(0.88, 1.06)))
+        parts.append((line(path, width + 1.6), scaled(skin, 0.6)))
+        parts.append((line(path, width), scaled(skin, rng.uniform(0.88, 1.06))))
+    return parts

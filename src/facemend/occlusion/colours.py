@@ -86,15 +86,13 @@ def average_colour(image: Image, face: FaceGeometry, points: Points, radius: flo
             continue
         column, row = int(x), int(y)
         patch = image[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
-        r, g, b = (
-            int(v) // (patch.shape[0] * patch.shape[1]) for v in patch.sum(axis=(0, 1), dtype=np.int64)
-        )
+        r, g, b = (patch.reshape(-1, 3).sum(axis=0, dtype=np.uint32) // (patch.size // 3)).tolist()
         found.append((r, g, b))
     return sorted(found, key=sum)[len(found) // 2] if found else None
 
 
-_SKIN_AT: Points = np.array([(127, 112), (92, 158), (162, 158), (110, 105), (144, 105)], dtype=np.float64)
-_HAIR_AT: Points = np.array([(127, 40), (70, 80), (184, 80), (100, 45), (154, 45)], dtype=np.float64)
+_SKIN_AT: Points = np.array([(127, 112), (92, 158), (162, 158)], dtype=np.float64)
+_HAIR_AT: Points = np.array([(127, 42), (68, 82), (186, 82)], dtype=np.float64)
 
 
 def skin_of(image: Image, face: FaceGeometry) -> Colour:

@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from facemend.frame import Points
 from facemend.images import Image
 from facemend.occlusion.colours import HAIR, hair_of, scaled, shifted, skin_of
 from facemend.occlusion.geometry import FaceGeometry
-from facemend.occlusion.raster import Colour, Field, Region, Sketch, blurred
+from facemend.occlusion.raster import Colour, Field, Region, blurred
 from facemend.occlusion.strokes import curve, line
 
 
@@ -17,27 +18,29 @@ def hair_colour(image: Image, face: FaceGeometry, rng: np.random.Generator) -> C
     return shifted(HAIR[int(rng.integers(len(HAIR)))], rng, 12)
 
 
-def draw_strands(
-    sketch: Sketch, colour: Colour, start: tuple[float, float], end: tuple[float, float], rng: np.random.Generator,
+def strands(
+    colour: Colour, start: tuple[float, float], end: tuple[float, float], rng: np.random.Generator,
     count: int, spread: float, width: float,
-) -> None:  # fmt: skip
-    """Draws strands from about `start` to about `end`, in shades of one colour.
+) -> list[tuple[Points, Colour]]:  # fmt: skip
+    """Strands from about `start` to about `end`, as polygons in shades of one colour.
 
     Args:
         spread: how far they run apart, canonical pixels.
         width: of one strand in the middle, canonical pixels.
     """
-    sway = rng.normal(0, 0.8 * spread + 6, 2)
-    taper = np.interp(np.linspace(0, 1, 12), (0, 0.5, 1), (0.7, 1.0, 0.15))
-    for _ in range(count):
-        a, b = rng.normal(0, 0.5 * spread, 2), rng.normal(0, spread, 2)
-        middle = (
-            (start[0] + end[0]) / 2 + sway[0] + rng.normal(0, 0.3 * spread),
-            (start[1] + end[1]) / 2 + sway[1] * 0.3,
+    sway = rng.normal(0, 0.8 * spread + 6), rng.normal(0, 0.3 * spread + 2)
+    taper = np.interp(np.linspace(0, 1, 10), (0, 0.5, 1), (0.7, 1.0, 0.15))
+    drawn = []
+    for ax, ay, bx, by, mx, wide, shade in rng.normal(0, 1, (count, 7)):
+        path = curve(
+            (start[0] + ax * spread / 2, start[1] + ay * spread / 2),
+            ((start[0] + end[0]) / 2 + sway[0] + mx * spread / 3, (start[1] + end[1]) / 2 + sway[1]),
+            (end[0] + bx * spread, end[1] + by * spread),
+            10,
         )
-        path = curve((start[0] + a[0], start[1] + a[1]), middle, (end[0] + b[0], end[1] + b[1]))
-        shade = scaled(colour, rng.uniform(0.65, 1.35))
-        sketch.polygon(line(path, taper * width * rng.uniform(0.5, 1.4)), shade)
+        thick = width * min(1.5, max(0.4, 1 + 0.3 * wide))
+        drawn.append((line(path, taper * thick), scaled(colour, min(1.4, max(0.6, 1 + 0.22 * shade)))))
+    return drawn
 
 
 def own_hair(image: Image, region: Region) -> Field | None:
@@ -54,18 +57,16 @@ def own_hair(image: Image, region: Region) -> Field | None:
     distance = float((axis * axis).sum())
     if distance < 3 * 45**2:
         return None
-    pixels = image[region.box].astype(np.float32) - skin
-    along = (pixels[..., 0] * axis[0] + pixels[..., 1] * axis[1] + pixels[..., 2] * axis[2]) / np.float32(
-        distance
-    )
+    pixels = region.planes(image)
+    along = sum((pixels[band] - skin[band]) * (axis[band] / np.float32(distance)) for band in range(3))
     aside = np.abs(region.x - np.float32(127))
-    likeness = ((along - np.float32(0.55)) * 4).clip(0, 1)
     beyond = aside > 66
-    likeness = np.where(beyond, 1, likeness * ((aside - 30) * np.float32(0.1)).clip(0, 1))
+    likeness = ((along - np.float32(0.55)) * 4).clip(0, 1) * ((aside - 30) * np.float32(0.1)).clip(0, 1)
+    likeness = np.maximum(likeness, beyond)
     middle = int(np.abs(region.x[region.height_px // 2] - 127).argmin())
-    result = np.empty_like(likeness)
-    result[:, :middle] = np.minimum.accumulate(likeness[:, :middle], axis=1)
-    result[:, middle:] = np.minimum.accumulate(likeness[:, : middle - 1 if middle else None : -1], axis=1)[
-        :, ::-1
-    ]
-    return blurred(np.where(beyond, likeness * 0 + result, result), 0.7 * min(region.face.unit_px, 4.0))
+    # What is hair must be hair all the way to the side.
+    np.minimum.accumulate(likeness[:, :middle], axis=1, out=likeness[:, :middle])
+    outwards = likeness[:, middle:][:, ::-1]
+    np.minimum.accumulate(outwards, axis=1, out=outwards)
+    # Beside the face nothing is known of the hair: straps stay as they are.
+    return blurred(likeness * ~beyond, 0.7 * min(region.face.unit_px, 4.0))

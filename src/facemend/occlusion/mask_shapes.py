@@ -62,6 +62,10 @@ STYLES: Mapping[str, Style] = {
         ((0, 148), (26, 151), (46, 155), (64, 158), (64, 180), (54, 206), (42, 228), (22, 250), (0, 264)),
         (3, 4), 0.0,
     ),
+    "balaclava": Style(
+        ((0, 22), (34, 29), (58, 54), (69, 96), (70, 140), (66, 180), (60, 212), (58, 238), (66, 268), (0, 272)),
+        (4, 6), 0.0,
+    ),
 }  # fmt: skip
 
 
@@ -109,7 +113,7 @@ def draw_cut(style: str, face: FaceGeometry, rng: np.random.Generator) -> Cut:
     for side in (-1, 1):
         points = half + rng.normal(0, 0.9, half.shape)
         points[0], points[-1] = half[0], half[-1]
-        points[:, 0] = MIDDLE[0] + side * points[:, 0].clip(0) * width * _foreshortening(
+        points[:, 0] = MIDDLE[0] + side * points[:, 0].clip(0) * width * foreshortening(
             side, face.nose_shift
         )
         sides.append(points)
@@ -129,7 +133,7 @@ def draw_cut(style: str, face: FaceGeometry, rng: np.random.Generator) -> Cut:
     )
 
 
-def _foreshortening(side: int, nose_shift: float) -> float:
+def foreshortening(side: int, nose_shift: float) -> float:
     """How wide a side of the face looks: a head that turns hides one cheek and shows the other."""
     towards = side * nose_shift
     return max(0.45, 1 - 0.024 * towards) if towards > 0 else 1 - 0.006 * towards

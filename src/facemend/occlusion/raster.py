@@ -4,6 +4,7 @@ Everything here works on the bounding box of what is drawn. Only sums, products 
 pixels, so that every machine computes the same bytes; sines and the like are for single numbers.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,7 +13,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
-from PIL import ImageDraw, ImageFilter
+from PIL import ImageDraw, ImageFilter, ImageFont
 
 from facemend.frame import Points
 from facemend.images import Image
@@ -20,7 +21,7 @@ from facemend.occlusion.geometry import FaceGeometry
 from facemend.occlusion.types import Extent, Layer, Parameter
 
 Field: TypeAlias = npt.NDArray[np.float32]
-"""(h, w) or (h, w, 3) over a region's pixels."""
+"""(h, w) over a region's pixels; colours are (3, h, w), since numpy is quick along whole planes."""
 Colour: TypeAlias = tuple[int, int, int]
 """RGB, 0-255."""
 
@@ -79,6 +80,10 @@ class Region:
         """Indexes the picture's pixels."""
         return np.s_[self.top : self.top + self.height_px, self.left : self.left + self.width_px]
 
+    def planes(self, image: Image) -> Field:
+        """The picture's colours in the box: float32 (3, h, w), 0-255."""
+        return np.ascontiguousarray(image[self.box].transpose(2, 0, 1), dtype=np.float32)
+
     def coarse(self, step_px: int) -> "Region":
         """The same box with every step-th pixel, for what is smooth; enlarge with `stretch`."""
         return Region(
@@ -95,9 +100,8 @@ class Region:
 
     def to_pixels(self, points: Points) -> Points:
         """Canonical points (N, 2) to pixels of the box; far away ones are brought near."""
-        placed = self.face.place(points) - (self.left, self.top)
         reach = 4.0 * max(self.width_px, self.height_px)
-        nearby: Points = np.nan_to_num(placed, nan=-reach).clip(-reach, reach)
+        nearby: Points = (self.face.place(points) - (self.left, self.top)).clip(-reach, reach)
         return nearby
 
 
@@ -109,10 +113,12 @@ def region_around(face: FaceGeometry, points: Points, image: Image, margin: floa
     """
     height_px, width_px = image.shape[:2]
     placed = face.place(points)
+    if not np.isfinite(placed).all():
+        return None
     edge = margin * face.unit_px
     limit = (width_px, height_px)
-    low = np.nan_to_num(np.floor(placed.min(axis=0) - edge)).clip(0, limit).astype(int)
-    high = np.nan_to_num(np.ceil(placed.max(axis=0) + edge + 1)).clip(0, limit).astype(int)
+    low = np.floor(placed.min(axis=0) - edge).clip(0, limit).astype(int)
+    high = np.ceil(placed.max(axis=0) + edge + 1).clip(0, limit).astype(int)
     (left, top), (right, bottom) = low.tolist(), high.tolist()
     if right - left < 2 or bottom - top < 2:
         return None
@@ -125,67 +131,96 @@ def region_around(face: FaceGeometry, points: Points, image: Image, margin: floa
 class Sketch:
     """Shapes in canonical coordinates, drawn one over the other with antialiased edges."""
 
-    def __init__(self, region: Region, fineness: int = 3) -> None:
+    def __init__(self, region: Region) -> None:
         self._region = region
-        longest = max(region.width_px, region.height_px)
-        self._n = max(1, min(fineness, _SUPERSAMPLED_PX // longest))
-        self._size_px = (region.width_px, region.height_px)
+        self._n = _fineness(region)
+        # Four plain bands: Pillow would divide an RGBA picture's colours by alpha when it shrinks it.
         canvas_px = (region.width_px * self._n, region.height_px * self._n)
-        self._picture = PillowImage.new("RGBA", canvas_px)
+        self._picture = PillowImage.new("RGBX", canvas_px)
         self._draw = ImageDraw.Draw(self._picture)
+        self._low, self._high = [region.width_px, region.height_px], [0, 0]
 
     def polygon(self, points: Points, colour: Colour) -> None:
         """Fills a polygon, canonical points (N, 2)."""
-        corners = (self._region.to_pixels(points) + 0.5) * self._n - 0.5
-        self._draw.polygon([(float(x), float(y)) for x, y in corners.round()], fill=(*colour, 255))
+        corners = self._region.to_pixels(points)
+        low_x, low_y = corners.min(axis=0).tolist()
+        high_x, high_y = corners.max(axis=0).tolist()
+        self._note((low_x, low_y), (high_x, high_y))
+        corners = ((corners + 0.5) * self._n - 0.5).round()
+        self._draw.polygon(corners.ravel().tolist(), fill=(*colour, 255))
 
-    def polygons(self, many: list[Points], colour: Colour) -> None:
-        """Fills several polygons with one colour."""
-        for points in many:
-            self.polygon(points, colour)
+    def text(self, middle: tuple[float, float], words: str, size: float, colour: Colour) -> None:
+        """Writes level letters of so many canonical pixels around a canonical point."""
+        size_px = min(size * self._region.face.unit_px, float(self._region.height_px)) * self._n
+        if size_px < 4:
+            return
+        x, y = ((self._region.to_pixels(np.array([middle])) + 0.5) * self._n)[0].tolist()
+        font = ImageFont.load_default(size=size_px)
+        self._draw.text((x, y), words, fill=(*colour, 255), font=font, anchor="mm")
+        left, top, right, bottom = self._draw.textbbox((x, y), words, font=font, anchor="mm")
+        self._note((left / self._n, top / self._n), (right / self._n, bottom / self._n))
 
-    def finish(self) -> tuple[Field, Field]:
-        """The colours, float32 (h, w, 3) 0-255 times coverage, and the coverage (h, w) 0-1."""
-        reduced = np.asarray(self._picture.reduce(self._n), dtype=np.float32)
-        # Averaging with the empty canvas (0, 0, 0, 0) has multiplied the colours by the coverage.
-        return reduced[..., :3], reduced[..., 3] * np.float32(1 / 255)
+    def _note(self, low: tuple[float, float], high: tuple[float, float]) -> None:
+        """Remembers that something was drawn between two pixels of the region."""
+        limits = (self._region.width_px, self._region.height_px)
+        for axis in (0, 1):
+            self._low[axis] = min(self._low[axis], max(0, math.floor(low[axis]) - 1))
+            self._high[axis] = max(self._high[axis], min(limits[axis], math.ceil(high[axis]) + 2))
+
+    def finish(self) -> tuple[tuple[slice, slice], Field]:
+        """The part of the region that is drawn on, and what is there: (4, h, w), 0-255.
+
+        The colours are already multiplied by the coverage, the fourth band: the empty canvas is black.
+        """
+        (left, top), (right, bottom), n = self._low, self._high, self._n
+        if right <= left or bottom <= top:
+            return np.s_[0:0, 0:0], np.zeros((4, 0, 0), dtype=np.float32)
+        reduced = self._picture.reduce(n, (left * n, top * n, right * n, bottom * n))
+        planes = np.ascontiguousarray(np.asarray(reduced).transpose(2, 0, 1), dtype=np.float32)
+        return np.s_[top:bottom, left:right], planes
 
 
-def cover_of(region: Region, outline: Points, fineness: int = 3) -> Field:
+def _fineness(region: Region) -> int:
+    """How many times finer than the picture shapes are drawn."""
+    return max(1, min(3, _SUPERSAMPLED_PX // max(region.width_px, region.height_px)))
+
+
+def cover_of(region: Region, outline: Points) -> Field:
     """The coverage of one closed outline, canonical points (N, 2): float32 (h, w), 0-1."""
-    n = max(1, min(fineness, _SUPERSAMPLED_PX // max(region.width_px, region.height_px)))
+    n = _fineness(region)
     canvas = PillowImage.new("L", (region.width_px * n, region.height_px * n))
-    corners = (region.to_pixels(outline) + 0.5) * n - 0.5
-    ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in corners.round()], fill=255)
+    corners = ((region.to_pixels(outline) + 0.5) * n - 0.5).round()
+    ImageDraw.Draw(canvas).polygon(corners.ravel().tolist(), fill=255)
     return np.asarray(canvas.reduce(n), dtype=np.float32) * np.float32(1 / 255)
 
 
 class Canvas:
-    """What is painted over a region, layer by layer, and where: colours already times alpha."""
+    """What is painted over a region, layer by layer, and where."""
 
     def __init__(self, region: Region) -> None:
         self.region = region
-        self.alpha: Field = np.zeros(region.x.shape, dtype=np.float32)
-        self._painted: Field = np.zeros((*region.x.shape, 3), dtype=np.float32)
+        # Three planes of colours times alpha, and alpha times 255.
+        self._stack: Field = np.zeros((4, *region.x.shape), dtype=np.float32)
 
     def lay(self, cover: Field, paint: Field | Colour) -> None:
-        """Paints over what is there: cover (h, w) 0-1, paint one colour or (h, w, 3) 0-255."""
-        colours = np.asarray(paint, dtype=np.float32)
-        self._painted += (colours - self._painted) * cover[..., None]
-        self.alpha += (1 - self.alpha) * cover
+        """Paints over what is there: cover (h, w) 0-1, paint one colour or (3, h, w) 0-255."""
+        if isinstance(paint, tuple):
+            paint = np.array(paint, dtype=np.float32)[:, None, None]
+        self._stack[:3] += (paint - self._stack[:3]) * cover
+        self._stack[3] += (255 - self._stack[3]) * cover
 
     def lay_sketch(self, sketch: Sketch, shade: Field | None = None) -> None:
         """Paints a sketch over what is there, its colours multiplied by `shade` (h, w)."""
-        colours, cover = sketch.finish()
+        box, top = sketch.finish()
+        stack = self._stack[:, *box]
+        stack *= 1 - top[3] * np.float32(1 / 255)
         if shade is not None:
-            colours = colours * shade[..., None]
-        self._painted += colours - self._painted * cover[..., None]
-        self.alpha += (1 - self.alpha) * cover
+            top[:3] *= shade[box]
+        stack += top
 
     def hide(self, cover: Field) -> None:
         """Takes away what something else hides: cover (h, w), 0-1."""
-        self._painted *= (1 - cover)[..., None]
-        self.alpha *= 1 - cover
+        self._stack *= 1 - cover
 
     def finish(
         self,
@@ -204,23 +239,24 @@ class Canvas:
                 as what is drawn.
             noise: (h, w), added to the colours in the end.
         """
-        painted, alpha = self._painted, self.alpha
+        planes = (self._stack + np.float32(0.5)).clip(0, 255).astype(np.uint8)
+        levels = np.ascontiguousarray(planes.transpose(1, 2, 0))
         sigma_px = min(softness * self.region.face.unit_px, 16.0)
-        stack = np.empty((*alpha.shape, 4), dtype=np.float32)
-        stack[..., :3], stack[..., 3] = painted, alpha * 255
-        levels = (stack + np.float32(0.5)).clip(0, 255).astype(np.uint8)
         if sigma_px > 0.2:
-            blurred = PillowImage.fromarray(levels, "RGBA").filter(ImageFilter.GaussianBlur(sigma_px))
-            levels = np.asarray(blurred)
-        stack = levels.astype(np.float32)
-        colours = stack[..., :3] * (255 / np.maximum(stack[..., 3:], 1))
+            radius = (math.sqrt(12 * sigma_px**2 + 1) - 1) / 2
+            size_px = (self.region.width_px, self.region.height_px)
+            picture = PillowImage.frombuffer("RGBX", size_px, levels.data, "raw", "RGBX", 0, 1)
+            levels = np.asarray(picture.filter(ImageFilter.BoxBlur(radius)))
+        planes = np.ascontiguousarray(levels.transpose(2, 0, 1)).astype(np.float32)
+        colours, alpha = planes[:3], planes[3]
+        colours *= 255 / np.maximum(alpha, 1)
         if noise is not None:
-            colours += noise[..., None]
-        height_px, width_px = image.shape[:2]
-        whole_alpha = np.zeros((height_px, width_px), dtype=np.float32)
-        whole_alpha[self.region.box] = stack[..., 3] * np.float32(1 / 255)
+            colours += noise
+        colours += np.float32(0.5)
+        whole_alpha = np.zeros(image.shape[:2], dtype=np.float32)
+        whole_alpha[self.region.box] = alpha * np.float32(1 / 255)
         paint = np.zeros_like(image)
-        paint[self.region.box] = (colours + np.float32(0.5)).clip(0, 255).astype(np.uint8)
+        paint[self.region.box] = colours.clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
         return Layer(whole_alpha, paint, extent, parameters, overlay)
 
 
@@ -232,7 +268,10 @@ def nothing(image: Image, extent: Extent, parameters: Mapping[str, Parameter]) -
 def blurred(field: Field, sigma_px: float) -> Field:
     """A field of 0-1 (h, w), blurred (in 256 levels)."""
     levels = PillowImage.fromarray((field * 255 + np.float32(0.5)).astype(np.uint8))
-    soft = levels.filter(ImageFilter.GaussianBlur(min(sigma_px, 64.0)))
+    shrink = 2 if sigma_px > 2 else 1
+    soft = levels.reduce(shrink).filter(ImageFilter.GaussianBlur(min(sigma_px, 64.0) / shrink))
+    if shrink > 1:
+        soft = soft.resize(levels.size, PillowImage.Resampling.BILINEAR)
     return np.asarray(soft, dtype=np.float32) * np.float32(1 / 255)
 
 

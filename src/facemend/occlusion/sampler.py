@@ -8,10 +8,9 @@ import numpy as np
 from facemend.errors import UsageError
 from facemend.frame import Points
 from facemend.images import Image
-from facemend.occlusion import blur, cloth, masks
+from facemend.occlusion import blur, cloth, glasses, masks, mosaic, objects, patches, soft_blur
 from facemend.occlusion.geometry import face_geometry
 from facemend.occlusion.types import Kind, Layer, OccludedFace, Occlusion, OcclusionClass
-
 
 KINDS: Mapping[str, Kind] = {
     "nose_mask": Kind(masks.nose_mask, OcclusionClass.COVERS),
@@ -19,8 +18,17 @@ KINDS: Mapping[str, Kind] = {
     "blur_full": Kind(blur.blur_full, OcclusionClass.COVERS),
     "mask_full": Kind(masks.mask_full, OcclusionClass.COVERS),
     "textured_mask": Kind(cloth.textured_mask, OcclusionClass.COVERS),
+    "balaclava": Kind(cloth.balaclava, OcclusionClass.COVERS),
+    "blur_soft": Kind(soft_blur.blur_soft, OcclusionClass.COVERS),
+    "pixelate": Kind(mosaic.pixelate, OcclusionClass.COVERS),
+    "patch_full": Kind(patches.patch_full, OcclusionClass.COVERS),
+    "sunglasses": Kind(glasses.sunglasses, OcclusionClass.ACCESSORIES),
+    "object": Kind(objects.object_, OcclusionClass.ACCESSORIES),
 }
 """Every kind by its name. A new one is a function, a line here and a golden picture."""
+
+SEED_SET = ("nose_mask", "blur", "blur_full", "mask_full")
+"""The kinds that the original project occludes with."""
 
 
 def seed_of(*parts: str | int) -> int:

@@ -38,11 +38,13 @@ def rounded_box(x1: float, y1: float, x2: float, y2: float, radius: float) -> Po
 
 def line(points: Points, width: float | Points) -> Points:
     """A line through the points (N, 2) as a polygon (2N, 2); the width is one number or (N,)."""
-    along = np.gradient(points, axis=0)
-    length = np.maximum(np.sqrt((along**2).sum(axis=1, keepdims=True)), 1e-6)
-    across = np.column_stack([-along[:, 1], along[:, 0]]) / length
-    half = np.broadcast_to(np.asarray(width, dtype=np.float64), len(points))[:, None] / 2
-    return np.concatenate([points + across * half, (points - across * half)[::-1]])
+    along = np.empty_like(points)
+    along[1:-1] = points[2:] - points[:-2]
+    along[0], along[-1] = points[1] - points[0], points[-1] - points[-2]
+    length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-6)
+    reach = np.asarray(width, dtype=np.float64) / (2 * length)
+    aside = np.column_stack([-along[:, 1] * reach, along[:, 0] * reach])
+    return np.concatenate([points + aside, (points - aside)[::-1]])
 
 
 def curve(

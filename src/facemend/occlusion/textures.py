@@ -7,6 +7,7 @@ drawn apart from the pattern itself.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,7 @@ class Texture:
     degrees: float
 
     def colours(self, u: Field, v: Field, unit_px: float) -> Field:
-        """The colours at cloth coordinates (canonical pixels): float32 (h, w, 3), 0-255.
+        """The colours at cloth coordinates (canonical pixels): float32 (3, h, w), 0-255.
 
         Args:
             unit_px: picture pixels to a canonical pixel; a tile too fine for them is shrunk first.
@@ -56,7 +57,8 @@ class Texture:
         height, width = tile.shape[:2]
         rows = np.floor(sin * u + cos * v).astype(np.int32) & (height - 1)
         columns = np.floor(cos * u - sin * v).astype(np.int32) & (width - 1)
-        found: Field = tile.reshape(-1, 3)[rows * width + columns].astype(np.float32)
+        planes = np.ascontiguousarray(tile.reshape(-1, 3).T)
+        found: Field = planes.take(rows * width + columns, axis=1).astype(np.float32)
         return found
 
 
@@ -268,37 +270,46 @@ _SHAPES: Mapping[str, Callable[[float, float, float], list[Points]]] = {
 
 def print_(rng: np.random.Generator) -> Texture:
     """Scattered flowers, hearts, leaves, stars or paws in several colours."""
-    ground, *inks = palette(rng, int(rng.integers(2, 5)))
-    picture = PillowImage.new("RGB", (_PRINT, _PRINT), ground)
+    colours = np.array(palette(rng, int(rng.integers(2, 6))), dtype=np.uint8)
+    shape = pick(rng, {"flower": 5, "leaf": 4, "disc": 3, "heart": 2, "star": 3, "cross": 2, "paw": 1})
+    stencil = _scattered(shape, int(rng.integers(_STENCILS)))
+    # The stencil knows five inks; fewer colours serve several of them. Ink 0 is the ground.
+    inks = np.concatenate([[0], 1 + np.arange(4) % (len(colours) - 1)])
+    return Texture("print", colours[inks][stencil], _PRINT / rng.uniform(34, 120), rng.uniform(0, 360))
+
+
+_STENCILS = 8
+
+
+@lru_cache(maxsize=256)
+def _scattered(shape: str, number: int) -> npt.NDArray[np.uint8]:
+    """A seamless (128, 128) arrangement of one shape, in inks 1 to 4 on ground 0."""
+    rng = np.random.default_rng([number, len(shape)])
+    picture = PillowImage.new("L", (_PRINT, _PRINT))
     draw = ImageDraw.Draw(picture)
-    shape = _SHAPES[
-        pick(rng, {"flower": 5, "leaf": 4, "disc": 3, "heart": 2, "star": 3, "cross": 2, "paw": 1})
-    ]
-    rows = int(rng.integers(3, 6))
+    rows = 3 + number % 3
     cell = _PRINT / rows
-    mixed = rng.uniform(0.6, 1.0)
     for index in range(rows * rows):
         size = cell * rng.uniform(0.25, 0.55)
         shift_x, shift_y = rng.uniform(-0.3, 0.3, 2) * cell
         x, y = (index % rows + 0.5) * cell + shift_x, (index // rows + 0.5) * cell + shift_y
-        ink = inks[int(rng.integers(len(inks)))] if rng.random() < mixed else scaled(ground, 0.8)
-        degrees = rng.uniform(0, 360)
-        for outline in shape(x, y, size):
-            points = turned(outline, (x, y), degrees)
-            _draw_around(draw, points, ink)
-        if shape is _flower:
-            _draw_around(
-                draw, ellipse(x, y, 0.28 * size, 0.28 * size, 8), inks[-1] if inks[-1] != ink else ground
-            )
-    return Texture("print", np.asarray(picture), _PRINT / rng.uniform(34, 120), rng.uniform(-20, 20))
+        ink, degrees = int(rng.integers(1, 5)), rng.uniform(0, 360)
+        for outline in _SHAPES[shape](x, y, size):
+            _draw_around(draw, turned(outline, (x, y), degrees), ink)
+        if shape == "flower":
+            _draw_around(draw, ellipse(x, y, 0.28 * size, 0.28 * size, 8), ink % 4 + 1)
+    return np.asarray(picture)
 
 
-def _draw_around(draw: ImageDraw.ImageDraw, points: Points, ink: Colour) -> None:
+def _draw_around(draw: ImageDraw.ImageDraw, points: Points, ink: int) -> None:
     """A polygon on a tile; what leaves it comes in again on the other side."""
     low, high = points.min(axis=0), points.max(axis=0)
-    for dx in (0, _PRINT if low[0] < 0 else -_PRINT if high[0] > _PRINT else 0):
-        for dy in (0, _PRINT if low[1] < 0 else -_PRINT if high[1] > _PRINT else 0):
-            draw.polygon([(float(x) + dx, float(y) + dy) for x, y in points], fill=ink)
+    across, down = (
+        {0, _PRINT if low[axis] < 0 else -_PRINT if high[axis] > _PRINT else 0} for axis in (0, 1)
+    )
+    for dx in sorted(across):
+        for dy in sorted(down):
+            draw.polygon((points + (dx, dy)).ravel().tolist(), fill=ink)
 
 
 def animal(rng: np.random.Generator) -> Texture:
@@ -327,7 +338,7 @@ def heather(rng: np.random.Generator) -> Texture:
     return Texture("heather", tile, rng.uniform(0.8, 1.6), float(rng.choice([0.0, 45.0])))
 
 
-_WORDS = (
+WORDS = (
     "LOVE",
     "STAY SAFE",
     "HELLO",
@@ -362,7 +373,7 @@ def logo(rng: np.random.Generator) -> Texture:
         size = rng.uniform(9, 20)
     if rng.random() < 0.6:
         font = ImageFont.load_default(size=size)
-        draw.text((x, y), _WORDS[int(rng.integers(len(_WORDS)))], fill=ink, font=font, anchor="mm")
+        draw.text((x, y), WORDS[int(rng.integers(len(WORDS)))], fill=ink, font=font, anchor="mm")
     else:
         shape = _SHAPES[pick(rng, dict.fromkeys(_SHAPES, 1.0))]
         for outline in shape(x, y, size):
@@ -447,15 +458,22 @@ def scales(rng: np.random.Generator) -> Texture:
 
 
 def confetti(rng: np.random.Generator) -> Texture:
-    """Short strokes of many colours at all angles."""
-    ground, *inks = palette(rng, 5)
-    picture = PillowImage.new("RGB", (_PRINT, _PRINT), ground)
+    """Short strokes of several colours at all angles."""
+    colours = np.array(palette(rng, 5), dtype=np.uint8)
+    tile = colours[_strokes(int(rng.integers(_STENCILS)))]
+    return Texture("confetti", tile, _PRINT / rng.uniform(50, 120), rng.uniform(0, 360))
+
+
+@lru_cache(maxsize=_STENCILS)
+def _strokes(number: int) -> npt.NDArray[np.uint8]:
+    """A seamless (128, 128) arrangement of strokes, in inks 1 to 4 on ground 0."""
+    rng = np.random.default_rng([number, 1000])
+    picture = PillowImage.new("L", (_PRINT, _PRINT))
     draw = ImageDraw.Draw(picture)
-    for x, y in rng.uniform(0, _PRINT, (int(rng.integers(40, 90)), 2)):
-        length, degrees = rng.uniform(5, 11), rng.uniform(0, 180)
-        stroke = turned(ellipse(x, y, length, 2.4, 6), (x, y), degrees)
-        _draw_around(draw, stroke, inks[int(rng.integers(len(inks)))])
-    return Texture("confetti", np.asarray(picture), _PRINT / rng.uniform(50, 120), 0.0)
+    for x, y in rng.uniform(0, _PRINT, (40 + 8 * number, 2)):
+        stroke = turned(ellipse(x, y, rng.uniform(5, 11), 2.4, 6), (x, y), rng.uniform(0, 180))
+        _draw_around(draw, stroke, int(rng.integers(1, 5)))
+    return np.asarray(picture)
 
 
 Pattern = Callable[[np.random.Generator], Texture]

@@ -1,0 +1,114 @@
+"""Patches over the whole face: patterns, gradients, text, faces as in chat programs; balaclavas."""
+
+import numpy as np
+
+from facemend.images import Image
+from facemend.occlusion.colours import cloth_colour
+from facemend.occlusion.geometry import FaceGeometry
+from facemend.occlusion.masks import full_face_box
+from facemend.occlusion.raster import (
+    Canvas,
+    Colour,
+    Sketch,
+    cover_of,
+    look_up,
+    noise_table,
+    nothing,
+    pick,
+    region_around,
+)
+from facemend.occlusion.strokes import curve, ellipse, line, rounded_box, turned
+from facemend.occlusion.textures import PATTERNS, WORDS
+from facemend.occlusion.types import Extent, Layer, Parameter
+
+
+def patch_full(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
+    """A flat patch from the brows to the chin that no light falls on, 18-36% of a canonical crop."""
+    style = pick(rng, {"pattern": 5.0, "disc face": 3.0, "text": 2.0, "static": 1.5, "frosted": 1.0})
+    x1, y1, x2, y2 = full_face_box(rng)
+    middle, wide, tall = ((x1 + x2) / 2, (y1 + y2) / 2), (x2 - x1) / 2, (y2 - y1) / 2
+    if style == "disc face":
+        wide = tall = max(wide, tall) * 1.05
+    if style == "disc face" or rng.random() < 0.35:
+        outline = ellipse(*middle, wide * 1.08, tall * 1.08, 48)
+    else:
+        outline = rounded_box(x1, y1, x2, y2, float(rng.choice([0, 0, 6, 20])))
+    degrees = rng.normal(0, 4)
+    outline = turned(outline, middle, degrees)
+    ground, name = cloth_colour(rng)
+    parameters: dict[str, Parameter] = {"style": style, "colour": ground, "colour_name": name}
+    region = region_around(face, outline, image)
+    if region is None:
+        return nothing(image, Extent.FULL, parameters)
+    canvas = Canvas(region)
+    cover = cover_of(region, outline)
+    if style == "pattern":
+        texture = pick(rng, PATTERNS)(rng)
+        parameters["pattern"] = texture.name
+        u, v = region.x - np.float32(middle[0] - 70), region.y - np.float32(middle[1] - 70)
+        canvas.lay(cover, texture.colours(u, v, face.unit_px))
+    elif style == "static":
+        table = noise_table(256)
+        size = np.float32(1 / rng.uniform(0.8, 6))
+        bands = [
+            look_up(table, region.x * size + shift, region.y * size + 600) for shift in (600, 640, 680)
+        ]
+        if rng.random() < 0.5:
+            bands = bands[:1] * 3
+        canvas.lay(cover, np.stack(bands) * 127 + 128)
+    elif style == "frosted":
+        below = region.planes(image)
+        share = np.float32(rng.uniform(0.82, 0.95))
+        veil = np.array(ground, dtype=np.float32)[:, None, None]
+        canvas.lay(cover, below + (veil - below) * share)
+    else:
+        canvas.lay(cover, ground if style == "text" else (252, 204, 64))
+    if style in ("text", "disc face"):
+        sketch = Sketch(region)
+        if style == "text":
+            _draw_text(sketch, middle, 2 * wide, ground, rng)
+        else:
+            _draw_disc_face(sketch, middle, wide, rng)
+        canvas.lay_sketch(sketch)
+    return canvas.finish(image, Extent.FULL, parameters, softness=float(rng.choice([0.0, 0.4, 0.7])))
+
+
+def _draw_text(
+    sketch: Sketch, middle: tuple[float, float], width: float, ground: Colour, rng: np.random.Generator
+) -> None:
+    ink = (245, 245, 245) if sum(ground) < 360 else (24, 24, 28)
+    rows = int(rng.integers(1, 5))
+    for row in range(rows):
+        word = WORDS[int(rng.integers(len(WORDS)))]
+        size = min(width / (0.62 * len(word) + 0.5), 34.0)
+        y = middle[1] + (row - (rows - 1) / 2) * 38
+        sketch.text((middle[0], y), word, size, ink)
+
+
+def _draw_disc_face(
+    sketch: Sketch, middle: tuple[float, float], radius: float, rng: np.random.Generator
+) -> None:
+    """Eyes and a mouth as on a chat program's yellow disc."""
+    x, y = middle
+    ink = (92, 56, 22)
+    for side in (-1, 1):
+        if rng.random() < 0.75:
+            sketch.polygon(
+                ellipse(x + side * radius * 0.36, y - radius * 0.22, radius * 0.1, radius * 0.15), ink
+            )
+        else:
+            heart = (222, 44, 58)
+            sketch.polygon(
+                ellipse(x + side * radius * 0.36, y - radius * 0.22, radius * 0.2, radius * 0.18, 6), heart
+            )
+    bend = rng.uniform(-0.3, 0.7)
+    mouth = curve(
+        (x - radius * 0.5, y + radius * 0.3),
+        (x, y + radius * (0.3 + bend)),
+        (x + radius * 0.5, y + radius * 0.3),
+        16,
+    )
+    if rng.random() < 0.4 and bend > 0.2:
+        sketch.polygon(mouth, ink)
+    else:
+        sketch.polygon(line(mouth, radius * 0.09), ink)

@@ -1,0 +1,87 @@
+"""Blur as editors and cameras make it: ellipses and feathered edges, motion, an open lens."""
+
+import math
+
+import numpy as np
+from PIL import Image as PillowImage
+from PIL import ImageFilter
+
+from facemend.images import Image
+from facemend.occlusion.geometry import FaceGeometry
+from facemend.occlusion.masks import full_face_box, lower_face_box
+from facemend.occlusion.raster import Canvas, Field, Region, blurred, cover_of, nothing, pick, region_around
+from facemend.occlusion.strokes import ellipse, rounded_box, turned
+from facemend.occlusion.types import Extent, Layer
+
+_SIGMA = (6.0, 16.0)
+"""Range of the blur's standard deviation in canonical pixels."""
+_SAMPLES = 24
+
+
+def blur_soft(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
+    """Gaussian, motion or lens blur in an ellipse or a turned box, its edge hard or feathered."""
+    full = bool(rng.random() < 0.5)
+    extent = Extent.FULL if full else Extent.PARTIAL
+    x1, y1, x2, y2 = full_face_box(rng) if full else lower_face_box(rng)
+    method = pick(rng, {"gaussian": 4.0, "motion": 3.0, "lens": 3.0})
+    shape = pick(rng, {"ellipse": 6.0, "box": 4.0})
+    middle, wide, tall = ((x1 + x2) / 2, (y1 + y2) / 2), (x2 - x1) / 2, (y2 - y1) / 2
+    if shape == "ellipse":
+        outline = ellipse(*middle, wide * 1.1, tall * 1.1, 48)
+    else:
+        outline = rounded_box(x1, y1, x2, y2, rng.uniform(0, 24))
+    outline = turned(outline, middle, rng.normal(0, 6))
+    feather = float(rng.uniform(1, 9)) if rng.random() < 0.7 else 0.0
+    sigma, degrees = rng.uniform(*_SIGMA), rng.uniform(0, 180)
+    parameters = {
+        "method": method, "shape": shape, "sigma": sigma, "feather": feather, "degrees": degrees,
+    }  # fmt: skip
+    region = region_around(face, outline, image, 2.5 * feather + 2)
+    if region is None:
+        return nothing(image, extent, parameters)
+    weight = cover_of(region, outline)
+    if feather:
+        weight = blurred(weight, feather * min(face.unit_px, 8.0))
+    below = region.planes(image)
+    hidden = _blur(image, region, method, sigma, degrees)
+    # Where little is left to see the occlusion counts as whole, so that alpha is a firm edge.
+    alpha = (3 * weight).clip(0, 1)
+    canvas = Canvas(region)
+    canvas.lay(alpha, below + (hidden - below) * (weight / np.maximum(alpha, np.float32(1e-3))))
+    return canvas.finish(image, extent, parameters)
+
+
+def _blur(image: Image, region: Region, method: str, sigma: float, degrees: float) -> Field:
+    """The blurred colours of the region, (3, h, w); its surroundings bleed in."""
+    rows, columns = region.box
+    sigma_px = sigma * min(region.face.unit_px, 8.0)
+    margin = math.ceil(2 * sigma_px) + 1
+    top, left = max(rows.start - margin, 0), max(columns.start - margin, 0)
+    patch = PillowImage.fromarray(image[top : rows.stop + margin, left : columns.stop + margin])
+    inside = np.s_[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    if method == "gaussian":
+        soft = np.asarray(patch.filter(ImageFilter.GaussianBlur(sigma_px)))
+    elif method == "motion":
+        reach = 1.7 * sigma_px
+        turn = math.radians(degrees)
+        steps = [(t * math.cos(turn), t * math.sin(turn)) for t in np.linspace(-reach, reach, _SAMPLES)]
+        soft = _average(patch, steps, reach / _SAMPLES)
+    else:
+        # Points spread evenly over a disc (Vogel's spiral).
+        radii = [1.6 * sigma_px * math.sqrt((i + 0.5) / _SAMPLES) for i in range(_SAMPLES)]
+        steps = [(r * math.cos(2.39996 * i), r * math.sin(2.39996 * i)) for i, r in enumerate(radii)]
+        soft = _average(patch, steps, 0.2 * sigma_px)
+    return np.ascontiguousarray(soft[inside].transpose(2, 0, 1), dtype=np.float32)
+
+
+def _average(patch: PillowImage.Image, steps: list[tuple[float, float]], smooth_px: float) -> Image:
+    """The mean of the patch, moved by each step (x, y); smoothed first to bridge the gaps."""
+    pixels = np.asarray(patch.filter(ImageFilter.BoxBlur(smooth_px)))
+    height, width = pixels.shape[:2]
+    reach = min(max(math.ceil(max(abs(v) for v in step)) for step in steps), 4 * max(height, width))
+    padded = np.pad(pixels, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    total = np.zeros(pixels.shape, dtype=np.uint16)
+    for x, y in steps:
+        column, row = reach + round(x), reach + round(y)
+        total += padded[row : row + height, column : column + width]
+    return (total // len(steps)).astype(np.uint8)

@@ -1,0 +1,52 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+import facemend
+
+HEAVY = ("numpy", "PIL", "onnxruntime", "cv2", "torch", "onnx", "pydantic", "safetensors", "tqdm")
+PUBLIC = ["Face", "FacemendError", "Reconstruction", "Reconstructor", "__version__", "reconstruct"]
+
+
+def _imported_after(code: str) -> set[str]:
+    """The HEAVY packages that a fresh Python has imported after some code."""
+    show = f"import sys; print(*(name for name in {HEAVY} if name in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; {show}"], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_imports_go_down_only(repo_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = lint_imports(config_filename=str(repo_root / "pyproject.toml"), no_logging=True)
+    assert code == 0, capsys.readouterr().out
+
+
+def test_importing_facemend_imports_nothing_heavy() -> None:
+    assert _imported_after("import facemend") == set()
+
+
+def test_the_command_line_imports_nothing_heavy_before_a_command_runs() -> None:
+    # `facemend --help` answers at once, and works where torch is not installed.
+    assert _imported_after("import facemend.cli.main") == set()
+
+
+def test_reconstructing_needs_the_light_core_alone() -> None:
+    imported = _imported_after("import facemend; facemend.Reconstructor; facemend.reconstruct")
+    assert imported & {"cv2", "torch", "onnx", "pydantic", "safetensors"} == set()
+    assert "onnxruntime" in imported or "numpy" in imported
+
+
+def test_the_public_names_are_these_and_all_of_them_are_there() -> None:
+    assert sorted(facemend.__all__) == PUBLIC
+    assert dir(facemend) == facemend.__all__ or set(facemend.__all__) <= set(dir(facemend))
+    for name in PUBLIC:
+        assert getattr(facemend, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'opt'"):
+        _ = facemend.opt
