@@ -4,7 +4,6 @@ A pair depends on its recipe, its picture and how often that picture came before
 any number of workers, and any number of interruptions, give the same bytes.
 """
 
-import hashlib
 import json
 import re
 import signal
@@ -14,17 +13,17 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from facemend import __version__
 from facemend.datasets.faces import FaceRecord, FaceSource, fingerprint_of
 from facemend.datasets.pairs import Pair, Recipe, make_pair
 from facemend.errors import FacemendError, OutputError, UsageError
-from facemend.files import write_text
+from facemend.files import sha256_of, write_text
 from facemend.images import write_png
 
 OPTIONS_FILE = "dataset.json"
@@ -82,31 +81,36 @@ def build_dataset(
     """
     if workers < 1:
         raise UsageError(f"{workers} workers cannot do anything; ask for 1 or more")
-    _claim(out, _options(source, recipe), force=force)
-    _sweep(out)
-    known = _finished_rows(out)
-    task = _Task(source, recipe, out, known)
-    rows: list[Row] = []
-    made = 0
     try:
-        with (out / _LOG_FILE).open("a", encoding="utf-8") as log, closing(_run(task, workers)) as results:
-            log.write("\n")  # ends a line that an interruption tore
-            for row, is_new in progress(results):
-                rows.append(row)
-                made += is_new
-                if is_new:
-                    log.write(_line(row))
-                    log.flush()
+        _claim(out, _options(source, recipe), force=force)
+        _sweep(out)
+        task = _Task(source, recipe, out, _finished_rows(out))
+        with closing(_run(task, workers)) as results:
+            rows, made = _log(progress(results), out / _LOG_FILE)
+        write_text(out / MANIFEST_FILE, "".join(map(_line, rows)), force=True)
+        (out / _LOG_FILE).unlink()
     except OSError as error:
         raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
-    write_text(out / MANIFEST_FILE, "".join(map(_line, rows)), force=True)
-    (out / _LOG_FILE).unlink()
     return BuildReport(
         made,
         len(rows) - made,
         sum(row["landmarks"] == "canonical" for row in rows),
         Counter(row["kind"] for row in rows),
     )
+
+
+def _log(results: Iterable[Result], path: Path) -> tuple[list[Row], int]:
+    """Collects the rows, and notes each new one at once, so that an interruption does not lose it."""
+    rows, made = [], 0
+    with path.open("a", encoding="utf-8") as log:
+        log.write("\n")  # ends a line that an interruption tore
+        for row, is_new in results:
+            rows.append(row)
+            if is_new:
+                made += 1
+                log.write(_line(row))
+                log.flush()
+    return rows, made
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ class _Task:
 
 def _describe(pair: Pair, file: str, record: FaceRecord, sums: dict[str, str] | None) -> Row:
     occlusion = pair.occlusion
-    row = {
+    return {
         "file": file,
         "source": pair.name,
         "identity": pair.identity,
@@ -145,9 +149,6 @@ def _describe(pair: Pair, file: str, record: FaceRecord, sums: dict[str, str] | 
         "landmarks": "canonical" if record.frame_landmarks_px is None else "annotated",
         "sha256": sums,
     }
-    # Through JSON once, so that a row made now equals the same row read from a manifest.
-    plain: Row = json.loads(json.dumps(row))
-    return plain
 
 
 def _levels(alpha: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
@@ -157,9 +158,7 @@ def _levels(alpha: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
 def _sums(out: Path, file: str) -> dict[str, str] | None:
     """The sha256 of a pair's files by folder; None if one is missing."""
     try:
-        return {
-            folder: hashlib.sha256((out / folder / file).read_bytes()).hexdigest() for folder in FOLDERS
-        }
+        return {folder: sha256_of(out / folder / file) for folder in FOLDERS}
     except FileNotFoundError:
         return None
 
@@ -178,7 +177,7 @@ def _options(source: FaceSource, recipe: Recipe) -> dict[str, Any]:
         for r in source.records
     )
     return {
-        "facemend": version("facemend"),
+        "facemend": __version__,
         "source": source.name,
         "pictures": len(source),
         "fingerprint": fingerprint_of(source.fingerprint, *faces),
@@ -203,11 +202,8 @@ def _claim(out: Path, options: Mapping[str, Any], *, force: bool) -> None:
             changed = [key for key in options if options[key] != found.get(key)]
             what = f"a dataset made with another {' and '.join(changed)}"
         raise OutputError(f"{out} holds {what}; choose another folder or add --force to start anew")
-    try:
-        for old in _old_files(out):
-            old.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
+    for old in _old_files(out):
+        old.unlink(missing_ok=True)
     write_text(path, json.dumps(options, indent=2, ensure_ascii=False) + "\n", force=True)
 
 
@@ -237,7 +233,7 @@ def _finished_rows(out: Path) -> dict[str, Row]:
     rows = {}
     for name in (MANIFEST_FILE, _LOG_FILE):
         with suppress(FileNotFoundError):
-            for line in (out / name).read_text(encoding="utf-8").splitlines():
+            for line in (out / name).read_text(encoding="utf-8", errors="replace").split("\n"):
                 with suppress(ValueError, TypeError, KeyError):
                     row = json.loads(line)
                     rows[row["file"]] = row

@@ -1,9 +1,19 @@
 """Occlusions: what hides a face, drawn with its exact alpha. One file a family."""
 
-from facemend.occlusion.sampler import KINDS, SEED_SET, Kind, choose_kind, occlude, seed_of
-from facemend.occlusion.types import Extent, OccludedFace, Occlusion, OcclusionClass
+from facemend.occlusion.cutouts import cutout_kind
+from facemend.occlusion.sampler import (
+    BENCHMARK_KINDS,
+    KINDS,
+    SEED_SET,
+    allowed_kinds,
+    choose_kind,
+    occlude,
+    seed_of,
+)
+from facemend.occlusion.types import Extent, Kind, OccludedFace, Occlusion, OcclusionClass
 
 __all__ = [
+    "BENCHMARK_KINDS",
     "KINDS",
     "SEED_SET",
     "Extent",
@@ -11,7 +21,9 @@ __all__ = [
     "OccludedFace",
     "Occlusion",
     "OcclusionClass",
+    "allowed_kinds",
     "choose_kind",
+    "cutout_kind",
     "occlude",
     "seed_of",
 ]

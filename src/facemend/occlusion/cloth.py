@@ -12,16 +12,17 @@ import numpy.typing as npt
 
 from facemend.frame import Points
 from facemend.images import Image
-from facemend.occlusion.colours import Light, cloth_colour, light_of, scaled, shifted, skin_of
+from facemend.occlusion.colours import Light, cloth_colour, light_of, scaled, shifted
 from facemend.occlusion.geometry import FaceGeometry
 from facemend.occlusion.hair import hair_colour, own_hair, strands
+from facemend.occlusion.hands import grip
 from facemend.occlusion.mask_shapes import MIDDLE, STYLES, Cut, draw_cut, foreshortening
 from facemend.occlusion.raster import (
     Canvas,
     Colour,
     Field,
+    Part,
     Region,
-    Sketch,
     blurred,
     cover_of,
     grain,
@@ -36,7 +37,8 @@ from facemend.occlusion.textures import BENCHMARK_PATTERNS, PATTERNS, Pattern, T
 from facemend.occlusion.types import Extent, Layer, Parameter
 
 _STYLE_WEIGHTS: Mapping[str, float] = {
-    "surgical": 30, "cup": 8, "folded": 12, "duckbill": 4, "cloth": 24, "fitted": 12, "gaiter": 6, "bandana": 4,
+    "surgical": 30, "cup": 8, "folded": 12, "duckbill": 4, "cloth": 24, "fitted": 12, "gaiter": 6,
+    "bandana": 4,
 }  # fmt: skip
 _SURGICAL_COLOURS: Mapping[Colour, float] = {
     (168, 206, 230): 9, (140, 192, 222): 6, (196, 222, 236): 5, (240, 241, 242): 7, (150, 208, 204): 3,
@@ -47,7 +49,7 @@ _RESPIRATOR_COLOURS: Mapping[Colour, float] = {
     (170, 202, 226): 1.5, (214, 190, 158): 1, (240, 200, 212): 0.7,
 }  # fmt: skip
 _RESPIRATORS = ("cup", "folded", "duckbill")
-_STEP = 2.0
+_STEP = 3.0
 
 
 def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
@@ -101,7 +103,7 @@ def _draw_mask(
     style = pick(rng, _STYLE_WEIGHTS)
     cut = draw_cut(style, face, rng)
     cloth = _choose_cloth(style, rng, patterns)
-    straps = _straps(cut, rng) if rng.random() < STYLES[style].strapped else []
+    straps = _straps(cut, face.nose_shift, rng) if rng.random() < STYLES[style].strapped else []
     parameters: dict[str, Parameter] = {
         "style": style,
         "pattern": cloth.texture.name,
@@ -152,19 +154,18 @@ class _Cloth:
 
 
 def _choose_cloth(style: str, rng: np.random.Generator, patterns: Mapping[Pattern, float]) -> _Cloth:
-    pattern = pick(rng, patterns)
-    texture = pattern(rng)
     # Paper masks are of one colour, but for a few printed ones (in the benchmark every mask is).
-    printed = 1.0 if patterns is BENCHMARK_PATTERNS else 0.08
+    printed = rng.random() < (1.0 if patterns is BENCHMARK_PATTERNS else 0.08)
     if style == "surgical":
         colour = shifted(pick(rng, _SURGICAL_COLOURS), rng, 12)
-        texture = texture if rng.random() < printed else _one_colour(colour)
+        texture = pick(rng, patterns)(rng) if printed else _one_colour(colour)
         edge = (240, 240, 238) if rng.random() < 0.35 else None
         return _Cloth(texture, edge, int(rng.integers(2, 5)), rng.uniform(0, 5), rng.uniform(0.3, 1.0))
     if style in _RESPIRATORS:
         colour = shifted(pick(rng, _RESPIRATOR_COLOURS), rng, 8)
-        texture = texture if rng.random() < printed else _one_colour(colour)
+        texture = pick(rng, patterns)(rng) if printed else _one_colour(colour)
         return _Cloth(texture, None, 0, rng.uniform(1, 6), rng.uniform(0.1, 0.5))
+    texture = pick(rng, patterns)(rng)
     edge = cloth_colour(rng)[0] if rng.random() < 0.2 else None
     pleats = int(rng.integers(2, 4)) if style == "cloth" and rng.random() < 0.3 else 0
     heavy = 1.0 if style in ("gaiter", "bandana", "balaclava") else 0.4
@@ -176,9 +177,9 @@ def _one_colour(colour: Colour) -> Texture:
 
 
 def _main_colour(texture: Texture) -> tuple[int, ...]:
-    """The tile's mean colour."""
-    tile = texture.tile
-    total = tile.sum(axis=(0, 1), dtype=np.int64) // (tile.shape[0] * tile.shape[1])
+    """The mean colour of some of the tile's pixels."""
+    pixels = texture.tile.reshape(-1, 3)[::5]
+    total = pixels.sum(axis=0, dtype=np.int64) // len(pixels)
     return tuple(int(v) for v in total)
 
 
@@ -194,7 +195,7 @@ def _lit_cloth(
     else:
         spacing = step / region.face.unit_px
         slope_y, slope_x = (slope.clip(-3, 3) for slope in np.gradient(relief, spacing))
-    gain = np.float32(rng.uniform(0.28, 0.5))
+    gain = np.float32(rng.uniform(0.3, 0.6))
     lit = 1 - gain * (slope_x * np.float32(light.right) + slope_y * np.float32(light.below))
     # A slope of any direction sees less of the sky.
     lit -= np.float32(0.1) * (slope_x * slope_x + slope_y * slope_y)
@@ -233,7 +234,7 @@ def _relief(region: Region, cut: Cut, cloth: _Cloth, rng: np.random.Generator) -
     dx, dy = region.x - np.float32(MIDDLE[0]), region.y - np.float32(MIDDLE[1])
     nx, ny = dx * np.float32(1 / cut.half_width), dy * np.float32(1 / 54)
     dome = {"cup": 26.0, "folded": 16.0, "duckbill": 12.0}.get(cut.style, 15.0) * rng.uniform(0.8, 1.3)
-    relief = np.float32(dome) * (1 - nx * nx) * (1 - np.float32(0.6) * ny * ny)
+    relief: Field = np.float32(dome) * (1 - nx * nx) * (1 - np.float32(0.6) * ny * ny)
     # The nose: a ridge from the bridge that ends under its tip.
     ridge = 1 / (1 + (dx * np.float32(1 / 10)) ** 2)
     relief += np.float32(rng.uniform(4, 9)) * ridge * ((176 - region.y) * np.float32(1 / 28)).clip(0, 1)
@@ -257,7 +258,7 @@ def _relief(region: Region, cut: Cut, cloth: _Cloth, rng: np.random.Generator) -
         bow = np.float32(rng.uniform(0.001, 0.004))
         below = region.y - np.float32(height) - 8 + bow * dx * dx
         # A pleat swells slowly and falls at once: a lit lip with a dark line under it.
-        swell = (1 + below * np.float32(1 / 16)).clip(0, 1) * (1 - below * np.float32(1 / 2.5)).clip(0, 1)
+        swell = (1 + below * np.float32(1 / 16)).clip(0, 1) * (1 - below * np.float32(1 / 3.5)).clip(0, 1)
         relief += np.float32(rng.uniform(1.4, 3.0)) * swell
     relief += _creases(region, cut, cloth.folds, rng)
     return relief
@@ -266,7 +267,7 @@ def _relief(region: Region, cut: Cut, cloth: _Cloth, rng: np.random.Generator) -
 def _creases(region: Region, cut: Cut, strength: float, rng: np.random.Generator) -> Field:
     """Folds that run out from where the straps pull, and dents all over."""
     table = noise_table(64)
-    total = np.zeros_like(region.x)
+    total: Field = np.zeros_like(region.x)
     for side in (0, 1):
         corner = cut.corners[side].mean(axis=0)
         away = np.abs(region.x - np.float32(corner[0]))
@@ -283,7 +284,8 @@ def _creases(region: Region, cut: Cut, strength: float, rng: np.random.Generator
     finer = look_up(
         noise_table(32), region.x * np.float32(stretch_y) + v, region.y * np.float32(stretch_x) + u
     )
-    return total + np.float32(strength) * (np.float32(1.8) * dents + np.float32(0.5) * finer)
+    total += np.float32(strength) * (np.float32(1.8) * dents + np.float32(0.5) * finer)
+    return total
 
 
 def _cast_shadow(
@@ -294,11 +296,7 @@ def _cast_shadow(
     unit_px = min(canvas.region.face.unit_px, 16.0)
     columns, rows = round(-2.5 * light.right * unit_px), round(rng.uniform(0.5, 3.0) * unit_px)
     shadow = _moved(rim, columns, rows)
-    dark = (np.float32(strength) * shadow - np.float32(0.05)).clip(0, 1) * (1 - cover)
-    # The shadow counts as occlusion, whole where it is dark: what is under it is to be replaced.
-    alpha = (4 * dark).clip(0, 1)
-    factor = 1 - dark / np.maximum(alpha, np.float32(1e-3))
-    canvas.lay(alpha, canvas.region.planes(image) * factor)
+    canvas.lay_shadow(image, np.float32(strength) * shadow * (1 - cover))
     return round(strength, 3)
 
 
@@ -313,15 +311,16 @@ def _moved(field: Field, columns: int, rows: int) -> Field:
     return result
 
 
-def _straps(cut: Cut, rng: np.random.Generator) -> list[Points]:
+def _straps(cut: Cut, turn: float, rng: np.random.Generator) -> list[Points]:
     """The straps of both sides as polygons: loops around the ears, or bands around the head."""
     around_head = cut.style in _RESPIRATORS and rng.random() < 0.4
     width = rng.uniform(1.4, 3.4) if cut.style != "fitted" else rng.uniform(3, 6)
     lifts = rng.uniform(-26, -8), rng.uniform(-34, -4)
     parts = []
     for side, (upper, lower) in zip((-1, 1), cut.corners, strict=True):
-        reach = 77 + rng.uniform(-3, 4)
-        ear_x = MIDDLE[0] + side * reach
+        if side * turn > 6:
+            continue  # behind the cheek that is turned away
+        ear_x = MIDDLE[0] + side * (rng.uniform(66, 76) - 0.4 * side * turn)
         for corner, lift in ((upper, lifts[0]), (lower, lifts[1])):
             end_y = 158 + lift * 0.4 if not around_head else corner[1] + lift
             bend = ((corner[0] + ear_x) / 2, (corner[1] + end_y) / 2 + rng.uniform(-1, 4))
@@ -333,10 +332,8 @@ def _straps(cut: Cut, rng: np.random.Generator) -> list[Points]:
 
 def _lay_straps(canvas: Canvas, straps: list[Points], light: Light, rng: np.random.Generator) -> None:
     colour = pick(rng, {(236, 236, 234): 6.0, (30, 30, 34): 2.0, (176, 204, 226): 1.0, (220, 190, 70): 0.4})
-    sketch = Sketch(canvas.region)
-    for strap in straps:
-        sketch.polygon(strap, colour)
-    canvas.lay_sketch(sketch, light.field * np.float32(0.92 * light.exposure))
+    shade = light.field * np.float32(0.92 * light.exposure)
+    canvas.lay_parts([(strap, colour) for strap in straps], shade)
 
 
 def _add_parts(
@@ -347,61 +344,56 @@ def _add_parts(
     rng: np.random.Generator,
     parameters: dict[str, Parameter],
 ) -> None:
-    """Draws what is fixed to a mask: valve, seams, nose clip, stitches, a label."""
-    sketch = Sketch(canvas.region)
-    colour = _main_colour(cloth.texture)
-    ground = (colour[0], colour[1], colour[2])
+    """Draws what is fixed to a mask: seam, nose clip, stitches, valve, a label."""
+    parts: list[Part] = []
+    red, green, blue = _main_colour(cloth.texture)
+    ground = (red, green, blue)
     dark, bright = scaled(ground, 0.72), scaled(ground, 1.25)
     valve = rng.random() < {"cup": 0.45, "folded": 0.35, "fitted": 0.2, "cloth": 0.06}.get(cut.style, 0.0)
     parameters["valve"] = int(valve)
     if cut.style in ("folded", "fitted") and rng.random() < 0.7:
         path = curve((127, cut.top + 2), (127 + rng.uniform(-1, 1), 190), (127, cut.bottom - 1))
-        sketch.polygon(line(path, rng.uniform(0.8, 1.8)), dark)
+        parts.append((line(path, rng.uniform(0.8, 1.8)), dark))
     if cut.style in ("cup", "folded") and rng.random() < 0.4:
         clip_y = cut.top + rng.uniform(5, 9)
         path = curve((127 - 24, clip_y + 12), (127, clip_y - 10), (127 + 24, clip_y + 12))
-        sketch.polygon(line(path, rng.uniform(2.5, 4.5)), (168, 170, 174) if rng.random() < 0.5 else dark)
+        parts.append((line(path, rng.uniform(2.5, 4.5)), (168, 170, 174) if rng.random() < 0.5 else dark))
     if cut.style == "surgical" and rng.random() < 0.5:
         path = cut.outline[np.r_[-14:0, 0:14]] + (0, rng.uniform(4, 7))
-        sketch.polygon(line(path, rng.uniform(0.8, 1.6)), scaled(ground, 0.85))
+        parts.append((line(path, rng.uniform(0.8, 1.6)), scaled(ground, 0.85)))
     if valve:
-        _draw_valve(sketch, cut, ground, rng)
+        parts += _valve(ground, rng)
     if rng.random() < 0.12 and cut.style not in ("gaiter", "bandana"):
-        x = 127 + rng.choice([-1, 1]) * rng.uniform(30, 42)
-        y = rng.uniform(196, 212)
-        sketch.polygon(rounded_box(x - 6, y - 4, x + 6, y + 4, 1), dark if rng.random() < 0.5 else bright)
-    canvas.lay_sketch(sketch, light.field * np.float32(light.exposure))
+        x, y = 127 + rng.choice([-1, 1]) * rng.uniform(30, 42), rng.uniform(196, 212)
+        parts.append((rounded_box(x - 6, y - 4, x + 6, y + 4, 1), dark if rng.random() < 0.5 else bright))
+    canvas.lay_parts(parts, light.field * np.float32(light.exposure))
 
 
-def _draw_valve(sketch: Sketch, cut: Cut, ground: Colour, rng: np.random.Generator) -> None:
+def _valve(ground: Colour, rng: np.random.Generator) -> list[Part]:
     """A round or square exhale valve, in the middle or at a cheek."""
     side = pick(rng, {0: 1.0, -1: 1.5, 1: 1.5})
-    x = 127 + side * rng.uniform(20, 30)
-    y = rng.uniform(198, 210)
-    radius = rng.uniform(8, 12.5)
-    colour = pick(
-        rng, {scaled(ground, 0.95): 3.0, (236, 236, 234): 3.0, (44, 44, 48): 2.0, (150, 152, 156): 1.0}
-    )
+    x, y, radius = 127 + side * rng.uniform(20, 30), rng.uniform(198, 210), rng.uniform(8, 12.5)
+    colours = {scaled(ground, 0.95): 3.0, (236, 236, 234): 3.0, (44, 44, 48): 2.0, (150, 152, 156): 1.0}
+    colour = pick(rng, colours)
     square = rng.random() < 0.3
     wide = radius if side == 0 else radius * 0.88
-
-    def disc(scale: float, dx: float = 0.0, dy: float = 0.0) -> Points:
-        rx, ry = wide * scale, radius * scale
+    parts: list[Part] = []
+    rings = (
+        (1.12, 1.0, scaled(ground, 0.62)),
+        (1.0, 0.0, scaled(colour, 0.86)),
+        (0.92, -0.6, scaled(colour, 1.1)),
+    )
+    for share, shift, paint in (*rings, (0.68, 0.0, scaled(colour, 0.78)), (0.6, 0.4, colour)):
+        rx, ry, cx, cy = wide * share, radius * share, x + shift, y + shift
         if square:
-            return rounded_box(x - rx + dx, y - ry + dy, x + rx + dx, y + ry + dy, 2.5)
-        return ellipse(x + dx, y + dy, rx, ry)
-
-    sketch.polygon(disc(1.12, 0.8, 1.4), scaled(ground, 0.62))
-    sketch.polygon(disc(1.0), scaled(colour, 0.86))
-    sketch.polygon(disc(0.92, -0.5, -0.7), scaled(colour, 1.1))
-    sketch.polygon(disc(0.68), scaled(colour, 0.78))
-    sketch.polygon(disc(0.6, 0.3, 0.5), colour)
+            parts.append((rounded_box(cx - rx, cy - ry, cx + rx, cy + ry, 2.5), paint))
+        else:
+            parts.append((ellipse(cx, cy, rx, ry), paint))
     for slot in range(int(rng.integers(0, 4))):
-        slot_y = y + (slot - 1) * radius * 0.36
-        sketch.polygon(
-            rounded_box(x - wide * 0.42, slot_y - 0.8, x + wide * 0.42, slot_y + 0.8, 0.8),
-            scaled(colour, 0.5),
-        )
+        middle = y + (slot - 1) * radius * 0.36
+        outline = rounded_box(x - wide * 0.42, middle - 0.8, x + wide * 0.42, middle + 0.8, 0.8)
+        parts.append((outline, scaled(colour, 0.5)))
+    return parts
 
 
 def _draw_over(
@@ -409,7 +401,7 @@ def _draw_over(
 ) -> Layer | None:
     """What lies over the mask. Its own hair takes from the mask; anything new is an overlay."""
     face = canvas.region.face
-    over = pick(rng, {"nothing": 11.0, "own hair": 5.0, "strands": 2.0, "glasses": 1.2, "fingers": 0.6})
+    over = pick(rng, {"nothing": 11.0, "own hair": 5.0, "strands": 1.6, "glasses": 1.2, "fingers": 0.7})
     parameters["over"] = over
     if over == "nothing":
         return None
@@ -423,28 +415,21 @@ def _draw_over(
     region = region_around(face, np.concatenate([points for points, _ in parts]), image)
     if region is None:
         return None
-    sketch = Sketch(region)
-    for points, colour in parts:
-        sketch.polygon(points, colour)
     top = Canvas(region)
-    top.lay_sketch(sketch)
+    top.lay_parts(parts)
     return top.finish(image, Extent.PARTIAL, {}, softness=rng.uniform(0.35, 0.8))
 
 
-def _strands_over(
-    image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator
-) -> list[tuple[Points, Colour]]:
+def _strands_over(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
     """Hair that falls over one edge."""
     side = float(rng.choice([-1, 1]))
     start = (127 + side * rng.uniform(50, 68), cut.top - rng.uniform(20, 70))
     end = (127 + side * rng.uniform(34, 66), rng.uniform(185, 250))
-    count, spread, width = int(rng.integers(4, 22)), rng.uniform(2, 9), rng.uniform(1.0, 2.2)
+    count, spread, width = int(rng.integers(4, 22)), rng.uniform(3, 10), rng.uniform(0.7, 1.7)
     return strands(hair_colour(image, face, rng), start, end, rng, count, spread, width)
 
 
-def _rims(
-    image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator
-) -> list[tuple[Points, Colour]]:
+def _rims(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
     """The frame of worn glasses, whose lower rims lie on the mask."""
     colour = shifted((40, 36, 36) if rng.random() < 0.7 else (150, 130, 90), rng, 16)
     width, radius_x, radius_y = rng.uniform(1.2, 3.2), rng.uniform(19, 23), rng.uniform(14, 19)
@@ -462,19 +447,10 @@ def _rims(
     return parts
 
 
-def _fingers(
-    image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator
-) -> list[tuple[Points, Colour]]:
-    """Two to four finger tips that hold the mask's edge."""
-    skin = skin_of(image, face)
+def _fingers(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
+    """A hand that holds the mask's edge."""
     side = float(rng.choice([-1, 1]))
-    x, y = 127 + side * rng.uniform(44, 58), rng.uniform(185, 215)
-    parts = []
-    for finger in range(int(rng.integers(2, 5))):
-        start = (x + side * 34, y + finger * 10 + 14)
-        tip = (x + side * rng.uniform(-6, 6), y + finger * 9.0)
-        path = curve(start, ((start[0] + tip[0]) / 2, tip[1] - 3), tip)
-        width = np.interp(np.linspace(0, 1, 12), (0, 0.85, 1), (10, 8.5, 5)) * 0.95
-        parts.append((line(path, width + 1.6), scaled(skin, 0.6)))
-        parts.append((line(path, width), scaled(skin, rng.uniform(0.88, 1.06))))
-    return parts
+    x = MIDDLE[0] + side * (
+        cut.half_width * foreshortening(int(side), face.nose_shift) - rng.uniform(2, 14)
+    )
+    return grip(image, face, x, rng.uniform(180, 225), side, rng)

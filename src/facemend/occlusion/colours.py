@@ -11,7 +11,7 @@ from facemend.occlusion.geometry import FaceGeometry
 from facemend.occlusion.raster import Colour, Field, Region, pick
 
 _CLOTH: dict[str, tuple[float, Colour]] = {
-    "black": (20, (20, 20, 23)),
+    "black": (28, (20, 20, 23)),
     "charcoal": (8, (58, 58, 64)),
     "white": (16, (238, 238, 236)),
     "ivory": (4, (228, 219, 200)),
@@ -32,10 +32,12 @@ _CLOTH: dict[str, tuple[float, Colour]] = {
     "orange": (2, (226, 120, 44)),
 }
 SKIN: tuple[Colour, ...] = (
-    (242, 208, 184), (230, 188, 158), (214, 166, 132), (188, 136, 100), (148, 100, 70), (104, 68, 48), (72, 46, 34),
+    (242, 208, 184), (230, 188, 158), (214, 166, 132), (188, 136, 100), (148, 100, 70), (104, 68, 48),
+    (72, 46, 34),
 )  # fmt: skip
 HAIR: tuple[Colour, ...] = (
-    (24, 20, 20), (44, 32, 26), (74, 50, 36), (112, 78, 50), (168, 130, 84), (206, 176, 128), (120, 52, 30), (150, 148, 148),
+    (24, 20, 20), (44, 32, 26), (74, 50, 36), (112, 78, 50), (168, 130, 84), (206, 176, 128),
+    (120, 52, 30), (150, 148, 148),
 )  # fmt: skip
 
 
@@ -91,7 +93,7 @@ def average_colour(image: Image, face: FaceGeometry, points: Points, radius: flo
     return sorted(found, key=sum)[len(found) // 2] if found else None
 
 
-_SKIN_AT: Points = np.array([(127, 112), (92, 158), (162, 158)], dtype=np.float64)
+_SKIN_AT: Points = np.array([(127, 112), (104, 160), (150, 160)], dtype=np.float64)
 _HAIR_AT: Points = np.array([(127, 42), (68, 82), (186, 82)], dtype=np.float64)
 
 
@@ -145,8 +147,8 @@ def light_of(image: Image, region: Region, rng: np.random.Generator) -> Light:
     field = region.stretch(1 + (ratio - 1) * np.float32(follow))
     skin = skin_of(image, region.face)
     lightness = (2 * skin[0] + 5 * skin[1] + skin[2]) / 8
-    exposure = float(np.clip((lightness / 165) ** 0.6 if lightness else 0.0, 0.5, 1.06)) * rng.uniform(
-        0.88, 1.06
+    exposure = float(np.clip((lightness / 165) ** 0.6 if lightness else 0.0, 0.5, 1.0)) * rng.uniform(
+        0.78, 1.0
     )
     warm = rng.normal(0, 0.03) + 0.15 * np.clip((skin[0] - skin[2]) / 255 - 0.27, -0.3, 0.3)
     tint = np.array([1 + warm, 1 + rng.normal(0, 0.01), 1 - warm], dtype=np.float32)

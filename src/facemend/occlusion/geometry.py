@@ -1,7 +1,8 @@
 """A coordinate system on the face, so that what is drawn follows rotation, scale and yaw."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -34,18 +35,23 @@ class FaceGeometry:
     down: Points
     nose_shift: float
 
-    @property
+    @cached_property
     def unit_px(self) -> float:
         """Image pixels a canonical pixel, for lengths without a direction."""
         return float(np.sqrt(np.hypot(*self.right) * np.hypot(*self.down)))
 
+    @property
+    def rigid(self) -> "FaceGeometry":
+        """The same without the bend, for what is stiff or lies before the face."""
+        return replace(self, nose_shift=0.0)
+
     def place(self, points: Points) -> Points:
         """Maps canonical points (N, 2) to image pixels."""
         middle = _CANONICAL.mean_eyes
-        across, below = (points - middle).T
+        across, below = points[:, 0] - middle[0], points[:, 1] - middle[1]
         # The nose line bends away and back: nothing at the eyes, all at the nose, half at the chin.
         bend = np.interp(below, _BEND_AT, _BEND) * self.nose_shift
-        placed: Points = self.eyes + np.outer(across + bend, self.right) + np.outer(below, self.down)
+        placed: Points = self.eyes + (across + bend)[:, None] * self.right + below[:, None] * self.down
         return placed
 
     def locate(self, x_px: Points, y_px: Points) -> tuple[Points, Points]:

@@ -13,8 +13,8 @@ from facemend.occlusion.raster import (
     Canvas,
     Colour,
     Field,
+    Part,
     Region,
-    Sketch,
     blurred,
     cover_of,
     grain,
@@ -31,21 +31,28 @@ _BRIDGE = (127.0, 133.0)
 _LENSES: Mapping[str, Points] = {
     name: np.array(points, dtype=np.float64)
     for name, points in {
-        "aviator": [(-0.9, -0.8), (0.0, -0.95), (0.9, -0.8), (1.0, -0.1), (0.7, 0.75), (0.1, 1.05), (-0.6, 0.7), (-0.98, -0.1)],
-        "wayfarer": [(-0.95, -0.75), (0.0, -0.9), (1.08, -0.95), (0.98, 0.0), (0.75, 0.8), (0.0, 0.95), (-0.7, 0.75), (-0.95, 0.0)],
-        "round": [(-0.7, -0.7), (0.0, -1.0), (0.7, -0.7), (1.0, 0.0), (0.7, 0.7), (0.0, 1.0), (-0.7, 0.7), (-1.0, 0.0)],
-        "rectangle": [(-0.96, -0.8), (0.0, -0.85), (0.96, -0.8), (1.02, 0.0), (0.94, 0.78), (0.0, 0.85), (-0.94, 0.78), (-1.0, 0.0)],
-        "cat eye": [(-0.9, -0.6), (0.1, -0.8), (1.2, -1.1), (1.05, -0.1), (0.7, 0.7), (0.0, 0.9), (-0.7, 0.7), (-0.98, 0.0)],
+        "aviator": [(-0.9, -0.8), (0.0, -0.95), (0.9, -0.8), (1.0, -0.1), (0.7, 0.75), (0.1, 1.05),
+        (-0.6, 0.7), (-0.98, -0.1)],
+        "wayfarer": [(-0.95, -0.75), (0.0, -0.9), (1.08, -0.95), (0.98, 0.0), (0.75, 0.8), (0.0, 0.95),
+        (-0.7, 0.75), (-0.95, 0.0)],
+        "round": [(-0.7, -0.7), (0.0, -1.0), (0.7, -0.7), (1.0, 0.0), (0.7, 0.7), (0.0, 1.0),
+        (-0.7, 0.7), (-1.0, 0.0)],
+        "rectangle": [(-0.96, -0.8), (0.0, -0.85), (0.96, -0.8), (1.02, 0.0), (0.94, 0.78),
+        (0.0, 0.85), (-0.94, 0.78), (-1.0, 0.0)],
+        "cat eye": [(-0.9, -0.6), (0.1, -0.8), (1.2, -1.1), (1.05, -0.1), (0.7, 0.7), (0.0, 0.9),
+        (-0.7, 0.7), (-0.98, 0.0)],
     }.items()
 }  # fmt: skip
 _TINTS: Mapping[Colour, float] = {
     (14, 14, 16): 8, (30, 26, 24): 4, (54, 36, 24): 4, (30, 44, 36): 2, (26, 32, 52): 2, (70, 30, 50): 1,
 }  # fmt: skip
 _MIRRORS: Mapping[Colour, float] = {
-    (70, 130, 210): 3, (230, 140, 50): 2, (190, 200, 210): 3, (90, 180, 140): 1.5, (200, 80, 140): 1, (220, 190, 90): 1.5,
+    (70, 130, 210): 3, (230, 140, 50): 2, (190, 200, 210): 3, (90, 180, 140): 1.5, (200, 80, 140): 1,
+    (220, 190, 90): 1.5,
 }  # fmt: skip
 _FRAMES: Mapping[Colour, float] = {
-    (18, 18, 20): 9, (64, 42, 28): 4, (190, 160, 90): 3, (176, 178, 182): 3, (236, 236, 232): 1.2, (170, 30, 40): 1,
+    (18, 18, 20): 9, (64, 42, 28): 4, (190, 160, 90): 3, (176, 178, 182): 3, (236, 236, 232): 1.2,
+    (170, 30, 40): 1,
     (120, 84, 50): 2, (40, 60, 120): 0.8,
 }  # fmt: skip
 
@@ -56,6 +63,7 @@ def sunglasses(image: Image, face: FaceGeometry, rng: np.random.Generator) -> La
     Lenses that let the eyes through count as occluded as a whole: alpha is what has to be replaced,
     and the paint holds what is seen through them.
     """
+    turn, face = face.nose_shift, face.rigid
     shape = pick(
         rng,
         {"aviator": 5.0, "wayfarer": 6.0, "round": 3.0, "rectangle": 4.0, "cat eye": 2.0, "shield": 2.0},
@@ -68,8 +76,8 @@ def sunglasses(image: Image, face: FaceGeometry, rng: np.random.Generator) -> La
     parameters: dict[str, Parameter] = {
         "shape": shape, "lens": lens, "colour": tint, "frame": frame, "frame_width": thick, "clear": clear,
     }  # fmt: skip
-    lenses = _lens_outlines(shape, face, rng)
-    arms = _arms(lenses, face, rng, max(thick, 1.6))
+    lenses = _lens_outlines(shape, turn, rng)
+    arms = _arms(lenses, turn, rng, max(thick, 1.6))
     region = region_around(face, np.concatenate([*lenses, *arms]), image, 8)
     if region is None:
         return nothing(image, Extent.PARTIAL, parameters)
@@ -79,17 +87,12 @@ def sunglasses(image: Image, face: FaceGeometry, rng: np.random.Generator) -> La
         cover = np.maximum(cover, cover_of(region, lenses[1]))
     canvas = Canvas(region)
     _lay_shadow(canvas, image, cover, rng)
-    sketch = Sketch(region)
-    for arm in arms:
-        sketch.polygon(arm, scaled(frame, 0.8))
-    for outline in lenses:
-        if thick:
-            middle = outline.mean(axis=0)
-            reach = np.abs(outline - middle).max(axis=0)
-            sketch.polygon(middle + (outline - middle) * (1 + thick / reach), frame)
-    canvas.lay_sketch(sketch, light.field * np.float32(0.5 + 0.5 * light.exposure))
+    parts: list[Part] = [(arm, scaled(frame, 0.8)) for arm in arms]
+    if thick:
+        parts += [(_widened(outline, thick), frame) for outline in lenses]
+    canvas.lay_parts(parts, light.field * np.float32(0.5 + 0.5 * light.exposure))
     canvas.lay(cover, _glass(image, region, lenses, lens, tint, clear, rng))
-    canvas.lay_sketch(_glints(region, lenses, frame, thick, rng))
+    canvas.lay_parts(_glints(lenses, frame, thick, rng))
     return canvas.finish(
         image,
         Extent.PARTIAL,
@@ -99,9 +102,9 @@ def sunglasses(image: Image, face: FaceGeometry, rng: np.random.Generator) -> La
     )
 
 
-def _lens_outlines(shape: str, face: FaceGeometry, rng: np.random.Generator) -> list[Points]:
+def _lens_outlines(shape: str, turn: float, rng: np.random.Generator) -> list[Points]:
     """The lenses as canonical outlines: two, or one of a shield."""
-    half_x, half_y = rng.uniform(20, 27.5), rng.uniform(14, 20)
+    half_x, half_y = rng.uniform(20, 27.5), rng.uniform(14, 20.5)
     gap, drop = rng.uniform(4, 9), rng.uniform(-2, 6)
     if shape == "rectangle":
         half_y *= 0.8
@@ -111,7 +114,7 @@ def _lens_outlines(shape: str, face: FaceGeometry, rng: np.random.Generator) -> 
     x, y = _BRIDGE[0], _BRIDGE[1] + drop
     sides = []
     for side in (-1, 1):
-        wide = foreshortening(side, face.nose_shift)
+        wide = foreshortening(side, turn)
         if shape == "shield":
             right = [
                 (0, -0.75),
@@ -127,13 +130,12 @@ def _lens_outlines(shape: str, face: FaceGeometry, rng: np.random.Generator) -> 
             points = _LENSES[shape] * (half_x, half_y) + (gap + half_x, 0)
             points = points * (side * wide, 1) + (x, y)
         sides.append(points)
-    # Glasses do not bend with the nose: what `place` shifts there is taken back.
     if shape == "shield":
         return [smooth_outline(np.concatenate([sides[1], sides[0][:0:-1]]), 5)]
     return [smooth_outline(points, 5) for points in sides]
 
 
-def _arms(lenses: list[Points], face: FaceGeometry, rng: np.random.Generator, width: float) -> list[Points]:
+def _arms(lenses: list[Points], turn: float, rng: np.random.Generator, width: float) -> list[Points]:
     """Bridge and temples as polygons."""
     points = np.concatenate(lenses)
     parts = []
@@ -146,7 +148,7 @@ def _arms(lenses: list[Points], face: FaceGeometry, rng: np.random.Generator, wi
         parts.append(line(bridge, width * rng.uniform(0.8, 1.3)))
     y = points[:, 1].min() + rng.uniform(4, 10)
     for side in (-1, 1):
-        if side * face.nose_shift > 6:
+        if side * turn > 6:
             continue  # behind the turned-away cheek
         start = points[:, 0].max() - 3 if side > 0 else points[:, 0].min() + 3
         end = 127 + side * rng.uniform(66, 76)
@@ -165,10 +167,7 @@ def _lay_shadow(canvas: Canvas, image: Image, cover: Field, rng: np.random.Gener
     rows = max(1, round(rng.uniform(1, 4) * unit_px))
     shadow = np.zeros_like(cover)
     shadow[rows:] = blurred(cover, 2 * unit_px)[:-rows]
-    dark = (np.float32(rng.uniform(0.1, 0.45)) * shadow - np.float32(0.04)).clip(0, 1)
-    alpha = (4 * dark).clip(0, 1)
-    factor = 1 - dark / np.maximum(alpha, np.float32(1e-3))
-    canvas.lay(alpha, canvas.region.planes(image) * factor)
+    canvas.lay_shadow(image, np.float32(rng.uniform(0.1, 0.45)) * shadow)
 
 
 def _glass(
@@ -184,48 +183,48 @@ def _glass(
     points = np.concatenate(lenses)
     top, bottom = float(points[:, 1].min()), float(points[:, 1].max())
     height = ((region.y - np.float32(top)) * np.float32(1 / max(bottom - top, 1.0))).clip(0, 1)
-    glass = np.array(tint, dtype=np.float32)[:, None, None]
-    through = np.float32(clear)
+    glass: Field = np.array(tint, dtype=np.float32)[:, None, None] * np.ones_like(height)
+    through: Field = np.full_like(height, clear)
     if lens == "graded":
-        through = np.float32(clear) + np.float32(rng.uniform(0.25, 0.65)) * height
-        glass = glass * (1 + np.float32(0.6) * height)
+        through += np.float32(rng.uniform(0.25, 0.65)) * height
+        glass *= 1 + np.float32(0.6) * height
     elif lens == "mirrored":
         # A bright sky, a horizon and dark ground, wherever they lie.
         horizon = np.float32(rng.uniform(0.35, 0.75))
         tilt = (region.x - np.float32(127)) * np.float32(rng.normal(0, 0.002))
-        sky = 1 - ((height + tilt - horizon) * np.float32(rng.uniform(4, 14)) + np.float32(0.5)).clip(0, 1)
-        glass = glass * (np.float32(0.35) + sky * (np.float32(0.4) + np.float32(0.5) * height))
+        edge = (height + tilt - horizon) * np.float32(rng.uniform(4, 14))
+        sky: Field = 1 - (edge + np.float32(0.5)).clip(0, 1)
+        glass *= np.float32(0.35) + sky * (np.float32(0.4) + np.float32(0.5) * height)
     else:
-        shine = np.float32(rng.uniform(0, 50)) * (1 - height) * (1 - height)
-        glass = glass + shine
+        glass += np.float32(rng.uniform(0, 50)) * (1 - height) * (1 - height)
     below = region.planes(image)
     mixed: Field = glass + (below * (glass + 90) * np.float32(1.9 / 345) - glass) * through
     return mixed
 
 
-def _glints(
-    region: Region, lenses: list[Points], frame: Colour, thick: float, rng: np.random.Generator
-) -> Sketch:
+def _widened(outline: Points, width: float) -> Points:
+    """An outline, so many canonical pixels larger on every side."""
+    middle = outline.mean(axis=0)
+    larger: Points = middle + (outline - middle) * (1 + width / np.abs(outline - middle).max(axis=0))
+    return larger
+
+
+def _glints(lenses: list[Points], frame: Colour, thick: float, rng: np.random.Generator) -> list[Part]:
     """Light on the rims and, now and then, on the glass."""
-    sketch = Sketch(region)
+    parts: list[Part] = []
     bright = scaled(frame, 1.35) if sum(frame) > 120 else (66, 66, 70)
-    for outline in lenses:
-        if thick > 1.5:
+    if thick > 1.5:
+        for outline in lenses:
             upper = outline[np.argsort(outline[:, 1])[:8]]
             upper = upper[np.argsort(upper[:, 0])] - (0, 0.6 * thick)
-            sketch.polygon(line(upper, 0.25 * thick), bright)
-    if rng.random() < 0.3:
-        x, width = rng.uniform(-8, 8), rng.uniform(1, 4)
+            parts.append((line(upper, 0.25 * thick), bright))
+    if rng.random() < 0.15:
+        x, width, length = rng.uniform(-12, 12), rng.uniform(0.8, 3.5), rng.uniform(4, 9)
+        shine = scaled((206, 210, 216), rng.uniform(0.5, 1.1))
         for outline in lenses:
-            middle = outline.mean(axis=0)
-            glint = line(
-                curve(
-                    (middle[0] + x + 5, middle[1] - 7),
-                    (middle[0] + x, middle[1] - 3),
-                    (middle[0] + x - 3, middle[1] + 2),
-                    6,
-                ),
-                width,
+            start = outline.mean(axis=0) + (x, -length)
+            path = curve(
+                (start[0] + 5, start[1]), (start[0], start[1] + 4), (start[0] - 3, start[1] + length), 6
             )
-            sketch.polygon(glint, (206, 210, 216))
-    return sketch
+            parts.append((line(path, width), shine))
+    return parts

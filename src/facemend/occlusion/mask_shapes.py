@@ -31,31 +31,37 @@ class Style:
 
 STYLES: Mapping[str, Style] = {
     "surgical": Style(
-        ((0, 145), (13, 148), (28, 155), (45, 159), (58, 162), (60, 180), (55, 202), (44, 224), (26, 238), (0, 242)),
-        (4, 6), 0.75,
-    ),
-    "cup": Style(
-        ((0, 141), (11, 144), (22, 154), (39, 165), (50, 178), (52, 197), (46, 217), (32, 232), (16, 239), (0, 242)),
-        (3, 5), 0.8,
-    ),
-    "folded": Style(
-        ((0, 139), (10, 143), (23, 154), (41, 161), (60, 167), (60, 181), (50, 205), (35, 228), (17, 242), (0, 246)),
-        (4, 5), 0.75,
-    ),
-    "duckbill": Style(
-        ((0, 144), (18, 150), (40, 161), (57, 172), (57, 186), (50, 206), (39, 224), (22, 236), (0, 240)),
-        (3, 5), 0.7,
-    ),
-    "cloth": Style(
-        ((0, 144), (13, 147), (27, 155), (44, 160), (60, 163), (62, 178), (57, 200), (46, 221), (28, 237), (0, 243)),
+        ((0, 145), (13, 147), (28, 153), (46, 158), (61, 162), (62, 182), (57, 206), (46, 227),
+         (30, 239), (0, 243)),
         (4, 6), 0.6,
     ),
+    "cup": Style(
+        ((0, 141), (11, 144), (22, 153), (40, 164), (53, 178), (55, 197), (49, 217), (34, 232),
+         (17, 240), (0, 243)),
+        (3, 5), 0.7,
+    ),
+    "folded": Style(
+        ((0, 139), (10, 143), (23, 154), (42, 160), (62, 166), (62, 182), (52, 206), (37, 228),
+         (18, 242), (0, 247)),
+        (4, 5), 0.6,
+    ),
+    "duckbill": Style(
+        ((0, 144), (18, 149), (40, 159), (60, 172), (60, 186), (54, 206), (46, 226), (28, 237), (0, 240)),
+        (3, 5), 0.6,
+    ),
+    "cloth": Style(
+        ((0, 144), (13, 147), (27, 154), (44, 159), (62, 163), (64, 180), (59, 202), (49, 222),
+         (31, 238), (0, 244)),
+        (4, 6), 0.5,
+    ),
     "fitted": Style(
-        ((0, 142), (12, 147), (28, 158), (48, 161), (72, 158), (74, 167), (62, 184), (55, 206), (41, 228), (20, 241), (0, 244)),
-        (4, 5), 0.5,
+        ((0, 142), (12, 147), (28, 157), (48, 160), (71, 159), (73, 168), (64, 186), (57, 207),
+         (43, 229), (21, 242), (0, 245)),
+        (4, 5), 0.4,
     ),
     "gaiter": Style(
-        ((0, 148), (20, 151), (42, 157), (62, 160), (64, 180), (60, 206), (56, 228), (58, 246), (64, 268), (0, 270)),
+        ((0, 150), (20, 152), (42, 157), (60, 160), (61, 180), (57, 206),
+         (53, 228), (53, 246), (58, 268), (0, 270)),
         (3, 4), 0.0,
     ),
     "bandana": Style(
@@ -63,7 +69,8 @@ STYLES: Mapping[str, Style] = {
         (3, 4), 0.0,
     ),
     "balaclava": Style(
-        ((0, 22), (34, 29), (58, 54), (69, 96), (70, 140), (66, 180), (60, 212), (58, 238), (66, 268), (0, 272)),
+        ((0, 22), (34, 29), (58, 54), (69, 96), (70, 140), (66, 180), (60, 212), (58, 238), (66, 268),
+         (0, 272)),
         (4, 6), 0.0,
     ),
 }  # fmt: skip
@@ -96,15 +103,22 @@ class Cut:
 def draw_cut(style: str, face: FaceGeometry, rng: np.random.Generator) -> Cut:
     """Cuts a mask to a face: tight, loose or large, worn well, low or crooked."""
     half = np.array(STYLES[style].half, dtype=np.float64)
-    worn = pick(rng, {"well": 8, "low": 0.8, "crooked": 1.2})
-    width, top, bottom = rng.uniform(0.84, 1.06), rng.uniform(-5, 9), rng.uniform(-9, 5)
+    worn = (
+        "well"
+        if style in ("balaclava", "gaiter", "bandana")
+        else pick(rng, {"well": 8, "low": 0.8, "crooked": 1.2})
+    )
+    width, top, bottom = rng.uniform(0.87, 1.08), rng.uniform(-5, 9), rng.uniform(-10, 4)
+    if style in ("gaiter", "bandana"):
+        width *= 0.93
     if worn == "low":
-        top = 176 + rng.uniform(-4, 5) - half[0, 1]
+        # Below the nose there is no bridge to climb: the whole upper part comes down.
+        top, bottom = 176 + rng.uniform(-5, 4) - half[0, 1], rng.uniform(-2, 8)
+        width = min(width, 1.0)
     heights = (half[0, 1], half[-1, 1])
     half[:, 1] += np.interp(half[:, 1], heights, (top, bottom))
-    if worn == "low":
-        # Below the nose there is no bridge to climb: the upper edge runs level.
-        half[:, 1] = np.maximum(half[:, 1], half[0, 1] - 6)
+    # Wide and square at the jaw, or narrow.
+    half[:, 0] *= np.interp(half[:, 1], (185, 228), (1, rng.uniform(0.88, 1.16)))
     if rng.random() < 0.3:
         # A stiff upper edge without a bend at the bridge.
         rises = half[:3, 1]

@@ -6,10 +6,10 @@ from PIL import Image as PillowImage
 from facemend.images import Image
 from facemend.occlusion.geometry import Box, FaceGeometry
 from facemend.occlusion.masks import full_face_box, lower_face_box
-from facemend.occlusion.raster import pick
+from facemend.occlusion.raster import Field, pick
 from facemend.occlusion.types import Extent, Layer
 
-_BLOCK_PX = (8.0, 24.0)
+_BLOCK = (8.0, 24.0)
 """Range of a block's side in canonical pixels."""
 
 
@@ -18,47 +18,33 @@ def pixelate(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Laye
     place = pick(rng, {"lower": 4.0, "eyes": 2.0, "full": 4.0})
     box = {"lower": lower_face_box, "eyes": _eyes_box, "full": full_face_box}[place](rng)
     round_, averaged = bool(rng.random() < 0.25 and place != "eyes"), bool(rng.random() < 0.85)
-    block, shift = rng.uniform(*_BLOCK_PX), rng.random(2)
+    block = rng.uniform(*_BLOCK)
+    columns, rows = round((box[2] - box[0]) / block), round((box[3] - box[1]) / block)
     extent = Extent.FULL if place == "full" else Extent.PARTIAL
     height_px, width_px = image.shape[:2]
-    x1, y1, x2, y2 = face.upright_box(box, width_px, height_px)
-    block_px = int(np.clip(round(block * face.unit_px), 2, max(height_px, width_px)))
+    x1, y1, x2, y2 = face.rigid.upright_box(box, width_px, height_px)
     alpha = np.zeros((height_px, width_px), dtype=np.float32)
     paint = image
     if x2 > x1 and y2 > y1:
         paint = image.copy()
-        # Whole blocks from a random corner, cut at the picture's edge.
-        left, top = (max(0, low - int(s * block_px)) for low, s in zip((x1, y1), shift, strict=True))
-        columns, rows = -(-(x2 - left) // block_px), -(-(y2 - top) // block_px)
-        region = np.s_[top : top + rows * block_px, left : left + columns * block_px]
-        paint[region] = _blocks(image[region], block_px, averaged=averaged)
-        cells = _ellipse_cells(rows, columns) if round_ else np.ones((rows, columns), dtype=np.float32)
-        whole = cells.repeat(block_px, axis=0).repeat(block_px, axis=1)
-        alpha[region] = whole[: alpha[region].shape[0], : alpha[region].shape[1]]
+        size_px = (x2 - x1, y2 - y1)
+        shrink = PillowImage.Resampling.BOX if averaged else PillowImage.Resampling.NEAREST
+        small = PillowImage.fromarray(image[y1:y2, x1:x2]).resize((columns, rows), shrink)
+        paint[y1:y2, x1:x2] = np.asarray(small.resize(size_px, PillowImage.Resampling.NEAREST))
+        cells = PillowImage.fromarray(_cells(rows, columns, round_=round_))
+        alpha[y1:y2, x1:x2] = np.asarray(cells.resize(size_px, PillowImage.Resampling.NEAREST))
     return Layer(
         alpha,
         paint,
         extent,
-        {"place": place, "block_px": block_px, "round": int(round_), "averaged": int(averaged)},
+        {"place": place, "block": block, "round": int(round_), "averaged": int(averaged)},
     )
 
 
-def _blocks(patch: Image, block_px: int, *, averaged: bool) -> Image:
-    """The patch in blocks: their mean colours, or the colour of the pixel in their middle."""
-    height, width = patch.shape[:2]
-    if averaged:
-        small = np.asarray(PillowImage.fromarray(patch).reduce(block_px))
-    else:
-        half = min(block_px // 2, height - 1, width - 1)
-        rows = np.minimum(np.arange(half, height + half, block_px), height - 1)
-        columns = np.minimum(np.arange(half, width + half, block_px), width - 1)
-        small = patch[rows[:, None], columns[None, :]]
-    large: Image = small.repeat(block_px, axis=0).repeat(block_px, axis=1)
-    return large[:height, :width]
-
-
-def _ellipse_cells(rows: int, columns: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """1 where a block's middle lies in the ellipse that fills the grid, else 0."""
+def _cells(rows: int, columns: int, *, round_: bool) -> Field:
+    """Which blocks are drawn, float32 (rows, columns): all, or those in the ellipse that fills the grid."""
+    if not round_:
+        return np.ones((rows, columns), dtype=np.float32)
     down = (np.arange(rows) + 0.5) / rows * 2 - 1
     across = (np.arange(columns) + 0.5) / columns * 2 - 1
     return (down[:, None] ** 2 + across[None, :] ** 2 <= 1.05).astype(np.float32)

@@ -4,15 +4,16 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from facemend.frame import Points
 from facemend.images import Image
-from facemend.occlusion.colours import SKIN, cloth_colour, light_of, palette, scaled, shifted, skin_of
+from facemend.occlusion.colours import cloth_colour, light_of, palette, scaled, shifted
 from facemend.occlusion.geometry import FaceGeometry, smooth_outline
 from facemend.occlusion.hair import hair_colour, strands
+from facemend.occlusion.hands import grip, hand
 from facemend.occlusion.raster import (
     Canvas,
     Colour,
     Field,
+    Part,
     Region,
     Sketch,
     blurred,
@@ -27,9 +28,6 @@ from facemend.occlusion.raster import (
 from facemend.occlusion.strokes import box, curve, ellipse, line, rounded_box, turned
 from facemend.occlusion.textures import BENCHMARK_PATTERNS, PATTERNS, WORDS, Pattern
 from facemend.occlusion.types import Extent, Layer, Parameter
-
-Part = tuple[Points, Colour]
-"""A polygon in canonical pixels and its colour; later parts lie over earlier ones."""
 
 
 def object_(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
@@ -48,17 +46,17 @@ def _draw_object(
     name = pick(rng, {"scarf": 1.1, "bar": 0.9, **{name: weight for name, (weight, _) in OBJECTS.items()}})
     if name == "scarf":
         return _draw_scarf(image, face, rng, patterns)
+    face = face.rigid
     if name == "bar":
         return _draw_bar(image, face, rng)
     parts = OBJECTS[name][1](image, face, rng)
     flat = name in ("box", "strokes")
-    parameters: dict[str, Parameter] = {"object": name, "colour": parts[-1][1]}
+    parameters: dict[str, Parameter] = {"object": name}
     region = region_around(face, np.concatenate([points for points, _ in parts]), image, 3 if flat else 9)
     if region is None:
         return nothing(image, Extent.PARTIAL, parameters)
     sketch = Sketch(region)
-    for points, colour in parts:
-        sketch.polygon(points, colour)
+    sketch.polygons(parts)
     canvas = Canvas(region)
     if flat:
         canvas.lay_sketch(sketch)
@@ -81,102 +79,17 @@ def _lay_shadow(canvas: Canvas, image: Image, parts: list[Part], rng: np.random.
         return
     sketch = Sketch(canvas.region)
     shift = np.array([rng.uniform(-4, 4), rng.uniform(0, 5)])
-    for points, _ in parts:
-        sketch.polygon(points + shift, (0, 0, 0))
+    sketch.polygons([(points + shift, (0, 0, 0)) for points, _ in parts])
     at, planes = sketch.finish()
     cover = np.zeros_like(canvas.region.x)
     cover[at] = planes[3] * np.float32(1 / 255)
-    dark = np.float32(strength) * blurred(cover, 2.5 * min(canvas.region.face.unit_px, 16.0))
-    dark = (dark - np.float32(0.04)).clip(0, 1)
-    alpha = (4 * dark).clip(0, 1)
-    factor = 1 - dark / np.maximum(alpha, np.float32(1e-3))
-    canvas.lay(alpha, canvas.region.planes(image) * factor)
-
-
-def _finger(path: Points, width: float, skin: Colour, rng: np.random.Generator) -> list[Part]:
-    """A finger along a path that ends at its tip: dark sides, a lit back, now and then a nail."""
-    profile = np.interp(np.linspace(0, 1, len(path)), (0, 0.45, 0.9, 1), (1.05, 1.0, 0.85, 0.45)) * width
-    tip, along = path[-1], path[-1] - path[-3]
-    along = along / max(float(np.hypot(*along)), 1e-6)
-    middle = tip - along * 0.15 * width
-    layers: list[Part] = []
-    for share, factor in ((1.0, 0.62), (0.88, 0.82), (0.66, 0.96), (0.3, 1.06)):
-        colour = scaled(skin, factor)
-        layers.append((line(path, profile * share), colour))
-        layers.append(
-            (ellipse(middle[0], middle[1], 0.43 * width * share, 0.43 * width * share, 14), colour)
-        )
-    if rng.random() < 0.5:
-        nail = shifted((214, 150, 140) if rng.random() < 0.6 else (170, 30, 50), rng, 20)
-        at = tip - along * 0.3 * width
-        layers.append((ellipse(at[0], at[1], 0.24 * width, 0.28 * width, 12), nail))
-    return layers
-
-
-def _hand(image: Image, face: FaceGeometry, rng: np.random.Generator) -> list[Part]:
-    """A hand with a forearm, from below or from a side: over mouth, cheek, chin or an eye."""
-    skin = skin_of(image, face)
-    if rng.random() < 0.2:
-        skin = shifted(SKIN[int(rng.integers(len(SKIN)))], rng, 10)
-    skin = shifted(skin, rng, 10)
-    size = rng.uniform(0.85, 1.25)
-    side = float(rng.choice([-1, 1]))
-    goal = pick(
-        rng,
-        {(0.0, 192.0): 4.0, (38.0, 178.0): 3.0, (22.0, 222.0): 2.0, (28.0, 132.0): 1.5, (0.0, 110.0): 0.7},
-    )
-    # The palm's middle in canonical pixels, and which way the fingers point: 0 is up.
-    palm_x, palm_y = 127 + side * goal[0] + rng.normal(0, 5), goal[1] + rng.normal(0, 6)
-    degrees = -side * rng.uniform(5, 85)
-    if goal[0] == 0 and rng.random() < 0.6:
-        degrees = -side * rng.uniform(50, 100)
-    spread = rng.uniform(0.2, 3.5)
-    bent = rng.uniform(0.55, 1.0)
-    parts: list[Part] = []
-    wrist = np.array([(-13, 20), (13, 20), (18, 150), (-18, 150)], dtype=np.float64) * size
-    parts.append((wrist, scaled(skin, 0.72)))
-    parts.append((wrist * (0.8, 1), scaled(skin, 0.9)))
-    if rng.random() < 0.55:
-        sleeve, _ = cloth_colour(rng)
-        cuff = np.array([(-20, 62), (20, 62), (26, 150), (-26, 150)], dtype=np.float64) * size
-        parts += [(cuff, scaled(sleeve, 0.8)), (cuff * (0.75, 1), sleeve)]
-    palm = smooth_outline(
-        np.array(
-            [(-19, -16), (0, -20), (19, -15), (21, 6), (14, 27), (-13, 27), (-21, 5)], dtype=np.float64
-        ),
-        5,
-    )
-    for share, factor in ((1.0, 0.66), (0.93, 0.86), (0.75, 0.97), (0.45, 1.03)):
-        parts.append((palm * share * size, scaled(skin, factor)))
-    lengths = np.array([30, 37, 34, 26]) * bent * size
-    for number, (length, x) in enumerate(zip(lengths, (-14.5, -5, 5, 14), strict=True)):
-        lean = (number - 1.5) * spread + rng.normal(0, 1.2)
-        path = curve(
-            (x * size, -10 * size),
-            (x * size + lean, -10 * size - 0.5 * length),
-            (x * size + 2.2 * lean, -12 * size - length),
-            9,
-        )
-        parts += _finger(path, 10.2 * size * rng.uniform(0.94, 1.04), skin, rng)
-    thumb_x = -1.0
-    path = curve(
-        (thumb_x * 12 * size, 14 * size),
-        (thumb_x * 26 * size, 4 * size),
-        (thumb_x * rng.uniform(20, 34) * size, -18 * size),
-        9,
-    )
-    parts += _finger(path, 11.5 * size, skin, rng)
-    moved = []
-    for points, colour in parts:
-        placed = points * (side, 1)
-        placed = turned(placed, (0.0, 0.0), degrees) + (palm_x, palm_y)
-        moved.append((placed, colour))
-    return moved
+    shadow = blurred(cover, 2.5 * min(canvas.region.face.unit_px, 16.0))
+    canvas.lay_shadow(image, np.float32(strength) * shadow)
 
 
 def _microphone(image: Image, face: FaceGeometry, rng: np.random.Generator) -> list[Part]:
     """A microphone from below, its head before the mouth or the chin; a hand may hold it."""
-    radius = rng.uniform(17, 27)
+    radius = rng.uniform(21, 29)
     x, y = 127 + rng.normal(0, 14), rng.uniform(196, 226)
     degrees = rng.normal(0, 26)
     head = pick(
@@ -212,35 +125,28 @@ def _microphone(image: Image, face: FaceGeometry, rng: np.random.Generator) -> l
             parts.append((line(mesh, 0.8), scaled(head, 0.62)))
     parts = [(turned(points, (0.0, 0.0), degrees) + (x, y), colour) for points, colour in parts]
     if rng.random() < 0.5:
-        parts += _grip(
-            image, face, x + 46 * -np.sin(np.radians(degrees)), y + 46 * np.cos(np.radians(degrees)), rng
+        parts += grip(
+            image,
+            face,
+            x + 46 * -np.sin(np.radians(degrees)),
+            y + 46 * np.cos(np.radians(degrees)),
+            float(rng.choice([-1, 1])),
+            rng,
         )
-    return parts
-
-
-def _grip(image: Image, face: FaceGeometry, x: float, y: float, rng: np.random.Generator) -> list[Part]:
-    """Four fingers around something upright at (x, y)."""
-    skin = shifted(skin_of(image, face), rng, 8)
-    side = float(rng.choice([-1, 1]))
-    parts: list[Part] = [(ellipse(x + side * 16, y + 14, 20, 27), scaled(skin, 0.8))]
-    for finger in range(4):
-        top = y - 10 + finger * 11.5
-        path = curve((x + side * 26, top + 6), (x, top - 3), (x - side * rng.uniform(12, 17), top + 3), 9)
-        parts += _finger(path, 11.0, skin, rng)
     return parts
 
 
 def _hair(image: Image, face: FaceGeometry, rng: np.random.Generator) -> list[Part]:
-    """Locks that fall over an eye, a cheek or half the face."""
+    """Locks that fall over an eye, a cheek or half the face, all from one side's parting."""
     colour = hair_colour(image, face, rng)
     side = float(rng.choice([-1, 1]))
     parts: list[Part] = []
-    for _ in range(int(rng.integers(2, 6))):
-        start = (127 + side * rng.uniform(-30, 60), rng.uniform(30, 75))
-        end = (127 + side * rng.uniform(-10, 66), rng.uniform(140, 240))
-        parts += strands(
-            colour, start, end, rng, int(rng.integers(12, 34)), rng.uniform(4, 12), rng.uniform(1.6, 3.4)
-        )
+    for _ in range(int(rng.integers(2, 5))):
+        from_middle = rng.uniform(0, 48)
+        start = (127 + side * from_middle, rng.uniform(36, 76))
+        end = (127 + side * (from_middle + rng.uniform(-14, 20)), rng.uniform(145, 225))
+        count, spread, width = int(rng.integers(16, 40)), rng.uniform(4, 9), rng.uniform(1.2, 2.6)
+        parts += strands(colour, start, end, rng, count, spread, width)
     return parts
 
 
@@ -279,7 +185,8 @@ def _cup(image: Image, face: FaceGeometry, rng: np.random.Generator) -> list[Par
     degrees, x, y = rng.normal(0, 14), 127 + rng.normal(0, 12), rng.uniform(196, 218)
     parts = [(turned(points, (0.0, 0.0), degrees) + (x, y), colour) for points, colour in parts]
     if rng.random() < 0.6:
-        parts += _grip(image, face, x + rng.choice([-1, 1]) * width * 0.6, y + 14, rng)
+        side = float(rng.choice([-1, 1]))
+        parts += grip(image, face, x + side * width * 0.6, y + 14, side, rng)
     return parts
 
 
@@ -306,7 +213,7 @@ def _phone(image: Image, face: FaceGeometry, rng: np.random.Generator) -> list[P
         x, y, degrees = 127 + rng.normal(0, 18), rng.uniform(165, 205), rng.normal(0, 14)
     parts = [(turned(points, (0.0, 0.0), degrees) + (x, y), colour) for points, colour in body]
     if rng.random() < 0.75:
-        parts += _grip(image, face, x + side * wide * 0.8, y + rng.uniform(5, 28), rng)
+        parts += grip(image, face, x + side * wide * 0.8, y + rng.uniform(5, 28), side, rng)
     return parts
 
 
@@ -314,7 +221,7 @@ def _box(image: Image, face: FaceGeometry, rng: np.random.Generator) -> list[Par
     """One to three boxes of one colour each."""
     parts: list[Part] = []
     for _ in range(int(rng.integers(1, 4))):
-        wide, tall = rng.uniform(18, 44), rng.uniform(16, 38)
+        wide, tall = rng.uniform(24, 42), rng.uniform(22, 36)
         x, y = 127 + rng.uniform(-42, 42), rng.uniform(118, 222)
         corners = box(x - wide, y - tall, x + wide, y + tall)
         if rng.random() < 0.4:
@@ -327,9 +234,9 @@ def _strokes(image: Image, face: FaceGeometry, rng: np.random.Generator) -> list
     """Free-form strokes of a round brush, as inpainting is tested with."""
     colour = _flat(rng)
     parts: list[Part] = []
-    for _ in range(int(rng.integers(1, 4))):
+    for _ in range(int(rng.integers(2, 4))):
         steps = int(rng.integers(3, 7))
-        width = rng.uniform(9, 24)
+        width = rng.uniform(12, 26)
         point = np.array([127 + rng.uniform(-45, 45), rng.uniform(110, 230)])
         angle = rng.uniform(0, 360)
         knots = [point]
@@ -339,7 +246,6 @@ def _strokes(image: Image, face: FaceGeometry, rng: np.random.Generator) -> list
             step = turned(np.array([[reach, 0.0]]), (0.0, 0.0), angle)[0]
             knots.append((knots[-1] + step).clip((60, 92), (194, 246)))
         path = np.array(knots)
-        parts.append((line(path, width), colour))
         # Round joints and ends.
         parts += [(ellipse(x, y, width / 2, width / 2, 16), colour) for x, y in path]
         parts += [(line(path[i : i + 2], width), colour) for i in range(len(path) - 1)]
@@ -353,7 +259,7 @@ def _flat(rng: np.random.Generator) -> Colour:
 
 
 OBJECTS: Mapping[str, tuple[float, Callable[[Image, FaceGeometry, np.random.Generator], list[Part]]]] = {
-    "hand": (3.0, _hand), "microphone": (1.0, _microphone), "hair": (1.2, _hair), "cup": (1.0, _cup),
+    "hand": (2.4, hand), "microphone": (1.0, _microphone), "hair": (1.2, _hair), "cup": (1.0, _cup),
     "phone": (1.0, _phone), "box": (0.7, _box), "strokes": (1.2, _strokes),
 }  # fmt: skip
 """How often each object is drawn, and what it is made of; scarves and bars of text come on top."""
@@ -374,7 +280,7 @@ def _draw_bar(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Lay
     if region is None:
         return nothing(image, Extent.PARTIAL, parameters)
     sketch = Sketch(region)
-    sketch.polygon(outline, ground)
+    sketch.polygons([(outline, ground)])
     if rng.random() < 0.7:
         words = " ".join(WORDS[int(rng.integers(len(WORDS)))] for _ in range(int(rng.integers(1, 4))))
         size = min(1.5 * tall, 2 * wide / (0.62 * len(words) + 0.5))
@@ -389,9 +295,9 @@ def _draw_scarf(
 ) -> Layer:
     """A scarf over chin and mouth, wound two or three times, in thick folds."""
     texture = pick(rng, patterns)(rng)
-    top = rng.uniform(172, 205)
+    top = rng.uniform(188, 214)
     half = np.array(
-        [(0, top), (30, top - 1), (58, top - 8), (74, top - 20), (86, top + 10), (92, 275), (0, 275)]
+        [(0, top), (30, top - 1), (58, top - 8), (72, top - 18), (82, top + 10), (88, 275), (0, 275)]
     )
     sides = []
     for side in (-1, 1):

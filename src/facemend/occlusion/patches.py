@@ -9,6 +9,7 @@ from facemend.occlusion.masks import full_face_box
 from facemend.occlusion.raster import (
     Canvas,
     Colour,
+    Part,
     Sketch,
     cover_of,
     look_up,
@@ -24,11 +25,12 @@ from facemend.occlusion.types import Extent, Layer, Parameter
 
 def patch_full(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
     """A flat patch from the brows to the chin that no light falls on, 18-36% of a canonical crop."""
+    face = face.rigid
     style = pick(rng, {"pattern": 5.0, "disc face": 3.0, "text": 2.0, "static": 1.5, "frosted": 1.0})
     x1, y1, x2, y2 = full_face_box(rng)
     middle, wide, tall = ((x1 + x2) / 2, (y1 + y2) / 2), (x2 - x1) / 2, (y2 - y1) / 2
     if style == "disc face":
-        wide = tall = max(wide, tall) * 1.05
+        wide = tall = max(wide, tall) * 0.98
     if style == "disc face" or rng.random() < 0.35:
         outline = ellipse(*middle, wide * 1.08, tall * 1.08, 48)
     else:
@@ -63,17 +65,16 @@ def patch_full(image: Image, face: FaceGeometry, rng: np.random.Generator) -> La
         canvas.lay(cover, below + (veil - below) * share)
     else:
         canvas.lay(cover, ground if style == "text" else (252, 204, 64))
-    if style in ("text", "disc face"):
+    if style == "text":
         sketch = Sketch(region)
-        if style == "text":
-            _draw_text(sketch, middle, 2 * wide, ground, rng)
-        else:
-            _draw_disc_face(sketch, middle, wide, rng)
+        _write(sketch, middle, 2 * wide, ground, rng)
         canvas.lay_sketch(sketch)
+    elif style == "disc face":
+        canvas.lay_parts(_disc_face(middle, wide, rng))
     return canvas.finish(image, Extent.FULL, parameters, softness=float(rng.choice([0.0, 0.4, 0.7])))
 
 
-def _draw_text(
+def _write(
     sketch: Sketch, middle: tuple[float, float], width: float, ground: Colour, rng: np.random.Generator
 ) -> None:
     ink = (245, 245, 245) if sum(ground) < 360 else (24, 24, 28)
@@ -85,30 +86,19 @@ def _draw_text(
         sketch.text((middle[0], y), word, size, ink)
 
 
-def _draw_disc_face(
-    sketch: Sketch, middle: tuple[float, float], radius: float, rng: np.random.Generator
-) -> None:
+def _disc_face(middle: tuple[float, float], radius: float, rng: np.random.Generator) -> list[Part]:
     """Eyes and a mouth as on a chat program's yellow disc."""
     x, y = middle
     ink = (92, 56, 22)
+    parts: list[Part] = []
     for side in (-1, 1):
+        eye_x, eye_y = x + side * radius * 0.36, y - radius * 0.22
         if rng.random() < 0.75:
-            sketch.polygon(
-                ellipse(x + side * radius * 0.36, y - radius * 0.22, radius * 0.1, radius * 0.15), ink
-            )
+            parts.append((ellipse(eye_x, eye_y, radius * 0.1, radius * 0.15), ink))
         else:
-            heart = (222, 44, 58)
-            sketch.polygon(
-                ellipse(x + side * radius * 0.36, y - radius * 0.22, radius * 0.2, radius * 0.18, 6), heart
-            )
-    bend = rng.uniform(-0.3, 0.7)
-    mouth = curve(
-        (x - radius * 0.5, y + radius * 0.3),
-        (x, y + radius * (0.3 + bend)),
-        (x + radius * 0.5, y + radius * 0.3),
-        16,
-    )
-    if rng.random() < 0.4 and bend > 0.2:
-        sketch.polygon(mouth, ink)
-    else:
-        sketch.polygon(line(mouth, radius * 0.09), ink)
+            parts.append((ellipse(eye_x, eye_y, radius * 0.2, radius * 0.18, 6), (222, 44, 58)))
+    bend, wide, lip = rng.uniform(-0.3, 0.7), radius * 0.5, y + radius * 0.3
+    mouth = curve((x - wide, lip), (x, lip + radius * bend), (x + wide, lip), 16)
+    open_ = rng.random() < 0.4 and bend > 0.2
+    parts.append((mouth if open_ else line(mouth, radius * 0.09), ink))
+    return parts

@@ -5,7 +5,7 @@ pixels, so that every machine computes the same bytes; sines and the like are fo
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias, TypeVar
@@ -25,28 +25,27 @@ Field: TypeAlias = npt.NDArray[np.float32]
 Colour: TypeAlias = tuple[int, int, int]
 """RGB, 0-255."""
 
+Part: TypeAlias = tuple[Points, Colour]
+"""A polygon in canonical pixels and its colour; of several, later ones lie over earlier ones."""
+
 T = TypeVar("T")
 
 _SUPERSAMPLED_PX = 1100
 """Longest side of a supersampled drawing."""
 _TABLE_PX = 256
+_FAINT, _FIRM = 0.04, 8
+_VISIBLE = 4
 
 
 def pick(rng: np.random.Generator, weights: Mapping[T, float]) -> T:
     """One of the keys, drawn by weight; their order matters, the weights' sum does not."""
-    total = sum(weights.values())
-    place = rng.random() * total
-    for key, weight in weights.items():
-        place -= weight
+    keys = list(weights)
+    place = rng.random() * sum(weights.values())
+    for key in keys:
+        place -= weights[key]
         if place < 0:
             return key
-    return next(reversed(weights))
-
-
-def lerp(a: Field, b: Field | float, share: Field | float) -> Field:
-    """a where share is 0, b where it is 1."""
-    result: Field = a + (b - a) * share
-    return result
+    return keys[-1]
 
 
 @dataclass(frozen=True)
@@ -140,14 +139,20 @@ class Sketch:
         self._draw = ImageDraw.Draw(self._picture)
         self._low, self._high = [region.width_px, region.height_px], [0, 0]
 
-    def polygon(self, points: Points, colour: Colour) -> None:
-        """Fills a polygon, canonical points (N, 2)."""
-        corners = self._region.to_pixels(points)
+    def polygons(self, parts: Sequence[Part]) -> None:
+        """Fills polygons, canonical points (N, 2) each, one over the other."""
+        if not parts:
+            return
+        corners = self._region.to_pixels(np.concatenate([points for points, _ in parts]))
         low_x, low_y = corners.min(axis=0).tolist()
         high_x, high_y = corners.max(axis=0).tolist()
         self._note((low_x, low_y), (high_x, high_y))
-        corners = ((corners + 0.5) * self._n - 0.5).round()
-        self._draw.polygon(corners.ravel().tolist(), fill=(*colour, 255))
+        numbers = ((corners + 0.5) * self._n - 0.5).round().ravel().tolist()
+        start = 0
+        for points, colour in parts:
+            end = start + 2 * len(points)
+            self._draw.polygon(numbers[start:end], fill=(*colour, 255))
+            start = end
 
     def text(self, middle: tuple[float, float], words: str, size: float, colour: Colour) -> None:
         """Writes level letters of so many canonical pixels around a canonical point."""
@@ -181,8 +186,13 @@ class Sketch:
 
 
 def _fineness(region: Region) -> int:
-    """How many times finer than the picture shapes are drawn."""
-    return max(1, min(3, _SUPERSAMPLED_PX // max(region.width_px, region.height_px)))
+    """How many times finer than the picture shapes are drawn: three times in a 256 px crop.
+
+    Pillow's polygons are a little too wide, by their last pixels; the same fineness on the face makes
+    that the same at every size.
+    """
+    wanted = min(6, max(2, round(3 / region.face.unit_px)))
+    return max(1, min(wanted, _SUPERSAMPLED_PX // max(region.width_px, region.height_px)))
 
 
 def cover_of(region: Region, outline: Points) -> Field:
@@ -218,6 +228,22 @@ class Canvas:
             top[:3] *= shade[box]
         stack += top
 
+    def lay_parts(self, parts: Sequence[Part], shade: Field | None = None) -> None:
+        """Paints polygons over what is there, their colours multiplied by `shade` (h, w)."""
+        sketch = Sketch(self.region)
+        sketch.polygons(parts)
+        self.lay_sketch(sketch, shade)
+
+    def lay_shadow(self, image: Image, dark: Field) -> None:
+        """Darkens the picture by a share, dark (h, w) 0-1, and counts that as occluded.
+
+        Alpha is whole where the shadow can be seen: what lies in it is to be replaced, not mixed with
+        what the shadow leaves of it. Only its last faint end fades out.
+        """
+        dark = (dark - np.float32(_FAINT)).clip(0, 1)
+        alpha = (_FIRM * dark).clip(0, 1)
+        self.lay(alpha, self.region.planes(image) * (1 - dark / np.maximum(alpha, np.float32(1e-3))))
+
     def hide(self, cover: Field) -> None:
         """Takes away what something else hides: cover (h, w), 0-1."""
         self._stack *= 1 - cover
@@ -245,10 +271,12 @@ class Canvas:
         if sigma_px > 0.2:
             radius = (math.sqrt(12 * sigma_px**2 + 1) - 1) / 2
             size_px = (self.region.width_px, self.region.height_px)
-            picture = PillowImage.frombuffer("RGBX", size_px, levels.data, "raw", "RGBX", 0, 1)
+            picture = PillowImage.frombuffer("RGBX", size_px, levels.tobytes(), "raw", "RGBX", 0, 1)
             levels = np.asarray(picture.filter(ImageFilter.BoxBlur(radius)))
-        planes = np.ascontiguousarray(levels.transpose(2, 0, 1)).astype(np.float32)
-        colours, alpha = planes[:3], planes[3]
+        stack = np.ascontiguousarray(levels.transpose(2, 0, 1)).astype(np.float32)
+        colours, alpha = stack[:3], stack[3]
+        # What nobody can see is no part of the hole.
+        alpha *= alpha >= _VISIBLE
         colours *= 255 / np.maximum(alpha, 1)
         if noise is not None:
             colours += noise

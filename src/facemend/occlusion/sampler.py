@@ -27,6 +27,13 @@ KINDS: Mapping[str, Kind] = {
 }
 """Every kind by its name. A new one is a function, a line here and a golden picture."""
 
+BENCHMARK_KINDS: Mapping[str, Kind] = {
+    **KINDS,
+    "textured_mask": Kind(cloth.benchmark_mask, OcclusionClass.COVERS),
+    "object": Kind(objects.benchmark_object, OcclusionClass.ACCESSORIES),
+}
+"""The same names, drawn with patterns that KINDS never draws: what a model was not trained on."""
+
 SEED_SET = ("nose_mask", "blur", "blur_full", "mask_full")
 """The kinds that the original project occludes with."""
 
@@ -37,29 +44,33 @@ def seed_of(*parts: str | int) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def occlude(image: Image, landmarks_px: Points | None, kind: str, seed: int) -> OccludedFace:
+def occlude(
+    image: Image, landmarks_px: Points | None, kind: str, seed: int, kinds: Mapping[str, Kind] = KINDS
+) -> OccludedFace:
     """Draws one occlusion of the given kind.
 
     Args:
         image: (H, W, 3) uint8 RGB, a face crop of any size.
         landmarks_px: (5, 2) in its pixels, in the order of `frame.LANDMARK_NAMES`, or None for the
             canonical ones.
-        kind: a key of KINDS.
+        kind: a key of `kinds`.
         seed: the same seed gives the same bytes.
+        kinds: what can be drawn; your own pictures join it as
+            `{**KINDS, "mine": cutout_kind(folder)}`.
 
     Raises:
         UsageError: an unknown kind.
     """
-    if kind not in KINDS:
-        raise UsageError(f"unknown occlusion {kind!r}; choose from {', '.join(KINDS)}")
+    if kind not in kinds:
+        raise UsageError(f"unknown occlusion {kind!r}; choose from {', '.join(kinds)}")
     height_px, width_px = image.shape[:2]
     face = face_geometry(landmarks_px, width_px, height_px)
-    layer = KINDS[kind].draw(image, face, np.random.default_rng(seed))
+    layer = kinds[kind].draw(image, face, np.random.default_rng(seed))
     occluded, target, alpha = blend(image, layer), image, layer.alpha
     if layer.overlay is not None:
         occluded, target = blend(occluded, layer.overlay), blend(image, layer.overlay)
         alpha = alpha * (1 - layer.overlay.alpha)
-    occlusion = Occlusion(kind, KINDS[kind].occlusion_class, layer.extent, alpha, seed, layer.parameters)
+    occlusion = Occlusion(kind, kinds[kind].occlusion_class, layer.extent, alpha, seed, layer.parameters)
     return OccludedFace(occluded, target, occlusion)
 
 
@@ -77,17 +88,33 @@ def blend(image: Image, layer: Layer) -> Image:
     return result
 
 
-def choose_kind(shares: Mapping[str, float], rng: np.random.Generator) -> str:
+def allowed_kinds(shares: Mapping[str, float], attributes: Mapping[str, bool]) -> dict[str, float]:
+    """The shares of the kinds that a face can take: who wears glasses takes no sunglasses.
+
+    Args:
+        shares: how often each kind is to be drawn.
+        attributes: CelebA's, by name; empty where nothing is known.
+
+    Returns:
+        May be empty, or all 0: then this face cannot be occluded as asked.
+    """
+    glasses = attributes.get("Eyeglasses", False)
+    return {kind: share for kind, share in shares.items() if not (glasses and kind == "sunglasses")}
+
+
+def choose_kind(
+    shares: Mapping[str, float], rng: np.random.Generator, kinds: Mapping[str, Kind] = KINDS
+) -> str:
     """Draws a kind by its share; shares need not add up to 1, and their order does not matter.
 
     Raises:
         UsageError: an unknown kind, a negative share, or nothing to choose from.
     """
-    unknown = [kind for kind in shares if kind not in KINDS]
+    unknown = [kind for kind in shares if kind not in kinds]
     if unknown:
-        raise UsageError(f"unknown occlusion {unknown[0]!r}; choose from {', '.join(KINDS)}")
-    kinds = sorted(shares)
-    weights = np.array([shares[kind] for kind in kinds], dtype=np.float64)
+        raise UsageError(f"unknown occlusion {unknown[0]!r}; choose from {', '.join(kinds)}")
+    names = sorted(shares)
+    weights = np.array([shares[name] for name in names], dtype=np.float64)
     if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() <= 0:
         raise UsageError("occlusion shares must be positive, for example nose_mask=0.5,blur=0.5")
-    return kinds[int(rng.choice(len(weights), p=weights / weights.sum()))]
+    return names[int(rng.choice(len(weights), p=weights / weights.sum()))]

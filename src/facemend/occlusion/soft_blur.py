@@ -11,7 +11,7 @@ from facemend.occlusion.geometry import FaceGeometry
 from facemend.occlusion.masks import full_face_box, lower_face_box
 from facemend.occlusion.raster import Canvas, Field, Region, blurred, cover_of, nothing, pick, region_around
 from facemend.occlusion.strokes import ellipse, rounded_box, turned
-from facemend.occlusion.types import Extent, Layer
+from facemend.occlusion.types import Extent, Layer, Parameter
 
 _SIGMA = (6.0, 16.0)
 """Range of the blur's standard deviation in canonical pixels."""
@@ -20,6 +20,7 @@ _SAMPLES = 24
 
 def blur_soft(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
     """Gaussian, motion or lens blur in an ellipse or a turned box, its edge hard or feathered."""
+    face = face.rigid
     full = bool(rng.random() < 0.5)
     extent = Extent.FULL if full else Extent.PARTIAL
     x1, y1, x2, y2 = full_face_box(rng) if full else lower_face_box(rng)
@@ -33,7 +34,7 @@ def blur_soft(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Lay
     outline = turned(outline, middle, rng.normal(0, 6))
     feather = float(rng.uniform(1, 9)) if rng.random() < 0.7 else 0.0
     sigma, degrees = rng.uniform(*_SIGMA), rng.uniform(0, 180)
-    parameters = {
+    parameters: dict[str, Parameter] = {
         "method": method, "shape": shape, "sigma": sigma, "feather": feather, "degrees": degrees,
     }  # fmt: skip
     region = region_around(face, outline, image, 2.5 * feather + 2)
@@ -41,7 +42,10 @@ def blur_soft(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Lay
         return nothing(image, extent, parameters)
     weight = cover_of(region, outline)
     if feather:
-        weight = blurred(weight, feather * min(face.unit_px, 8.0))
+        # The feather's last faint end is cut off, so that the hole is no larger than what is seen.
+        weight = (
+            blurred(weight, feather * min(face.unit_px, 8.0)) * np.float32(1.08) - np.float32(0.04)
+        ).clip(0, 1)
     below = region.planes(image)
     hidden = _blur(image, region, method, sigma, degrees)
     # Where little is left to see the occlusion counts as whole, so that alpha is a firm edge.

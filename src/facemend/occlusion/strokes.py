@@ -43,7 +43,8 @@ def line(points: Points, width: float | Points) -> Points:
     along[0], along[-1] = points[1] - points[0], points[-1] - points[-2]
     length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-6)
     reach = np.asarray(width, dtype=np.float64) / (2 * length)
-    aside = np.column_stack([-along[:, 1] * reach, along[:, 0] * reach])
+    aside = np.empty_like(points)
+    aside[:, 0], aside[:, 1] = -along[:, 1] * reach, along[:, 0] * reach
     return np.concatenate([points + aside, (points - aside)[::-1]])
 
 

@@ -264,7 +264,8 @@ def _paw(x: float, y: float, size: float) -> list[Points]:
 
 
 _SHAPES: Mapping[str, Callable[[float, float, float], list[Points]]] = {
-    "disc": _disc, "flower": _flower, "star": _star, "heart": _heart, "leaf": _leaf, "cross": _cross, "paw": _paw,
+    "disc": _disc, "flower": _flower, "star": _star, "heart": _heart, "leaf": _leaf, "cross": _cross,
+    "paw": _paw,
 }  # fmt: skip
 
 
@@ -478,7 +479,7 @@ def _strokes(number: int) -> npt.NDArray[np.uint8]:
 
 Pattern = Callable[[np.random.Generator], Texture]
 PATTERNS: Mapping[Pattern, float] = {
-    plain: 30, heather: 8, stripes: 7, pinstripes: 3, gingham: 5, tartan: 5, windowpane: 3, checkerboard: 3,
+    plain: 38, heather: 8, stripes: 7, pinstripes: 3, gingham: 5, tartan: 5, windowpane: 3, checkerboard: 3,
     zigzag: 3, dots: 6, print_: 12, camouflage: 6, animal: 4, tie_dye: 5, gradient: 4, logo: 9, mouth: 5,
 }  # fmt: skip
 """How often each pattern is drawn."""
