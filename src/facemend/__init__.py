@@ -10,7 +10,7 @@ from facemend.errors import FacemendError
 
 if TYPE_CHECKING:
     from facemend.faces import Face
-    from facemend.reconstruct.aligned import Reconstruction, Reconstructor, reconstruct
+    from facemend.reconstruction.aligned import Reconstruction, Reconstructor, reconstruct
 
 __version__ = "0.1.0"
 
@@ -18,14 +18,13 @@ __all__ = ["Face", "FacemendError", "Reconstruction", "Reconstructor", "__versio
 
 _HOMES = {
     "Face": "facemend.faces",
-    "Reconstruction": "facemend.reconstruct.aligned",
-    "Reconstructor": "facemend.reconstruct.aligned",
+    "Reconstruction": "facemend.reconstruction.aligned",
+    "Reconstructor": "facemend.reconstruction.aligned",
+    "reconstruct": "facemend.reconstruction.aligned",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name == "reconstruct":
-        return import_module("facemend.reconstruct")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -311,7 +311,7 @@ def test_ctrl_c_is_one_line_and_130(
     def press(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("facemend.reconstruct.batch.plan_tasks", press)
+    monkeypatch.setattr("facemend.reconstruction.batch.plan_tasks", press)
     assert one_line(run("reconstruct", "a.png", *model), 130) == "facemend: interrupted\n"
 
 

@@ -1,9 +1,20 @@
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from facemend.images import read_image
 from facemend.occlusion import KINDS
 from tests.golden.occlusions import FOLDER, draw
+
+
+def digest() -> str:
+    """One sha256 over all kinds."""
+    return hashlib.sha256(b"".join(draw(kind).tobytes() for kind in KINDS)).hexdigest()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -17,3 +28,23 @@ def test_a_kind_is_drawn_as_its_golden_picture_shows(kind: str) -> None:
 
 def test_no_golden_picture_is_left_of_a_kind_that_is_gone() -> None:
     assert {path.stem for path in FOLDER.glob("*.png")} == set(KINDS)
+
+
+def test_another_process_on_a_simpler_processor_draws_the_same_bytes(repo_root: Path) -> None:
+    """Neither the hash seed nor numpy's vector instructions change a picture."""
+    found = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    environment = os.environ | {
+        "PYTHONHASHSEED": "1",
+        "NPY_DISABLE_CPU_FEATURES": " ".join(found),
+        "OPENBLAS_CORETYPE": "Prescott",
+    }
+    code = "from tests.golden.test_occlusions import digest; print(digest())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=repo_root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == digest()

@@ -10,8 +10,8 @@ import facemend
 from facemend import images
 from facemend.errors import FacemendError, PictureError, UsageError
 from facemend.frame import FRAME_LANDMARKS_PX
-from facemend.reconstruct.aligned import Reconstructor, read_mask
-from facemend.reconstruct.provenance import read_provenance
+from facemend.reconstruction.aligned import Reconstructor, read_mask
+from facemend.reconstruction.provenance import read_provenance
 from tests.stand_in import ACCESSORY, COVER, write_model
 from tests.tiny_celeba import gradient
 
@@ -178,8 +178,9 @@ def test_pictures_of_other_shapes_and_types_are_refused(reconstructor: Reconstru
 def test_facemend_reconstruct_uses_the_shipped_model(
     stand_in_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facemend.reconstruct.aligned.shipped_model_path", lambda: stand_in_model)
-    monkeypatch.setattr("facemend.reconstruct.aligned._shipped", lambda: Reconstructor(None, device="cpu"))
+    aligned = "facemend.reconstruction.aligned"
+    monkeypatch.setattr(f"{aligned}.shipped_model_path", lambda: stand_in_model)
+    monkeypatch.setattr(f"{aligned}._shipped", lambda: Reconstructor(None, device="cpu"))
     image = covered(256, 256)
     result = facemend.reconstruct(image, aligned=True)
     assert isinstance(result, facemend.Reconstruction)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from facemend.datasets import hash_identity, known_identities, open_source
-from facemend.datasets.celeba import is_celeba, open_celeba, read_partition
+from facemend.datasets.celeba import PARTITION, is_celeba, open_celeba, read_partition
 from facemend.errors import PictureError, SourceError
 from facemend.frame import FRAME_LANDMARKS_PX
 from tests.tiny_celeba import PEOPLE, gradient, make_celeba
@@ -60,17 +60,17 @@ def test_without_identities_asking_for_people_says_which_file_helps(celeba: Path
 
 
 def test_the_official_partition_is_read(celeba: Path) -> None:
-    assert list(read_partition(celeba).values()) == ["train", "val", "test"] * 2
+    assert list(read_partition(celeba / PARTITION).values()) == ["train", "val", "test"] * 2
 
 
 def test_a_missing_or_foreign_partition_is_named(celeba: Path) -> None:
     path = celeba / "list_eval_partition.txt"
     path.write_text("000001.jpg 7\n")
     with pytest.raises(SourceError, match=r"list_eval_partition\.txt has the partition '7'"):
-        read_partition(celeba)
+        read_partition(celeba / PARTITION)
     path.unlink()
     with pytest.raises(SourceError, match=r"list_eval_partition\.txt is missing"):
-        read_partition(celeba)
+        read_partition(celeba / PARTITION)
 
 
 @pytest.mark.parametrize(

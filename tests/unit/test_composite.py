@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from facemend.images import Alpha
-from facemend.reconstruct.composite import composite, resize_alpha, wanted_alpha
-from facemend.reconstruct.options import Remove
+from facemend.reconstruction.composite import composite, resize_alpha, wanted_alpha
+from facemend.reconstruction.options import Remove
 from tests.tiny_celeba import gradient
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from facemend.frame import canonical_landmarks, crop_face, similarity
 from facemend.images import write_png
-from facemend.reconstruct.aligned import Reconstructor
-from facemend.reconstruct.demo import (
+from facemend.reconstruction.aligned import Reconstructor
+from facemend.reconstruction.demo import (
     KINDS,
     demo_provenance,
     draw_demo,
@@ -14,7 +14,7 @@ from facemend.reconstruct.demo import (
     read_portraits,
     run_demo,
 )
-from facemend.reconstruct.provenance import Provenance
+from facemend.reconstruction.provenance import Provenance
 
 
 def test_two_portraits_come_with_facemend_and_are_credited(repo_root: Path) -> None:

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from facemend.errors import ModelError, UsageError
-from facemend.reconstruct.model import Model
+from facemend.reconstruction.model import Model
 from facemend.weights import shipped_model_path
 from tests.stand_in import ACCESSORY, COVER, DESCRIPTION, write_model
 from tests.tiny_celeba import gradient

@@ -38,3 +38,12 @@ def test_a_rigid_face_does_not_bend() -> None:
     straight = np.array([(127.0, 60.0), (127.0, 165.0), (127.0, 240.0)])
     assert np.ptp(face.place(straight)[:, 0]) > 5
     assert np.ptp(face.rigid.place(straight)[:, 0]) < 3
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_landmarks_that_are_none_count_as_missing(value: float) -> None:
+    landmarks = canonical_landmarks()
+    landmarks[3, 1] = value
+    missing, given = face_geometry(None, 300, 256), face_geometry(landmarks, 300, 256)
+    np.testing.assert_array_equal(missing.eyes, given.eyes)
+    np.testing.assert_array_equal(missing.down, given.down)

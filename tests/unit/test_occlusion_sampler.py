@@ -14,8 +14,8 @@ from facemend.occlusion import (
     occlude,
 )
 from facemend.occlusion.geometry import FaceGeometry
+from facemend.occlusion.patterns import BENCHMARK_PATTERNS, PATTERNS
 from facemend.occlusion.sampler import blend
-from facemend.occlusion.textures import BENCHMARK_PATTERNS, PATTERNS
 from facemend.occlusion.types import Layer
 from tests.tiny_celeba import gradient
 

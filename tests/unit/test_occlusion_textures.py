@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from facemend.occlusion.textures import BENCHMARK_PATTERNS, PATTERNS, Pattern, Texture
+from facemend.occlusion.patterns import BENCHMARK_PATTERNS, PATTERNS
+from facemend.occlusion.textures import Pattern, Texture
 
 _ALL = pytest.mark.parametrize("pattern", [*PATTERNS, *BENCHMARK_PATTERNS], ids=lambda p: p.__name__)
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from facemend.images import write_png
-from facemend.reconstruct.provenance import NOTICE, Provenance, Region, read_provenance
+from facemend.reconstruction.provenance import NOTICE, Provenance, Region, read_provenance
 
 MADE = Provenance(
     model="größe",

@@ -16,6 +16,7 @@ from facemend.datasets import (
 )
 from facemend.errors import LeakError, SourceError
 from facemend.images import Image
+from tests.tiny_celeba import make_celeba
 
 
 def _no_picture(name: str) -> Image:
@@ -82,6 +83,13 @@ def test_a_split_file_overrides_both(tmp_path: Path) -> None:
     source = _source({"a.png": "a", "b.png": "b", "c.png": "c"})
     assert _names(take_split(source, Split.TEST, table)) == ["a.png"]
     assert _names(take_split(source, Split.TRAIN, table)) == ["b.png"]
+
+
+def test_celebas_own_partition_is_a_split_file(tmp_path: Path) -> None:
+    people = (1, 2, 3, 1, 2, 3)  # as in CelebA, nobody is in two parts
+    source = open_source(make_celeba(tmp_path, people))
+    part = take_split(source, Split.VAL, tmp_path / "list_eval_partition.txt")
+    assert [record.name for record in part.records] == ["000002.jpg", "000005.jpg"]
 
 
 def test_a_split_file_may_bring_the_identities(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import click
 from facemend.cli.options import device_option, model_option, quiet_option
 
 if TYPE_CHECKING:
-    from facemend.reconstruct.demo import DemoRow
+    from facemend.reconstruction.demo import DemoRow
 
 
 @click.command()
@@ -34,8 +34,8 @@ def demo(output: Path, model: Path | None, device: str, open_: bool, force: bool
     Occludes them, reconstructs them blind, and draws input | truth | reconstruction.
     """
     from facemend.images import write_png
-    from facemend.reconstruct.aligned import Reconstructor
-    from facemend.reconstruct.demo import demo_provenance, draw_demo, is_demo, run_demo
+    from facemend.reconstruction.aligned import Reconstructor
+    from facemend.reconstruction.demo import demo_provenance, draw_demo, is_demo, run_demo
 
     reconstructor = Reconstructor(model, device=device)
     rows = run_demo(reconstructor)

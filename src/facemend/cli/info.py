@@ -13,7 +13,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def info(file: Path, as_json: bool) -> None:
     """Say how a model, or a PNG that facemend wrote, was made."""
-    from facemend.reconstruct.about import describe_file
+    from facemend.reconstruction.about import describe_file
 
     facts = describe_file(file)
     if as_json:

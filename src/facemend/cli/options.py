@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from facemend.reconstruct.options import Device
+from facemend.reconstruction.options import Device
 
 model_option = click.option(
     "--model",

@@ -11,12 +11,12 @@ import click
 
 from facemend.cli.options import device_option, model_option, quiet_option
 from facemend.errors import FacemendError, UsageError
-from facemend.reconstruct.options import Remove
+from facemend.reconstruction.options import Remove
 
 if TYPE_CHECKING:
     from facemend.images import Mask
-    from facemend.reconstruct.aligned import Reconstructor
-    from facemend.reconstruct.batch import Done
+    from facemend.reconstruction.aligned import Reconstructor
+    from facemend.reconstruction.batch import Done
 
 _STREAM = (Path("-"),)
 
@@ -73,8 +73,8 @@ def reconstruct(
     """
     from tqdm import tqdm
 
-    from facemend.reconstruct.aligned import WHOLE_PHOTO, Reconstructor, read_mask
-    from facemend.reconstruct.batch import Outcome, plan_tasks, run_tasks
+    from facemend.reconstruction.aligned import WHOLE_PHOTO, Reconstructor, read_mask
+    from facemend.reconstruction.batch import Outcome, plan_tasks, run_tasks
 
     if not aligned:
         raise FacemendError(WHOLE_PHOTO.format("--aligned"))

@@ -59,13 +59,15 @@ def open_celeba(root: Path) -> FaceSource:
     return FaceSource("CelebA", records, read, fingerprint)
 
 
-def read_partition(home: Path) -> dict[str, str]:
+def read_partition(path: Path) -> dict[str, str]:
     """CelebA's own partition by file name: train, val or test. It splits by person, too.
+
+    Args:
+        path: of `list_eval_partition.txt`.
 
     Raises:
         SourceError: the file is missing or not in CelebA's format.
     """
-    path = home / PARTITION
     if not path.exists():
         raise SourceError(f"{path} is missing; it is part of CelebA's download")
     words = {"0": "train", "1": "val", "2": "test"}

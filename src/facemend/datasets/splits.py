@@ -5,10 +5,12 @@ that follows is flattered. So a split here is made of people, and is checked.
 """
 
 import csv
+from dataclasses import replace
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
 
+from facemend.datasets.celeba import PARTITION, read_partition
 from facemend.datasets.faces import FaceRecord, FaceSource, known_identities
 from facemend.errors import LeakError, SourceError
 from facemend.occlusion import seed_of
@@ -30,7 +32,8 @@ def take_split(source: FaceSource, split: Split, split_file: Path | None = None)
     90 : 5 : 5. A split file overrides both.
 
     Args:
-        split_file: CSV with the columns file, split and, if the source does not know it, identity.
+        split_file: CSV with the columns file, split and, if the source does not know it, identity; or
+            CelebA's own `list_eval_partition.txt`.
 
     Raises:
         SourceError: the part is empty, or people are not known, so that leaks cannot be excluded.
@@ -85,25 +88,15 @@ def _split_by_hash(record: FaceRecord) -> Split:
 
 
 def _read_split_file(source: FaceSource, path: Path) -> tuple[FaceSource, dict[str, Split]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise SourceError(f"cannot read the split file {path}: {error.strerror}") from error
-    if not rows or not {"file", "split"} <= set(rows[0]):
-        raise SourceError(f"{path} needs the columns file and split (and identity)")
+    """The source's pictures that a split file names, with its identities, and which part each is in."""
+    rows = _split_rows(path)
     try:
         table = {row["file"]: Split(row["split"]) for row in rows}
     except ValueError as error:
         raise SourceError(f"{path}: {error}; a split is train, val or test") from error
     identities = {row["file"]: row["identity"] for row in rows if row.get("identity")}
     records = [
-        FaceRecord(
-            record.name,
-            record.identity or identities.get(record.name),
-            record.frame_landmarks_px,
-            record.attributes,
-        )
+        replace(record, identity=record.identity or identities.get(record.name))
         for record in source.records
         if record.name in table
     ]
@@ -117,3 +110,16 @@ def _read_split_file(source: FaceSource, path: Path) -> tuple[FaceSource, dict[s
                 f"{path} puts the person {record.identity} into {part} and {table[record.name]}"
             )
     return named, table
+
+
+def _split_rows(path: Path) -> list[dict[str, str]]:
+    if path.name == PARTITION:
+        return [{"file": name, "split": split} for name, split in read_partition(path).items()]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise SourceError(f"cannot read the split file {path}: {error.strerror}") from error
+    if not rows or not {"file", "split"} <= set(rows[0]):
+        raise SourceError(f"{path} needs the columns file and split (and identity)")
+    return rows

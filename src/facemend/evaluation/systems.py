@@ -11,9 +11,9 @@ import numpy.typing as npt
 from facemend.errors import ModelError
 from facemend.images import resize
 from facemend.occlusion import OccludedFace
-from facemend.reconstruct.composite import composite, resize_alpha, wanted_alpha
-from facemend.reconstruct.model import Model
-from facemend.reconstruct.options import Remove
+from facemend.reconstruction.composite import composite, resize_alpha, wanted_alpha
+from facemend.reconstruction.model import Model
+from facemend.reconstruction.options import Remove
 
 Images = npt.NDArray[np.uint8]
 """(N, S, S, 3) RGB, 0-255."""

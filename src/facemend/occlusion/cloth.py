@@ -5,51 +5,38 @@ that the face under it has.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from facemend.frame import Points
 from facemend.images import Image
-from facemend.occlusion.colours import Light, cloth_colour, light_of, scaled, shifted
+from facemend.occlusion.colours import Light, light_of, scaled, shifted
+from facemend.occlusion.fabric import RESPIRATORS, Cloth, choose_cloth, lit_cloth
 from facemend.occlusion.geometry import FaceGeometry
 from facemend.occlusion.hair import hair_colour, own_hair, strands
 from facemend.occlusion.hands import grip
 from facemend.occlusion.mask_shapes import MIDDLE, STYLES, Cut, draw_cut, foreshortening
+from facemend.occlusion.patterns import BENCHMARK_PATTERNS, PATTERNS
 from facemend.occlusion.raster import (
     Canvas,
     Colour,
     Field,
     Part,
-    Region,
     blurred,
     cover_of,
     grain,
-    look_up,
-    noise_table,
     nothing,
     pick,
     region_around,
 )
 from facemend.occlusion.strokes import curve, ellipse, line, rounded_box
-from facemend.occlusion.textures import BENCHMARK_PATTERNS, PATTERNS, Pattern, Texture
+from facemend.occlusion.textures import Pattern
 from facemend.occlusion.types import Extent, Layer, Parameter
 
 _STYLE_WEIGHTS: Mapping[str, float] = {
     "surgical": 30, "cup": 8, "folded": 12, "duckbill": 4, "cloth": 24, "fitted": 12, "gaiter": 6,
     "bandana": 4,
 }  # fmt: skip
-_SURGICAL_COLOURS: Mapping[Colour, float] = {
-    (168, 206, 230): 9, (140, 192, 222): 6, (196, 222, 236): 5, (240, 241, 242): 7, (150, 208, 204): 3,
-    (90, 174, 150): 2, (42, 142, 120): 1, (238, 178, 198): 1.5, (36, 36, 40): 4, (186, 174, 218): 1.5,
-}  # fmt: skip
-_RESPIRATOR_COLOURS: Mapping[Colour, float] = {
-    (242, 242, 240): 12, (228, 224, 214): 4, (208, 212, 216): 3, (150, 152, 156): 1.5, (46, 46, 50): 2.5,
-    (170, 202, 226): 1.5, (214, 190, 158): 1, (240, 200, 212): 0.7,
-}  # fmt: skip
-_RESPIRATORS = ("cup", "folded", "duckbill")
-_STEP = 3.0
 
 
 def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
@@ -65,12 +52,12 @@ def benchmark_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) -
 def balaclava(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
     """A knitted hood over the whole head with an opening for the eyes, or three holes."""
     cut = draw_cut("balaclava", face, rng)
-    cloth = _choose_cloth("balaclava", rng, PATTERNS)
+    cloth = choose_cloth("balaclava", rng, PATTERNS)
     holes = _holes(rng)
     parameters: dict[str, Parameter] = {
         "style": "balaclava",
         "pattern": cloth.texture.name,
-        "colour": _main_colour(cloth.texture),
+        "colour": cloth.texture.mean_colour,
         "holes": len(holes),
     }
     region = region_around(face, cut.outline, image, 6)
@@ -82,8 +69,8 @@ def balaclava(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Lay
         cover *= 1 - cover_of(region, hole)
     rim = blurred(cover, 3.5 * min(face.unit_px, 16.0))
     canvas = Canvas(region)
-    parameters["shadow"] = _cast_shadow(canvas, image, cover, rim, light, rng)
-    canvas.lay(cover, _lit_cloth(region, cut, cloth, light, rim, rng))
+    parameters["shadow"] = _cast_shadow(canvas, image, rim, light, rng)
+    canvas.lay(cover, lit_cloth(region, cut, cloth, light, rim, rng))
     noise = grain(region, rng, rng.uniform(0, 5))
     return canvas.finish(image, Extent.FULL, parameters, softness=rng.uniform(0.35, 0.95), noise=noise)
 
@@ -102,12 +89,12 @@ def _draw_mask(
 ) -> Layer:
     style = pick(rng, _STYLE_WEIGHTS)
     cut = draw_cut(style, face, rng)
-    cloth = _choose_cloth(style, rng, patterns)
+    cloth = choose_cloth(style, rng, patterns)
     straps = _straps(cut, face.nose_shift, rng) if rng.random() < STYLES[style].strapped else []
     parameters: dict[str, Parameter] = {
         "style": style,
         "pattern": cloth.texture.name,
-        "colour": _main_colour(cloth.texture),
+        "colour": cloth.texture.mean_colour,
         "worn": cut.worn,
         "tilt_degrees": round(cut.tilt_degrees, 2),
         "straps": len(straps),
@@ -119,10 +106,10 @@ def _draw_mask(
     cover = cover_of(region, cut.outline)
     rim = blurred(cover, 3.5 * face.unit_px)
     canvas = Canvas(region)
-    parameters["shadow"] = _cast_shadow(canvas, image, cover, rim, light, rng)
+    parameters["shadow"] = _cast_shadow(canvas, image, rim, light, rng)
     if straps:
         _lay_straps(canvas, straps, light, rng)
-    canvas.lay(cover, _lit_cloth(region, cut, cloth, light, rim, rng))
+    canvas.lay(cover, lit_cloth(region, cut, cloth, light, rim, rng))
     _add_parts(canvas, cut, cloth, light, rng, parameters)
     overlay = _draw_over(canvas, image, cut, rng, parameters)
     return canvas.finish(
@@ -135,168 +122,13 @@ def _draw_mask(
     )
 
 
-@dataclass(frozen=True)
-class _Cloth:
-    """What a mask is made of.
-
-    Attributes:
-        edge: colour of a sewn or welded edge; None has none.
-        pleats: horizontal folds.
-        weave: strength of the threads' grain, levels.
-        folds: strength of the creases.
-    """
-
-    texture: Texture
-    edge: Colour | None
-    pleats: int
-    weave: float
-    folds: float
-
-
-def _choose_cloth(style: str, rng: np.random.Generator, patterns: Mapping[Pattern, float]) -> _Cloth:
-    # Paper masks are of one colour, but for a few printed ones (in the benchmark every mask is).
-    printed = rng.random() < (1.0 if patterns is BENCHMARK_PATTERNS else 0.08)
-    if style == "surgical":
-        colour = shifted(pick(rng, _SURGICAL_COLOURS), rng, 12)
-        texture = pick(rng, patterns)(rng) if printed else _one_colour(colour)
-        edge = (240, 240, 238) if rng.random() < 0.35 else None
-        return _Cloth(texture, edge, int(rng.integers(2, 5)), rng.uniform(0, 5), rng.uniform(0.3, 1.0))
-    if style in _RESPIRATORS:
-        colour = shifted(pick(rng, _RESPIRATOR_COLOURS), rng, 8)
-        texture = pick(rng, patterns)(rng) if printed else _one_colour(colour)
-        return _Cloth(texture, None, 0, rng.uniform(1, 6), rng.uniform(0.1, 0.5))
-    texture = pick(rng, patterns)(rng)
-    edge = cloth_colour(rng)[0] if rng.random() < 0.2 else None
-    pleats = int(rng.integers(2, 4)) if style == "cloth" and rng.random() < 0.3 else 0
-    heavy = 1.0 if style in ("gaiter", "bandana", "balaclava") else 0.4
-    return _Cloth(texture, edge, pleats, rng.uniform(2, 10), rng.uniform(heavy, heavy + 0.7))
-
-
-def _one_colour(colour: Colour) -> Texture:
-    return Texture("plain", np.full((1, 1, 3), colour, dtype=np.uint8), 1.0, 0.0)
-
-
-def _main_colour(texture: Texture) -> tuple[int, ...]:
-    """The mean colour of some of the tile's pixels."""
-    pixels = texture.tile.reshape(-1, 3)[::5]
-    total = pixels.sum(axis=0, dtype=np.int64) // len(pixels)
-    return tuple(int(v) for v in total)
-
-
-def _lit_cloth(
-    region: Region, cut: Cut, cloth: _Cloth, light: Light, rim: Field, rng: np.random.Generator
-) -> Field:
-    """The colours of the mask, (3, h, w)."""
-    step = max(1, round(_STEP * min(region.face.unit_px, 8.0)))
-    coarse = region.coarse(step)
-    relief = _relief(coarse, cut, cloth, rng)
-    if min(relief.shape) < 2:
-        slope_y = slope_x = np.zeros_like(relief)
-    else:
-        spacing = step / region.face.unit_px
-        slope_y, slope_x = (slope.clip(-3, 3) for slope in np.gradient(relief, spacing))
-    gain = np.float32(rng.uniform(0.3, 0.6))
-    lit = 1 - gain * (slope_x * np.float32(light.right) + slope_y * np.float32(light.below))
-    # A slope of any direction sees less of the sky.
-    lit -= np.float32(0.1) * (slope_x * slope_x + slope_y * slope_y)
-    shade = region.stretch(lit.clip(0.4, 1.45).astype(np.float32)) * light.field
-    shade *= 1 - np.float32(rng.uniform(0.1, 0.35)) * (1 - rim).clip(0, 0.5) * 2
-    across = ((region.x - np.float32(MIDDLE[0])) * np.float32(1 / 66)).clip(-1.2, 1.2)
-    # The cloth lies around the cheeks: seen from the front its pattern narrows there (arcsin, in short).
-    u = 66 * across * (1 + across * across * np.float32(0.18))
-    v = region.y - np.float32(MIDDLE[1])
-    if cloth.texture.tile.size > 3:
-        u = u + region.stretch(slope_x.astype(np.float32)) * np.float32(1.6)
-        v = v + region.stretch(slope_y.astype(np.float32)) * np.float32(1.6)
-        centred = cloth.texture.name in ("logo", "mouth")
-        shift_u, shift_v = (70.0, 70.0) if centred else rng.uniform(0, 64, 2) + 256
-        colours = cloth.texture.colours(
-            u + np.float32(shift_u), v + np.float32(shift_v), region.face.unit_px
-        )
-    else:
-        colours = _planes(cloth.texture.tile[0, 0]) * np.ones_like(u)
-    if cloth.edge is not None:
-        colours += (_planes(cloth.edge) - colours) * ((np.float32(0.72) - rim) * 8).clip(0, 1)
-    thread = look_up(noise_table(128), u * np.float32(0.8) + 300, v * np.float32(1.6) + 300)
-    colours += thread * np.float32(cloth.weave)
-    colours *= shade * np.float32(light.exposure)
-    colours *= light.tint[:, None, None]
-    return colours
-
-
-def _planes(colour: Colour | npt.NDArray[np.uint8]) -> Field:
-    """One colour as (3, 1, 1)."""
-    return np.array(colour, dtype=np.float32)[:, None, None]
-
-
-def _relief(region: Region, cut: Cut, cloth: _Cloth, rng: np.random.Generator) -> Field:
-    """How far the cloth stands out, in canonical pixels, over a coarse region (h, w)."""
-    dx, dy = region.x - np.float32(MIDDLE[0]), region.y - np.float32(MIDDLE[1])
-    nx, ny = dx * np.float32(1 / cut.half_width), dy * np.float32(1 / 54)
-    dome = {"cup": 26.0, "folded": 16.0, "duckbill": 12.0}.get(cut.style, 15.0) * rng.uniform(0.8, 1.3)
-    relief: Field = np.float32(dome) * (1 - nx * nx) * (1 - np.float32(0.6) * ny * ny)
-    # The nose: a ridge from the bridge that ends under its tip.
-    ridge = 1 / (1 + (dx * np.float32(1 / 10)) ** 2)
-    relief += np.float32(rng.uniform(4, 9)) * ridge * ((176 - region.y) * np.float32(1 / 28)).clip(0, 1)
-    if cut.style in ("folded", "fitted") or (cut.style == "cloth" and rng.random() < 0.35):
-        relief -= np.float32(rng.uniform(0.12, 0.35)) * np.abs(dx).clip(0, 30)
-    if cut.style == "duckbill":
-        relief -= np.float32(rng.uniform(0.3, 0.6)) * np.abs(dy - np.float32(rng.uniform(-4, 8)))
-    if cut.style in ("gaiter", "bandana"):
-        # Cloth that hangs from nose and chin falls in long folds.
-        sag = np.float32(rng.uniform(0.0016, 0.004)) * dx * dx
-        wave = look_up(
-            noise_table(32), np.full_like(dx, rng.integers(256)), (dy + sag) * np.float32(1.1) + 512
-        )
-        relief += (
-            np.float32(rng.uniform(1.5, 4.0)) * wave * ((region.y - 165) * np.float32(1 / 30)).clip(0, 1)
-        )
-    for number in range(cloth.pleats):
-        height = cut.top + (cut.bottom - cut.top) * (number + 1 + rng.uniform(-0.15, 0.15)) / (
-            cloth.pleats + 1.4
-        )
-        bow = np.float32(rng.uniform(0.001, 0.004))
-        below = region.y - np.float32(height) - 8 + bow * dx * dx
-        # A pleat swells slowly and falls at once: a lit lip with a dark line under it.
-        swell = (1 + below * np.float32(1 / 16)).clip(0, 1) * (1 - below * np.float32(1 / 3.5)).clip(0, 1)
-        relief += np.float32(rng.uniform(1.4, 3.0)) * swell
-    relief += _creases(region, cut, cloth.folds, rng)
-    return relief
-
-
-def _creases(region: Region, cut: Cut, strength: float, rng: np.random.Generator) -> Field:
-    """Folds that run out from where the straps pull, and dents all over."""
-    table = noise_table(64)
-    total: Field = np.zeros_like(region.x)
-    for side in (0, 1):
-        corner = cut.corners[side].mean(axis=0)
-        away = np.abs(region.x - np.float32(corner[0]))
-        slope = (region.y - np.float32(corner[1])) / (away + 14)
-        row = np.full_like(slope, rng.integers(256)) + away * np.float32(0.06)
-        wave = look_up(table, slope.clip(-6, 6) * 34 + 512, row + 256)
-        near = (1 - away * np.float32(1 / rng.uniform(40, 75))).clip(0, 1)
-        total += np.float32(1.7 * strength) * wave * near * (away * np.float32(1 / 12)).clip(0, 1)
-    u, v = (int(x) for x in rng.integers(256, 512, 2))
-    stretch_x, stretch_y = rng.uniform(0.5, 1.3, 2)
-    dents = look_up(
-        noise_table(8), region.x * np.float32(stretch_x) + u, region.y * np.float32(stretch_y) + v
-    )
-    finer = look_up(
-        noise_table(32), region.x * np.float32(stretch_y) + v, region.y * np.float32(stretch_x) + u
-    )
-    total += np.float32(strength) * (np.float32(1.8) * dents + np.float32(0.5) * finer)
-    return total
-
-
-def _cast_shadow(
-    canvas: Canvas, image: Image, cover: Field, rim: Field, light: Light, rng: np.random.Generator
-) -> float:
+def _cast_shadow(canvas: Canvas, image: Image, rim: Field, light: Light, rng: np.random.Generator) -> float:
     """Darkens the skin along the edge, most on the side away from the light; returns how much."""
     strength = rng.uniform(0.15, 0.65)
     unit_px = min(canvas.region.face.unit_px, 16.0)
     columns, rows = round(-2.5 * light.right * unit_px), round(rng.uniform(0.5, 3.0) * unit_px)
     shadow = _moved(rim, columns, rows)
-    canvas.lay_shadow(image, np.float32(strength) * shadow * (1 - cover))
+    canvas.lay_shadow(image, np.float32(strength) * shadow)
     return round(strength, 3)
 
 
@@ -313,7 +145,7 @@ def _moved(field: Field, columns: int, rows: int) -> Field:
 
 def _straps(cut: Cut, turn: float, rng: np.random.Generator) -> list[Points]:
     """The straps of both sides as polygons: loops around the ears, or bands around the head."""
-    around_head = cut.style in _RESPIRATORS and rng.random() < 0.4
+    around_head = cut.style in RESPIRATORS and rng.random() < 0.4
     width = rng.uniform(1.4, 3.4) if cut.style != "fitted" else rng.uniform(3, 6)
     lifts = rng.uniform(-26, -8), rng.uniform(-34, -4)
     parts = []
@@ -339,15 +171,14 @@ def _lay_straps(canvas: Canvas, straps: list[Points], light: Light, rng: np.rand
 def _add_parts(
     canvas: Canvas,
     cut: Cut,
-    cloth: _Cloth,
+    cloth: Cloth,
     light: Light,
     rng: np.random.Generator,
     parameters: dict[str, Parameter],
 ) -> None:
     """Draws what is fixed to a mask: seam, nose clip, stitches, valve, a label."""
     parts: list[Part] = []
-    red, green, blue = _main_colour(cloth.texture)
-    ground = (red, green, blue)
+    ground = cloth.texture.mean_colour
     dark, bright = scaled(ground, 0.72), scaled(ground, 1.25)
     valve = rng.random() < {"cup": 0.45, "folded": 0.35, "fitted": 0.2, "cloth": 0.06}.get(cut.style, 0.0)
     parameters["valve"] = int(valve)
@@ -401,7 +232,7 @@ def _draw_over(
 ) -> Layer | None:
     """What lies over the mask. Its own hair takes from the mask; anything new is an overlay."""
     face = canvas.region.face
-    over = pick(rng, {"nothing": 11.0, "own hair": 5.0, "strands": 1.6, "glasses": 1.2, "fingers": 0.7})
+    over = pick(rng, {"nothing": 11.0, "own hair": 5.0, "strands": 1.6, "glasses": 1.2, "fingers": 0.5})
     parameters["over"] = over
     if over == "nothing":
         return None

@@ -98,8 +98,9 @@ _HAIR_AT: Points = np.array([(127, 42), (68, 82), (186, 82)], dtype=np.float64)
 
 
 def skin_of(image: Image, face: FaceGeometry) -> Colour:
-    """The colour of this face's forehead and cheeks, as far as they are in the picture."""
-    return average_colour(image, face, _SKIN_AT, 4) or SKIN[2]
+    """The colour of this face's forehead and cheeks, as far as they are in the picture and can be skin."""
+    skin = average_colour(image, face, _SKIN_AT, 4)
+    return SKIN[2] if skin is None or skin[2] > skin[0] + 16 else skin
 
 
 def hair_of(image: Image, face: FaceGeometry) -> Colour:
@@ -133,12 +134,11 @@ def light_of(image: Image, region: Region, rng: np.random.Generator) -> Light:
     through, and with random doubt.
     """
     patch = PillowImage.fromarray(image[region.box]).convert("L")
-    levels = np.asarray(patch.resize((_GRID, _GRID), PillowImage.Resampling.BOX))
-    # The corners of the box are background: they count as their neighbours towards the middle.
-    levels = levels.copy()
-    levels[:, 0] = (levels[:, 0].astype(np.uint16) + 2 * levels[:, 1]) // 3
-    levels[:, -1] = (levels[:, -1].astype(np.uint16) + 2 * levels[:, -2]) // 3
-    levels[-1] = (levels[-1].astype(np.uint16) + 2 * levels[-2]) // 3
+    levels = np.asarray(patch.resize((_GRID, _GRID), PillowImage.Resampling.BOX)).astype(np.int32)
+    # The rim of the box is background: it counts as what lies next to it towards the middle.
+    levels[:, 0] = (levels[:, 0] + 2 * levels[:, 1]) // 3
+    levels[:, -1] = (levels[:, -1] + 2 * levels[:, -2]) // 3
+    levels[-1] = (levels[-1] + 2 * levels[-2]) // 3
     mean = max(float(levels.sum(dtype=np.int64)) / levels.size, 1.0)
     left_mean = float(levels[:, :2].sum(dtype=np.int64)) / (2 * _GRID)
     right_mean = float(levels[:, -2:].sum(dtype=np.int64)) / (2 * _GRID)
@@ -147,9 +147,7 @@ def light_of(image: Image, region: Region, rng: np.random.Generator) -> Light:
     field = region.stretch(1 + (ratio - 1) * np.float32(follow))
     skin = skin_of(image, region.face)
     lightness = (2 * skin[0] + 5 * skin[1] + skin[2]) / 8
-    exposure = float(np.clip((lightness / 165) ** 0.6 if lightness else 0.0, 0.5, 1.0)) * rng.uniform(
-        0.78, 1.0
-    )
+    exposure = float(np.clip((lightness / 165) ** 0.6, 0.5, 1.0)) * rng.uniform(0.78, 1.0)
     warm = rng.normal(0, 0.03) + 0.15 * np.clip((skin[0] - skin[2]) / 255 - 0.27, -0.3, 0.3)
     tint = np.array([1 + warm, 1 + rng.normal(0, 0.01), 1 - warm], dtype=np.float32)
     side = float(np.clip(2.2 * (right_mean - left_mean) / mean + rng.normal(0, 0.3), -1, 1))

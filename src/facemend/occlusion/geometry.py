@@ -15,6 +15,7 @@ Box = tuple[float, float, float, float]
 """x1, y1, x2, y2."""
 
 _SUPERSAMPLING = 4
+_FARTHEST_PX = 1e7
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ def face_geometry(landmarks_px: Points | None, width_px: int, height_px: int) ->
             one point, mouth above the eyes) are taken as far as they make sense.
         width_px, height_px: the image's size.
     """
-    if landmarks_px is None or not np.isfinite(landmarks_px).all():
+    # Neither nan nor what is too far away to reckon with is a landmark.
+    if landmarks_px is None or not (np.abs(landmarks_px) < _FARTHEST_PX).all():
         side = min(width_px, height_px)
         landmarks_px = canonical_landmarks(side) + ((width_px - side) / 2, (height_px - side) / 2)
     eyes, along, below = _measure(landmarks_px.astype(np.float64))

@@ -9,9 +9,9 @@ from facemend.occlusion.raster import Colour, Field, Part, Region, blurred
 
 
 def hair_colour(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Colour:
-    """This face's own, in three cases of four, if it is no lighter than skin; else any."""
+    """This face's own, in nine cases of ten, if it is no lighter than skin; else any."""
     own, other = hair_of(image, face), shifted(HAIR[int(rng.integers(len(HAIR)))], rng, 12)
-    return own if rng.random() < 0.75 and sum(own) < sum(skin_of(image, face)) else other
+    return own if rng.random() < 0.9 and sum(own) < sum(skin_of(image, face)) else other
 
 
 def strands(
@@ -63,12 +63,11 @@ def own_hair(image: Image, region: Region) -> Field | None:
     along = sum((pixels[band] - skin[band]) * (axis[band] / np.float32(distance)) for band in range(3))
     aside = np.abs(region.x - np.float32(127))
     beyond = aside > 66
-    likeness = ((along - np.float32(0.66)) * 5).clip(0, 1) * ((aside - 30) * np.float32(0.1)).clip(0, 1)
-    likeness = np.maximum(likeness, beyond)
+    alike = ((along - np.float32(0.66)) * 5).clip(0, 1)
+    hanging = np.maximum(alike * ((aside - 30) * np.float32(0.1)).clip(0, 1), beyond)
     middle = int(np.abs(region.x[region.height_px // 2] - 127).argmin())
-    # What is hair must be hair all the way to the side.
-    np.minimum.accumulate(likeness[:, :middle], axis=1, out=likeness[:, :middle])
-    outwards = likeness[:, middle:][:, ::-1]
+    # Before the cheeks, what is hair must be hair all the way to the side.
+    np.minimum.accumulate(hanging[:, :middle], axis=1, out=hanging[:, :middle])
+    outwards = hanging[:, middle:][:, ::-1]
     np.minimum.accumulate(outwards, axis=1, out=outwards)
-    # Beside the face nothing is known of the hair: straps stay as they are.
-    return blurred(likeness * ~beyond, 0.7 * min(region.face.unit_px, 4.0))
+    return blurred(np.where(beyond, alike, hanging), 0.7 * min(region.face.unit_px, 4.0))

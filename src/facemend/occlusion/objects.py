@@ -9,6 +9,8 @@ from facemend.occlusion.colours import cloth_colour, light_of, palette, scaled, 
 from facemend.occlusion.geometry import FaceGeometry, smooth_outline
 from facemend.occlusion.hair import hair_colour, strands
 from facemend.occlusion.hands import grip, hand
+from facemend.occlusion.patterns import BENCHMARK_PATTERNS, PATTERNS
+from facemend.occlusion.prints import WORDS
 from facemend.occlusion.raster import (
     Canvas,
     Colour,
@@ -26,7 +28,7 @@ from facemend.occlusion.raster import (
     region_around,
 )
 from facemend.occlusion.strokes import box, curve, ellipse, line, rounded_box, turned
-from facemend.occlusion.textures import BENCHMARK_PATTERNS, PATTERNS, WORDS, Pattern
+from facemend.occlusion.textures import Pattern
 from facemend.occlusion.types import Extent, Layer, Parameter
 
 

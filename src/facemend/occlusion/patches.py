@@ -1,4 +1,4 @@
-"""Patches over the whole face: patterns, gradients, text, faces as in chat programs; balaclavas."""
+"""Patches over the whole face: patterns, gradients, text, faces as in chat programs."""
 
 import numpy as np
 
@@ -6,6 +6,8 @@ from facemend.images import Image
 from facemend.occlusion.colours import cloth_colour
 from facemend.occlusion.geometry import FaceGeometry
 from facemend.occlusion.masks import full_face_box
+from facemend.occlusion.patterns import PATTERNS
+from facemend.occlusion.prints import WORDS
 from facemend.occlusion.raster import (
     Canvas,
     Colour,
@@ -19,7 +21,6 @@ from facemend.occlusion.raster import (
     region_around,
 )
 from facemend.occlusion.strokes import curve, ellipse, line, rounded_box, turned
-from facemend.occlusion.textures import PATTERNS, WORDS
 from facemend.occlusion.types import Extent, Layer, Parameter
 
 

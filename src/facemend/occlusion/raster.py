@@ -35,6 +35,7 @@ _SUPERSAMPLED_PX = 1100
 _TABLE_PX = 256
 _FAINT, _FIRM = 0.04, 8
 _VISIBLE = 4
+_MOST_PASSES = 4
 
 
 def pick(rng: np.random.Generator, weights: Mapping[T, float]) -> T:
@@ -265,27 +266,44 @@ class Canvas:
                 as what is drawn.
             noise: (h, w), added to the colours in the end.
         """
-        planes = (self._stack + np.float32(0.5)).clip(0, 255).astype(np.uint8)
-        levels = np.ascontiguousarray(planes.transpose(1, 2, 0))
-        sigma_px = min(softness * self.region.face.unit_px, 16.0)
-        if sigma_px > 0.2:
-            radius = (math.sqrt(12 * sigma_px**2 + 1) - 1) / 2
-            size_px = (self.region.width_px, self.region.height_px)
-            picture = PillowImage.frombuffer("RGBX", size_px, levels.tobytes(), "raw", "RGBX", 0, 1)
-            levels = np.asarray(picture.filter(ImageFilter.BoxBlur(radius)))
-        stack = np.ascontiguousarray(levels.transpose(2, 0, 1)).astype(np.float32)
-        colours, alpha = stack[:3], stack[3]
+        stack = _softened(self._stack, min(softness * self.region.face.unit_px, 16.0))
+        alpha = np.rint(stack[3])
         # What nobody can see is no part of the hole.
         alpha *= alpha >= _VISIBLE
-        colours *= 255 / np.maximum(alpha, 1)
+        colours = stack[:3] * (255 / np.maximum(stack[3], 1))
         if noise is not None:
             colours += noise
         colours += np.float32(0.5)
         whole_alpha = np.zeros(image.shape[:2], dtype=np.float32)
         whole_alpha[self.region.box] = alpha * np.float32(1 / 255)
         paint = np.zeros_like(image)
-        paint[self.region.box] = colours.clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+        levels = colours.clip(0, 255).astype(np.uint8)
+        for band in range(3):  # three times quicker than one transposed copy
+            paint[self.region.box][..., band] = levels[band]
         return Layer(whole_alpha, paint, extent, parameters, overlay)
+
+
+def _softened(planes: Field, sigma_px: float) -> Field:
+    """Planes (n, h, w) of 0-255 after a Gaussian-like blur."""
+    if sigma_px < 0.2:
+        return planes
+    passes = math.ceil(sigma_px**2 / 0.66)
+    if passes > _MOST_PASSES:
+        radius = (math.sqrt(12 * sigma_px**2 + 1) - 1) / 2
+        levels = (planes + np.float32(0.5)).clip(0, 255).astype(np.uint8)
+        pictures = (PillowImage.fromarray(plane).filter(ImageFilter.BoxBlur(radius)) for plane in levels)
+        return np.stack([np.asarray(picture, dtype=np.float32) for picture in pictures])
+    # Neighbours exchange a share of their difference, first down, then across: the weights w, 1 - 2w, w.
+    share = np.float32(sigma_px**2 / (2 * passes))
+    soft = planes.copy()
+    for _ in range(passes):
+        flow = (soft[:, 1:] - soft[:, :-1]) * share
+        soft[:, :-1] += flow
+        soft[:, 1:] -= flow
+        flow = (soft[:, :, 1:] - soft[:, :, :-1]) * share
+        soft[:, :, :-1] += flow
+        soft[:, :, 1:] -= flow
+    return soft
 
 
 def nothing(image: Image, extent: Extent, parameters: Mapping[str, Parameter]) -> Layer:

@@ -1,7 +1,10 @@
 """From a checkpoint to the file that is served: it computes what torch computes, or is not written."""
 
 import json
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from torch import Tensor, nn
 
 from facemend.errors import ExportError, TrainingError
 from facemend.files import written_whole
-from facemend.reconstruct.description import METADATA_KEY, ModelDescription
+from facemend.reconstruction.description import METADATA_KEY, ModelDescription
 from facemend.training.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint
 from facemend.training.config import PhaseConfig, TrainingConfig
 from facemend.training.networks import make_generator
@@ -145,8 +148,7 @@ def _trace(generator: nn.Module, description: ModelDescription) -> onnx.ModelPro
     served = _Served(generator, finds_occlusion=description.finds_occlusion).eval()
     crops = _fixed_crops(description)
     batch = torch.export.Dim("n")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
+    with _quiet_exporter():
         program = torch.onnx.export(
             served,
             tuple(torch.from_numpy(value) for value in crops.values()),
@@ -161,6 +163,18 @@ def _trace(generator: nn.Module, description: ModelDescription) -> onnx.ModelPro
         raise ExportError("torch could not turn the network into ONNX; nothing was written")
     graph: onnx.ModelProto = program.model_proto
     return graph
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Torch's exporter warns of its own deprecations, and logs that torchvision is not there."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 def _fixed_crops(description: ModelDescription) -> dict[str, npt.NDArray[np.float32]]:

@@ -13,7 +13,7 @@ from facemend.frame import canonical_landmarks
 from facemend.images import Image, from_network, to_network
 from facemend.metrics.psnr import psnr
 from facemend.occlusion import OccludedFace, occlude, seed_of
-from facemend.reconstruct.composite import composite
+from facemend.reconstruction.composite import composite
 
 _SAMPLES = 8
 

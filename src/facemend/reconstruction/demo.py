@@ -14,9 +14,9 @@ from facemend.frame import CROP_SIZE_PX, Points, crop_face
 from facemend.images import Image, read_image
 from facemend.metrics.psnr import psnr
 from facemend.occlusion import OccludedFace, occlude, seed_of
-from facemend.reconstruct.aligned import Reconstructor
-from facemend.reconstruct.options import Remove
-from facemend.reconstruct.provenance import Provenance, read_provenance
+from facemend.reconstruction.aligned import Reconstructor
+from facemend.reconstruction.options import Remove
+from facemend.reconstruction.provenance import Provenance, read_provenance
 
 KINDS = ("nose_mask", "blur", "blur_full", "mask_full")
 """The seed set: what the original project occluded faces with."""

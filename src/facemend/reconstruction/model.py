@@ -10,8 +10,8 @@ import onnxruntime
 from facemend.errors import ModelError, UsageError
 from facemend.files import sha256_of
 from facemend.images import Batch, from_network, to_network
-from facemend.reconstruct.description import METADATA_KEY, ModelDescription
-from facemend.reconstruct.options import Device
+from facemend.reconstruction.description import METADATA_KEY, ModelDescription
+from facemend.reconstruction.options import Device
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 

@@ -10,9 +10,9 @@ import numpy as np
 from facemend.errors import OutputError, PictureError, UsageError
 from facemend.files import sha256_of
 from facemend.images import PICTURE_SUFFIXES, Mask, write_png
-from facemend.reconstruct.aligned import Reconstructor
-from facemend.reconstruct.options import Remove
-from facemend.reconstruct.provenance import Provenance, read_provenance
+from facemend.reconstruction.aligned import Reconstructor
+from facemend.reconstruction.options import Remove
+from facemend.reconstruction.provenance import Provenance, read_provenance
 
 
 @dataclass(frozen=True)

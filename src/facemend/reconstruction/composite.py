@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 
 from facemend.frame import CROP_SIZE_PX
 from facemend.images import Alpha, Image, Mask, resize
-from facemend.reconstruct.options import Remove
+from facemend.reconstruction.options import Remove
 
 DILATION_PX, FEATHER_PX = 2, 1
 """In pixels of a 256×256 crop; larger and smaller pictures scale them."""

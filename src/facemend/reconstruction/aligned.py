@@ -16,10 +16,10 @@ from facemend.faces import Face
 from facemend.frame import aligned_rows, canonical_landmarks, crop_from_aligned, paste_into_aligned
 from facemend.images import Alpha, Image, Mask, image_from_pillow, read_image, write_png
 from facemend.occlusion import OcclusionClass
-from facemend.reconstruct.composite import Composite, composite, resize_alpha, wanted_alpha
-from facemend.reconstruct.model import Model, ModelOutput
-from facemend.reconstruct.options import Device, Remove
-from facemend.reconstruct.provenance import Provenance, Region
+from facemend.reconstruction.composite import Composite, composite, resize_alpha, wanted_alpha
+from facemend.reconstruction.model import Model, ModelOutput
+from facemend.reconstruction.options import Device, Remove
+from facemend.reconstruction.provenance import Provenance, Region
 from facemend.weights import shipped_model_path
 
 PillowPicture: TypeAlias = PillowImage.Image

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from facemend.errors import ModelError, PictureError
-from facemend.reconstruct.model import Model
-from facemend.reconstruct.options import Device
-from facemend.reconstruct.provenance import NOTICE, read_provenance
+from facemend.reconstruction.model import Model
+from facemend.reconstruction.options import Device
+from facemend.reconstruction.provenance import NOTICE, read_provenance
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 

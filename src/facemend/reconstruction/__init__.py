@@ -1,0 +1,1 @@
+"""Reconstruction: a model file, the picture that it delivers, and what that picture says about itself."""
