@@ -5,7 +5,7 @@ a restart changes it.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from facemend.errors import TrainingError
 from facemend.files import write_text, written_whole
 from facemend.frame import Points, canonical_landmarks, frame_to_crop
 from facemend.images import Image, resize, to_network
-from facemend.occlusion import OcclusionClass, choose_kind, occlude
+from facemend.occlusion import OcclusionClass, allowed_kinds, choose_kind, occlude
 from facemend.training.config import DataConfig
 
 CLASSES = (OcclusionClass.COVERS, OcclusionClass.ACCESSORIES)
@@ -38,10 +38,12 @@ class Crops:
     Attributes:
         images: uint8 (N, size, size, 3) RGB, memory-mapped.
         landmarks_px: float64 (N, 5, 2) in crop pixels; canonical where the source has none.
+        attributes: CelebA's, by name, a face each; empty where there are none.
     """
 
     images: npt.NDArray[np.uint8]
     landmarks_px: npt.NDArray[np.float64]
+    attributes: Sequence[Mapping[str, bool]]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -77,7 +79,8 @@ def cached_crops(source: FaceSource, size_px: int, folder: Path, *, quiet: bool 
         else frame_to_crop(record.frame_landmarks_px, size_px)
         for record in source.records
     ]
-    return Crops(np.load(path, mmap_mode="r"), np.stack(landmarks))
+    attributes = [record.attributes for record in source.records]
+    return Crops(np.load(path, mmap_mode="r"), np.stack(landmarks), attributes)
 
 
 @dataclass(frozen=True)
@@ -127,9 +130,13 @@ class OccludedFaces(Dataset[_Sample]):
             self._order = np.random.default_rng([self._seed, 1, epoch]).permutation(len(self._crops))
         rng = np.random.default_rng([self._seed, 2, position])
         face = int(self._order[place])
-        return self._draw(np.asarray(self._crops.images[face]), self._crops.landmarks_px[face], rng)
+        kinds = allowed_kinds(self._config.kinds, self._crops.attributes[face])
+        return self._draw(np.asarray(self._crops.images[face]), self._crops.landmarks_px[face], kinds, rng)
 
-    def _draw(self, image: Image, landmarks_px: Points, rng: np.random.Generator) -> _Sample:
+    def _draw(
+        self, image: Image, landmarks_px: Points, kinds: Mapping[str, float], rng: np.random.Generator
+    ) -> _Sample:
+        """One face under one of the kinds; as it is, if it can take none of them."""
         config = self._config
         image, landmarks_px = _jittered(image, landmarks_px, self._size_px, config.jitter_px, rng)
         if config.flip and rng.random() < 0.5:
@@ -138,9 +145,9 @@ class OccludedFaces(Dataset[_Sample]):
         alpha = np.zeros((len(CLASSES), self._size_px, self._size_px), dtype=np.float32)
         hint = np.zeros((1, self._size_px, self._size_px), dtype=np.float32)
         middle = np.full(2, self._size_px // 2, dtype=np.int64)
-        if rng.random() < config.unoccluded:
+        if rng.random() < config.unoccluded or not any(kinds.values()):
             return _Sample(image, image, alpha, hint, middle)
-        pair = occlude(image, landmarks_px, choose_kind(config.kinds, rng), int(rng.integers(2**62)))
+        pair = occlude(image, landmarks_px, choose_kind(kinds, rng), int(rng.integers(2**62)))
         alpha[CLASSES.index(pair.occlusion.occlusion_class)] = pair.occlusion.alpha
         if rng.random() < config.hinted:
             hint[0] = pair.occlusion.mask
