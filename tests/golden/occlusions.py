@@ -11,17 +11,24 @@ import numpy as np
 import numpy.typing as npt
 
 from facemend.images import write_png
-from facemend.occlusion import KINDS, occlude
+from facemend.occlusion import BENCHMARK_KINDS, KINDS, occlude
 from tests.tiny_celeba import gradient
 
 FOLDER = Path(__file__).parent / "occlusions"
 SIDE_PX = 128
 SEEDS = (1, 2, 3)
+DRAWN = {kind: (kind, KINDS) for kind in KINDS} | {
+    f"benchmark_{kind}": (kind, BENCHMARK_KINDS)
+    for kind in BENCHMARK_KINDS
+    if BENCHMARK_KINDS[kind] != KINDS[kind]
+}
+"""Kind and where it is taken from, by the golden picture's name."""
 
 
-def draw(kind: str) -> npt.NDArray[np.uint8]:
+def draw(name: str) -> npt.NDArray[np.uint8]:
     """Three draws of a kind on a gradient, side by side; below each its alpha: (256, 384, 3)."""
-    faces = [occlude(_picture(), None, kind, seed) for seed in SEEDS]
+    kind, kinds = DRAWN[name]
+    faces = [occlude(_picture(), None, kind, seed, kinds) for seed in SEEDS]
     pictures = np.concatenate([face.image for face in faces], axis=1)
     alphas = np.concatenate([np.rint(face.occlusion.alpha * 255) for face in faces], axis=1)
     return np.concatenate([pictures, np.stack([alphas.astype(np.uint8)] * 3, axis=2)])
@@ -35,5 +42,5 @@ def _picture() -> npt.NDArray[np.uint8]:
 
 
 if __name__ == "__main__":
-    for kind in KINDS:
-        write_png(FOLDER / f"{kind}.png", draw(kind), force=True)
+    for name in DRAWN:
+        write_png(FOLDER / f"{name}.png", draw(name), force=True)

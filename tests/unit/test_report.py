@@ -126,7 +126,7 @@ def test_the_report_says_what_was_measured_and_on_what() -> None:
         "bench, facemend 1.2.3: 7 pictures of 5 people (CelebA, test split), each under blur." in markdown
     )
     assert cells(section(markdown, "Systems"), "ours") == ["ours", "none", "31.3", "123"]
-    assert cells(section(markdown, "Inputs"), "blur") == ["blur", "abc"]
+    assert cells(section(markdown, "Inputs"), "blur") == ["blur", "no", "abc"]
 
 
 def test_a_table_leaves_out_systems_that_it_says_nothing_of(evaluation: Evaluation) -> None:

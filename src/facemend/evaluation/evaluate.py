@@ -12,7 +12,7 @@ from facemend import __version__
 from facemend.datasets import FaceRecord, FaceSource, check_no_leak, hash_identity, known_identities
 from facemend.errors import UsageError
 from facemend.evaluation.averages import average
-from facemend.evaluation.protocol import PROTOCOL, bench_face, input_digest, join_digests
+from facemend.evaluation.protocol import PROTOCOL, bench_face, input_digest, join_digests, kinds_for
 from facemend.evaluation.results import EvaluationReport, Measure, Measurement, SystemEntry
 from facemend.evaluation.systems import Delivery, System
 from facemend.images import Alpha, Image
@@ -43,7 +43,7 @@ def evaluate(
     split: str,
     progress: bool = False,
 ) -> Evaluation:
-    """Measures every system on every picture under every kind of occlusion, and on the picture itself.
+    """Measures every system on every picture under every kind that it can take, and on the picture itself.
 
     Args:
         systems: with names that differ.
@@ -60,6 +60,8 @@ def evaluate(
     """
     if not systems or not kinds:
         raise UsageError("nothing to measure; name a model or a baseline, and a kind of occlusion")
+    if not any(kinds_for(record.attributes, kinds) for record in source.records):
+        raise UsageError(f"no face of {source.name} can take {', '.join(kinds)}: all wear glasses already")
     names = [system.name for system in systems]
     if len(set(names)) < len(names):
         raise UsageError(f"two systems have one name ({', '.join(names)}); evaluate one of them")
@@ -69,14 +71,15 @@ def evaluate(
     measurements: list[Measurement] = []
     for record in tqdm(source.records, unit="face", disable=None if progress else True):
         crop = source.crop(record)
-        faces = [bench_face(crop, record.name, kind) for kind in kinds]
-        for kind, face in zip(kinds, faces, strict=True):
-            digests[kind].append(input_digest(record.name, face))
+        faces = [bench_face(crop, record.name, kind) for kind in kinds_for(record.attributes, kinds)]
+        for face in faces:
+            digests[face.occlusion.kind].append(input_digest(record.name, face))
         for system in systems:
-            start = time.perf_counter()
-            delivery = system.run(faces)
-            seconds[system.name].append((time.perf_counter() - start) / len(faces))
-            measurements += _measure_occluded(system, record, faces, delivery)
+            if faces:
+                start = time.perf_counter()
+                delivery = system.run(faces)
+                seconds[system.name].append((time.perf_counter() - start) / len(faces))
+                measurements += _measure_occluded(system, record, faces, delivery)
             if system.repair is not None:
                 measurements.append(_measure_unoccluded(system, record, crop, system.repair(crop[None])[0]))
     report = EvaluationReport(

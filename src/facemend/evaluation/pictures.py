@@ -9,7 +9,7 @@ from PIL import ImageDraw, ImageFont
 
 from facemend.datasets import FaceSource
 from facemend.evaluation.evaluate import Evaluation
-from facemend.evaluation.protocol import PROTOCOL, bench_face
+from facemend.evaluation.protocol import PROTOCOL, bench_face, kinds_for
 from facemend.evaluation.results import Measurement
 from facemend.evaluation.systems import System
 from facemend.images import Image
@@ -70,6 +70,7 @@ def _choose(evaluation: Evaluation, source: FaceSource) -> list[_Choice]:
         _Choice(source.records[place].name, kind, "drawn by seed")
         for kind in evaluation.report.kinds
         for place in places
+        if kinds_for(source.records[place].attributes, [kind])
     ]
     first = evaluation.report.systems[0].name
     ranked = sorted((m for m in evaluation.measurements if m.system == first and m.coverage), key=_hole)

@@ -5,15 +5,18 @@ sees the same pixels. The hashes in a report prove it.
 """
 
 import hashlib
+import json
 from bisect import bisect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
 
 import numpy as np
 
 from facemend.errors import UsageError
 from facemend.frame import Points, canonical_landmarks
 from facemend.images import Image
-from facemend.occlusion import KINDS, OccludedFace, occlude, seed_of
+from facemend.occlusion import BENCHMARK_KINDS, OccludedFace, allowed_kinds, occlude, seed_of
 from facemend.occlusion import SEED_SET as SEED_SET
 
 PROTOCOL = "facemend-bench v1"
@@ -41,8 +44,17 @@ _MOST_DRAWS = 100
 
 
 def protocol_kinds() -> tuple[str, ...]:
-    """The kinds of the protocol that facemend can draw, in the protocol's order."""
-    return tuple(kind for kind in AREAS if kind in KINDS)
+    """The kinds of the protocol, in its order."""
+    return tuple(AREAS)
+
+
+def kinds_for(attributes: Mapping[str, bool], kinds: Sequence[str]) -> list[str]:
+    """Those of the kinds that a face is measured under: who wears glasses gets no sunglasses.
+
+    Args:
+        attributes: CelebA's, by name; empty where nothing is known.
+    """
+    return list(allowed_kinds(dict.fromkeys(kinds, 1.0), attributes))
 
 
 def choose_kinds(words: str) -> tuple[str, ...]:
@@ -67,8 +79,8 @@ def bench_face(crop: Image, name: str, kind: str) -> OccludedFace:
     """The one input of the protocol for a picture and a kind.
 
     The occlusion is drawn around CelebA's canonical landmarks, moved a little by the seed: not around
-    the picture's own, which are known for some pictures only and differ between detectors. It is drawn
-    again until its area is within AREAS.
+    the picture's own, which are known for some pictures only and differ between detectors. Its patterns
+    are those that no training draws. It is drawn again until its area is within AREAS.
 
     Args:
         crop: uint8 (256, 256, 3), the canonical crop without occlusion.
@@ -83,7 +95,7 @@ def bench_face(crop: Image, name: str, kind: str) -> OccludedFace:
     rng = np.random.default_rng(seed_of(PROTOCOL, name, kind))
     for _ in range(_MOST_DRAWS):
         landmarks_px = _jitter(canonical_landmarks(), rng)
-        face = occlude(crop, landmarks_px, kind, int(rng.integers(2**63)))
+        face = occlude(crop, landmarks_px, kind, int(rng.integers(2**63)), BENCHMARK_KINDS)
         if smallest <= face.occlusion.coverage <= largest:
             return face
     raise RuntimeError(f"{kind} misses its area of {smallest:.0%}-{largest:.0%} in {_MOST_DRAWS} draws")
@@ -115,6 +127,22 @@ def input_digest(name: str, face: OccludedFace) -> bytes:
     return hashlib.sha256(
         b"\0".join((name.encode(), face.target.tobytes(), face.image.tobytes(), alpha.tobytes()))
     ).digest()
+
+
+def is_frozen(split: str, kind: str, inputs_sha256: str) -> bool:
+    """Whether a report's hash over all inputs of a kind is that of the protocol as it was frozen.
+
+    It is for CelebA's whole val or test split; other inputs make figures that are not figures of v1.
+    """
+    return _frozen_digests().get(split, {}).get(kind) == inputs_sha256
+
+
+@cache
+def _frozen_digests() -> Mapping[str, Mapping[str, str]]:
+    """By split and kind."""
+    text = files("facemend.evaluation").joinpath("bench_v1.json").read_text("utf-8")
+    digests: dict[str, dict[str, str]] = json.loads(text)
+    return digests
 
 
 def join_digests(digests: Iterable[bytes]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from facemend.evaluation.protocol import HOLE_BINS
+from facemend.evaluation.protocol import HOLE_BINS, is_frozen
 from facemend.evaluation.results import EVERYTHING, EvaluationReport, Group, Measure, Row, SystemEntry
 from facemend.occlusion import Extent
 
@@ -60,7 +60,13 @@ def to_markdown(report: EvaluationReport) -> str:
         ),
         "Occlusion IoU, by kind": _table(report, {x: (_iou, group) for x, group in kinds.items()}),
         "Systems": _grid(_ABOUT, map(_about, report.systems)),
-        "Inputs": _grid(["kind", "sha256 of all inputs"], map(list, report.inputs_sha256.items())),
+        "Inputs": _grid(
+            ["kind", f"the frozen inputs of {report.protocol}", "sha256 of all inputs"],
+            [
+                [kind, "yes" if is_frozen(report.split, kind, sha256) else "no", sha256]
+                for kind, sha256 in report.inputs_sha256.items()
+            ],
+        ),
     }
     head = (
         f"# Evaluation\n\n{report.protocol}, facemend {report.facemend}: {report.pictures} pictures of "

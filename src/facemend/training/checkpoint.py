@@ -8,11 +8,13 @@ from typing import Any
 
 import safetensors
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from facemend.errors import TrainingError
 from facemend.files import written_whole
+from facemend.training.config import TrainingConfig
 
 _KEEP = 3
 
@@ -50,6 +52,19 @@ class Checkpoint:
     data: str
     commit: str
     tensors: Mapping[str, Tensor]
+
+    def settings(self) -> TrainingConfig:
+        """The config; keys that came later than the checkpoint have their defaults.
+
+        Raises:
+            TrainingError: it has keys or values that this facemend does not know.
+        """
+        try:
+            return TrainingConfig.model_validate(self.config)
+        except ValidationError as error:
+            raise TrainingError(
+                f"the checkpoint was made by another facemend ({self.commit}); its config is not understood"
+            ) from error
 
     def part(self, name: str) -> dict[str, Tensor]:
         """The tensors under one name, the name taken off."""

@@ -54,6 +54,8 @@ class DataConfig(_Section):
         unoccluded: share of faces that are shown as they are, so that nothing is found in them.
         hinted: share of faces for which the hint channel tells where the occlusion is.
         flip: mirror every other face.
+        misaligned: share of faces whose crop is a little turned, scaled and shifted.
+        degraded: share of pairs that go through scaling, noise, a tint or JPEG, both pictures alike.
         jitter_px: enlarge faces to this side and cut the picture's size out of it (0: do not).
     """
 
@@ -62,6 +64,8 @@ class DataConfig(_Section):
     unoccluded: Share = 0.05
     hinted: Share = 0.2
     flip: bool = True
+    misaligned: Share = 0
+    degraded: Share = 0
     jitter_px: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")

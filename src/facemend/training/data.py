@@ -5,7 +5,7 @@ a restart changes it.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
+from facemend import capture
 from facemend.datasets import FaceSource
 from facemend.datasets.faces import fingerprint_of
 from facemend.errors import TrainingError
@@ -139,6 +140,8 @@ class OccludedFaces(Dataset[_Sample]):
         """One face under one of the kinds; as it is, if it can take none of them."""
         config = self._config
         image, landmarks_px = _jittered(image, landmarks_px, self._size_px, config.jitter_px, rng)
+        if config.misaligned and rng.random() < config.misaligned:
+            image, landmarks_px = _misaligned(image, landmarks_px, rng)
         if config.flip and rng.random() < 0.5:
             image = np.ascontiguousarray(image[:, ::-1])
             landmarks_px = (np.array([self._size_px - 1, 0]) + landmarks_px * (-1, 1))[_MIRRORED]
@@ -148,12 +151,14 @@ class OccludedFaces(Dataset[_Sample]):
         if rng.random() < config.unoccluded or not any(kinds.values()):
             return _Sample(image, image, alpha, hint, middle)
         pair = occlude(image, landmarks_px, choose_kind(kinds, rng), int(rng.integers(2**62)))
+        degraded = config.degraded and rng.random() < config.degraded
+        degrade = _degradation(rng) if degraded else _unchanged
         alpha[CLASSES.index(pair.occlusion.occlusion_class)] = pair.occlusion.alpha
         if rng.random() < config.hinted:
             hint[0] = pair.occlusion.mask
         hole = np.argwhere(pair.occlusion.mask)
         focus = hole[int(rng.integers(len(hole)))][::-1] if len(hole) else middle
-        return _Sample(pair.image, pair.target, alpha, hint, focus)
+        return _Sample(degrade(pair.image), degrade(pair.target), alpha, hint, focus)
 
 
 def _jittered(
@@ -166,6 +171,36 @@ def _jittered(
     x, y = (int(v) for v in rng.integers(0, jitter_px - size_px + 1, 2))
     scaled = (landmarks_px + 0.5) * (jitter_px / size_px) - 0.5
     return larger[y : y + size_px, x : x + size_px], scaled - (x, y)
+
+
+def _misaligned(image: Image, landmarks_px: Points, rng: np.random.Generator) -> tuple[Image, Points]:
+    """As far off as detectors are: a few degrees, percent and pixels."""
+    rotation_degrees, scale = rng.normal(0, 3), float(np.exp(rng.normal(0, 0.05)))
+    x_px, y_px = rng.normal(0, 0.015 * len(image), 2)
+    return capture.misalign(image, landmarks_px, rotation_degrees, scale, (x_px, y_px))
+
+
+def _unchanged(image: Image) -> Image:
+    return image
+
+
+def _degradation(rng: np.random.Generator) -> Callable[[Image], Image]:
+    """Draws what a photo went through; it does the same to every picture."""
+    happens = rng.random(4) < 0.5
+    gains = np.exp(rng.normal(0, 0.06, 3)).astype(np.float32)
+    factor, sigma, quality = rng.uniform(1, 3), rng.uniform(1, 10), int(rng.integers(40, 96))
+    seed = int(rng.integers(2**62))
+
+    def degrade(image: Image) -> Image:
+        if happens[0]:
+            image = capture.tint(image, gains)
+        if happens[1]:
+            image = capture.coarsen(image, factor)
+        if happens[2]:
+            image = capture.add_noise(image, sigma, np.random.default_rng(seed))
+        return capture.compress(image, quality) if happens[3] else image
+
+    return degrade
 
 
 class _Positions(Sampler[list[int]]):

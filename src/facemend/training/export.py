@@ -72,7 +72,7 @@ def export(
             f"{run} has no checkpoint to export; train first: facemend train CONFIG -o {run}"
         )
     checkpoint = load_checkpoint(newest)
-    config = TrainingConfig.model_validate(checkpoint.config)
+    config = checkpoint.settings()
     generator = _generator(config, checkpoint)
     description = describe(config, checkpoint, run)
     with written_whole(output, force=force) as temporary:

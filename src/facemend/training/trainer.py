@@ -178,7 +178,9 @@ class Trainer:
             TrainingError: it was made by another config, or on other faces.
         """
         seen = saved.progress.images_seen
-        old, new = (_past(config, seen) for config in (saved.config, self.config.model_dump(mode="json")))
+        old, new = (
+            _past(config.model_dump(mode="json"), seen) for config in (saved.settings(), self.config)
+        )
         if changed := _differences(old, new):
             raise TrainingError(
                 f"the run's config has changed ({', '.join(changed[:3])}); choose another folder, or "

@@ -78,3 +78,33 @@ def test_jitter_keeps_the_size_and_moves_the_face(crops: Crops) -> None:
     views = {dataset[position].target.tobytes() for position in range(7 * 3)}
     assert dataset[0].target.shape == (64, 64, 3)
     assert len(views) > 7
+
+
+def test_a_crooked_crop_takes_its_occlusion_along(crops: Crops) -> None:
+    config = DataConfig(kinds={"nose_mask": 1.0}, unoccluded=0, hinted=0, flip=False, misaligned=1)
+    straight = config.model_copy(update={"misaligned": 0})
+    dataset = OccludedFaces(crops, config, 64, seed=0)
+    views = {dataset[7 * epoch].target.tobytes() for epoch in range(5)}
+    assert len(views) == 5
+    for position in range(8):
+        sample = dataset[position]
+        visible = sample.alpha.max(axis=0) == 0
+        assert np.array_equal(sample.occluded[visible], sample.target[visible])
+        assert not np.array_equal(
+            sample.target, OccludedFaces(crops, straight, 64, seed=0)[position].target
+        )
+
+
+def test_both_pictures_are_degraded_alike(crops: Crops) -> None:
+    config = DataConfig(kinds={"nose_mask": 1.0}, unoccluded=0, hinted=0, flip=False, degraded=1)
+    dataset = OccludedFaces(crops, config, 64, seed=0)
+    differences, changes = [], []
+    plain = crops.images.astype(int)
+    for position in range(24):
+        sample = dataset[position]
+        above = np.s_[:24]  # far from the mask, whose surroundings JPEG and scaling smear
+        assert not sample.alpha[:, above].any()
+        differences.append(np.abs(sample.occluded[above].astype(int) - sample.target[above]).mean())
+        changes.append(np.abs(sample.target - plain).mean(axis=(1, 2, 3)).min())
+    assert np.mean(differences) < 0.2 * np.mean(changes)
+    assert np.mean(np.array(changes) > 0) > 0.7

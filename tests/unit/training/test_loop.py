@@ -2,6 +2,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 from facemend.datasets.faces import FaceSource
 from facemend.errors import TrainingError
 from facemend.training import loop, trainer
-from facemend.training.checkpoint import load_checkpoint, newest_checkpoint
+from facemend.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from facemend.training.config import TrainingConfig
 from facemend.training.data import PairBatch
 
@@ -108,6 +109,24 @@ def test_a_run_can_be_lengthened_but_its_past_not_changed(
     too_short = longer.model_copy(update={"images": 8})
     with pytest.raises(TrainingError, match="phases"):
         _train(tiny_config.model_copy(update={"phases": (shorter, too_short)}), faces, tmp_path)
+
+
+def test_a_key_that_came_after_the_checkpoint_does_not_end_its_run(
+    tiny_config: TrainingConfig, faces: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        _stopping_after(patched, 2)
+        checkpoint = load_checkpoint(_train(tiny_config, faces, tmp_path).checkpoint)
+    older = {
+        **checkpoint.config,
+        "data": {k: v for k, v in checkpoint.config["data"].items() if k != "degraded"},
+    }
+    save_checkpoint(tmp_path, replace(checkpoint, config=older))
+    assert _train(tiny_config, faces, tmp_path).finished
+    newer = replace(checkpoint, config={**older, "from_the_future": 1})
+    save_checkpoint(tmp_path / "newer", newer)
+    with pytest.raises(TrainingError, match="another facemend"):
+        _train(tiny_config, faces, tmp_path / "newer")
 
 
 def test_weights_can_be_taken_over(tiny_config: TrainingConfig, faces: Faces, tmp_path: Path) -> None:
