@@ -56,13 +56,12 @@ def view_of(photo: Image, face: Face, size_px: int) -> View | None:
     crop = crop_face(photo, trust_eyes(face.landmarks_px), size_px)
     corners = np.array([(x, y, 1) for x in (-0.5, size_px - 0.5) for y in (-0.5, size_px - 0.5)])
     in_photo = corners @ crop.crop_to_photo.T
-    height_px, width_px = photo.shape[:2]
-    low = np.floor(in_photo.min(axis=0)).astype(int).clip(0, (width_px, height_px))
-    high = np.ceil(in_photo.max(axis=0)).astype(int).clip(0, (width_px, height_px)) + 1
-    (x1, y1), (x2, y2) = low, np.minimum(high, (width_px, height_px))
+    size = photo.shape[1::-1]
+    x1, y1 = np.floor(in_photo.min(axis=0)).clip(0, size).astype(int).tolist()
+    x2, y2 = np.ceil(in_photo.max(axis=0) + 1).clip(0, size).astype(int).tolist()
     if x1 >= x2 or y1 >= y2:
         return None
-    return View(crop, (slice(int(y1), int(y2)), slice(int(x1), int(x2))))
+    return View(crop, (slice(y1, y2), slice(x1, x2)))
 
 
 @dataclass(frozen=True)
