@@ -19,7 +19,7 @@ from facemend.faces.networks import Judgement, Network
 from facemend.frame import Points, crop_face
 from facemend.images import Image
 
-MIN_CONFIDENCE = 0.6
+MIN_CONFIDENCE = 0.7
 MIN_SIZE_PX = 24.0
 
 _WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -107,28 +107,39 @@ class Detector:
             return []
         judged = self._judge_both_ways(_cut(copy, squares, _OUTPUT_PX))
         passed = np.flatnonzero(judged.confidence > _PLAUSIBLE)
+        boxes = shift(squares, judged.offsets)[passed]
+        passed = passed[suppress(boxes, judged.confidence[passed], _SAME)]
         if not len(passed):
             return []
-        squares, boxes = squares[passed], shift(squares, judged.offsets)[passed]
-        sides = (squares[:, 2] - squares[:, 0])[:, None, None]
-        confidence = judged.confidence[passed]
-        landmarks = judged.landmarks[passed] * sides + squares[:, None, :2] - 0.5
+        corners, sides = squares[passed, :2], (squares[:, 2] - squares[:, 0])[passed]
+        landmarks = judged.landmarks[passed] * sides[:, None, None] + corners[:, None] - 0.5
         for _ in range(_LOOKS):
-            confidence, landmarks = self._look_again(copy, landmarks)
+            confidence, boxes, landmarks = self._look_again(copy, landmarks)
         best = suppress(boxes, confidence, _SAME_FACE, of_smaller=True)
-        boxes = boxes * np.tile(shrink, 2) - 0.5
+        boxes = (boxes + 0.5) * np.tile(shrink, 2) - 0.5
         landmarks = (landmarks + 0.5) * shrink - 0.5
         return [_face(boxes[i], landmarks[i], confidence[i]) for i in best]
 
-    def _look_again(self, copy: PillowImage.Image, landmarks_px: Points) -> tuple[Points, Points]:
-        """Confidence (N,) and landmarks (N, 5, 2), of faces turned upright by landmarks (N, 5, 2)."""
+    def _look_again(self, copy: PillowImage.Image, landmarks_px: Points) -> tuple[Points, Points, Points]:
+        """Judges faces anew that are turned upright by landmarks (N, 5, 2).
+
+        Returns:
+            Confidence (N,), boxes (N, 4) and landmarks (N, 5, 2) in pixels of the copy. The box of a
+            tilted face is upright, as large as it would be if the face were.
+        """
         photo = np.asarray(copy, dtype=np.uint8)
         crops = [crop_face(photo, points, _UPRIGHT_CROP_PX) for points in landmarks_px]
         (x, y), side = _UPRIGHT_CORNER_PX, _OUTPUT_PX
         judged = self._judge_both_ways(np.stack([c.image[y : y + side, x : x + side] for c in crops]))
-        in_crops = judged.landmarks * side + _UPRIGHT_CORNER_PX - 0.5
+        boxes = shift(np.tile((0.0, 0.0, 1.0, 1.0), (len(crops), 1)), judged.offsets)
+        middles, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+        points = np.concatenate([judged.landmarks, middles[:, None]], axis=1)
         back = np.stack([crop.crop_to_photo for crop in crops])
-        return judged.confidence, in_crops @ back[:, :, :2].transpose(0, 2, 1) + back[:, None, :, 2]
+        points = (points * side + _UPRIGHT_CORNER_PX - 0.5) @ back[:, :, :2].transpose(0, 2, 1)
+        points += back[:, None, :, 2]
+        half = sizes * side / 2 * np.hypot(back[:, 0, :1], back[:, 1, :1])
+        middles = points[:, 5]
+        return judged.confidence, np.concatenate([middles - half, middles + half], axis=1), points[:, :5]
 
     def _judge_both_ways(self, patches: Image) -> Judgement:
         """The third network's mean judgement of patches (N, 48, 48, 3) and of their mirror images."""
