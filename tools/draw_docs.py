@@ -35,10 +35,14 @@ def main() -> None:
 def portraits_as_source() -> FaceSource:
     """The portraits' crops, each under several names, so that a kind is drawn on it several times."""
     crops: dict[str, Image] = {}
+
+    def read(name: str) -> Image:
+        return crops[name]
+
     for portrait in read_portraits():
         crop = crop_face(portrait.photo, portrait.landmarks_px).image
         crops |= {f"{portrait.name} {number}": crop for number in range(_DRAWS)}
-    return FaceSource("portraits", [FaceRecord(name, None) for name in crops], crops.__getitem__, "docs")
+    return FaceSource("portraits", [FaceRecord(name, None) for name in crops], read, "docs")
 
 
 if __name__ == "__main__":

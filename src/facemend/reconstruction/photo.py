@@ -11,11 +11,11 @@ from facemend.faces import Face, trust_eyes
 from facemend.frame import Crop, ValuesT, crop_face, sample
 from facemend.images import Alpha, Image
 from facemend.occlusion import OcclusionClass, seed_of
-from facemend.reconstruction.blending import match_grain, match_tone
 from facemend.reconstruction.composite import DILATION_PX, FEATHER_PX, THRESHOLD, wanted_alpha
+from facemend.reconstruction.grain import match_grain
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Remove
-from facemend.reconstruction.regions import feathered, grown
+from facemend.reconstruction.regions import feathered
 
 SMALLEST_COVERAGE = 0.005
 """Share of the crop that an occlusion must take to be one: less is a mole or a shadow."""
@@ -111,8 +111,7 @@ def mend(
         max(1, round(DILATION_PX * view.scale)),
         max(1, round(FEATHER_PX * view.scale)),
     )
-    drawn = match_tone(view.crop.image, output.raw[0], grown(hole, DILATION_PX + FEATHER_PX))
-    above = view.put(drawn)
+    above = view.put(output.raw[0])
     rng = np.random.default_rng(seed_of("grain", view.crop.image.tobytes().hex()))
     above = match_grain(below, above, weight > 0, view.scale, rng)
     return Mended(view.box, blend(below, above, weight), weight, by_class)
