@@ -4,7 +4,6 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -28,7 +27,8 @@ _STREAM = (Path("-"),)
     "--output",
     metavar="OUT",
     type=click.Path(path_type=Path),
-    help="A PNG file, or a folder for several photos.  [default: PHOTO_reconstructed.png beside PHOTO]",
+    help="A file (its suffix names the format), or a folder for several photos.  "
+    "[default: PHOTO_reconstructed.png beside PHOTO]",
 )
 @click.option("--aligned", is_flag=True, help="The photos are ready crops: 178×218 (CelebA) or square.")
 @click.option(
@@ -68,8 +68,9 @@ def reconstruct(
 ) -> None:
     """Reconstruct what hides faces, in files or folders.
 
-    Writes PNG of the same size; pixels outside the occlusion stay as they are. What was finished before
-    is skipped. PHOTO - reads one picture from stdin and writes it to stdout.
+    Writes pictures of the same size; pixels outside the occlusion stay as they are, and so does what the
+    file says beside its pixels. What was finished before is skipped. PHOTO - reads one picture from stdin
+    and writes it to stdout as PNG.
     """
     from tqdm import tqdm
 
@@ -107,14 +108,14 @@ def reconstruct(
 def _stream(
     reconstructor: "Reconstructor", output: Path | None, mask: "Mask | None", remove: str, force: bool
 ) -> None:
+    from facemend.photos import Format, encode_photo
+
     result = reconstructor.aligned(sys.stdin.buffer, mask, remove)
     if output is not None:
         result.save(output, force=force)
         return
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "reconstructed.png"
-        result.save(path)
-        sys.stdout.buffer.write(path.read_bytes())
+    note = result.provenance.to_note()
+    sys.stdout.buffer.write(encode_photo(result.photo, Format.PNG, note=note))
 
 
 def _document(reconstructor: "Reconstructor", done: list["Done"]) -> dict[str, object]:

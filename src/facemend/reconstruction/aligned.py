@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from io import BytesIO
 from pathlib import Path
 from typing import IO, Generic, TypeAlias, TypeVar, overload
 
@@ -14,8 +13,9 @@ from PIL import Image as PillowImage
 from facemend.errors import FacemendError, PictureError, UsageError
 from facemend.faces import Face
 from facemend.frame import aligned_rows, canonical_landmarks, crop_from_aligned, paste_into_aligned
-from facemend.images import Alpha, Image, Mask, image_from_pillow, read_image, write_png
+from facemend.images import Alpha, Image, Mask, image_from_pillow, read_image
 from facemend.occlusion import OcclusionClass
+from facemend.photos import Photo, photo_of_pixels, read_photo, write_photo
 from facemend.reconstruction.composite import Composite, composite, resize_alpha, wanted_alpha
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Device, Remove
@@ -56,15 +56,17 @@ class Reconstruction(Generic[PictureT]):
     """A picture whose faces were reconstructed.
 
     Attributes:
-        image: RGB, of the input's size; a Pillow picture for a file or a Pillow picture, a uint8
-            (H, W, 3) array for an array. Without an occlusion it is the input, unchanged.
+        image: of the input's size, as displayed; a Pillow picture for a file or a Pillow picture, a
+            uint8 (H, W, 3) RGB array for an array. Without an occlusion it is the input, unchanged.
         faces: one entry a face.
         provenance: how it was made.
+        photo: the same picture, with everything that the input's file held beside its pixels.
     """
 
     image: PictureT
     faces: tuple[FaceReconstruction, ...]
     provenance: Provenance
+    photo: Photo
 
     @property
     def changed(self) -> bool:
@@ -72,13 +74,16 @@ class Reconstruction(Generic[PictureT]):
         return any(face.changed for face in self.faces)
 
     def save(self, path: Path | str, *, force: bool = False) -> None:
-        """Writes the picture as PNG with its provenance, whole or not at all.
+        """Writes the picture with its provenance in the format that the suffix names, whole or not at all.
+
+        Without an occlusion, and in the format that it came in, it is the input's file, byte for byte.
 
         Raises:
-            OutputError: the file exists and `force` is not set, or the disk refuses.
+            OutputError: the file exists and `force` is not set, the disk refuses, or the format cannot
+                hold the picture.
+            UsageError: the suffix names no format that facemend writes.
         """
-        pixels = np.asarray(self.image, dtype=np.uint8)
-        write_png(Path(path), pixels, text=self.provenance.to_text(), force=force)
+        write_photo(Path(path), self.photo, note=self.provenance.to_note(), force=force)
 
 
 class Reconstructor:
@@ -133,12 +138,13 @@ class Reconstructor:
         """
         if remove not in list(Remove):
             raise UsageError(f"unknown class {remove!r}; remove one of {', '.join(Remove)}")
-        image, name, input_sha256 = _read(source)
+        photo, input_sha256 = _read(source)
+        image, name = photo.pixels, photo.name
         rows = aligned_rows(image, name)
         square, said = image[rows], None if mask is None else _cut_mask(mask, image, rows, name)
         output = self._run(square, said)
         removed, made = _deliver(square, output, said, Remove(remove))
-        pixels = paste_into_aligned(image, made.image, name=name)
+        photo = photo.with_pixels(paste_into_aligned(image, made.image, name=name))
         weight = _into_frame(made.weight, image, rows)
         found = _by_class(output, image, rows)
         done = FaceReconstruction(
@@ -146,8 +152,8 @@ class Reconstructor:
         )
         provenance = self.provenance(input_sha256, mask, remove, _regions(weight))
         if isinstance(source, np.ndarray):
-            return Reconstruction(pixels, (done,), provenance)
-        return Reconstruction(PillowImage.fromarray(pixels), (done,), provenance)
+            return Reconstruction(photo.pixels, (done,), provenance, photo)
+        return Reconstruction(photo.to_pillow(), (done,), provenance, photo)
 
     def provenance(
         self,
@@ -221,28 +227,16 @@ def read_mask(path: Path) -> Mask:
     return mask
 
 
-def _read(source: PictureFile | PillowPicture | Image) -> tuple[Image, str, str | None]:
-    """The pixels, what errors call them, and the sha256 of the file if it was one."""
+def _read(source: PictureFile | PillowPicture | Image) -> tuple[Photo, str | None]:
+    """The photo, and the sha256 of its file if it was one."""
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
             raise PictureError(f"the array is {source.dtype} {source.shape}; pass uint8 (H, W, 3) RGB")
-        return source, "the array", None
+        return photo_of_pixels(source, "the array"), None
     if isinstance(source, PillowPicture):
-        return image_from_pillow(source), "the picture", None
-    if isinstance(source, str | Path):
-        name, data = str(source), _read_bytes(Path(source))
-    else:
-        name, data = str(getattr(source, "name", "the picture")), source.read()
-    return read_image(BytesIO(data), name=name), name, hashlib.sha256(data).hexdigest()
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise PictureError(f"{path} does not exist") from error
-    except OSError as error:
-        raise PictureError(f"{path} cannot be read: {error.strerror or error}") from error
+        return photo_of_pixels(image_from_pillow(source)), None
+    photo = read_photo(Path(source) if isinstance(source, str) else source)
+    return photo, hashlib.sha256(photo.source or b"").hexdigest()
 
 
 def _cut_mask(mask: Mask, image: Image, rows: slice, name: str) -> Mask:

@@ -10,9 +10,13 @@ import numpy as np
 from facemend.errors import OutputError, PictureError, UsageError
 from facemend.files import sha256_of
 from facemend.images import PICTURE_SUFFIXES, Mask, write_png
+from facemend.photos import SUFFIXES, format_named
 from facemend.reconstruction.aligned import Reconstructor
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.provenance import Provenance, read_provenance
+
+_ENDING = "_reconstructed"
+"""What the name of an output beside its input ends with."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Task:
 
     Attributes:
         source: the input.
-        output: the PNG to write.
+        output: the picture to write, in the format that its suffix names.
         occlusion_output: where to write the occlusion that was reconstructed; None for nowhere.
     """
 
@@ -67,25 +71,26 @@ def plan_tasks(inputs: Sequence[Path], output: Path | None, *, save_occlusion: b
     Args:
         inputs: pictures, and folders that are searched with their subfolders; pictures that facemend
             wrote itself are left out of folders.
-        output: a PNG file for a single picture, else a folder that takes each input's name and
-            subfolder; None writes PHOTO_reconstructed.png beside each input.
+        output: a file for a single picture, in the format of its suffix; else a folder that takes each
+            input's name and subfolder, as PNG; None writes PHOTO_reconstructed.png beside each input.
         save_occlusion: also write NAME_occlusion.png beside each output.
 
     Raises:
         PictureError: a folder without pictures.
         OutputError: an output would overwrite an input.
-        UsageError: two inputs with one output, or an output that is neither PNG nor a folder.
+        UsageError: two inputs with one output, or an output that is neither a folder nor of a format
+            that facemend writes.
     """
     found = [(source, name) for path in inputs for source, name in _pictures(path)]
     into_folder = output is not None and (
         len(inputs) > 1 or inputs[0].is_dir() or output.is_dir() or not output.suffix
     )
-    if output is not None and not into_folder and output.suffix.lower() != ".png":
-        raise UsageError(f"facemend writes PNG; name the output {output.with_suffix('.png')}")
+    if output is not None and not into_folder:
+        format_named(output)
     tasks = []
     for source, name in found:
         if output is None:
-            stem, target = source.stem, source.with_name(f"{source.stem}_reconstructed.png")
+            stem, target = source.stem, source.with_name(f"{source.stem}{_ENDING}.png")
         else:
             target = output / name.with_suffix(".png") if into_folder else output
             stem = target.stem
@@ -121,8 +126,9 @@ def run_tasks(
         for task in tasks:
             there = _earlier_work(task, reconstructor.provenance(_sha256(task.source), mask, remove))
             ours |= there.keys()
-            if there.keys() == set(task.outputs):
-                finished[task] = there[task.output]
+            made = there.get(task.output)
+            if made is not None and there.keys() == set(task.outputs):
+                finished[task] = made
     for task in tasks:
         if task in finished:
             yield Done(task, Outcome.SKIPPED, finished[task])
@@ -150,13 +156,21 @@ def _pictures(path: Path) -> Iterator[tuple[Path, Path]]:
     found = [
         picture
         for picture in sorted(path.rglob("*"))
-        if picture.suffix.lower() in PICTURE_SUFFIXES
+        if picture.suffix.lower() in PICTURE_SUFFIXES | SUFFIXES.keys()
         and not picture.name.startswith(".")
-        and not (picture.suffix.lower() == ".png" and read_provenance(picture))
+        and not read_provenance(picture)
+        and not _is_copy(picture)
     ]
     if not found:
         raise PictureError(f"{path} holds no pictures to reconstruct")
     yield from ((picture, picture.relative_to(path)) for picture in found)
+
+
+def _is_copy(picture: Path) -> bool:
+    """Whether a picture was written unchanged beside its input: such a file says nothing of itself."""
+    original = picture.with_name(picture.stem.removesuffix(_ENDING) + picture.suffix)
+    there = original != picture and original.is_file()
+    return there and _sha256(original) == _sha256(picture)
 
 
 def _check_apart(tasks: Sequence[Task]) -> None:
@@ -174,15 +188,21 @@ def _check_apart(tasks: Sequence[Task]) -> None:
                 )
 
 
-def _earlier_work(task: Task, expected: Provenance) -> dict[Path, Provenance]:
+def _earlier_work(task: Task, expected: Provenance) -> dict[Path, Provenance | None]:
     """Those outputs of a task that are there, all of this very work.
+
+    None stands for a copy of the input: other options may reconstruct something in it, so that it is done
+    again, and nothing is lost if it is written over.
 
     Raises:
         OutputError: one is other work.
     """
-    there = {}
+    there: dict[Path, Provenance | None] = {}
     for path in task.outputs:
         if not _exists(path):
+            continue
+        if expected.input_sha256 is not None and _sha256(path) == expected.input_sha256:
+            there[path] = None
             continue
         provenance = read_provenance(path)
         if provenance is None or not expected.same_work(provenance):
