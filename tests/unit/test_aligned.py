@@ -10,8 +10,10 @@ import facemend
 from facemend import images
 from facemend.errors import FacemendError, PictureError, UsageError
 from facemend.frame import FRAME_LANDMARKS_PX
+from facemend.photos import read_photo
 from facemend.reconstruction.aligned import Reconstructor, read_mask
 from facemend.reconstruction.provenance import read_provenance
+from tests.photo_files import LATITUDE, file_of, latitude
 from tests.stand_in import ACCESSORY, COVER, write_model
 from tests.tiny_celeba import gradient
 
@@ -160,6 +162,32 @@ def test_provenance_tells_what_was_done_to_which_file(reconstructor: Reconstruct
     assert region.coverage == pytest.approx(result.faces[0].coverage)
     y, x = np.nonzero((np.asarray(result.image) != covered(256, 256)).any(axis=2))
     assert region.box_px == (x.min(), y.min(), x.max() + 1, y.max() + 1)
+
+
+def test_a_photo_is_saved_with_its_place_unless_it_is_stripped(
+    reconstructor: Reconstructor, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(file_of(Image.fromarray(covered(178, 218)), "JPEG"))
+    result = reconstructor.aligned(path)
+    for strip, place in ((False, LATITUDE), (True, None)):
+        result.save(tmp_path / "out.jpg", strip=strip, force=True)
+        assert latitude(read_photo(tmp_path / "out.jpg").metadata.exif) == place
+        assert read_provenance(tmp_path / "out.jpg") == result.provenance
+
+
+def test_transparency_and_gray_stay(reconstructor: Reconstructor, tmp_path: Path) -> None:
+    picture = Image.fromarray(covered(64, 64))
+    picture.putalpha(Image.linear_gradient("L").resize((64, 64)))
+    picture.save(tmp_path / "rgba.png")
+    picture.convert("LA").save(tmp_path / "la.png")
+    for name, mode in (("rgba.png", "RGBA"), ("la.png", "LA")):
+        mask = np.ones((64, 64), dtype=np.bool_)
+        result = reconstructor.aligned(tmp_path / name, mask)
+        result.save(tmp_path / "out.png", force=True)
+        with Image.open(tmp_path / "out.png") as out:
+            assert result.image.mode == out.mode == mode
+            assert out.getchannel("A").tobytes() == picture.getchannel("A").tobytes()
 
 
 def test_pictures_of_other_shapes_and_types_are_refused(reconstructor: Reconstructor) -> None:

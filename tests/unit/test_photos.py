@@ -288,6 +288,12 @@ def test_jpeg_keeps_iptc_comments_and_segments_of_others() -> None:
     assert info_of(stripped)["dpi"] == (300, 300)
 
 
+def test_a_signature_of_the_old_pixels_is_not_carried_over() -> None:
+    source = file_of(noise("RGB", 8, 8), "JPEG", extra=b"\xff\xeb\0\x0aJP\0\1c2pa")
+    assert b"c2pa" in encode_photo(read_photo(source), note=NOTE)
+    assert b"c2pa" not in rewritten(source)
+
+
 def test_jpeg_of_rgb_stays_rgb() -> None:
     data = plain_file_of(noise("RGB", 16, 16), "JPEG", keep_rgb=True, quality=95)
     again = rewritten(data)
@@ -388,11 +394,15 @@ def test_heic_is_read_upright_and_written_with_what_it_says() -> None:
     assert np.abs(again.pixels.astype(int) - changed(photo).pixels).mean() < 6
 
 
-def test_heic_without_its_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heic_without_its_package_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, data = heic()
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(PictureError, match=r"pip install 'facemend\[heic\]'"):
-        read_photo(data)
+    with pytest.raises(PictureError, match=r"^it is HEIC, which needs .*pip install 'facemend\[heic\]'"):
+        read_photo(data, name="it")
+    (tmp_path / "a.heic").write_bytes(data)
+    assert read_record(tmp_path / "a.heic") is None
     with pytest.raises(OutputError, match=r"pip install 'facemend\[heic\]'"):
         encode_photo(photo_of_pixels(np.zeros((8, 8, 3), dtype=np.uint8)), Format.HEIC)
 

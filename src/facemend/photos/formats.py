@@ -18,7 +18,7 @@ from PIL import (
 )
 from PIL import Image as PillowImage
 
-from facemend.errors import PictureError, UsageError
+from facemend.errors import UsageError
 
 MAX_PIXELS: Final = 200_000_000
 """The largest photo that is read unasked: 600 MB in memory. No camera of today makes a larger one."""
@@ -48,6 +48,8 @@ SUFFIXES = {
     ".heif": Format.HEIC,
 }
 """What a file's suffix names, in lower case. BMP is not among them: it cannot say how it was made."""
+
+HEIC_PACKAGE = "one more package: pip install 'facemend[heic]'"
 
 LOSSLESS = frozenset({Format.PNG, Format.TIFF, Format.BMP})
 
@@ -120,25 +122,21 @@ def open_photo(data: bytes, kind: Format) -> PillowImage.Image:
     whoever decodes has to look at the size first.
 
     Raises:
-        PictureError: HEIC, without the package for it.
+        ImportError: HEIC, without the package for it.
         Exception: one of `DAMAGED`.
     """
-    opener = _heic_opener() if kind is Format.HEIC else _OPENERS[kind]
+    if kind is Format.HEIC:
+        from pillow_heif import HeifImageFile
+
+        opener: Callable[[BytesIO], PillowImage.Image] = HeifImageFile
+    else:
+        opener = _OPENERS[kind]
     return opener(BytesIO(data))
 
 
 def first_line(error: Exception) -> str:
     """What a plugin says about a bad file, in one line."""
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _heic_opener() -> Callable[[BytesIO], PillowImage.Image]:
-    try:
-        from pillow_heif import HeifImageFile
-    except ImportError as error:
-        raise PictureError("HEIC needs one more package: pip install 'facemend[heic]'") from error
-    opener: Callable[[BytesIO], PillowImage.Image] = HeifImageFile
-    return opener
 
 
 def _brand_of(brands: bytes) -> Format | None:

@@ -2,7 +2,6 @@
 
 from io import BytesIO
 
-from facemend.errors import OutputError
 from facemend.photos.photo import Photo
 
 _QUALITY = 95
@@ -12,13 +11,11 @@ def encode(photo: Photo, xmp: bytes | None) -> bytes:
     """A HEIC file of the photo, with this XMP packet.
 
     Raises:
-        OutputError: pillow-heif is missing.
+        ImportError: pillow-heif is missing.
         Exception: one of `formats.DAMAGED`.
     """
-    try:
-        import pillow_heif
-    except ImportError as error:
-        raise OutputError("HEIC needs one more package: pip install 'facemend[heic]'") from error
+    import pillow_heif
+
     file = BytesIO()
     pillow_heif.from_pillow(photo.to_stored()).save(
         file,

@@ -13,7 +13,8 @@ from facemend.photos.photo import Metadata, Photo
 Segment = tuple[int, bytes]
 """The second byte of a marker, and what follows the length."""
 
-_APP0, _APP1, _APP2, _APP14, _APP15, _COMMENT, _SCAN = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE, 0xDA
+_APP0, _APP1, _APP2, _APP11, _APP14, _APP15 = 0xE0, 0xE1, 0xE2, 0xEB, 0xEE, 0xEF
+_COMMENT, _SCAN = 0xFE, 0xDA
 _ORDER = (
     (_APP0, b"JFIF\0"),
     (_APP14, b"Adobe"),
@@ -22,7 +23,7 @@ _ORDER = (
 )
 """The first segments of a file; all others keep their order behind them."""
 _JFIF, _ADOBE, _EXIF, _XMP = range(4)
-_ICC = b"ICC_PROFILE\0"
+_ICC, _JUMBF = b"ICC_PROFILE\0", b"JP"
 _LARGEST, _LARGEST_ICC = 65_533, 65_519
 _QUALITY, _FULL_COLOUR = 95, 0
 """Of a JPEG that comes from no JPEG, in Pillow's numbers."""
@@ -69,14 +70,24 @@ def _settings(source: bytes | None, metadata: Metadata) -> dict[str, Any]:
 
 
 def _carried(source: bytes, stripped: bool) -> Iterator[Segment]:
-    """What a JPEG says beside its pixels, but for its XMP and what the encoder says itself."""
-    for marker, data in _segments(source):
-        rank = _rank((marker, data))
-        foreign = marker in (_APP0, _APP14) and rank != _JFIF
-        extra = _APP0 <= marker <= _APP15 or marker == _COMMENT
-        colour = rank == _JFIF or data.startswith(_ICC)
-        if extra and not foreign and rank != _XMP and (colour or not stripped):
-            yield marker, data
+    """What a JPEG says beside its pixels, but for its XMP."""
+    for segment in _segments(source):
+        if _is_colour(segment) or (not stripped and _stays_true(segment)):
+            yield segment
+
+
+def _is_colour(segment: Segment) -> bool:
+    """Whether a segment tells how pixels are to be shown: their resolution, their colour profile."""
+    return _rank(segment) == _JFIF or (segment[0] == _APP2 and segment[1].startswith(_ICC))
+
+
+def _stays_true(segment: Segment) -> bool:
+    """Whether a segment is a comment, or of an application and not bound to the pixels that were."""
+    marker, data = segment
+    if marker == _APP11 and data.startswith(_JUMBF):  # a signature (C2PA), or a layer (JPEG XT)
+        return False
+    application = marker in range(_APP0 + 1, _APP15 + 1) and marker != _APP14
+    return marker == _COMMENT or (application and _rank(segment) != _XMP)
 
 
 def _made(metadata: Metadata) -> Iterator[Segment]:

@@ -42,7 +42,7 @@ def read_record(path: Path) -> str | None:
         data = path.read_bytes()
         kind = format_of(data)
         info = open_photo(data, kind).info if kind else {}
-    except DAMAGED:
+    except (*DAMAGED, ImportError):
         return None
     if isinstance(packet := info.get("xmp"), bytes):
         try:

@@ -11,7 +11,15 @@ from PIL.TiffImagePlugin import TiffImageFile
 from facemend.errors import PictureError
 from facemend.images import Image
 from facemend.photos import avif, png, tiff
-from facemend.photos.formats import DAMAGED, MAX_PIXELS, Format, first_line, format_of, open_photo
+from facemend.photos.formats import (
+    DAMAGED,
+    HEIC_PACKAGE,
+    MAX_PIXELS,
+    Format,
+    first_line,
+    format_of,
+    open_photo,
+)
 from facemend.photos.photo import Metadata, Opacity, Photo, turned
 
 _MODES = frozenset({"RGB", "RGBA", "L", "LA", "P", "1"})
@@ -48,6 +56,8 @@ def read_photo(
             _refuse_size(picture, name, max_pixels)
             _refuse_kind(picture, data, kind, name)
             return _photo_of(picture, data, kind, name)
+    except ImportError as error:
+        raise PictureError(f"{name} is HEIC, which needs {HEIC_PACKAGE}") from error
     except DAMAGED as error:
         raise PictureError(f"{name} cannot be read as a picture: {first_line(error)}") from error
 

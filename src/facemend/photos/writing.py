@@ -5,7 +5,7 @@ from pathlib import Path
 from facemend.errors import OutputError, UsageError
 from facemend.files import written_whole
 from facemend.photos import avif, heic, jpeg, png, tiff, webp
-from facemend.photos.formats import DAMAGED, Format, first_line, format_named
+from facemend.photos.formats import DAMAGED, HEIC_PACKAGE, Format, first_line, format_named
 from facemend.photos.note import Note
 from facemend.photos.photo import Photo
 from facemend.photos.xmp import XmpError, with_properties
@@ -38,7 +38,8 @@ def encode_photo(
         strip: leave out EXIF with its place, XMP, IPTC and comments.
 
     Raises:
-        OutputError: the format cannot hold the photo, or its XMP cannot be read and so not be kept.
+        OutputError: the format cannot hold the photo, or its XMP cannot be read and so not be kept, or
+            the package for HEIC is missing.
         UsageError: a format that facemend does not write.
     """
     kind = kind or photo.format
@@ -55,6 +56,8 @@ def encode_photo(
         raise OutputError(
             f"{photo.name} has XMP metadata that cannot be kept ({error}); leave its metadata out"
         ) from error
+    except ImportError as error:
+        raise OutputError(f"writing HEIC needs {HEIC_PACKAGE}") from error
     except DAMAGED as error:
         raise OutputError(f"{photo.name} cannot be written as {kind}: {first_line(error)}") from error
     return png.with_texts(data, note.texts()) if note and kind is Format.PNG else data

@@ -73,17 +73,20 @@ class Reconstruction(Generic[PictureT]):
         """Whether anything was reconstructed in any face."""
         return any(face.changed for face in self.faces)
 
-    def save(self, path: Path | str, *, force: bool = False) -> None:
+    def save(self, path: Path | str, *, strip: bool = False, force: bool = False) -> None:
         """Writes the picture with its provenance in the format that the suffix names, whole or not at all.
 
         Without an occlusion, and in the format that it came in, it is the input's file, byte for byte.
+
+        Args:
+            strip: leave out EXIF with its place, XMP, IPTC and comments of the input.
 
         Raises:
             OutputError: the file exists and `force` is not set, the disk refuses, or the format cannot
                 hold the picture.
             UsageError: the suffix names no format that facemend writes.
         """
-        write_photo(Path(path), self.photo, note=self.provenance.to_note(), force=force)
+        write_photo(Path(path), self.photo, note=self.provenance.to_note(), strip=strip, force=force)
 
 
 class Reconstructor:
