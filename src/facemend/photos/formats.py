@@ -4,9 +4,8 @@ import struct
 import zlib
 from collections.abc import Callable
 from enum import StrEnum
-from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from PIL import (
     AvifImagePlugin,
@@ -49,6 +48,9 @@ SUFFIXES = {
 }
 """What a file's suffix names, in lower case. BMP is not among them: it cannot say how it was made."""
 
+START_LENGTH = 256
+"""So many bytes tell what kind of file they begin."""
+
 HEIC_PACKAGE = "one more package: pip install 'facemend[heic]'"
 
 LOSSLESS = frozenset({Format.PNG, Format.TIFF, Format.BMP})
@@ -78,7 +80,7 @@ _STARTS = (
     (b"MM\0+", Format.TIFF),
     (b"BM", Format.BMP),
 )
-_OPENERS: dict[Format, Callable[[BytesIO], PillowImage.Image]] = {
+_OPENERS: dict[Format, Callable[[IO[bytes]], PillowImage.Image]] = {
     Format.PNG: PngImagePlugin.PngImageFile,
     Format.JPEG: JpegImagePlugin.jpeg_factory,
     Format.WEBP: WebPImagePlugin.WebPImageFile,
@@ -96,7 +98,7 @@ def format_of(data: bytes) -> Format | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return Format.WEBP
     if data[4:8] == b"ftyp":
-        return _brand_of(data[8 : min(int.from_bytes(data[:4], "big"), 256)])
+        return _brand_of(data[8 : min(int.from_bytes(data[:4], "big"), START_LENGTH)])
     return None
 
 
@@ -115,8 +117,8 @@ def format_named(path: Path) -> Format:
     return found
 
 
-def open_photo(data: bytes, kind: Format) -> PillowImage.Image:
-    """Opens a photo and reads what stands before its pixels, which are not decoded yet.
+def open_photo(file: IO[bytes], kind: Format) -> PillowImage.Image:
+    """Opens a photo file and reads what stands before its pixels, which are not decoded yet.
 
     Goes to the one plugin that the first bytes ask for, past Pillow's guard for all of a process:
     whoever decodes has to look at the size first.
@@ -128,10 +130,10 @@ def open_photo(data: bytes, kind: Format) -> PillowImage.Image:
     if kind is Format.HEIC:
         from pillow_heif import HeifImageFile
 
-        opener: Callable[[BytesIO], PillowImage.Image] = HeifImageFile
+        opener: Callable[[IO[bytes]], PillowImage.Image] = HeifImageFile
     else:
         opener = _OPENERS[kind]
-    return opener(BytesIO(data))
+    return opener(file)
 
 
 def first_line(error: Exception) -> str:

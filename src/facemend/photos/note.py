@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from facemend.photos.formats import DAMAGED, format_of, open_photo
+from facemend.photos.formats import DAMAGED, START_LENGTH, format_of, open_photo
 from facemend.photos.xmp import CREATOR_TOOL, DIGITAL_SOURCE_TYPE, RECORD, XmpError, read_property
 
 PNG_KEY = "facemend"
@@ -39,9 +39,10 @@ def read_record(path: Path) -> str | None:
     """The record of the note in a photo file; None for a photo without one (or with damaged metadata),
     for a file that is no photo, and for no file at all."""
     try:
-        data = path.read_bytes()
-        kind = format_of(data)
-        info = open_photo(data, kind).info if kind else {}
+        with path.open("rb") as file:
+            kind = format_of(file.read(START_LENGTH))
+            file.seek(0)
+            info = open_photo(file, kind).info if kind else {}
     except (*DAMAGED, ImportError):
         return None
     if isinstance(packet := info.get("xmp"), bytes):

@@ -1,5 +1,6 @@
 """Photos out of files: 8 bits a channel, one picture a file; everything else is refused and told why."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -52,7 +53,7 @@ def read_photo(
             f"{name} is not a picture that can be read; use PNG, JPEG, WebP, TIFF, AVIF, HEIC or BMP"
         )
     try:
-        with open_photo(data, kind) as picture:
+        with open_photo(BytesIO(data), kind) as picture:
             _refuse_size(picture, name, max_pixels)
             _refuse_kind(picture, data, kind, name)
             return _photo_of(picture, data, kind, name)

@@ -35,7 +35,7 @@ def encode_photo(
     Args:
         kind: the format; None for the source's.
         note: what the file says about its making, in XMP and in PNG's texts.
-        strip: leave out EXIF with its place, XMP, IPTC and comments.
+        strip: leave out EXIF with its place, XMP, IPTC and comments. The pixels are encoded anew, upright.
 
     Raises:
         OutputError: the format cannot hold the photo, or its XMP cannot be read and so not be kept, or

@@ -4,12 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from facemend.errors import ModelError, PictureError
-from facemend.photos import format_of
+from facemend.photos import START_LENGTH, format_of
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import Device
 from facemend.reconstruction.provenance import NOTICE, read_provenance
-
-_START_LENGTH = 256
 
 
 def describe_file(path: Path) -> dict[str, Any]:
@@ -21,7 +19,7 @@ def describe_file(path: Path) -> dict[str, Any]:
     """
     try:
         with path.open("rb") as file:
-            start = file.read(_START_LENGTH)
+            start = file.read(START_LENGTH)
     except FileNotFoundError as error:
         raise PictureError(f"{path} does not exist") from error
     except OSError as error:
