@@ -13,7 +13,7 @@ from facemend.photos import Format, Photo, encode_photo, read_photo
 from tests.photo_files import ICC, LATITUDE, MODES, NOTE, XMP, decoded, exif, file_of, latitude, noise
 
 _LOSSLESS = ("PNG", "TIFF", "WEBP")
-_FEW = settings(max_examples=30)
+_SOME = settings(max_examples=60)
 _SIZES, _SEEDS = st.integers(1, 24), st.integers(0, 99)
 
 
@@ -38,7 +38,7 @@ def _upright(data: bytes) -> Image.Image:
         return ImageOps.exif_transpose(picture)
 
 
-@_FEW
+@_SOME
 @given(_files())
 def test_a_photo_is_read_as_pillow_displays_it(data: bytes) -> None:
     photo, upright = read_photo(data), _upright(data)
@@ -49,7 +49,7 @@ def test_a_photo_is_read_as_pillow_displays_it(data: bytes) -> None:
     np.testing.assert_array_equal(photo.to_pillow().convert("RGB"), photo.pixels)
 
 
-@_FEW
+@_SOME
 @given(_files())
 def test_an_unchanged_photo_is_its_file(data: bytes) -> None:
     photo = read_photo(data)
@@ -57,7 +57,7 @@ def test_an_unchanged_photo_is_its_file(data: bytes) -> None:
     assert encode_photo(photo.with_pixels(photo.pixels.copy())) == data
 
 
-@_FEW
+@_SOME
 @given(_files(_LOSSLESS))
 def test_a_lossless_file_changes_in_the_changed_pixels_alone(data: bytes) -> None:
     photo = _changed(read_photo(data))
@@ -69,7 +69,7 @@ def test_a_lossless_file_changes_in_the_changed_pixels_alone(data: bytes) -> Non
         np.testing.assert_array_equal(again.opacity, photo.opacity)
 
 
-@_FEW
+@_SOME
 @given(_files())
 def test_the_encoder_gets_the_source_with_the_changed_pixels(data: bytes) -> None:
     photo = read_photo(data)
@@ -82,7 +82,7 @@ def test_the_encoder_gets_the_source_with_the_changed_pixels(data: bytes) -> Non
     assert turned_back.to_stored().tobytes() == before.tobytes()
 
 
-@_FEW
+@_SOME
 @given(_files())
 def test_a_changed_file_says_what_its_source_said(data: bytes) -> None:
     photo = read_photo(data)
@@ -99,7 +99,7 @@ def test_a_changed_file_says_what_its_source_said(data: bytes) -> None:
     assert b'dc:format="image/any"' in (again.metadata.xmp or b"")
 
 
-@_FEW
+@_SOME
 @given(_files())
 def test_a_stripped_file_shows_the_same_and_says_nothing(data: bytes) -> None:
     photo = read_photo(data)
@@ -114,7 +114,7 @@ def test_a_stripped_file_shows_the_same_and_says_nothing(data: bytes) -> None:
     assert b"Camera" not in encoded
 
 
-@_FEW
+@_SOME
 @given(_files(), st.sampled_from([Format.PNG, Format.TIFF, Format.WEBP, Format.JPEG, Format.AVIF]))
 def test_a_file_of_another_format_shows_the_same_and_says_as_much(data: bytes, kind: Format) -> None:
     photo = _changed(read_photo(data))
@@ -129,7 +129,7 @@ def test_a_file_of_another_format_shows_the_same_and_says_as_much(data: bytes, k
     assert b'dc:format="image/any"' in (again.metadata.xmp or b"")
 
 
-@_FEW
+@_SOME
 @given(st.sampled_from(MODES["JPEG"]), st.integers(1, 100), st.integers(0, 2), st.booleans(), _SEEDS)
 def test_a_jpeg_is_compressed_as_its_source_was(
     mode: str, quality: int, subsampling: int, progressive: bool, seed: int
@@ -148,7 +148,7 @@ def test_a_jpeg_is_compressed_as_its_source_was(
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow warns of some damage and goes on
-@settings(max_examples=100)
+@settings(max_examples=300)
 @given(_files(), st.floats(0, 1), st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=6))
 def test_a_damaged_file_is_a_photo_or_one_line(
     data: bytes, share: float, flips: list[tuple[float, int]]
@@ -166,7 +166,7 @@ def test_a_damaged_file_is_a_photo_or_one_line(
     assert "\n" not in said
 
 
-@_FEW
+@_SOME
 @given(st.integers(1, 8))
 def test_an_orientation_is_told_by_exif_alone(orientation: int) -> None:
     photo = read_photo(file_of(noise("RGB", 3, 2), "PNG", exif=exif(orientation)))

@@ -14,6 +14,7 @@ from facemend.photos import (
     Format,
     Photo,
     encode_photo,
+    photo_of_pillow,
     photo_of_pixels,
     read_photo,
     read_record,
@@ -98,6 +99,17 @@ def test_new_pixels_have_the_old_size() -> None:
     photo = photo_of_pixels(np.zeros((2, 3, 3), dtype=np.uint8))
     with pytest.raises(ValueError, match=r"uint8 \(3, 2, 3\), not uint8 \(2, 3, 3\)"):
         photo.with_pixels(np.zeros((3, 2, 3), dtype=np.uint8))
+
+
+def test_a_pillow_picture_is_taken_as_it_lies_in_memory() -> None:
+    with Image.open(BytesIO(file_of(noise("LA", 5, 3), "PNG", orientation=6))) as picture:
+        photo = photo_of_pillow(picture)
+        assert photo.to_pillow().tobytes() == picture.tobytes()
+    assert (photo.gray, photo.metadata.icc, photo.source) == (True, ICC, None)
+    again = read_photo(encode_photo(photo))
+    assert (again.gray, again.metadata.icc, again.pixels.tolist()) == (True, ICC, photo.pixels.tolist())
+    with pytest.raises(PictureError, match="it has the colour mode I;16"):
+        photo_of_pillow(Image.new("I;16", (4, 4)), name="it")
 
 
 # What is refused

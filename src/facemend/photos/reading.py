@@ -63,6 +63,19 @@ def read_photo(
         raise PictureError(f"{name} cannot be read as a picture: {first_line(error)}") from error
 
 
+def photo_of_pillow(picture: PillowImage.Image, *, name: str = "the picture") -> Photo:
+    """A Pillow picture as a photo that comes from no file: its pixels as they lie in memory, whatever its
+    EXIF says, with opacity, gray and colour profile.
+
+    Raises:
+        PictureError: it has more than 8 bits a channel, or another colour space.
+    """
+    _refuse_mode(picture, name)
+    pixels, opacity = _channels_of(picture)
+    metadata = Metadata(icc=picture.info.get("icc_profile") or None)
+    return Photo(pixels, opacity, picture.mode in _GRAY_MODES, metadata=metadata, name=name)
+
+
 def _photo_of(picture: PillowImage.Image, data: bytes, kind: Format, name: str) -> Photo:
     metadata = _metadata_of(picture, kind)
     orientation = _orientation_of(metadata.exif)
@@ -133,12 +146,16 @@ def _refuse_kind(picture: PillowImage.Image, data: bytes, kind: Format, name: st
         )
     if (bits := _bits_a_channel(picture, data, kind)) > 8:
         raise PictureError(f"{name} has {bits} bits a channel; convert it to 8 first")
+    _refuse_mode(picture, name)
+    if isinstance(picture, TiffImageFile) and tiff.is_premultiplied(picture):
+        raise PictureError(f"{name} has premultiplied opacity; save it with straight opacity first")
+
+
+def _refuse_mode(picture: PillowImage.Image, name: str) -> None:
     if picture.mode not in _MODES:
         raise PictureError(
             f"{name} has the colour mode {picture.mode}; convert it to 8-bit RGB or grayscale first"
         )
-    if isinstance(picture, TiffImageFile) and tiff.is_premultiplied(picture):
-        raise PictureError(f"{name} has premultiplied opacity; save it with straight opacity first")
 
 
 def _bits_a_channel(picture: PillowImage.Image, data: bytes, kind: Format) -> int:

@@ -13,9 +13,9 @@ from PIL import Image as PillowImage
 from facemend.errors import FacemendError, PictureError, UsageError
 from facemend.faces import Face
 from facemend.frame import aligned_rows, canonical_landmarks, crop_from_aligned, paste_into_aligned
-from facemend.images import Alpha, Image, Mask, image_from_pillow, read_image
+from facemend.images import Alpha, Image, Mask, read_image
 from facemend.occlusion import OcclusionClass
-from facemend.photos import Photo, photo_of_pixels, read_photo, write_photo
+from facemend.photos import Photo, photo_of_pillow, photo_of_pixels, read_photo, write_photo
 from facemend.reconstruction.composite import Composite, composite, resize_alpha, wanted_alpha
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Device, Remove
@@ -237,7 +237,7 @@ def _read(source: PictureFile | PillowPicture | Image) -> tuple[Photo, str | Non
             raise PictureError(f"the array is {source.dtype} {source.shape}; pass uint8 (H, W, 3) RGB")
         return photo_of_pixels(source, "the array"), None
     if isinstance(source, PillowPicture):
-        return photo_of_pixels(image_from_pillow(source)), None
+        return photo_of_pillow(source), None
     photo = read_photo(Path(source) if isinstance(source, str) else source)
     return photo, hashlib.sha256(photo.source or b"").hexdigest()
 
