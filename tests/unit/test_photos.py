@@ -324,6 +324,19 @@ def test_tiff_keeps_its_compression_and_predictor(compression: str) -> None:
         assert again.tag_v2.get(317) == tags.get(317)
 
 
+def test_tiff_keeps_tags_that_it_does_not_know() -> None:
+    tags = {
+        315: "Artist",
+        33723: b"\x1c\x02\x05\0\x03abc",
+        34377: b"8BIM",
+        65000: (1, 2, 3),
+        65001: b"\0\xff",
+    }
+    data = plain_file_of(noise("RGB", 9, 9), "TIFF", compression="raw", tiffinfo=tags)
+    with TiffImagePlugin.TiffImageFile(BytesIO(rewritten(data))) as again:
+        assert {tag: again.tag_v2[tag] for tag in tags} == tags
+
+
 def test_tiff_in_a_compression_for_black_and_white_alone_gets_another() -> None:
     data = plain_file_of(noise("1", 40, 30), "TIFF", compression="group4")
     assert info_of(rewritten(data))["compression"] == "tiff_lzw"

@@ -62,7 +62,7 @@ def _settings(source: bytes | None, metadata: Metadata) -> dict[str, Any]:
         sampling = JpegImagePlugin.get_sampling(jpeg)
         return {
             "qtables": jpeg.quantization,
-            # Pillow writes three of all samplings; any other becomes the finest, not the nearest.
+            # Pillow can write three; any other becomes the finest, so that no colour is lost.
             "subsampling": max(sampling, _FULL_COLOUR),
             "progressive": "progressive" in jpeg.info,
             "keep_rgb": jpeg.layers == 3 and jpeg.info.get("adobe_transform") == 0,
