@@ -61,7 +61,7 @@ def main() -> None:
     detectors: dict[str, Detect] = {"ours": Detector(threads=1)}
     if options.yunet:
         detectors["yunet"] = open_yunet(options.yunet)
-    samples = {"portraits": portraits()}
+    samples = {"shipped_portraits": portraits()}
     if options.celeba:
         samples["celeba"] = celeba(options.celeba, options.faces)
     result = {name: measure(each, detectors) for name, each in samples.items()}

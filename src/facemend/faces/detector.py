@@ -19,7 +19,7 @@ from facemend.faces.networks import Judgement, Network
 from facemend.frame import Points, crop_face
 from facemend.images import Image
 
-MIN_CONFIDENCE = 0.7
+MIN_CONFIDENCE = 0.6
 MIN_SIZE_PX = 24.0
 
 _WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -156,13 +156,13 @@ class Detector:
 def find_faces(
     image: Image, *, min_confidence: float = MIN_CONFIDENCE, min_size_px: float = MIN_SIZE_PX
 ) -> tuple[Face, ...]:
-    """Finds the faces of a photo, upright or tilted by up to about 40°, covered in part or not.
+    """Finds the faces of a photo, upright or tilted by up to about 30°, covered in part or not.
 
     Args:
         image: (H, W, 3) uint8 RGB. It is worked on in a copy of at most 1280 px.
         min_confidence: 0-1; less finds more faces that hardly show, and more that are none.
         min_size_px: width of the smallest face looked for, in the copy at least 12; a smaller face may
-            still be found. Half of it takes up to four times as long.
+            still be found. Half of it means up to four times as many places to judge.
 
     Returns:
         Each face once, the largest first.

@@ -11,9 +11,9 @@ _TURNED = 1.3
 def trust_eyes(landmarks_px: Points, most: float = _MOST) -> Points:
     """Holds nose and mouth near the place that the eyes give them; the eyes stay as they are.
 
-    The place is that of CelebA's canonical face, turned, scaled and shifted onto the eyes. Meant for a
-    face whose lower half is covered: there it brings the crop nearer to the true one
-    (benchmarks/detection.py measures by how much). A face turned aside, whose eyes are closer together
+    The place is that of CelebA's canonical face, turned, scaled and shifted onto the eyes. Only for a
+    face whose lower half is covered: there it brings the crop nearer to the true one, by 1 to 3%, and
+    takes one that shows away from it, by 5% (benchmarks/detection.py). A face turned aside, whose eyes are closer together
     than the other points have it, says nothing about its size by its eyes and is left alone.
 
     Args:
