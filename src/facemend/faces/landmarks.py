@@ -13,8 +13,9 @@ def trust_eyes(landmarks_px: Points, most: float = _MOST) -> Points:
 
     The place is that of CelebA's canonical face, turned, scaled and shifted onto the eyes. Only for a
     face whose lower half is covered: there it brings the crop nearer to the true one, by 1 to 3%, and
-    takes one that shows away from it, by 5% (benchmarks/detection.py). A face turned aside, whose eyes are closer together
-    than the other points have it, says nothing about its size by its eyes and is left alone.
+    takes one that shows away from it, by 5% (benchmarks/detection.py). A face turned aside, whose eyes
+    are closer together than the other points have it, says nothing about its size by its eyes and is
+    left alone.
 
     Args:
         landmarks_px: (5, 2) in the order of `frame.LANDMARK_NAMES`.
