@@ -15,8 +15,8 @@ from facemend.datasets.preview import draw_preview
 from facemend.frame import crop_face
 from facemend.images import Image, write_png
 from facemend.occlusion import KINDS
-from facemend.reconstruction.aligned import Reconstructor
 from facemend.reconstruction.demo import demo_provenance, draw_demo, read_portraits, run_demo
+from facemend.reconstruction.reconstructor import Reconstructor
 
 _DOCS = Path(__file__).resolve().parents[1] / "docs"
 _DRAWS, _TILE_PX = 3, 140

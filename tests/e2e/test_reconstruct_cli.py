@@ -15,6 +15,7 @@ from PIL import Image
 from facemend.cli.main import main
 from facemend.images import read_image
 from facemend.photos import read_photo
+from facemend.reconstruction.demo import read_portraits
 from tests.photo_files import file_of
 from tests.stand_in import ACCESSORY, COVER
 from tests.tiny_celeba import gradient
@@ -314,14 +315,45 @@ def test_a_picture_goes_through_a_pipe(run: Run, model: tuple[str, ...]) -> None
     assert "no --json" in one_line(run("reconstruct", "-", *model, "--json", stdin=data), 2)
 
 
+def draw_photo(path: Path, *, covered: bool = True) -> Path:
+    """A portrait, with a green cover over nose and mouth if `covered`; the suffix names the format."""
+    portrait = read_portraits()[0]
+    image = portrait.photo.copy()
+    x, y = portrait.landmarks_px[2:].mean(axis=0).astype(int)
+    if covered:
+        image[y - 20 : y + 20, x - 22 : x + 22] = COVER
+    Image.fromarray(image).save(path)
+    return path
+
+
+def test_whole_photos_keep_their_format_and_every_pixel_elsewhere(run: Run, stand_in_model: Path) -> None:
+    Path("photos").mkdir()
+    draw_photo(Path("photos/masked.tif"))
+    draw_photo(Path("photos/compressed.jpg"))
+    Image.fromarray(gradient(120, 90)).save("photos/nobody.jpg")
+    words = ("reconstruct", "photos", "--model", str(stand_in_model), "-o", "out")
+    result = run(*words, "--json", "--save-occlusion")
+    assert result.exit_code == 0, result.output
+    told = {Path(p["input"]).name: p for p in json.loads(result.stdout)["pictures"]}
+    assert [told[name]["outcome"] for name in sorted(told)] == ["reconstructed", "reconstructed", "no face"]
+    (face,) = told["masked.tif"]["faces"]
+    assert face["reconstructed"]
+    x1, y1, x2, y2 = told["masked.tif"]["regions"][0]["box_px"]
+    before, after = read_image(Path("photos/masked.tif")), read_image(Path("out/masked.tif"))
+    changed = (before != after).any(axis=2)
+    assert changed.any()
+    changed[y1:y2, x1:x2] = False
+    assert not changed.any()
+    assert read_image(Path("out/masked_occlusion.png")).any()
+    assert read_photo(Path("out/compressed.jpg")).format == "JPEG"
+    assert "a guess, not evidence" in run("info", "out/compressed.jpg").stdout
+    assert Path("out/nobody.jpg").read_bytes() == Path("photos/nobody.jpg").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (
-            ["a.png"],
-            1,
-            "whole photos are not handled yet; pass ready crops (178×218 or square) with --aligned",
-        ),
+        (["a.png", "--mask", "a.png"], 1, "a.png has no face to reconstruct under the mask"),
         (
             ["a.png", "--aligned", "-o", "out.gif"],
             2,

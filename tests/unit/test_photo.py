@@ -3,13 +3,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facemend.errors import NoFaceFound, UsageError
 from facemend.faces import Face
 from facemend.frame import Points, canonical_landmarks
 from facemend.images import Image
 from facemend.occlusion import OcclusionClass
+from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.photo import mend_faces, view_of
+from facemend.reconstruction.reconstructor import Reconstructor
 from tests.stand_in import COVER
 from tests.tiny_celeba import gradient
 
@@ -94,6 +97,75 @@ def test_a_face_at_the_border_is_mended_as_far_as_it_is_seen(model: Model) -> No
     mended, (done,) = mend_faces(photo, [face], model, Remove.COVERS)
     assert done.box[1].start == 0
     assert not (mended == COVER).all(axis=2).any()
+
+
+def test_where_nothing_was_drawn_nothing_is_dark(model: Model) -> None:
+    """A hole that reaches the crop's edge ends there: beyond it there is nothing to put."""
+    face = _face(256, 300, 300)
+    photo = np.full((600, 600, 3), 200, dtype=np.uint8)
+    photo[330:500, 200:400] = COVER
+    mended, (done,) = mend_faces(photo, [face], model, Remove.COVERS)
+    lowest = np.flatnonzero(done.weight.any(axis=1)).max()
+    assert lowest == pytest.approx(300 + 127.5 - done.box[0].start, abs=1)
+    # The stand-in's negatives: of the gray, and of the cover.
+    changed = mended[(mended != photo).any(axis=2)].astype(int)
+    near = np.abs(changed - (55, 55, 55)).max(axis=1), np.abs(changed - (255, 0, 255)).max(axis=1)
+    assert (np.minimum(*near) < 150).all()
+
+
+def test_a_mask_is_mended_exactly_and_must_lie_on_a_face(model: Model) -> None:
+    face = _face(256, 300, 300)
+    photo = gradient(600, 600)
+    mask = np.zeros((600, 600), dtype=np.bool_)
+    mask[290:350, 260:340] = True
+    mended, (done,) = mend_faces(photo, [_face(90, 80, 80), face], model, Remove.COVERS, mask)
+    np.testing.assert_array_equal((mended != photo).any(axis=2) & ~mask, False)
+    assert (mended != photo).any(axis=2)[mask].mean() > 0.95
+    assert done.coverage == pytest.approx(mask.mean())
+    mask[10, 590] = True
+    with pytest.raises(UsageError, match="marks 1 pixels that belong to no face"):
+        mend_faces(photo, [face], model, Remove.COVERS, mask)
+
+
+@pytest.fixture(scope="module")
+def reconstructor(stand_in_model: Path) -> Reconstructor:
+    return Reconstructor(stand_in_model, threads=1)
+
+
+def _covered_portrait() -> Image:
+    """A portrait with a disc over nose and mouth, as `_covered` draws it."""
+    portrait = read_portraits()[0]
+    return _covered(portrait.photo, Face((0, 0, 1, 1), portrait.landmarks_px, 1))
+
+
+def test_a_face_is_found_and_mended_in_a_photo(reconstructor: Reconstructor) -> None:
+    photo = _covered_portrait()
+    result = reconstructor(photo)
+    assert len(result.faces) == 1
+    assert result.changed
+    hidden = (photo == COVER).all(axis=2)
+    assert not (result.image == COVER).all(axis=2)[hidden].any()
+    region = result.faces[0].region
+    assert region is not None
+    x1, y1, x2, y2 = region.box_px
+    outside = np.ones(photo.shape[:2], dtype=np.bool_)
+    outside[y1:y2, x1:x2] = False
+    np.testing.assert_array_equal(result.image[outside], photo[outside])
+    assert result.provenance.regions == (region,)
+    assert (result.removed[hidden] > 0.1).mean() > 0.95
+    assert not result.removed[outside].any()
+
+
+def test_a_photo_without_a_face_comes_back_and_takes_no_mask(
+    reconstructor: Reconstructor,
+) -> None:
+    photo = gradient(300, 200)
+    result = reconstructor(photo)
+    np.testing.assert_array_equal(result.image, photo)
+    assert result.faces == ()
+    assert not result.changed
+    with pytest.raises(NoFaceFound, match="the array has no face to reconstruct under the mask"):
+        reconstructor(photo, mask=np.ones((200, 300), dtype=np.bool_))
 
 
 def test_the_same_photo_gives_the_same_bytes(model: Model) -> None:
