@@ -31,11 +31,11 @@ _Tensors = dict[str, npt.NDArray[np.generic]]
 _SMALL = (
     "generator.widths=[4,8]",
     "discriminator.crop_px=32",
-    "phases.0.images=64",
-    "phases.1.images=32",
+    "phases.0.images=160",
+    "phases.1.images=64",
     "phases.1.size_px=64",
     "checkpoint_minutes=0.001",
-    "validate_images=32",
+    "validate_images=64",
     "validation_faces=1",
     "workers=0",
 )
@@ -62,7 +62,7 @@ def main() -> None:
             run = Path(folder) / f"killed-{runs}"
             while (
                 len(kills) < arguments.kills
-                and (at := _kill(data, run, rng.uniform(0, seconds / 2))) is not None
+                and (at := _kill(data, run, rng.uniform(0, seconds))) is not None
             ):
                 kills.append(at)
             differing += _differences(whole, _finish(data, run))

@@ -14,6 +14,7 @@ from facemend.occlusion import KINDS
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 class _Section(BaseModel):
@@ -164,7 +165,7 @@ class TrainingConfig(_Section):
     name: str
     seed: int = 0
     ema: Share = 0.999
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Precision = "auto"
     workers: Annotated[int, Field(ge=0)] = 1
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5
     validate_images: Count = 10_000

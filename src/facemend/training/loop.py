@@ -24,7 +24,12 @@ from facemend.training.checkpoint import (
 from facemend.training.config import PhaseConfig, TrainingConfig
 from facemend.training.data import Crops, OccludedFaces, PairBatch, cached_crops, load_batches
 from facemend.training.pairs import PairedPictures, decode_pair
-from facemend.training.processes import any_process, join_processes, lost_processes_named
+from facemend.training.processes import (
+    any_process,
+    check_same_start,
+    join_processes,
+    lost_processes_named,
+)
 from facemend.training.trainer import Trainer
 from facemend.training.validate import Validator, occluded_cases, paired_cases
 from facemend.training.watch import Watch
@@ -78,6 +83,7 @@ def train(
         trainer.restore(load_checkpoint(checkpoint))
     elif init is not None:
         trainer.start_from(load_checkpoint(init))
+    check_same_start(team, trainer.images_seen)
     with (
         lost_processes_named(team),
         _stop_signals() as asked_to_stop,
@@ -96,12 +102,12 @@ def train(
                 line.set_postfix_str(f"{phase.name}, {watch.summary()}", refresh=False)
                 if _passed(config.validate_images, seen_before, trainer.images_seen):
                     _validate(trainer, validator, watch, run, team)
-                stopped = any_process(team, asks=asked_to_stop())
-                if stopped or time.monotonic() - saved_at > 60 * config.checkpoint_minutes:
+                if any_process(team, asks=asked_to_stop()):
+                    checkpoint = _save(trainer, run, team)
+                    return Outcome(trainer.images_seen, False, checkpoint, team.is_main_process)
+                if time.monotonic() - saved_at > 60 * config.checkpoint_minutes:
                     checkpoint = _save(trainer, run, team)
                     saved_at = time.monotonic()
-                if stopped:
-                    return Outcome(trainer.images_seen, False, checkpoint, team.is_main_process)
             _validate(trainer, validator, watch, run, team)
             checkpoint = _save(trainer, run, team)
     assert checkpoint is not None  # there is at least one phase: it was saved now or before

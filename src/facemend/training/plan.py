@@ -132,12 +132,12 @@ def drawing_gmacs(generator: nn.Module, phase: PhaseConfig) -> float:
     image = torch.zeros(1, 3, phase.size_px, phase.size_px, device=next(generator.parameters()).device)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         generator(image, image[:, :1])
-    return counter.get_total_flops() / 2 / 1e9
+    return float(counter.get_total_flops()) / 2 / 1e9
 
 
 def _memory_gb(device: torch.device) -> float:
     """The most that torch has held on a GPU, or that this process has had in memory."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e9
+        return float(torch.cuda.max_memory_allocated(device)) / 1e9
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return kilobytes / (1e9 if sys.platform == "darwin" else 1e6)

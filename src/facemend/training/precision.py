@@ -3,13 +3,11 @@
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from facemend.errors import TrainingError
-
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+from facemend.training.config import Precision
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

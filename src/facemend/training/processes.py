@@ -6,6 +6,7 @@ Each computes its share of every batch, and the averaged gradients keep their we
 is not Accelerate's matter but `precision.py`'s, so that networks in use compute as they always do.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -31,12 +32,14 @@ def join_processes(run: Path, trackers: Sequence[str] = ()) -> Accelerator:
         trackers: Accelerate's names of trackers beside TensorBoard and JSON lines.
 
     Raises:
-        TrainingError: the package of a tracker is not installed.
+        TrainingError: the package of a tracker is not installed, or the machine's device takes one
+            process only.
     """
-    installed = {str(getattr(name, "value", name)) for name in get_available_trackers()}
-    if missing := [name for name in trackers if name not in installed]:
-        raise TrainingError(f"the tracker {missing[0]} is not installed; pip install {missing[0]}")
-    return Accelerator(
+    for name in trackers:
+        if name not in map(str, get_available_trackers()):
+            raise TrainingError(f"the tracker {name} is not installed; pip install {name}")
+    accelerator = Accelerator(
+        cpu=not torch.accelerator.is_available(),
         mixed_precision="no",
         log_with=list(trackers) or None,
         project_dir=str(run),
@@ -45,6 +48,12 @@ def join_processes(run: Path, trackers: Sequence[str] = ()) -> Accelerator:
             DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True),
         ],
     )
+    if accelerator.num_processes != (launched := int(os.environ.get("WORLD_SIZE", "1"))):
+        raise TrainingError(
+            f"{launched} processes cannot share this {accelerator.device.type} device; start one, or set "
+            "ACCELERATE_USE_CPU=true"
+        )
+    return accelerator
 
 
 def mean_over_processes(accelerator: Accelerator, values: Tensor) -> Tensor:
@@ -60,6 +69,19 @@ def any_process(accelerator: Accelerator, *, asks: bool) -> bool:
     if accelerator.num_processes == 1:
         return asks
     return bool(mean_over_processes(accelerator, torch.tensor(float(asks), device=accelerator.device)) > 0)
+
+
+def check_same_start(accelerator: Accelerator, images_seen: int) -> None:
+    """Makes sure that all processes go on from the same checkpoint.
+
+    Raises:
+        TrainingError: they do not.
+    """
+    mine = torch.tensor(float(images_seen), device=accelerator.device)
+    if not torch.equal(mean_over_processes(accelerator, mine), mine):
+        raise TrainingError(
+            "the processes found different checkpoints; give all machines the same folder for the run"
+        )
 
 
 @contextmanager

@@ -37,10 +37,10 @@ def start(
         FacemendError: see `read_config`, `open_source`, `take_split` and `train`.
     """
     resolved = read_config(config, overrides)
-    if threads is not None:
-        torch.set_num_threads(threads)
     train_faces, val_faces = open_parts(resolved, data, split_file)
     team = join_processes(run, resolved.trackers)
+    if threads is not None:  # after Accelerate, which has its own idea where nobody says
+        torch.set_num_threads(threads)
     if fresh and team.is_main_process:
         _delete(run)
     team.wait_for_everyone()

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from facemend.datasets import FaceSource, hash_identity
 from facemend.errors import TrainingError
 from facemend.occlusion import seed_of
-from facemend.training import losses
 from facemend.training.alarm import Alarm
 from facemend.training.checkpoint import Checkpoint, Progress, flatten_optimizer, restore_optimizer
 from facemend.training.config import PhaseConfig, TrainingConfig
 from facemend.training.data import PairBatch
 from facemend.training.networks import Drawing, make_discriminator, make_generator
+from facemend.training.objective import Objective
 from facemend.training.optimizers import make_optimizer, rate_at, set_rate
 from facemend.training.precision import autocast
 from facemend.training.processes import mean_over_processes
@@ -66,6 +66,7 @@ class Trainer:
         """Makes the phase's optimisers; takes their state from a checkpoint made inside the phase."""
         self.phase, self.phase_start = phase, start
         self._alarm = Alarm()
+        self._objective = Objective(self.config, phase.losses, self._device)
         self.generator_optimizer = make_optimizer(self.generator, phase, phase.learning_rate)
         self.discriminator_optimizer = make_optimizer(
             self.discriminator, phase, phase.discriminator_learning_rate
@@ -125,88 +126,24 @@ class Trainer:
                         drawn = self._draw(self.generator, part, number).raw
                 else:
                     drawn = drawing.raw.detach()
-                loss = self._discriminator_loss(part, drawn)
+                loss = self._objective.of_discriminator(self._joint_discriminator, part, drawn)
                 self._scaler.scale(loss / len(parts)).backward()  # type: ignore[no-untyped-call]
             figures.append(loss.detach())
         self._scaler.step(self.discriminator_optimizer)
         return torch.stack(figures).mean()
 
-    def _discriminator_loss(self, part: PairBatch, drawn: Tensor) -> Tensor:
-        weights = self.phase.losses
-        seen = self._view(part, part.target).requires_grad_(weights.r1 > 0)
-        real = self._judge(self._joint_discriminator, seen)
-        fake = self._judge(self._joint_discriminator, self._view(part, drawn))
-        game = losses.ADVERSARIAL[weights.game]
-        loss = _mean(game.tells_apart(r[-1], f[-1]) for r, f in zip(real, fake, strict=True))
-        if weights.r1:
-            loss = loss + weights.r1 * _mean(losses.r1_penalty(r[-1], seen) for r in real)
-        return loss
-
     def _add_gradients(self, parts: Sequence[PairBatch], drawing: Drawing | None) -> dict[str, Tensor]:
         """Gradients of the generator's losses, means over the parts; returns the losses, likewise."""
         self.generator_optimizer.zero_grad(set_to_none=True)
-        weights, figures = self.phase.losses, []
-        area = self._hole_area(parts)
+        area, figures = self._hole_area(parts), []
         for number, part in enumerate(parts):
             with self._averaging(self._joint_generator, last=number == len(parts) - 1):
                 drawn = drawing or self._draw(self._joint_generator, part, number)
                 with _frozen(self.discriminator):
-                    terms = self._generator_terms(part, drawn, area)
-                total = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
-                self._scaler.scale(total / len(parts)).backward()  # type: ignore[no-untyped-call]
-            figures.append({name: term.detach() for name, term in (terms | {"generator": total}).items()})
+                    terms = self._objective.of_generator(self.discriminator, part, drawn, area)
+                self._scaler.scale(terms["generator"] / len(parts)).backward()  # type: ignore[no-untyped-call]
+            figures.append({name: term.detach() for name, term in terms.items()})
         return {name: torch.stack([each[name] for each in figures]).mean() for name in figures[0]}
-
-    def _generator_terms(self, part: PairBatch, drawing: Drawing, area: Tensor) -> dict[str, Tensor]:
-        weights, terms = self.phase.losses, {}
-        if weights.l1_image:
-            terms["l1_image"] = losses.l1_image(drawing.raw, part.target)
-        if weights.l1_hole:
-            terms["l1_hole"] = losses.l1_where(drawing.raw, part.target, part.hole, area)
-        if weights.l1_outside:
-            outside = 1 - part.hole
-            terms["l1_outside"] = losses.l1_where(drawing.raw, part.target, outside, outside.numel() - area)
-        if weights.alpha and drawing.alpha_logits is not None:
-            terms["alpha"] = losses.alpha_loss(drawing.alpha_logits, part.alpha)
-        if weights.l1_composite and drawing.alpha_logits is not None:
-            composite = losses.blend(part.occluded, drawing.raw, drawing.alpha_logits.sigmoid())
-            terms["l1_composite"] = losses.l1_image(composite, part.target)
-        if weights.judged:
-            terms |= self._judged_terms(part, drawing.raw)
-        return terms
-
-    def _judged_terms(self, part: PairBatch, drawn: Tensor) -> dict[str, Tensor]:
-        weights, terms = self.phase.losses, {}
-        fake = self._judge(self.discriminator, self._view(part, drawn))
-        if weights.adversarial:
-            game = losses.ADVERSARIAL[weights.game]
-            terms["adversarial"] = _mean(game.fools(features[-1]) for features in fake)
-        if weights.feature_matching:
-            with torch.no_grad():
-                real = self._judge(self.discriminator, self._view(part, part.target))
-            terms["feature_matching"] = _mean(
-                losses.feature_matching(r[:-1], f[:-1]) for r, f in zip(real, fake, strict=True)
-            )
-        return terms
-
-    def _view(self, part: PairBatch, picture: Tensor) -> Tensor:
-        """What the discriminator sees of a real or drawn picture: the occluded one beside it."""
-        if self.config.discriminator.kind == "patch70":
-            seen = torch.cat([part.occluded, picture], dim=1)
-        else:
-            # Only the hole is judged: elsewhere both pictures are the target's.
-            hole = part.hole
-            pasted = hole * picture + (1 - hole) * part.target
-            seen = torch.cat([part.occluded, pasted, hole], dim=1)
-            seen = _cut_squares(seen, part.focus, self.config.discriminator.crop_px)
-        return seen.contiguous(memory_format=torch.channels_last)
-
-    def _judge(self, network: nn.Module, seen: Tensor) -> list[list[Tensor]]:
-        """The discriminator's features, scale by scale, the logits last in each."""
-        with autocast(self.config.precision, self._device):
-            judged = network(seen)
-        scales = [judged] if self.config.discriminator.scales == 1 else judged
-        return [[feature.float() for feature in features] for features in scales]
 
     def _hole_area(self, parts: Sequence[PairBatch]) -> Tensor:
         """Pixels in the holes of a part: the mean over all parts of the batch, in all processes."""
@@ -304,16 +241,3 @@ def _frozen(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         network.requires_grad_(requires_grad=True)
-
-
-def _mean(values: Iterator[Tensor]) -> Tensor:
-    return torch.stack(list(values)).mean()
-
-
-def _cut_squares(x: Tensor, focus: Tensor, side: int) -> Tensor:
-    """Squares (N, C, side, side) around the points (x, y) of focus, moved inside the picture."""
-    side = min(side, x.shape[-1])
-    corners = (focus - side // 2).clamp(0, x.shape[-1] - side).tolist()
-    return torch.stack(
-        [x[n, :, top : top + side, left : left + side] for n, (left, top) in enumerate(corners)]
-    )

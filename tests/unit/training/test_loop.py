@@ -180,7 +180,7 @@ def test_only_three_checkpoints_and_the_best_are_kept(
 def test_the_best_checkpoint_is_that_of_the_last_phases_best_validation(
     tiny_config: TrainingConfig, faces: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    holes = iter([30.0, 31.0, 31.0, 20.0, 22.0, 21.0, 21.0])  # three of the first phase, four of the second
+    holes = iter([30.0, 31.0, 20.0, 22.0, 21.0])  # two of the first phase, three of the second
     figures = {"composite": 0.0, "ssim": 0.0, "copy_hole": 0.0}
     measured = lambda self, generator, size_px: {**figures, "hole": next(holes)}  # noqa: E731
     monkeypatch.setattr(validate.Validator, "measure", measured)

@@ -6,6 +6,7 @@ from torch import nn
 
 from facemend.training.config import DiscriminatorConfig, GeneratorConfig, LossConfig, PhaseConfig
 from facemend.training.networks import Drawing, make_discriminator, make_generator, parameter_count
+from facemend.training.networks.patchgan import MultiScale
 from facemend.training.networks.unet import coordinates
 from facemend.training.plan import drawing_gmacs
 
@@ -107,7 +108,9 @@ def test_every_scale_judges_at_half_the_resolution_of_the_one_before() -> None:
     x = torch.rand(1, 6, 128, 128)
     scales = judge(x)
     assert [tuple(features[-1].shape[2:]) for features in scales] == [(14, 14), (6, 6), (2, 2)]
-    alone = judge.judges[1](nn.functional.avg_pool2d(x, 3, 2, 1, count_include_pad=False))
+    assert isinstance(judge, MultiScale)
+    second = list(judge.judges)[1]
+    alone = second(nn.functional.avg_pool2d(x, 3, 2, 1, count_include_pad=False))
     assert torch.equal(alone[-1], scales[1][-1])
 
 

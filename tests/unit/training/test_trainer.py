@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from facemend.datasets.faces import FaceSource
+from facemend.errors import TrainingError
+from facemend.occlusion import seed_of
 from facemend.training import trainer as module
 from facemend.training.config import TrainingConfig
 from facemend.training.data import PairBatch
@@ -74,11 +76,16 @@ def test_dropout_follows_from_the_seed_and_the_position(
     tiny_config: TrainingConfig, faces: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = _adversarial(tiny_config, faces, tmp_path)
-    drawn = []
-    monkeypatch.setattr(module, "seed_of", lambda *parts: drawn.append(parts) or 5)
+    asked: list[tuple[str | int, ...]] = []
+
+    def noted(*parts: str | int) -> int:
+        asked.append(parts)
+        return seed_of(*parts)
+
+    monkeypatch.setattr(module, "seed_of", noted)
     for _ in range(2):
         trainer.step(_batch())
-    assert drawn == [("dropout", 0, 0, 0), ("dropout", 0, 4, 0)]
+    assert asked == [("dropout", 0, 0, 0), ("dropout", 0, 4, 0)]
 
 
 def test_fp16_scales_its_losses_and_stays_near_fp32(
@@ -96,5 +103,5 @@ def test_fp16_scales_its_losses_and_stays_near_fp32(
 
 
 def test_fp16_is_refused_on_a_cpu() -> None:
-    with pytest.raises(module.TrainingError, match="for GPUs"):
+    with pytest.raises(TrainingError, match="for GPUs"):
         autocast("fp16", torch.device("cpu"))
