@@ -18,13 +18,14 @@ from click.testing import CliRunner
 
 from facemend.cli.main import main
 from facemend.images import write_png
-from facemend.training.checkpoint import load_checkpoint, newest_checkpoint
+from facemend.training.checkpoint import load_checkpoint, numbered_checkpoint
 
 _CONFIG = """
 name = "several"
 ema = 0.9
 precision = "fp32"
 workers = 0
+checkpoint_minutes = 1e-9
 log_seconds = 0
 validate_images = 1000
 validation_faces = 1
@@ -107,20 +108,27 @@ def _losses(run: Path) -> dict[int, dict[str, float]]:
 
 def test_two_processes_train_as_one_does_and_one_goes_on(home: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    started = _together(home, two, 16)
+    started = _together(home, two, 24)
     _alone(home, one, 24)
     said = [process.communicate(timeout=300) for process in started]
     assert [process.returncode for process in started] == [0, 0], said
-    assert "finished after 16 images" in said[0][0]
+    assert "finished after 24 images" in said[0][0]
     assert said[1][0] == ""  # one of them reports
-    _alone(home, two, 24)
     expected, got = _losses(one), _losses(two)
     assert list(expected) == list(got) == [0, 4, 8, 12, 16, 20]
     for seen, losses in expected.items():
         assert got[seen] == pytest.approx(losses, rel=_TOLERANCE), seen
-    ends = [load_checkpoint(newest) for run in (one, two) if (newest := newest_checkpoint(run))]
-    for key, value in ends[0].part("generator").items():
-        torch.testing.assert_close(ends[1].part("generator")[key], value, rtol=0, atol=2e-4)
+    alone, together = (_generator(numbered_checkpoint(run, 24)) for run in (one, two))
+    torch.testing.assert_close(together, alone, rtol=0, atol=2e-4)
+    for seen in (20, 24):  # as if both had been killed before
+        numbered_checkpoint(two, seen).unlink()
+    _alone(home, two, 24)
+    continued = _generator(numbered_checkpoint(two, 24))
+    torch.testing.assert_close(continued, alone, rtol=0, atol=2e-4)
+
+
+def _generator(checkpoint: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(checkpoint).part("generator")
 
 
 def test_a_dead_process_ends_the_others_and_one_goes_on(home: Path, tmp_path: Path) -> None:
@@ -134,7 +142,8 @@ def test_a_dead_process_ends_the_others_and_one_goes_on(home: Path, tmp_path: Pa
         second.kill()
         _, said = first.communicate(timeout=120)
     finally:
-        first.kill()
-        second.kill()
+        for process in (first, second):
+            process.kill()
+            process.communicate()
     assert first.returncode == 1
     assert "lost another process of the run" in said
