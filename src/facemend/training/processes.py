@@ -45,7 +45,7 @@ def join_processes(run: Path, trackers: Sequence[str] = ()) -> Accelerator:
         project_dir=str(run),
         kwargs_handlers=[
             InitProcessGroupKwargs(timeout=_PATIENCE),
-            DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True),
+            DistributedDataParallelKwargs(gradient_as_bucket_view=True),
         ],
     )
     if accelerator.num_processes != (launched := int(os.environ.get("WORLD_SIZE", "1"))):
@@ -94,7 +94,8 @@ def lost_processes_named(accelerator: Accelerator) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if accelerator.num_processes == 1:
+        # nccl has an error of its own, gloo only its name in the words
+        if not isinstance(error, torch.distributed.DistError) and "gloo" not in str(error):
             raise
         raise TrainingError(
             f"process {accelerator.process_index} lost another process of the run "
