@@ -7,7 +7,7 @@ from facemend.errors import TrainingError
 
 _SETTLED_STEPS = 50
 _EXPLODED = 100.0
-"""How many times its usual size a loss may reach."""
+"""How many times its usual size a loss may reach; what is usually below 1 may jump to this."""
 
 
 class Alarm:
@@ -21,13 +21,13 @@ class Alarm:
         """Looks at one step's losses, before the weights are changed by them.
 
         Raises:
-            TrainingError: one is no number, or a hundred times its running mean.
+            TrainingError: one is no number, or far beyond its running mean.
         """
         for name, loss in losses.items():
             size, usual = abs(loss), self._usual.get(name, abs(loss))
             if not math.isfinite(loss):
                 self._stop(f"the loss {name} is no number any more", images_seen)
-            if self._steps >= _SETTLED_STEPS and size > _EXPLODED * usual:
+            if self._steps >= _SETTLED_STEPS and size > _EXPLODED * max(usual, 1):
                 self._stop(f"the loss {name} has exploded from {usual:.3g} to {size:.3g}", images_seen)
             self._usual[name] = 0.98 * usual + 0.02 * size
         self._steps += 1

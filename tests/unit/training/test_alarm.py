@@ -21,6 +21,13 @@ def test_an_explosion_is_refused_and_a_jump_is_not() -> None:
         alarm.check({"generator": -5000.0}, 101)
 
 
+def test_a_discriminator_that_was_sure_may_be_surprised() -> None:
+    alarm = Alarm()
+    for step in range(100):
+        alarm.check({"discriminator": 1e-4}, step)
+    alarm.check({"discriminator": 3.0}, 100)
+
+
 def test_a_beginning_may_be_wild() -> None:
     alarm = Alarm()
     for loss in (1e-3, 10.0, 1.0):
