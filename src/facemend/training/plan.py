@@ -4,15 +4,18 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from facemend.datasets import FaceSource
 from facemend.training.config import PhaseConfig, TrainingConfig
+from facemend.training.data import Crops
 from facemend.training.loop import decode, open_batches
 from facemend.training.networks import parameter_count
 from facemend.training.processes import join_processes
@@ -28,7 +31,8 @@ class PhasePlan:
     Attributes:
         name, images, size_px, batch: as in the config.
         generator_gmacs: billions of multiply-adds for drawing one picture.
-        step_gmacs: for one picture of a step, forwards and backwards, both networks.
+        step_gmacs: for one picture of a step, forwards and backwards, both networks; R1 left out, whose
+            gradient of a gradient torch's counter cannot follow.
         images_per_s: measured with the run's own data, waiting included.
         memory_gb: the most that was in use up to the end of its steps.
     """
@@ -93,38 +97,41 @@ def measure(config: TrainingConfig, faces: FaceSource) -> Plan:
         trainer = Trainer(config, faces, team)
         few = faces.first(_TIMED_STEPS * max(phase.batch for phase in config.phases))
         crops = decode(config, few, Path(folder), team, quiet=True)
-        phases = []
-        for phase in config.phases:
-            trainer.enter(phase, trainer.images_seen)
-            stop = (1 + _WARM_STEPS + _TIMED_STEPS) * phase.batch
-            batches = iter(open_batches(config, phase, crops, 0, stop, team))
-            with FlopCounterMode(display=False) as counter:
-                trainer.step(next(batches))
-            for _ in range(_WARM_STEPS):
-                trainer.step(next(batches))
-            began = time.monotonic()
-            for batch in batches:
-                trainer.step(batch)
-            seconds = time.monotonic() - began
-            phases.append(
-                PhasePlan(
-                    phase.name,
-                    phase.images,
-                    phase.size_px,
-                    phase.batch,
-                    generator_gmacs=drawing_gmacs(trainer.generator, phase),
-                    step_gmacs=counter.get_total_flops() / 2 / phase.batch / 1e9,
-                    images_per_s=_TIMED_STEPS * phase.batch / seconds,
-                    memory_gb=_memory_gb(team.device),
-                )
-            )
         return Plan(
             config,
             str(team.device),
             parameter_count(trainer.generator),
             parameter_count(trainer.discriminator),
-            tuple(phases),
+            tuple(_measure_phase(trainer, phase, crops, team) for phase in config.phases),
         )
+
+
+def _measure_phase(
+    trainer: Trainer, phase: PhaseConfig, crops: Mapping[int, Crops], team: Accelerator
+) -> PhasePlan:
+    """One step counted, a few to warm up, a few timed."""
+    stop = (1 + _WARM_STEPS + _TIMED_STEPS) * phase.batch
+    batches = iter(open_batches(trainer.config, phase, crops, 0, stop, team))
+    trainer.enter(_without_r1(phase), trainer.images_seen)
+    with FlopCounterMode(display=False) as counter:
+        trainer.step(next(batches))
+    trainer.enter(phase, trainer.images_seen)
+    for _ in range(_WARM_STEPS):
+        trainer.step(next(batches))
+    began = time.monotonic()
+    for batch in batches:
+        trainer.step(batch)
+    seconds = time.monotonic() - began
+    return PhasePlan(
+        phase.name,
+        phase.images,
+        phase.size_px,
+        phase.batch,
+        generator_gmacs=drawing_gmacs(trainer.generator, phase),
+        step_gmacs=counter.get_total_flops() / 2 / phase.batch / 1e9,
+        images_per_s=_TIMED_STEPS * phase.batch / seconds,
+        memory_gb=_memory_gb(team.device),
+    )
 
 
 def drawing_gmacs(generator: nn.Module, phase: PhaseConfig) -> float:
@@ -133,6 +140,10 @@ def drawing_gmacs(generator: nn.Module, phase: PhaseConfig) -> float:
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         generator(image, image[:, :1])
     return float(counter.get_total_flops()) / 2 / 1e9
+
+
+def _without_r1(phase: PhaseConfig) -> PhaseConfig:
+    return phase.model_copy(update={"losses": phase.losses.model_copy(update={"r1": 0.0})})
 
 
 def _memory_gb(device: torch.device) -> float:
