@@ -28,7 +28,6 @@ from facemend.training.processes import (
     any_process,
     check_same_start,
     join_processes,
-    lost_processes_named,
 )
 from facemend.training.trainer import Trainer
 from facemend.training.validate import Validator, occluded_cases, paired_cases
@@ -74,7 +73,7 @@ def train(
 
     Raises:
         TrainingError: the run in the folder has another config, a loss is no number any more or has
-            exploded, another process died, or a batch cannot be shared equally.
+            exploded, or a batch cannot be shared equally.
     """
     team = accelerator or join_processes(run, config.trackers)
     faces = train_faces.first(config.data.images)
@@ -85,7 +84,6 @@ def train(
         trainer.start_from(load_checkpoint(init))
     check_same_start(team, trainer.images_seen)
     with (
-        lost_processes_named(team),
         _stop_signals() as asked_to_stop,
         Watch(run, trainer.images_seen, config, team) as watch,
         _progress_line(config, trainer.images_seen, quiet=quiet or not team.is_main_process) as line,

@@ -12,7 +12,7 @@ from facemend.training.config import TrainingConfig, read_config
 from facemend.training.loop import Outcome, train
 from facemend.training.pairs import open_pairs
 from facemend.training.plan import Plan, measure
-from facemend.training.processes import join_processes
+from facemend.training.processes import join_processes, lost_processes_named
 
 
 def start(
@@ -34,6 +34,7 @@ def start(
         fresh: delete the run in the folder first; refused where the folder is no run.
 
     Raises:
+        TrainingError: another process of the run died.
         FacemendError: see `read_config`, `open_source`, `take_split` and `train`.
     """
     resolved = read_config(config, overrides)
@@ -41,19 +42,20 @@ def start(
     team = join_processes(run, resolved.trackers)
     if threads is not None:  # after Accelerate, which has its own idea where nobody says
         torch.set_num_threads(threads)
-    if fresh and team.is_main_process:
-        _delete(run)
-    team.wait_for_everyone()
-    return train(
-        resolved,
-        train_faces,
-        val_faces,
-        run,
-        cache=cache or run / "cache",
-        accelerator=team,
-        init=init,
-        quiet=quiet,
-    )
+    with lost_processes_named(team):
+        if fresh and team.is_main_process:
+            _delete(run)
+        team.wait_for_everyone()
+        return train(
+            resolved,
+            train_faces,
+            val_faces,
+            run,
+            cache=cache or run / "cache",
+            accelerator=team,
+            init=init,
+            quiet=quiet,
+        )
 
 
 def plan(

@@ -7,6 +7,7 @@ import torch
 from facemend.datasets.faces import FaceSource
 from facemend.errors import TrainingError
 from facemend.occlusion import seed_of
+from facemend.training import objective
 from facemend.training import trainer as module
 from facemend.training.config import TrainingConfig
 from facemend.training.data import PairBatch
@@ -95,7 +96,8 @@ def test_fp16_scales_its_losses_and_stays_near_fp32(
     half = _adversarial(tiny_config.model_copy(update={"precision": "fp16"}), faces, tmp_path)
     halved = lambda precision, device: torch.autocast("cpu", torch.float16)  # noqa: E731  # no GPU here
     expected = [full.step(_batch())["generator"] for _ in range(3)]
-    monkeypatch.setattr(module, "autocast", halved)
+    for using in (module, objective):
+        monkeypatch.setattr(using, "autocast", halved)
     got = [half.step(_batch())["generator"] for _ in range(3)]
     assert got == pytest.approx(expected, rel=0.02)
     assert got != expected
