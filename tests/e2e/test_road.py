@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from facemend.cli.main import main
+from facemend.images import write_png
 from tests.tiny_celeba import gradient, make_celeba
 
 _SHORT = ["--set", "phases.0.images=16", "--set", "phases.1.images=4", "--set", "workers=0", "--quiet"]
@@ -35,7 +36,7 @@ def run_folder(celeba: Path, repo_root: Path, tmp_path_factory: pytest.TempPathF
 @pytest.fixture(scope="module")
 def model(run_folder: Path) -> Path:
     path = run_folder.parent / "model.onnx"
-    result = _run("export", run_folder, "-o", path)
+    result = _run("export", run_folder, "--best", "-o", path)
     assert result.exit_code == 0, result.output
     return path
 
@@ -82,6 +83,48 @@ def test_the_same_command_again_has_nothing_left_to_do(
     assert sorted(path.stat().st_mtime_ns for path in (run_folder / "checkpoints").iterdir()) == before
 
 
+def test_a_dry_run_says_what_it_would_take_and_leaves_nothing(
+    celeba: Path, repo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = [*_SHORT, "--set", "phases.1.size_px=64", "--set", "phases.1.losses.r1=1", "--dry-run"]
+    result = _run("train", repo_root / "configs/smoke.toml", "--data", celeba, *small)
+    assert result.exit_code == 0, result.output
+    config, _, rest = result.output.partition("\n}\n")
+    assert json.loads(config + "}")["phases"][1]["size_px"] == 64
+    described = [line.split(":")[0] for line in rest.splitlines()]
+    assert described[1:3] == ["low", "adversarial"]
+    assert all(word in rest for word in ("M parameters", "GMACs a drawing", "images/s", "GB", "hours"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["unet", "pix2pix"])
+def test_any_folder_of_pairs_trains_with_the_same_command(
+    kind: str, repo_root: Path, tmp_path: Path
+) -> None:
+    for seed in range(3):
+        picture = gradient(64, 64, seed)
+        gray = np.repeat(picture.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
+        write_png(tmp_path / f"colours/occluded/{seed}.png", gray)
+        write_png(tmp_path / f"colours/target/{seed}.png", picture)
+    (tmp_path / "split.csv").write_text("file,split\n0.png,val\n1.png,train\n2.png,train\n")
+    settings = ["phases.0.images=4", "phases.0.batch=2", "workers=0", f"generator.kind={kind}"]
+    settings += ["generator.widths=[4,8]", "phases.0.losses.alpha=0"]
+    options = [word for setting in settings for word in ("--set", setting)]
+    places: list[str | Path] = [
+        "--data",
+        tmp_path / "colours",
+        "--split-file",
+        tmp_path / "split.csv",
+        "-o",
+        tmp_path / "run",
+    ]
+    result = _run("train", repo_root / "configs/pairs.toml", *places, *options, "--quiet")
+    assert result.exit_code == 0, result.output
+    log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert log[-1]["validation/hole"] == pytest.approx(log[-1]["validation/hole/pair"])
+
+
 def test_fresh_begins_anew_and_only_in_a_run(
     run_folder: Path, celeba: Path, repo_root: Path, tmp_path: Path
 ) -> None:
@@ -100,6 +143,7 @@ def test_fresh_begins_anew_and_only_in_a_run(
         (["train", "{smoke}", "--data", "none", "-o", "run"], 1, "is no folder"),
         (["train", "{smoke}", "--data", "{celeba}", "-o", "run", "--set", "sed=1"], 2, "did you mean seed"),
         (["train", "{smoke}", "-o", "run"], 2, "--data"),
+        (["train", "{smoke}", "--data", "{celeba}"], 2, "--output"),
         (["export", "none", "-o", "model.onnx"], 1, "no checkpoint to export"),
         (["train", "{smoke}", "--data", "{unnamed}", "-o", "run"], 1, "identity_CelebA.txt"),
     ],

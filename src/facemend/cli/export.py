@@ -10,17 +10,20 @@ import click
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="The ONNX file to write."
 )
+@click.option("--best", is_flag=True, help="The checkpoint that validated best, not the newest.")
 @click.option("--fp32", is_flag=True, help="Store weights in full precision (twice the size).")
 @click.option(
     "--weights", type=click.Path(path_type=Path), help="Also write fp16 safetensors, for train --init."
 )
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing.")
-def export(run: Path, output: Path, fp32: bool, weights: Path | None, force: bool, quiet: bool) -> None:
+def export(
+    run: Path, output: Path, best: bool, fp32: bool, weights: Path | None, force: bool, quiet: bool
+) -> None:
     """Write the newest checkpoint of RUN as one ONNX file, if it computes what torch computes."""
     from facemend.training.export import export as export_run
 
-    exported = export_run(run, output, fp16=not fp32, weights=weights, force=force)
+    exported = export_run(run, output, best=best, fp16=not fp32, weights=weights, force=force)
     if not quiet:
         click.echo(
             f"wrote {output}, {exported.megabytes:.1f} MB; differs from torch by at most "

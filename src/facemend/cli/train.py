@@ -10,9 +10,7 @@ import click
 @click.option(
     "--data", "source", required=True, type=click.Path(path_type=Path), help="CelebA or a folder."
 )
-@click.option(
-    "-o", "--output", "run", required=True, type=click.Path(path_type=Path), help="The run's folder."
-)
+@click.option("-o", "--output", "run", type=click.Path(path_type=Path), help="The run's folder.")
 @click.option("--split-file", type=click.Path(path_type=Path), help="CSV: file, split, identity.")
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the config."
@@ -23,22 +21,32 @@ import click
     "--cache", type=click.Path(path_type=Path), help="Folder for decoded faces (default: RUN/cache)."
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Processor threads (default: all).")
+@click.option(
+    "--dry-run", is_flag=True, help="Only say what would be trained, and how long that would take."
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def train(
     config: Path,
     source: Path,
-    run: Path,
+    run: Path | None,
     split_file: Path | None,
     overrides: tuple[str, ...],
     init: Path | None,
     fresh: bool,
     cache: Path | None,
     threads: int | None,
+    dry_run: bool,
     quiet: bool,
 ) -> None:
     """Train the model that CONFIG describes. The same command again goes on where it stopped."""
-    from facemend.training.run import start
+    from facemend.training.run import plan, start
 
+    if dry_run:
+        planned = plan(config, source, split_file=split_file, overrides=overrides, threads=threads)
+        click.echo(planned.describe())
+        return
+    if run is None:
+        raise click.UsageError("Missing option '-o' / '--output'.")
     outcome = start(
         config,
         source,
@@ -51,6 +59,8 @@ def train(
         threads=threads,
         quiet=quiet,
     )
+    if not outcome.first:
+        return
     if outcome.finished:
         click.echo(
             f"finished after {outcome.images_seen} images; next: facemend export {run} -o model.onnx"

@@ -17,6 +17,7 @@ from facemend.files import written_whole
 from facemend.training.config import TrainingConfig
 
 _KEEP = 3
+_NUMBERED = "[0-9]*.safetensors"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Checkpoint:
         data: where the faces came from.
         commit: of the code.
         tensors: generator/…, ema/…, discriminator/…, generator_optimizer/…, discriminator_optimizer/…,
-            rng/torch.
+            and scaler/… in fp16. No random state: what is random follows from the seed and the position.
     """
 
     config: Mapping[str, Any]
@@ -75,27 +76,68 @@ class Checkpoint:
 
 
 def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
-    """Writes a checkpoint whole, then removes all but the newest three."""
-    folder = run / "checkpoints"
-    path = folder / f"{checkpoint.progress.images_seen:010d}.safetensors"
-    state = {
-        "config": checkpoint.config,
-        "progress": asdict(checkpoint.progress),
-        "training_people": checkpoint.training_people,
-        "data": checkpoint.data,
-        "commit": checkpoint.commit,
-    }
-    tensors = {key: value.detach().cpu().contiguous() for key, value in checkpoint.tensors.items()}
-    with written_whole(path, force=True) as temporary:
-        save_file(tensors, temporary, metadata={"facemend": json.dumps(state)})
-    for old in sorted(folder.glob("*.safetensors"))[:-_KEEP]:
+    """Writes a checkpoint whole, then removes all numbered ones but the newest three.
+
+    Raises:
+        TrainingError: a network has weights that are no numbers; nothing is written or removed.
+        OutputError: the disk or folder refuses.
+    """
+    path = numbered_checkpoint(run, checkpoint.progress.images_seen)
+    _write(path, checkpoint)
+    for old in sorted(path.parent.glob(_NUMBERED))[:-_KEEP]:
         old.unlink()
     return path
 
 
+def save_best(run: Path, checkpoint: Checkpoint) -> Path:
+    """Writes the best checkpoint so far, which is never removed but for a better one.
+
+    Raises:
+        TrainingError, OutputError: see `save_checkpoint`.
+    """
+    path = best_checkpoint(run)
+    _write(path, checkpoint)
+    return path
+
+
+def _write(path: Path, checkpoint: Checkpoint) -> None:
+    tensors = {key: value.detach().cpu().contiguous() for key, value in checkpoint.tensors.items()}
+    for key, value in tensors.items():
+        if not bool(torch.isfinite(value).all()):
+            raise TrainingError(
+                f"{key} is no number any more after {checkpoint.progress.images_seen} images; the last "
+                "checkpoint is from before; try a lower learning_rate"
+            )
+    with written_whole(path, force=True) as temporary:
+        save_file(tensors, temporary, metadata={"facemend": header_of(checkpoint)})
+
+
+def header_of(checkpoint: Checkpoint) -> str:
+    """Everything but the tensors, as JSON for the file's header."""
+    return json.dumps(
+        {
+            "config": checkpoint.config,
+            "progress": asdict(checkpoint.progress),
+            "training_people": checkpoint.training_people,
+            "data": checkpoint.data,
+            "commit": checkpoint.commit,
+        }
+    )
+
+
+def numbered_checkpoint(run: Path, images_seen: int) -> Path:
+    """Where the checkpoint after so many images lies."""
+    return run / "checkpoints" / f"{images_seen:010d}.safetensors"
+
+
 def newest_checkpoint(run: Path) -> Path | None:
     """The last checkpoint of a run, or None."""
-    return max((run / "checkpoints").glob("[0-9]*.safetensors"), default=None)
+    return max((run / "checkpoints").glob(_NUMBERED), default=None)
+
+
+def best_checkpoint(run: Path) -> Path:
+    """Where the best checkpoint of a run lies, if it has been validated."""
+    return run / "checkpoints" / "best.safetensors"
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

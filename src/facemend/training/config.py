@@ -14,6 +14,7 @@ from facemend.occlusion import KINDS
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 class _Section(BaseModel):
@@ -39,10 +40,12 @@ class DiscriminatorConfig(_Section):
         kind: `patch70`, the paper's on the whole picture, or `patch_crop`, a small one on a square
             around the hole that is told where the hole is.
         crop_px: that square's side.
+        scales: how many of them judge, each at half the resolution of the one before (pix2pixHD: 3).
     """
 
     kind: Literal["patch70", "patch_crop"] = "patch_crop"
     crop_px: Count = 128
+    scales: Count = 1
 
 
 class DataConfig(_Section):
@@ -57,29 +60,41 @@ class DataConfig(_Section):
         misaligned: share of faces whose crop is a little turned, scaled and shifted.
         degraded: share of pairs that go through scaling, noise, a tint or JPEG, both pictures alike.
         jitter_px: enlarge faces to this side and cut the picture's size out of it (0: do not).
+        pairs: the data are pairs of any pictures and nothing is occluded: `folders`, pictures of the
+            same names in `occluded/` and `target/`, or `side_by_side`, what is shown to the left of
+            what shall be drawn in one picture; None: the data are faces, see `kinds`. Of the keys above,
+            pairs heed `images`, `flip` and `jitter_px`.
     """
 
     images: Count | None = None
-    kinds: dict[str, Weight]
+    kinds: dict[str, Weight] = {}
     unoccluded: Share = 0.05
     hinted: Share = 0.2
     flip: bool = True
     misaligned: Share = 0
     degraded: Share = 0
     jitter_px: Annotated[int, Field(ge=0)] = 0
+    pairs: Literal["folders", "side_by_side"] | None = None
 
     @model_validator(mode="after")
     def _known_kinds(self) -> "DataConfig":
         for kind in self.kinds:
             if kind not in KINDS:
                 raise ValueError(f"unknown occlusion {kind!r}{_nearest(kind, list(KINDS))}")
-        if not any(self.kinds.values()):
+        if self.pairs and self.kinds:
+            raise ValueError("pairs are not occluded: leave out pairs or kinds")
+        if not self.pairs and not any(self.kinds.values()):
             raise ValueError("no kind of occlusion has a share above 0")
         return self
 
 
 class LossConfig(_Section):
-    """Weights of the generator's losses (see losses.py); 0 leaves one out."""
+    """Weights of the losses (see losses.py); 0 leaves one out.
+
+    Attributes:
+        game: what `adversarial` plays: `bce` (non-saturating), `lsgan` or `hinge`.
+        r1: penalty on the discriminator's gradient at real pictures.
+    """
 
     l1_image: Weight = 0
     l1_hole: Weight = 0
@@ -88,6 +103,13 @@ class LossConfig(_Section):
     alpha: Weight = 0
     adversarial: Weight = 0
     feature_matching: Weight = 0
+    game: Literal["bce", "lsgan", "hinge"] = "bce"
+    r1: Weight = 0
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is a discriminator in these losses."""
+        return self.adversarial > 0 or self.feature_matching > 0
 
 
 class PhaseConfig(_Section):
@@ -97,7 +119,9 @@ class PhaseConfig(_Section):
         name: for logs.
         images: how many pictures it lasts.
         size_px: side of the square crops; the network is fully convolutional.
-        batch: pictures a step.
+        batch: pictures a step, over all processes together.
+        accumulate: parts in which each process computes its share of a batch, one after the other, to
+            need less memory; the result is the same up to rounding.
         optimizer: Adam, or AdamW with decoupled weight decay.
         learning_rate, discriminator_learning_rate: at their peak.
         schedule: `constant`, or a `cosine` from the peak to 2% of it.
@@ -109,6 +133,7 @@ class PhaseConfig(_Section):
     images: Count
     size_px: Annotated[int, Field(ge=64, multiple_of=64)] = 256
     batch: Count = 8
+    accumulate: Count = 1
     optimizer: Literal["adam", "adamw"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)]
     discriminator_learning_rate: Annotated[float, Field(gt=0)] = 2e-4
@@ -128,21 +153,25 @@ class TrainingConfig(_Section):
         seed: everything random follows from it.
         ema: decay of the running mean of the generator's weights that is validated and exported
             (0: the weights themselves).
-        precision: `auto` is bf16 where the processor computes in it, else fp32.
+        precision: `auto` is bf16 where the processor computes in it, else fp32; fp16 is for GPUs.
         workers: processes that read and occlude pictures (0: none, the trainer does it itself).
         checkpoint_minutes: a checkpoint at least so often.
         validate_images: every so many pictures seen, validate and save a grid of samples.
         validation_faces: how many faces of `val` that takes.
+        log_seconds: losses are written so often (0: every step).
+        trackers: where figures go beside TensorBoard and JSON lines, by Accelerate's names ("wandb").
     """
 
     name: str
     seed: int = 0
     ema: Share = 0.999
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     workers: Annotated[int, Field(ge=0)] = 1
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5
     validate_images: Count = 10_000
     validation_faces: Count = 64
+    log_seconds: Annotated[float, Field(ge=0)] = 5
+    trackers: tuple[str, ...] = ()
     generator: GeneratorConfig = GeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     data: DataConfig

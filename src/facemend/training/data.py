@@ -1,12 +1,13 @@
 """Training data: decoded crops in one memory-mapped file, occluded anew each time they are shown.
 
 What is shown at position p of a run depends on the seed and p alone: neither the number of workers nor
-a restart changes it.
+a restart changes it, nor the number of processes that train together.
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
 from facemend import capture
-from facemend.datasets import FaceSource
+from facemend.datasets import FaceRecord, FaceSource
 from facemend.datasets.faces import fingerprint_of
 from facemend.errors import TrainingError
 from facemend.files import write_text, written_whole
@@ -37,7 +38,7 @@ class Crops:
     """Decoded canonical crops of a source.
 
     Attributes:
-        images: uint8 (N, size, size, 3) RGB, memory-mapped.
+        images: uint8 (N, size, size, 3) RGB, memory-mapped; of pairs (N, size, 2 · size, 3).
         landmarks_px: float64 (N, 5, 2) in crop pixels; canonical where the source has none.
         attributes: CelebA's, by name, a face each; empty where there are none.
     """
@@ -50,26 +51,40 @@ class Crops:
         return len(self.images)
 
 
-def cached_crops(source: FaceSource, size_px: int, folder: Path, *, quiet: bool = False) -> Crops:
+Decode = Callable[[FaceSource, FaceRecord, int], Image]
+"""Reads one record of a source as it is cached at a size, for example `FaceSource.crop`."""
+
+
+def cached_crops(
+    source: FaceSource,
+    size_px: int,
+    folder: Path,
+    decode: Decode = FaceSource.crop,
+    *,
+    quiet: bool = False,
+) -> Crops:
     """Decodes every face of a source once, into a file that later calls map into memory.
 
     The file is named after the pictures' names and the source's fingerprint, so that another or a
     changed source makes another file.
 
     Raises:
+        TrainingError: there are no faces.
         PictureError: a picture cannot be read.
         OutputError: the folder cannot be written.
     """
+    if not len(source):
+        raise TrainingError("there are no faces to train on")
     names = [record.name for record in source.records]
     key = fingerprint_of(source.name, source.fingerprint, size_px, *names)
     path = folder / f"crops-{size_px}-{key}.npy"
     if not path.exists():
         with written_whole(path) as temporary:
-            shape = (len(source), size_px, size_px, 3)
+            shape = (len(source), *decode(source, source.records[0], size_px).shape)
             crops = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
             records = tqdm(source.records, desc="decoding faces", disable=quiet or None, leave=False)
             for row, record in enumerate(records):
-                crops[row] = source.crop(record, size_px)
+                crops[row] = decode(source, record, size_px)
             crops.flush()
         write_text(
             path.with_suffix(".json"), json.dumps({"source": source.name, "names": names}), force=True
@@ -106,9 +121,26 @@ class PairBatch:
         """(N, 1, H, W), 1 where anything is occluded."""
         return (self.alpha.amax(dim=1, keepdim=True) > 0).to(self.alpha.dtype)
 
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def split(self, parts: int) -> "list[PairBatch]":
+        """The same pictures in so many equal parts, in order."""
+        if parts == 1:
+            return [self]
+        chunks = [getattr(self, field.name).chunk(parts) for field in fields(self)]
+        return [PairBatch(*part) for part in zip(*chunks, strict=True)]
+
+    def to(self, device: torch.device) -> "PairBatch":
+        """The same batch on a device; the focus stays on the CPU, which cuts by it."""
+        names = [field.name for field in fields(self) if field.name != "focus"]
+        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
+
 
 @dataclass(frozen=True)
-class _Sample:
+class Sample:
+    """One picture of a `PairBatch`, before it becomes tensors; pictures are uint8 (H, W, 3) RGB."""
+
     occluded: Image
     target: Image
     alpha: npt.NDArray[np.float32]
@@ -116,27 +148,37 @@ class _Sample:
     focus: npt.NDArray[np.int64]
 
 
-class OccludedFaces(Dataset[_Sample]):
-    """Faces by position: position p shows one face of epoch p // N under a fresh occlusion."""
+class Shown(Dataset[Sample], ABC):
+    """What is shown, by position: position p shows one record of epoch p // N, drawn anew."""
 
     def __init__(self, crops: Crops, config: DataConfig, size_px: int, seed: int) -> None:
         self._crops, self._config, self._size_px, self._seed = crops, config, size_px, seed
         self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
 
-    def __getitem__(self, position: int) -> _Sample:
+    def __getitem__(self, position: int) -> Sample:
         """The sample of one position; the same in every process and every run with this seed."""
         epoch, place = divmod(position, len(self._crops))
         if epoch != self._epoch:
             self._epoch = epoch
             self._order = np.random.default_rng([self._seed, 1, epoch]).permutation(len(self._crops))
-        rng = np.random.default_rng([self._seed, 2, position])
-        face = int(self._order[place])
-        kinds = allowed_kinds(self._config.kinds, self._crops.attributes[face])
-        return self._draw(np.asarray(self._crops.images[face]), self._crops.landmarks_px[face], kinds, rng)
+        return self._show(int(self._order[place]), np.random.default_rng([self._seed, 2, position]))
+
+    @abstractmethod
+    def _show(self, record: int, rng: np.random.Generator) -> Sample:
+        """Draws a sample of one record."""
+
+
+class OccludedFaces(Shown):
+    """Faces under fresh occlusions."""
+
+    def _show(self, record: int, rng: np.random.Generator) -> Sample:
+        kinds = allowed_kinds(self._config.kinds, self._crops.attributes[record])
+        image = np.asarray(self._crops.images[record])
+        return self._draw(image, self._crops.landmarks_px[record], kinds, rng)
 
     def _draw(
         self, image: Image, landmarks_px: Points, kinds: Mapping[str, float], rng: np.random.Generator
-    ) -> _Sample:
+    ) -> Sample:
         """One face under one of the kinds; as it is, if it can take none of them."""
         config = self._config
         image, landmarks_px = _jittered(image, landmarks_px, self._size_px, config.jitter_px, rng)
@@ -149,7 +191,7 @@ class OccludedFaces(Dataset[_Sample]):
         hint = np.zeros((1, self._size_px, self._size_px), dtype=np.float32)
         middle = np.full(2, self._size_px // 2, dtype=np.int64)
         if rng.random() < config.unoccluded or not any(kinds.values()):
-            return _Sample(image, image, alpha, hint, middle)
+            return Sample(image, image, alpha, hint, middle)
         pair = occlude(image, landmarks_px, choose_kind(kinds, rng), int(rng.integers(2**62)))
         degraded = config.degraded and rng.random() < config.degraded
         degrade = _degradation(rng) if degraded else _unchanged
@@ -158,7 +200,7 @@ class OccludedFaces(Dataset[_Sample]):
             hint[0] = pair.occlusion.mask
         hole = np.argwhere(pair.occlusion.mask)
         focus = hole[int(rng.integers(len(hole)))][::-1] if len(hole) else middle
-        return _Sample(degrade(pair.image), degrade(pair.target), alpha, hint, focus)
+        return Sample(degrade(pair.image), degrade(pair.target), alpha, hint, focus)
 
 
 def _jittered(
@@ -167,10 +209,15 @@ def _jittered(
     """Isola et al. 2017, section 6.2: enlarged to jitter_px, a square of size_px cut out at random."""
     if not jitter_px:
         return image, landmarks_px
-    larger = resize(image, jitter_px, jitter_px)
-    x, y = (int(v) for v in rng.integers(0, jitter_px - size_px + 1, 2))
+    corner = rng.integers(0, jitter_px - size_px + 1, 2)
     scaled = (landmarks_px + 0.5) * (jitter_px / size_px) - 0.5
-    return larger[y : y + size_px, x : x + size_px], scaled - (x, y)
+    return cut_enlarged(image, jitter_px, corner, size_px), scaled - corner
+
+
+def cut_enlarged(image: Image, side_px: int, corner: npt.NDArray[np.int64], size_px: int) -> Image:
+    """A square of size_px, its corner at (x, y), out of the picture enlarged to side_px."""
+    x, y = (int(v) for v in corner)
+    return resize(image, side_px, side_px)[y : y + size_px, x : x + size_px]
 
 
 def _misaligned(image: Image, landmarks_px: Points, rng: np.random.Generator) -> tuple[Image, Points]:
@@ -204,41 +251,52 @@ def _degradation(rng: np.random.Generator) -> Callable[[Image], Image]:
 
 
 class _Positions(Sampler[list[int]]):
-    """Batches of positions, from start to stop."""
+    """Batches of positions, from start to stop; of each batch, one process's equal share."""
 
-    def __init__(self, start: int, stop: int, batch: int) -> None:
+    def __init__(self, start: int, stop: int, batch: int, process: int, processes: int) -> None:
         self._range, self._batch = range(start, stop), batch
+        self._process, self._processes = process, processes
 
     def __iter__(self) -> Iterator[list[int]]:
         for first in range(0, len(self._range), self._batch):
-            yield list(self._range[first : first + self._batch])
+            together = self._range[first : first + self._batch]
+            share = len(together) // self._processes
+            yield list(together[self._process * share : (self._process + 1) * share])
 
     def __len__(self) -> int:
         return -(-len(self._range) // self._batch)
 
 
 def load_batches(
-    dataset: OccludedFaces, start: int, stop: int, batch: int, workers: int
+    shown: Shown,
+    start: int,
+    stop: int,
+    batch: int,
+    workers: int,
+    *,
+    process: int = 0,
+    processes: int = 1,
+    pin: bool = False,
 ) -> DataLoader[PairBatch]:
     """Batches of the positions start to stop, in order, drawn by so many worker processes.
 
-    Raises:
-        TrainingError: there are no faces.
+    Args:
+        process, processes: which share of every batch, of how many; they divide the batch.
+        pin: into memory that a GPU can fetch from while it computes.
     """
-    if not len(dataset._crops):
-        raise TrainingError("there are no faces to train on")
     return DataLoader(
-        dataset,  # type: ignore[arg-type]  # the collate function turns samples into a batch
-        batch_sampler=_Positions(start, stop, batch),
+        shown,  # type: ignore[arg-type]  # the collate function turns samples into a batch
+        batch_sampler=_Positions(start, stop, batch, process, processes),
         num_workers=workers,
         collate_fn=stack,
+        pin_memory=pin,
         generator=torch.Generator(),  # its own, so that making a loader leaves the run's alone
         prefetch_factor=4 if workers else None,
         multiprocessing_context="fork" if workers else None,
     )
 
 
-def stack(samples: Sequence[_Sample]) -> PairBatch:
+def stack(samples: Sequence[Sample]) -> PairBatch:
     """Samples to a batch in the network's range."""
     return PairBatch(
         occluded=torch.from_numpy(to_network(np.stack([s.occluded for s in samples]))),

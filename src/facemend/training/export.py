@@ -20,7 +20,13 @@ from torch import Tensor, nn
 from facemend.errors import ExportError, TrainingError
 from facemend.files import written_whole
 from facemend.reconstruction.description import METADATA_KEY, ModelDescription
-from facemend.training.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint
+from facemend.training.checkpoint import (
+    Checkpoint,
+    best_checkpoint,
+    header_of,
+    load_checkpoint,
+    newest_checkpoint,
+)
 from facemend.training.config import PhaseConfig, TrainingConfig
 from facemend.training.networks import make_generator
 
@@ -51,13 +57,20 @@ class Exported:
 
 
 def export(
-    run: Path, output: Path, *, fp16: bool = True, weights: Path | None = None, force: bool = False
+    run: Path,
+    output: Path,
+    *,
+    best: bool = False,
+    fp16: bool = True,
+    weights: Path | None = None,
+    force: bool = False,
 ) -> Exported:
-    """Writes the newest checkpoint of a run as an ONNX file that knows how it was made.
+    """Writes a checkpoint of a run, the newest, as an ONNX file that knows how it was made.
 
     The batch is dynamic; the picture's side is fixed to that of the phase that the run is in.
 
     Args:
+        best: the checkpoint that validated best in the last phase, instead of the newest.
         fp16: store weights in half precision (they are computed with in fp32).
         weights: also write generator and discriminator as fp16 safetensors, to start training from.
 
@@ -66,12 +79,7 @@ def export(
         ExportError: ONNX Runtime's output differs from torch's.
         OutputError: a file exists and `force` is not set, or cannot be written.
     """
-    newest = newest_checkpoint(run)
-    if newest is None:
-        raise TrainingError(
-            f"{run} has no checkpoint to export; train first: facemend train CONFIG -o {run}"
-        )
-    checkpoint = load_checkpoint(newest)
+    checkpoint = load_checkpoint(_chosen(run, best=best))
     config = checkpoint.settings()
     generator = _generator(config, checkpoint)
     description = describe(config, checkpoint, run)
@@ -98,8 +106,21 @@ def export(
     return Exported(output, output.stat().st_size / 1e6, max_difference, mean_difference)
 
 
+def _chosen(run: Path, *, best: bool) -> Path:
+    newest = newest_checkpoint(run)
+    if newest is None:
+        raise TrainingError(
+            f"{run} has no checkpoint to export; train first: facemend train CONFIG -o {run}"
+        )
+    if not best:
+        return newest
+    if not best_checkpoint(run).exists():
+        raise TrainingError(f"{run} has not been validated yet, so no checkpoint is best; leave out --best")
+    return best_checkpoint(run)
+
+
 def describe(config: TrainingConfig, checkpoint: Checkpoint, run: Path) -> ModelDescription:
-    """What the file will say about itself; the figures are the run's last validation."""
+    """What the file will say about itself; the figures are the last validation up to there."""
     light = config.generator.kind == "unet"
     return ModelDescription(
         name=config.name,
@@ -112,7 +133,7 @@ def describe(config: TrainingConfig, checkpoint: Checkpoint, run: Path) -> Model
         training_people=checkpoint.training_people,
         config=checkpoint.config,
         commit=checkpoint.commit,
-        metrics=_last_validation(run / "log.jsonl"),
+        metrics=_last_validation(run / "log.jsonl", checkpoint.progress.images_seen),
     )
 
 
@@ -229,25 +250,15 @@ def _write_weights(checkpoint: Checkpoint, path: Path, *, force: bool) -> None:
         for part in ("ema" if checkpoint.config["ema"] else "generator", "discriminator")
         for key, value in checkpoint.part(part).items()
     }
-    state = {
-        "config": checkpoint.config,
-        "progress": {
-            "images_seen": checkpoint.progress.images_seen,
-            "seconds": checkpoint.progress.seconds,
-        },
-        "training_people": checkpoint.training_people,
-        "data": checkpoint.data,
-        "commit": checkpoint.commit,
-    }
     with written_whole(path, force=force) as temporary:
-        save_file(tensors, temporary, metadata={"facemend": json.dumps(state)})
+        save_file(tensors, temporary, metadata={"facemend": header_of(checkpoint)})
 
 
-def _last_validation(log: Path) -> dict[str, float]:
+def _last_validation(log: Path, images_seen: int) -> dict[str, float]:
     if not log.exists():
         return {}
     rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    validations = [row for row in rows if "validation/hole" in row]
+    validations = [row for row in rows if "validation/hole" in row and row["images_seen"] <= images_seen]
     if not validations:
         return {}
     start = "validation/"

@@ -2,19 +2,35 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from accelerate import Accelerator
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from facemend.datasets import FaceSource
-from facemend.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from facemend.errors import TrainingError
+from facemend.training.checkpoint import (
+    load_checkpoint,
+    newest_checkpoint,
+    numbered_checkpoint,
+    save_best,
+    save_checkpoint,
+)
 from facemend.training.config import PhaseConfig, TrainingConfig
-from facemend.training.data import OccludedFaces, cached_crops, load_batches
+from facemend.training.data import Crops, OccludedFaces, PairBatch, cached_crops, load_batches
+from facemend.training.pairs import PairedPictures, decode_pair
+from facemend.training.processes import (
+    any_process,
+    check_same_start,
+    join_processes,
+)
 from facemend.training.trainer import Trainer
-from facemend.training.validate import Validator
+from facemend.training.validate import Validator, occluded_cases, paired_cases
 from facemend.training.watch import Watch
 
 
@@ -26,11 +42,13 @@ class Outcome:
         images_seen: so far.
         finished: whether every phase is done; False after SIGTERM or Ctrl-C.
         checkpoint: the newest.
+        first: whether this is the first of the processes that trained together, the one that reports.
     """
 
     images_seen: int
     finished: bool
     checkpoint: Path
+    first: bool = True
 
 
 def train(
@@ -40,6 +58,7 @@ def train(
     run: Path,
     *,
     cache: Path,
+    accelerator: Accelerator | None = None,
     init: Path | None = None,
     quiet: bool = False,
 ) -> Outcome:
@@ -49,46 +68,97 @@ def train(
         train_faces, val_faces: no person may be in both (the caller has checked).
         run: folder for checkpoints, logs and samples.
         cache: folder for decoded crops.
+        accelerator: the processes that train together (default: those that a launcher started).
         init: start from these weights (a checkpoint, or exported safetensors).
 
     Raises:
-        TrainingError: the run in the folder has another config, or a loss is no number any more.
+        TrainingError: the run in the folder has another config, a loss is no number any more or has
+            exploded, or a batch cannot be shared equally.
     """
+    team = accelerator or join_processes(run, config.trackers)
     faces = train_faces.first(config.data.images)
-    trainer = Trainer(config, faces)
-    checkpoint = newest_checkpoint(run)
-    if checkpoint is not None:
+    trainer = Trainer(config, faces, team)
+    if (checkpoint := newest_checkpoint(run)) is not None:
         trainer.restore(load_checkpoint(checkpoint))
     elif init is not None:
         trainer.start_from(load_checkpoint(init))
-    sizes = {phase.size_px for phase in config.phases}
-    crops = {size_px: cached_crops(faces, size_px, cache, quiet=quiet) for size_px in sizes}
-    validator = Validator(val_faces.first(config.validation_faces), config.data.kinds)
+    check_same_start(team, trainer.images_seen)
     with (
-        Watch(run, trainer.images_seen) as watch,
-        _stop_signals() as stopped,
-        _progress_line(config, trainer.images_seen, quiet=quiet) as line,
+        _stop_signals() as asked_to_stop,
+        Watch(run, trainer.images_seen, config, team) as watch,
+        _progress_line(config, trainer.images_seen, quiet=quiet or not team.is_main_process) as line,
     ):
+        crops = decode(config, faces, cache, team, quiet=quiet)
+        validator = _validator(config, val_faces)
         for phase, start, end in _phases_left(config, trainer.images_seen):
             trainer.enter(phase, start)
-            dataset = OccludedFaces(crops[phase.size_px], config.data, phase.size_px, config.seed)
             saved_at = time.monotonic()
-            for batch in load_batches(dataset, trainer.images_seen, end, phase.batch, config.workers):
+            for batch in watch.wait_for(open_batches(config, phase, crops, trainer.images_seen, end, team)):
                 seen_before = trainer.images_seen
                 watch.log_step(trainer.images_seen, phase.name, trainer.step(batch))
                 line.update(trainer.images_seen - seen_before)
                 line.set_postfix_str(f"{phase.name}, {watch.summary()}", refresh=False)
                 if _passed(config.validate_images, seen_before, trainer.images_seen):
-                    _validate(trainer, validator, watch, phase)
-                if stopped() or time.monotonic() - saved_at > 60 * config.checkpoint_minutes:
-                    checkpoint = save_checkpoint(run, trainer.checkpoint())
+                    _validate(trainer, validator, watch, run, team)
+                if any_process(team, asks=asked_to_stop()):
+                    checkpoint = _save(trainer, run, team)
+                    return Outcome(trainer.images_seen, False, checkpoint, team.is_main_process)
+                if time.monotonic() - saved_at > 60 * config.checkpoint_minutes:
+                    checkpoint = _save(trainer, run, team)
                     saved_at = time.monotonic()
-                    if stopped():
-                        return Outcome(trainer.images_seen, finished=False, checkpoint=checkpoint)
-            _validate(trainer, validator, watch, phase)
-            checkpoint = save_checkpoint(run, trainer.checkpoint())
+            _validate(trainer, validator, watch, run, team)
+            checkpoint = _save(trainer, run, team)
     assert checkpoint is not None  # there is at least one phase: it was saved now or before
-    return Outcome(trainer.images_seen, finished=True, checkpoint=checkpoint)
+    return Outcome(trainer.images_seen, True, checkpoint, team.is_main_process)
+
+
+def decode(
+    config: TrainingConfig, faces: FaceSource, cache: Path, team: Accelerator, *, quiet: bool
+) -> dict[int, Crops]:
+    """Crops of every size that the phases need; the first process of each machine decodes them."""
+    how = decode_pair if config.data.pairs else FaceSource.crop
+    sizes = {phase.size_px for phase in config.phases}
+    with team.local_main_process_first():
+        return {size_px: cached_crops(faces, size_px, cache, how, quiet=quiet) for size_px in sizes}
+
+
+def open_batches(
+    config: TrainingConfig,
+    phase: PhaseConfig,
+    crops: Mapping[int, Crops],
+    start: int,
+    end: int,
+    team: Accelerator,
+) -> DataLoader[PairBatch]:
+    """This process's shares of a phase's batches, from position to position.
+
+    Raises:
+        TrainingError: they cannot be shared equally.
+    """
+    parts = team.num_processes * phase.accumulate
+    if phase.batch % parts or (end - start) % phase.batch % parts:
+        raise TrainingError(
+            f"phase {phase.name}: batches of {phase.batch} pictures until {end} cannot be shared equally "
+            f"by {team.num_processes} processes in {phase.accumulate} parts each"
+        )
+    kind = PairedPictures if config.data.pairs else OccludedFaces
+    return load_batches(
+        kind(crops[phase.size_px], config.data, phase.size_px, config.seed),
+        start,
+        end,
+        phase.batch,
+        config.workers,
+        process=team.process_index,
+        processes=team.num_processes,
+        pin=team.device.type == "cuda",
+    )
+
+
+def _validator(config: TrainingConfig, val_faces: FaceSource) -> Validator:
+    faces = val_faces.first(config.validation_faces)
+    if config.data.pairs:
+        return Validator(partial(paired_cases, faces))
+    return Validator(partial(occluded_cases, faces, config.data.kinds))
 
 
 def _phases_left(config: TrainingConfig, images_seen: int) -> Iterator[tuple[PhaseConfig, int, int]]:
@@ -105,9 +175,27 @@ def _passed(interval: int, before: int, now: int) -> bool:
     return now // interval > before // interval
 
 
-def _validate(trainer: Trainer, validator: Validator, watch: Watch, phase: PhaseConfig) -> None:
-    watch.log_validation(trainer.images_seen, validator.measure(trainer.shown, phase.size_px))
-    watch.save_samples(trainer.images_seen, validator.draw_samples(trainer.shown, phase.size_px))
+def _validate(trainer: Trainer, validator: Validator, watch: Watch, run: Path, team: Accelerator) -> None:
+    """In the first process, for which the others wait: figures, samples, and the phase's best checkpoint.
+
+    Figures of two phases cannot be compared (their sizes and aims differ), so each begins anew.
+    """
+    if not team.is_main_process:
+        return
+    seen, size_px = trainer.images_seen, trainer.phase.size_px
+    figures = validator.measure(trainer.shown, size_px)
+    best_hole = watch.best_hole(since_images=trainer.phase_start)
+    watch.log_validation(seen, figures)
+    watch.save_samples(seen, validator.draw_samples(trainer.shown, size_px))
+    if figures["hole"] > best_hole:
+        save_best(run, trainer.checkpoint())
+
+
+def _save(trainer: Trainer, run: Path, team: Accelerator) -> Path:
+    """Every process holds the same state, so the first alone writes it."""
+    if team.is_main_process:
+        return save_checkpoint(run, trainer.checkpoint())
+    return numbered_checkpoint(run, trainer.images_seen)
 
 
 def _progress_line(config: TrainingConfig, images_seen: int, *, quiet: bool) -> "tqdm[None]":

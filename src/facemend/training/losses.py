@@ -1,6 +1,7 @@
 """Losses, one function each, with formula and source. Colours are in [-1, 1]; every result is a scalar."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,15 +13,17 @@ def l1_image(drawn: Tensor, target: Tensor) -> Tensor:
     return (drawn - target).abs().mean()
 
 
-def l1_where(drawn: Tensor, target: Tensor, where: Tensor) -> Tensor:
-    """sum(where · |drawn - target|) / sum(where): the mean over a region, so that small holes count.
+def l1_where(drawn: Tensor, target: Tensor, where: Tensor, area: Tensor) -> Tensor:
+    """sum(where · |drawn - target|) / area: the mean over a region, so that small holes count.
 
     Args:
         drawn, target: (N, 3, H, W).
         where: (N, 1, H, W), 0-1.
+        area: scalar, sum(where); of a batch that is computed in parts, its mean over the parts, so that
+            the mean of the parts' losses is the whole batch's loss.
     """
     error = (drawn - target).abs().mean(dim=1, keepdim=True)
-    return (error * where).sum() / where.sum().clamp(min=1)
+    return (error * where).sum() / area.clamp(min=1)
 
 
 def alpha_loss(logits: Tensor, alpha: Tensor) -> Tensor:
@@ -43,6 +46,63 @@ def tells_apart(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     Isola et al. 2017, section 3.3, which divides by 2 to slow the discriminator down.
     """
     return (F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()) / 2
+
+
+def fools_least_squares(fake_logits: Tensor) -> Tensor:
+    """The generator's side of LSGAN: mean (D(fake) - 1)² / 2.
+
+    Mao et al., "Least Squares Generative Adversarial Networks", ICCV 2017, equation 9 (a = 0, b = c = 1).
+    """
+    return (fake_logits - 1).square().mean() / 2
+
+
+def tells_apart_least_squares(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """The discriminator's side of LSGAN: (mean (D(real) - 1)² + mean D(fake)²) / 2. See above."""
+    return ((real_logits - 1).square().mean() + fake_logits.square().mean()) / 2
+
+
+def fools_hinge(fake_logits: Tensor) -> Tensor:
+    """The generator's side of the hinge loss: -mean D(fake).
+
+    Lim and Ye, "Geometric GAN", 2017 (arXiv 1705.02894); Miyato et al., "Spectral Normalization for
+    Generative Adversarial Networks", ICLR 2018, equation 17.
+    """
+    return -fake_logits.mean()
+
+
+def tells_apart_hinge(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """The discriminator's side: mean max(0, 1 - D(real)) + mean max(0, 1 + D(fake)). Equation 16."""
+    return F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()
+
+
+class AdversarialLoss(NamedTuple):
+    """Both sides of a GAN's game: each takes logits, one a patch, positive for real."""
+
+    fools: Callable[[Tensor], Tensor]
+    tells_apart: Callable[[Tensor, Tensor], Tensor]
+
+
+ADVERSARIAL: Mapping[str, AdversarialLoss] = {
+    "bce": AdversarialLoss(fools, tells_apart),
+    "lsgan": AdversarialLoss(fools_least_squares, tells_apart_least_squares),
+    "hinge": AdversarialLoss(fools_hinge, tells_apart_hinge),
+}
+"""The games by their names in a config; `bce` is the non-saturating one. R1 can be added to each."""
+
+
+def r1_penalty(real_logits: Tensor, seen: Tensor) -> Tensor:
+    """mean over pictures of ‖∇ D(x)‖² / 2, D(x) the mean of a picture's logits, x what D sees as real.
+
+    Mescheder, Geiger, Nowozin, "Which Training Methods for GANs do actually Converge?", ICML 2018,
+    equation 9; the weight is its γ.
+
+    Args:
+        real_logits: (N, 1, h, w), computed from `seen`, which requires its gradient.
+        seen: (N, C, H, W).
+    """
+    judged = real_logits.mean(dim=(1, 2, 3)).sum()
+    (gradient,) = torch.autograd.grad(judged, seen, create_graph=True)
+    return gradient.square().sum(dim=(1, 2, 3)).mean() / 2
 
 
 def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import torch
 
-from facemend.datasets import Split, check_no_leak, known_identities, open_source, take_split
+from facemend.datasets import FaceSource, Split, check_no_leak, known_identities, open_source, take_split
 from facemend.errors import UsageError
-from facemend.training.config import read_config
+from facemend.training.config import TrainingConfig, read_config
 from facemend.training.loop import Outcome, train
+from facemend.training.pairs import open_pairs
+from facemend.training.plan import Plan, measure
+from facemend.training.processes import join_processes, lost_processes_named
 
 
 def start(
@@ -31,25 +34,66 @@ def start(
         fresh: delete the run in the folder first; refused where the folder is no run.
 
     Raises:
+        TrainingError: another process of the run died.
         FacemendError: see `read_config`, `open_source`, `take_split` and `train`.
+    """
+    resolved = read_config(config, overrides)
+    train_faces, val_faces = open_parts(resolved, data, split_file)
+    team = join_processes(run, resolved.trackers)
+    if threads is not None:  # after Accelerate, which has its own idea where nobody says
+        torch.set_num_threads(threads)
+    with lost_processes_named(team):
+        if fresh and team.is_main_process:
+            _delete(run)
+        team.wait_for_everyone()
+        return train(
+            resolved,
+            train_faces,
+            val_faces,
+            run,
+            cache=cache or run / "cache",
+            accelerator=team,
+            init=init,
+            quiet=quiet,
+        )
+
+
+def plan(
+    config: Path,
+    data: Path,
+    *,
+    split_file: Path | None = None,
+    overrides: Sequence[str] = (),
+    threads: int | None = None,
+) -> Plan:
+    """What `start` would train, and how long it would take, measured over a few steps of every phase.
+
+    Raises:
+        FacemendError: see `read_config`, `open_source`, `take_split` and `measure`.
     """
     resolved = read_config(config, overrides)
     if threads is not None:
         torch.set_num_threads(threads)
-    source = open_source(data)
-    parts = {split: take_split(source, split, split_file) for split in (Split.TRAIN, Split.VAL)}
-    train_people = known_identities(parts[Split.TRAIN])
-    check_no_leak(train_people, known_identities(parts[Split.VAL]), "val")
-    if fresh and run.exists():
-        if any(run.iterdir()) and not (run / "checkpoints").is_dir():
-            raise UsageError(f"{run} is not a run of facemend train; --fresh will not delete it")
-        shutil.rmtree(run)
-    return train(
-        resolved,
-        parts[Split.TRAIN],
-        parts[Split.VAL],
-        run,
-        cache=cache or run / "cache",
-        init=init,
-        quiet=quiet,
-    )
+    return measure(resolved, open_parts(resolved, data, split_file)[0])
+
+
+def open_parts(
+    config: TrainingConfig, data: Path, split_file: Path | None
+) -> tuple[FaceSource, FaceSource]:
+    """What is trained on and what is watched, without a person in both.
+
+    Raises:
+        SourceError, LeakError: see `open_source`, `open_pairs` and `take_split`.
+    """
+    source = open_pairs(data, config.data.pairs) if config.data.pairs else open_source(data)
+    train_faces, val_faces = (take_split(source, split, split_file) for split in (Split.TRAIN, Split.VAL))
+    check_no_leak(known_identities(train_faces), known_identities(val_faces), "val")
+    return train_faces, val_faces
+
+
+def _delete(run: Path) -> None:
+    if not run.exists():
+        return
+    if any(run.iterdir()) and not (run / "checkpoints").is_dir():
+        raise UsageError(f"{run} is not a run of facemend train; --fresh will not delete it")
+    shutil.rmtree(run)

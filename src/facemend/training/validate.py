@@ -1,6 +1,6 @@
-"""A quick look at a generator during training: the same faces under the same occlusions each time."""
+"""A quick look at a generator during training: the same pictures under the same occlusions each time."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,49 @@ from torch import nn
 
 from facemend.datasets import FaceSource
 from facemend.frame import canonical_landmarks
-from facemend.images import Image, from_network, to_network
+from facemend.images import Image, Mask, from_network, to_network
 from facemend.metrics.psnr import psnr
-from facemend.occlusion import OccludedFace, occlude, seed_of
+from facemend.metrics.ssim import ssim
+from facemend.occlusion import occlude, seed_of
 from facemend.reconstruction.composite import composite
+from facemend.training.pairs import decode_pair, halves
 
 _SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Case:
+    """One picture to draw.
+
+    Attributes:
+        kind: of its occlusion, or "pair".
+        image, target: uint8 (H, W, 3) RGB.
+        hole: bool (H, W), what has to be drawn.
+    """
+
+    kind: str
+    image: Image
+    target: Image
+    hole: Mask
+
+
+def occluded_cases(faces: FaceSource, kinds: Mapping[str, float], size_px: int) -> list[Case]:
+    """Each face under one occlusion around the canonical landmarks, the kinds with a share taking turns."""
+    used = [kind for kind, share in kinds.items() if share > 0]
+    cases = []
+    for place, record in enumerate(faces.records):
+        kind = used[place % len(used)]
+        seed = seed_of("validation", record.name, kind)
+        face = occlude(faces.crop(record, size_px), canonical_landmarks(size_px), kind, seed)
+        cases.append(Case(kind, face.image, face.target, face.occlusion.mask))
+    return cases
+
+
+def paired_cases(pairs: FaceSource, size_px: int) -> list[Case]:
+    """Each pair as it is; all of it has to be drawn."""
+    pictures = [halves(decode_pair(pairs, record, size_px)) for record in pairs.records]
+    everywhere = np.ones((size_px, size_px), dtype=bool)
+    return [Case("pair", shown, target, everywhere) for shown, target in pictures]
 
 
 @dataclass(frozen=True)
@@ -25,78 +62,65 @@ class _Delivered:
 
 
 class Validator:
-    """Measures a generator on a few faces of the val split, blind, kind by kind in turn.
+    """Measures a generator on a few pictures of the val split, without telling it where the hole is.
 
     Args:
-        faces: each gets one occlusion around the canonical landmarks, the kinds taking turns.
-        kinds: shares of the training's kinds; those with a share above 0 are used.
+        make_cases: makes them for a size in pixels.
     """
 
-    def __init__(self, faces: FaceSource, kinds: Mapping[str, float]) -> None:
-        self._faces = faces
-        self._kinds = [kind for kind, share in kinds.items() if share > 0]
-        self._pairs: dict[int, list[OccludedFace]] = {}
+    def __init__(self, make_cases: Callable[[int], list[Case]]) -> None:
+        self._make_cases = make_cases
+        self._made: dict[int, list[Case]] = {}
 
     def measure(self, generator: nn.Module, size_px: int) -> dict[str, float]:
-        """PSNR in dB: hole/KIND, hole (mean over kinds), composite, copy_hole."""
-        pairs = self._occluded(size_px)
-        delivered = _deliver(generator, pairs)
-        holes = [
-            psnr(d.composite, p.target, p.occlusion.mask) for d, p in zip(delivered, pairs, strict=True)
-        ]
-        copies = [psnr(p.image, p.target, p.occlusion.mask) for p in pairs]
-        wholes = [psnr(d.composite, p.target) for d, p in zip(delivered, pairs, strict=True)]
+        """PSNR in dB: hole/KIND, hole (their mean), composite, copy_hole; and ssim, the composite's."""
+        cases = self._cases(size_px)
+        delivered = _deliver(generator, cases)
+        both = list(zip(delivered, cases, strict=True))
+        holes = [(c.kind, psnr(d.composite, c.target, c.hole)) for d, c in both]
         by_kind = {
-            f"hole/{kind}": _mean(
-                [h for h, p in zip(holes, pairs, strict=True) if p.occlusion.kind == kind]
-            )
-            for kind in self._kinds[: len(pairs)]
+            f"hole/{kind}": _mean([value for each, value in holes if each == kind])
+            for kind in dict.fromkeys(case.kind for case in cases)
         }
         return {
             "hole": float(np.mean(list(by_kind.values()))),
-            "copy_hole": _mean(copies),
-            "composite": _mean(wholes),
+            "copy_hole": _mean([psnr(c.image, c.target, c.hole) for c in cases]),
+            "composite": _mean([psnr(d.composite, c.target) for d, c in both]),
+            "ssim": _mean([ssim(d.composite, c.target) for d, c in both]),
             **by_kind,
         }
 
     def draw_samples(self, generator: nn.Module, size_px: int) -> Image:
-        """A grid, a face a row: occluded | target | raw | composite."""
-        pairs = self._occluded(size_px)[:_SAMPLES]
+        """A grid, a picture a row: occluded | target | raw | composite."""
+        cases = self._cases(size_px)[:_SAMPLES]
         rows = [
-            np.hstack([p.image, p.target, d.raw, d.composite])
-            for p, d in zip(pairs, _deliver(generator, pairs), strict=True)
+            np.hstack([c.image, c.target, d.raw, d.composite])
+            for c, d in zip(cases, _deliver(generator, cases), strict=True)
         ]
         return np.vstack(rows)
 
-    def _occluded(self, size_px: int) -> list[OccludedFace]:
-        if size_px not in self._pairs:
-            self._pairs[size_px] = [
-                occlude(
-                    self._faces.crop(record, size_px),
-                    canonical_landmarks(size_px),
-                    (kind := self._kinds[place % len(self._kinds)]),
-                    seed_of("validation", record.name, kind),
-                )
-                for place, record in enumerate(self._faces.records)
-            ]
-        return self._pairs[size_px]
+    def _cases(self, size_px: int) -> list[Case]:
+        if size_px not in self._made:
+            self._made[size_px] = self._make_cases(size_px)
+        return self._made[size_px]
 
 
-def _deliver(generator: nn.Module, pairs: list[OccludedFace]) -> list[_Delivered]:
+def _deliver(generator: nn.Module, cases: list[Case]) -> list[_Delivered]:
     """What a user would get: the composite where the network looks for occlusions, else its raw picture."""
     delivered = []
+    device = next(generator.parameters()).device
     training = generator.training
     generator.eval()
-    for pair in pairs:
-        image = torch.from_numpy(to_network(pair.image[None]))
+    for case in cases:
+        image = torch.from_numpy(to_network(case.image[None])).to(device)
         with torch.inference_mode():
             raw, logits = generator(image, torch.zeros_like(image[:, :1]))
-        drawn = from_network(raw.numpy())[0]
+        drawn = from_network(raw.cpu().numpy())[0]
         if logits is None:
             delivered.append(_Delivered(drawn, drawn))
             continue
-        alpha: npt.NDArray[np.float32] = logits.sigmoid().amax(dim=1)[0].numpy()
-        delivered.append(_Delivered(drawn, composite(pair.image, drawn, alpha).image))
+        alpha: npt.NDArray[np.float32] = logits.sigmoid().amax(dim=1)[0].cpu().numpy()
+        delivered.append(_Delivered(drawn, composite(case.image, drawn, alpha).image))
     generator.train(training)
     return delivered
 

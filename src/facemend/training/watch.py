@@ -1,39 +1,56 @@
-"""What a person sees of a run: JSON lines, TensorBoard, sample grids, the progress line's numbers."""
+"""What a person sees of a run: JSON lines, TensorBoard, other trackers, sample grids, the progress line."""
 
 import json
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO, TypeVar
 
-from torch import Tensor
+from accelerate import Accelerator
 
 from facemend.files import write_text
 from facemend.images import Image, write_png
+from facemend.training.config import TrainingConfig
+
+_Batch = TypeVar("_Batch")
 
 
 class Watch:
-    """Writes `log.jsonl`, `tensorboard/` and `samples/` into a run's folder.
+    """Writes `log.jsonl`, `tensorboard/` and `samples/` into a run's folder, and tells its trackers.
+
+    Of the processes that train together only the first writes.
 
     Args:
         run: the folder.
         images_seen: where the run goes on; what was logged beyond it, before a crash, is dropped.
+        accelerator: knows the trackers that the config names.
     """
 
-    _EVERY_S = 5.0
-
-    def __init__(self, run: Path, images_seen: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._samples = run / "samples"
-        run.mkdir(parents=True, exist_ok=True)
-        self._log = _reopened(run / "log.jsonl", images_seen)
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=images_seen or None)
+    def __init__(
+        self, run: Path, images_seen: int, config: TrainingConfig, accelerator: Accelerator
+    ) -> None:
+        self._samples, self._every_s = run / "samples", config.log_seconds
+        self._accelerator = accelerator
         self._means: dict[str, float] = {}
         self._validation: Mapping[str, float] = {}
-        self._logged_at = time.monotonic()
+        self._holes: list[tuple[int, float]] = []
+        self._logged_at, self._waited_s, self._wait_share = time.monotonic(), 0.0, 0.0
+        self._log: TextIO | None = None
+        if accelerator.is_main_process:
+            self._open(run, images_seen, config)
+
+    def _open(self, run: Path, images_seen: int, config: TrainingConfig) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        run.mkdir(parents=True, exist_ok=True)
+        rows, self._log = _reopened(run / "log.jsonl", images_seen)
+        validations = [row for row in rows if "validation/hole" in row]
+        self._holes = [(row["images_seen"], row["validation/hole"]) for row in validations]
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=images_seen or None)
+        if config.trackers:
+            self._accelerator.init_trackers(config.name, {"config": config.model_dump_json()})
 
     def __enter__(self) -> "Watch":
         return self
@@ -41,22 +58,40 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._log.close()
-        self._board.close()
+        if self._log is not None:
+            self._log.close()
+            self._board.close()
+            for tracker in self._accelerator.trackers:
+                tracker.finish()
 
-    def log_step(self, images_seen: int, phase: str, figures: Mapping[str, Tensor]) -> None:
+    def wait_for(self, batches: Iterable[_Batch]) -> Iterator[_Batch]:
+        """The same batches; the time that each keeps the run waiting is counted."""
+        began = time.monotonic()
+        for batch in batches:
+            self._waited_s += time.monotonic() - began
+            yield batch
+            began = time.monotonic()
+
+    def best_hole(self, since_images: int) -> float:
+        """The best `hole` in dB of the validations after so many images; minus infinity without any."""
+        return max((hole for seen, hole in self._holes if seen > since_images), default=float("-inf"))
+
+    def log_step(self, images_seen: int, phase: str, figures: Mapping[str, float]) -> None:
         """Takes a step's losses into running means, and writes those every few seconds."""
-        for name, value in figures.items():
-            now = float(value)
+        for name, now in figures.items():
             self._means[name] = 0.95 * self._means.get(name, now) + 0.05 * now
-        if time.monotonic() - self._logged_at < self._EVERY_S:
+        now_s = time.monotonic()
+        if now_s - self._logged_at < self._every_s:
             return
-        self._logged_at = time.monotonic()
-        self._write(images_seen, {"phase": phase}, {f"loss/{name}": v for name, v in self._means.items()})
+        self._wait_share = self._waited_s / (now_s - self._logged_at)
+        self._logged_at, self._waited_s = now_s, 0.0
+        means = {f"loss/{name}": mean for name, mean in self._means.items()}
+        self._write(images_seen, {"phase": phase}, {"data_wait": self._wait_share, **means})
 
     def log_validation(self, images_seen: int, figures: Mapping[str, float]) -> None:
         """Writes the figures of a validation."""
         self._validation = figures
+        self._holes.append((images_seen, figures["hole"]))
         self._write(images_seen, {}, {f"validation/{name}": value for name, value in figures.items()})
 
     def save_samples(self, images_seen: int, grid: Image) -> None:
@@ -65,14 +100,17 @@ class Watch:
 
     def summary(self) -> str:
         """The few numbers that fit into a progress line."""
-        parts = [f"G {self._means.get('generator', 0):.3f}"]
+        parts = [f"waits {self._wait_share:.1%}", f"G {self._means.get('generator', 0):.3f}"]
         if "discriminator" in self._means:
             parts.append(f"D {self._means['discriminator']:.3f}")
         if self._validation:
-            parts.append(f"hole {self._validation['hole']:.2f} dB")
+            hole, whole, ssim = (self._validation[name] for name in ("hole", "composite", "ssim"))
+            parts.append(f"hole {hole:.2f} dB, all {whole:.2f} dB / {ssim:.3f}")
         return ", ".join(parts)
 
     def _write(self, images_seen: int, words: Mapping[str, str], figures: Mapping[str, float]) -> None:
+        if self._log is None:
+            return
         row = {"images_seen": images_seen, "time": round(time.time(), 1), **words, **figures}
         self._log.write(json.dumps(row) + "\n")
         self._log.flush()
@@ -80,11 +118,15 @@ class Watch:
             warnings.simplefilter("ignore")  # tensorboard's own deprecations are not ours to mend
             for name, value in figures.items():
                 self._board.add_scalar(name, value, images_seen)
+        self._accelerator.log(dict(figures), step=images_seen)
 
 
-def _reopened(path: Path, images_seen: int) -> TextIO:
+def _reopened(path: Path, images_seen: int) -> tuple[list[dict[str, Any]], TextIO]:
+    """The rows up to there, and the file with these rows, open for more; a torn last line is dropped."""
+    rows = []
     if path.exists():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if json.loads(line)["images_seen"] <= images_seen]
-        write_text(path, "".join(kept), force=True)
-    return path.open("a", encoding="utf-8")
+        rows = [json.loads(line) for line in lines if line.endswith("\n")]
+        rows = [row for row in rows if row["images_seen"] <= images_seen]
+        write_text(path, "".join(json.dumps(row) + "\n" for row in rows), force=True)
+    return rows, path.open("a", encoding="utf-8")

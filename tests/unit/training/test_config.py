@@ -24,7 +24,7 @@ def config_file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["facemend", "pix2pix", "smoke"])
+@pytest.mark.parametrize("name", ["facemend", "finetune", "pairs", "pix2pix", "smoke"])
 def test_the_configs_that_come_along_are_valid(repo_root: Path, name: str) -> None:
     assert read_config(repo_root / "configs" / f"{name}.toml").name == name
 
@@ -67,6 +67,8 @@ def test_an_unknown_occlusion_names_the_nearest_one(config_file: Path) -> None:
         ("generator.kind=vit", "'unet' or 'pix2pix'"),
         ("data.kinds.blur=0", "no kind of occlusion"),
         ("data.jitter_px=128", "smaller than size_px"),
+        ("data.pairs=folders", "leave out pairs or kinds"),
+        ("phases.0.losses.game=chess", "'bce', 'lsgan' or 'hinge'"),
         ("seed", "key=value"),
         ("phases.7.images=3", "no such place"),
         ("name.first=3", "no such place"),

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from facemend.datasets.faces import FaceSource
+from facemend.errors import TrainingError
 from facemend.training.config import DataConfig
 from facemend.training.data import Crops, OccludedFaces, cached_crops, load_batches, stack
 
@@ -43,6 +44,30 @@ def test_a_position_shows_the_same_whoever_draws_it(crops: Crops) -> None:
     together = torch.cat([batch.occluded for batch in batches])
     expected = torch.cat([stack([alone[position]]).occluded for position in range(5, 13)])
     assert torch.equal(together, expected)
+
+
+def test_processes_share_a_batch_and_leave_nothing_out(crops: Crops) -> None:
+    def shown(process: int, processes: int) -> list[torch.Tensor]:
+        dataset = OccludedFaces(crops, _CONFIG, 64, seed=3)
+        batches = load_batches(dataset, 4, 14, 4, workers=0, process=process, processes=processes)
+        return [batch.occluded for batch in batches]
+
+    shares = zip(shown(0, 2), shown(1, 2), strict=True)
+    assert all(torch.equal(torch.cat(both), w) for both, w in zip(shares, shown(0, 1), strict=True))
+
+
+def test_the_parts_of_a_batch_are_the_batch(crops: Crops) -> None:
+    dataset = OccludedFaces(crops, _CONFIG, 64, seed=3)
+    batch = stack([dataset[position] for position in range(6)])
+    parts = batch.split(3)
+    assert [len(part) for part in parts] == [2, 2, 2]
+    assert torch.equal(torch.cat([part.alpha for part in parts]), batch.alpha)
+    assert torch.equal(torch.cat([part.focus for part in parts]), batch.focus)
+
+
+def test_nothing_to_train_on_is_said(faces: Faces, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no faces"):
+        cached_crops(faces(0), 64, tmp_path)
 
 
 def test_an_epoch_shows_every_face_once(crops: Crops) -> None:

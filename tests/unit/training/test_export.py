@@ -1,3 +1,5 @@
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from facemend.datasets.faces import FaceSource
 from facemend.errors import ExportError, OutputError, TrainingError
 from facemend.reconstruction.description import METADATA_KEY, ModelDescription
 from facemend.training import export, loop
-from facemend.training.checkpoint import load_checkpoint
+from facemend.training.checkpoint import best_checkpoint, load_checkpoint, numbered_checkpoint
 from facemend.training.config import TrainingConfig
 
 Faces = Callable[..., FaceSource]
@@ -86,6 +88,20 @@ def test_a_file_that_computes_something_else_is_not_written(
     with pytest.raises(ExportError, match="differs from torch"):
         export.export(run, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
+
+
+def test_the_best_checkpoint_can_be_exported(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    shutil.copy(numbered_checkpoint(run, 32), numbered_checkpoint(tmp_path, 32))
+    with pytest.raises(TrainingError, match="leave out --best"):
+        export.export(tmp_path, tmp_path / "model.onnx", best=True)
+    shutil.copy(numbered_checkpoint(run, 16), best_checkpoint(tmp_path))
+    shutil.copy(run / "log.jsonl", tmp_path / "log.jsonl")
+    description = _describe(export.export(tmp_path, tmp_path / "best.onnx", best=True).path)
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    (then,) = [row for row in rows if "validation/hole" in row and row["images_seen"] == 16]
+    assert description.images_seen == 16
+    assert description.metrics["hole"] == pytest.approx(then["validation/hole"], abs=1e-3)
 
 
 def test_exported_weights_start_another_run(exported: Path) -> None:

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from facemend.datasets.faces import FaceSource
 from facemend.errors import TrainingError
-from facemend.training import loop, trainer
-from facemend.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from facemend.training import loop, trainer, validate
+from facemend.training.checkpoint import (
+    Progress,
+    best_checkpoint,
+    load_checkpoint,
+    newest_checkpoint,
+    save_checkpoint,
+)
 from facemend.training.config import TrainingConfig
 from facemend.training.data import PairBatch
 
@@ -28,7 +33,7 @@ def _stopping_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     step = trainer.Trainer.step
     left = [steps]
 
-    def counted(self: trainer.Trainer, batch: PairBatch) -> dict[str, Tensor]:
+    def counted(self: trainer.Trainer, batch: PairBatch) -> dict[str, float]:
         left[0] -= 1
         if left[0] == 0:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -146,15 +151,88 @@ def test_a_loss_that_is_no_number_ends_the_run(
     tiny_config: TrainingConfig, faces: Faces, tmp_path: Path
 ) -> None:
     wild = tiny_config.phases[0].model_copy(update={"learning_rate": 1e30, "clip_norm": 0.0})
-    with pytest.raises(TrainingError, match="no number"):
+    with pytest.raises(TrainingError, match="no number any more in the step after 4 images"):
         _train(tiny_config.model_copy(update={"phases": (wild,)}), faces, tmp_path)
+    assert newest_checkpoint(tmp_path) is None
 
 
-def test_only_three_checkpoints_are_kept(tiny_config: TrainingConfig, faces: Faces, tmp_path: Path) -> None:
+def test_weights_that_are_no_numbers_are_never_written(
+    tiny_config: TrainingConfig, faces: Faces, tmp_path: Path
+) -> None:
+    checkpoint = load_checkpoint(_train(tiny_config, faces, tmp_path).checkpoint)
+    name = "generator/stem.weight"
+    spoilt = {**checkpoint.tensors, name: torch.full_like(checkpoint.tensors[name], torch.nan)}
+    before = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    with pytest.raises(TrainingError, match=f"{name} is no number"):
+        save_checkpoint(tmp_path, replace(checkpoint, progress=Progress(99, 1), tensors=spoilt))
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == before
+
+
+def test_only_three_checkpoints_and_the_best_are_kept(
+    tiny_config: TrainingConfig, faces: Faces, tmp_path: Path
+) -> None:
     eager = tiny_config.model_copy(update={"checkpoint_minutes": 1e-9})
     _train(eager, faces, tmp_path)
-    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
-    assert kept == ["0000000024.safetensors", "0000000028.safetensors", "0000000032.safetensors"]
+    kept = sorted(path.stem for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["0000000024", "0000000028", "0000000032", "best"]
+
+
+def test_the_best_checkpoint_is_that_of_the_last_phases_best_validation(
+    tiny_config: TrainingConfig, faces: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holes = iter([30.0, 31.0, 20.0, 22.0, 21.0])  # two of the first phase, three of the second
+    figures = {"composite": 0.0, "ssim": 0.0, "copy_hole": 0.0}
+    measured = lambda self, generator, size_px: {**figures, "hole": next(holes)}  # noqa: E731
+    monkeypatch.setattr(validate.Validator, "measure", measured)
+    often = tiny_config.model_copy(update={"validate_images": 8})
+    phases = (often.phases[0].model_copy(update={"images": 12}), often.phases[1])
+    often = often.model_copy(update={"phases": phases})
+    with monkeypatch.context() as patched:
+        _stopping_after(patched, 6)  # what was best is known again after a restart
+        _train(often, faces, tmp_path)
+    _train(often, faces, tmp_path)
+    best = load_checkpoint(best_checkpoint(tmp_path))
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    (where,) = [row["images_seen"] for row in rows if row.get("validation/hole") == 22.0]
+    assert best.progress.images_seen == where
+
+
+def test_a_batch_in_parts_trains_the_same(
+    tiny_config: TrainingConfig, faces: Faces, tmp_path: Path
+) -> None:
+    whole = _train(tiny_config, faces, tmp_path / "whole")
+    phases = tuple(phase.model_copy(update={"accumulate": 2}) for phase in tiny_config.phases)
+    parts = _train(tiny_config.model_copy(update={"phases": phases}), faces, tmp_path / "parts")
+    expected, got = load_checkpoint(whole.checkpoint), load_checkpoint(parts.checkpoint)
+    for name in ("generator", "discriminator"):
+        for key, value in expected.part(name).items():
+            torch.testing.assert_close(got.part(name)[key], value, rtol=0, atol=2e-4)
+
+
+def test_a_batch_that_cannot_be_shared_is_said(
+    tiny_config: TrainingConfig, faces: Faces, tmp_path: Path
+) -> None:
+    uneven = tiny_config.phases[0].model_copy(update={"accumulate": 3})
+    with pytest.raises(TrainingError, match=r"batches of 4 pictures .* shared equally"):
+        _train(tiny_config.model_copy(update={"phases": (uneven,)}), faces, tmp_path)
+
+
+def test_every_step_is_logged_with_the_share_of_waiting(
+    tiny_config: TrainingConfig, faces: Faces, tmp_path: Path
+) -> None:
+    _train(tiny_config.model_copy(update={"log_seconds": 0}), faces, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    steps = [row for row in rows if "data_wait" in row]
+    assert [row["images_seen"] for row in steps] == list(range(0, 32, 4))
+    assert all(0 < row["data_wait"] < 1 for row in steps)  # no worker: each batch is waited for
+    assert {"loss/generator", "loss/discriminator", "loss/l1_hole"} <= steps[-1].keys()
+
+
+def test_another_tracker_hears_the_same(tiny_config: TrainingConfig, faces: Faces, tmp_path: Path) -> None:
+    _train(tiny_config.model_copy(update={"trackers": ("tensorboard",)}), faces, tmp_path)
+    assert list((tmp_path / "tiny").glob("events*"))  # where Accelerate's own TensorBoard tracker writes
+    with pytest.raises(TrainingError, match="pip install nonesuch"):
+        _train(tiny_config.model_copy(update={"trackers": ("nonesuch",)}), faces, tmp_path)
 
 
 def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:

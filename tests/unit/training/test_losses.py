@@ -17,11 +17,24 @@ def test_l1_image_is_the_mean_absolute_difference() -> None:
 
 def test_l1_where_averages_over_the_region_only() -> None:
     where = torch.tensor([1.0, 0.0, 1.0]).reshape(1, 1, 1, 3)
-    assert losses.l1_where(_filled(1, 9, 0), _filled(0, 0, 0.5), where).item() == pytest.approx(0.75)
+    loss = losses.l1_where(_filled(1, 9, 0), _filled(0, 0, 0.5), where, where.sum())
+    assert loss.item() == pytest.approx(0.75)
+
+
+def test_the_mean_of_l1_where_over_parts_is_that_of_the_whole() -> None:
+    drawn, target = _filled(1, 9, 0, 4), _filled(0, 0, 0.5, 1)
+    where = torch.tensor([1.0, 0.0, 1.0, 1.0]).reshape(1, 1, 1, 4)
+    whole = losses.l1_where(drawn, target, where, where.sum())
+    parts = [
+        losses.l1_where(drawn[..., half], target[..., half], where[..., half], where.sum() / 2)
+        for half in (slice(2), slice(2, 4))
+    ]
+    assert torch.stack(parts).mean().item() == pytest.approx(whole.item()) == pytest.approx(4.5 / 3)
 
 
 def test_l1_where_of_an_empty_region_is_zero() -> None:
-    assert losses.l1_where(_filled(1, 1), _filled(0, 0), torch.zeros(1, 1, 1, 2)).item() == 0
+    nowhere = torch.zeros(1, 1, 1, 2)
+    assert losses.l1_where(_filled(1, 1), _filled(0, 0), nowhere, nowhere.sum()).item() == 0
 
 
 def test_alpha_loss_is_the_binary_cross_entropy() -> None:
@@ -43,6 +56,38 @@ def test_adversarial_losses_are_the_papers_bce() -> None:
 def test_a_discriminator_that_cannot_tell_has_a_loss_of_ln_2() -> None:
     zero = torch.zeros(4)
     assert losses.tells_apart(zero, zero).item() == pytest.approx(math.log(2))
+
+
+def test_least_squares_are_lsgans() -> None:
+    real, fake = torch.tensor([[1.5, 0.0]]), torch.tensor([[0.5, -1.0]])
+    game = losses.ADVERSARIAL["lsgan"]
+    assert game.tells_apart(real, fake).item() == pytest.approx(((0.25 + 1) / 2 + (0.25 + 1) / 2) / 2)
+    assert game.fools(fake).item() == pytest.approx((0.25 + 4) / 2 / 2)
+
+
+def test_the_hinge_forgives_what_is_beyond_its_margin() -> None:
+    real, fake = torch.tensor([[1.5, 0.0]]), torch.tensor([[0.5, -2.0]])
+    game = losses.ADVERSARIAL["hinge"]
+    assert game.tells_apart(real, fake).item() == pytest.approx((0 + 1) / 2 + (1.5 + 0) / 2)
+    assert game.fools(fake).item() == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("name", list(losses.ADVERSARIAL))
+def test_every_game_rewards_logits_on_the_right_side(name: str) -> None:
+    good, bad, game = torch.full((4,), 0.9), torch.full((4,), -0.9), losses.ADVERSARIAL[name]
+    assert game.tells_apart(good, bad) < game.tells_apart(bad, good)
+    assert game.fools(good) < game.fools(bad)
+
+
+def test_r1_is_half_the_squared_gradient_of_the_mean_logit() -> None:
+    # D(x) = mean over two patches of (3x, x²): at x = (1, 2) its gradient is (3/2, 2).
+    seen = torch.tensor([1.0, 2.0]).reshape(1, 1, 1, 2).requires_grad_()
+    logits = torch.cat([3 * seen[..., :1], seen[..., 1:].square()], dim=3)
+    penalty = losses.r1_penalty(logits, seen)
+    assert penalty.item() == pytest.approx((1.5**2 + 2**2) / 2)
+    penalty.backward()  # type: ignore[no-untyped-call]
+    assert seen.grad is not None
+    assert seen.grad.flatten().tolist() == pytest.approx([0, 2])  # of x²/2 · … at 2: it is differentiable
 
 
 def test_feature_matching_is_the_mean_over_layers_and_leaves_real_features_alone() -> None:

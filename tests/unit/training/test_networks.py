@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from facemend.training.config import DiscriminatorConfig, GeneratorConfig
+from facemend.training.config import DiscriminatorConfig, GeneratorConfig, LossConfig, PhaseConfig
 from facemend.training.networks import Drawing, make_discriminator, make_generator, parameter_count
+from facemend.training.networks.patchgan import MultiScale
 from facemend.training.networks.unet import coordinates
+from facemend.training.plan import drawing_gmacs
 
 
 def test_the_papers_generator_has_the_papers_parameters() -> None:
@@ -99,6 +101,33 @@ def test_the_small_discriminator_returns_features_and_logits() -> None:
         (2, 192, 16, 16),
         (2, 1, 16, 16),
     ]
+
+
+def test_every_scale_judges_at_half_the_resolution_of_the_one_before() -> None:
+    judge = make_discriminator(DiscriminatorConfig(kind="patch70", scales=3))
+    x = torch.rand(1, 6, 128, 128)
+    scales = judge(x)
+    assert [tuple(features[-1].shape[2:]) for features in scales] == [(14, 14), (6, 6), (2, 2)]
+    assert isinstance(judge, MultiScale)
+    second = list(judge.judges)[1]
+    alone = second(nn.functional.avg_pool2d(x, 3, 2, 1, count_include_pad=False))
+    assert torch.equal(alone[-1], scales[1][-1])
+
+
+def test_operations_are_the_papers_and_a_third_of_them() -> None:
+    phase = PhaseConfig(name="any", images=1, learning_rate=1, losses=LossConfig())
+    paper = drawing_gmacs(make_generator(GeneratorConfig(kind="pix2pix")), phase)
+    assert paper == pytest.approx(6.05, rel=0.01)
+    assert drawing_gmacs(make_generator(GeneratorConfig()), phase) < paper / 2.5
+
+
+@pytest.mark.parametrize("kind", ["patch70", "patch_crop"])
+def test_discriminators_compute_the_same_in_training_and_use(
+    kind: Literal["patch70", "patch_crop"],
+) -> None:
+    judge = make_discriminator(DiscriminatorConfig(kind=kind))
+    x = torch.rand(2, 6 if kind == "patch70" else 7, 64, 64)
+    assert torch.equal(judge.train()(x)[-1], judge.eval()(x)[-1])
 
 
 def test_coordinates_run_from_minus_one_to_one() -> None:

@@ -39,10 +39,14 @@ def make_generator(config: GeneratorConfig) -> nn.Module:
 
 
 def make_discriminator(config: DiscriminatorConfig) -> nn.Module:
-    """A fresh discriminator: (N, 3 + 3 [+ 1], H, W) to its features, the last of them the logits."""
-    from facemend.training.networks.patchgan import CropPatchGAN, PatchGAN70
+    """A fresh discriminator: (N, 3 + 3 [+ 1], H, W) to its features, the last of them the logits.
 
-    return PatchGAN70() if config.kind == "patch70" else CropPatchGAN()
+    With several scales, to a list of features for each.
+    """
+    from facemend.training.networks.patchgan import CropPatchGAN, MultiScale, PatchGAN70
+
+    judge = PatchGAN70 if config.kind == "patch70" else CropPatchGAN
+    return judge() if config.scales == 1 else MultiScale([judge() for _ in range(config.scales)])
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -5,6 +5,9 @@ layer, for feature matching (Wang et al., CVPR 2018, arXiv 1711.11585); the last
 patch, positive for real.
 """
 
+from collections.abc import Iterable
+
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facemend.training.networks.pix2pix import initialise
@@ -56,6 +59,25 @@ class CropPatchGAN(_Judge):
                 nn.Conv2d(192, 1, 3, 1, 1),
             ]
         )
+
+
+class MultiScale(nn.Module):
+    """Several PatchGANs, each judging at half the resolution of the one before.
+
+    Wang et al., CVPR 2018 (pix2pixHD), section 3.2: the coarsest sees the most of the picture.
+    """
+
+    def __init__(self, judges: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.judges = nn.ModuleList(judges)
+
+    def forward(self, x: Tensor) -> list[list[Tensor]]:
+        """(N, C, H, W) to the features of every scale, the finest first."""
+        features = []
+        for judge in self.judges:
+            features.append(judge(x))
+            x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
+        return features
 
 
 def _normalised(before: int, width: int, *, stride: int) -> nn.Sequential:

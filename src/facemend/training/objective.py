@@ -1,0 +1,113 @@
+"""What generator and discriminator are trained for: a phase's losses, weighted."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from facemend.training import losses
+from facemend.training.config import LossConfig, TrainingConfig
+from facemend.training.data import PairBatch
+from facemend.training.networks import Drawing
+from facemend.training.precision import autocast
+
+
+class Objective:
+    """The losses of both networks on a batch, or on a part of one.
+
+    Args:
+        config: says what the discriminator sees and in which precision it computes.
+        weights: of the losses; those of weight 0 are not computed.
+        device: where batches and networks are.
+    """
+
+    def __init__(self, config: TrainingConfig, weights: LossConfig, device: torch.device) -> None:
+        self._config, self._weights, self._device = config, weights, device
+
+    def of_discriminator(self, discriminator: nn.Module, part: PairBatch, drawn: Tensor) -> Tensor:
+        """The discriminator's loss; `drawn` (N, 3, H, W) carries no gradient."""
+        weights = self._weights
+        seen = self._view(part, part.target).requires_grad_(weights.r1 > 0)
+        real = self._judge(discriminator, seen)
+        fake = self._judge(discriminator, self._view(part, drawn))
+        game = losses.ADVERSARIAL[weights.game]
+        loss = _mean(game.tells_apart(r[-1], f[-1]) for r, f in zip(real, fake, strict=True))
+        if weights.r1:
+            loss = loss + weights.r1 * _mean(losses.r1_penalty(r[-1], seen) for r in real)
+        return loss
+
+    def of_generator(
+        self, discriminator: nn.Module, part: PairBatch, drawing: Drawing, area: Tensor
+    ) -> dict[str, Tensor]:
+        """The generator's losses by name, and as `generator` their weighted sum.
+
+        Args:
+            area: pixels in the holes, see `losses.l1_where`.
+        """
+        terms = self._drawn_terms(part, drawing, area)
+        if self._weights.judged:
+            terms |= self._judged_terms(discriminator, part, drawing.raw)
+        weighted = [getattr(self._weights, name) * term for name, term in terms.items()]
+        return terms | {"generator": torch.stack(weighted).sum()}
+
+    def _drawn_terms(self, part: PairBatch, drawing: Drawing, area: Tensor) -> dict[str, Tensor]:
+        weights, terms = self._weights, {}
+        if weights.l1_image:
+            terms["l1_image"] = losses.l1_image(drawing.raw, part.target)
+        if weights.l1_hole:
+            terms["l1_hole"] = losses.l1_where(drawing.raw, part.target, part.hole, area)
+        if weights.l1_outside:
+            outside = 1 - part.hole
+            terms["l1_outside"] = losses.l1_where(drawing.raw, part.target, outside, outside.numel() - area)
+        if weights.alpha and drawing.alpha_logits is not None:
+            terms["alpha"] = losses.alpha_loss(drawing.alpha_logits, part.alpha)
+        if weights.l1_composite and drawing.alpha_logits is not None:
+            composite = losses.blend(part.occluded, drawing.raw, drawing.alpha_logits.sigmoid())
+            terms["l1_composite"] = losses.l1_image(composite, part.target)
+        return terms
+
+    def _judged_terms(self, discriminator: nn.Module, part: PairBatch, drawn: Tensor) -> dict[str, Tensor]:
+        weights, terms = self._weights, {}
+        fake = self._judge(discriminator, self._view(part, drawn))
+        if weights.adversarial:
+            game = losses.ADVERSARIAL[weights.game]
+            terms["adversarial"] = _mean(game.fools(features[-1]) for features in fake)
+        if weights.feature_matching:
+            with torch.no_grad():
+                real = self._judge(discriminator, self._view(part, part.target))
+            terms["feature_matching"] = _mean(
+                losses.feature_matching(r[:-1], f[:-1]) for r, f in zip(real, fake, strict=True)
+            )
+        return terms
+
+    def _view(self, part: PairBatch, picture: Tensor) -> Tensor:
+        """What the discriminator sees of a real or drawn picture: the occluded one beside it."""
+        if self._config.discriminator.kind == "patch70":
+            seen = torch.cat([part.occluded, picture], dim=1)
+        else:
+            # Only the hole is judged: elsewhere both pictures are the target's.
+            hole = part.hole
+            pasted = hole * picture + (1 - hole) * part.target
+            seen = torch.cat([part.occluded, pasted, hole], dim=1)
+            seen = _cut_squares(seen, part.focus, self._config.discriminator.crop_px)
+        return seen.contiguous(memory_format=torch.channels_last)
+
+    def _judge(self, discriminator: nn.Module, seen: Tensor) -> list[list[Tensor]]:
+        """The discriminator's features, scale by scale, the logits last in each."""
+        with autocast(self._config.precision, self._device):
+            judged = discriminator(seen)
+        scales = [judged] if self._config.discriminator.scales == 1 else judged
+        return [[feature.float() for feature in features] for features in scales]
+
+
+def _mean(values: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(values)).mean()
+
+
+def _cut_squares(x: Tensor, focus: Tensor, side: int) -> Tensor:
+    """Squares (N, C, side, side) around the points (x, y) of focus, moved inside the picture."""
+    side = min(side, x.shape[-1])
+    corners = (focus - side // 2).clamp(0, x.shape[-1] - side).tolist()
+    return torch.stack(
+        [x[n, :, top : top + side, left : left + side] for n, (left, top) in enumerate(corners)]
+    )
