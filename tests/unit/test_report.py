@@ -7,6 +7,7 @@ import pytest
 from facemend.datasets import FaceRecord, FaceSource
 from facemend.errors import FacemendError, OutputError, UsageError
 from facemend.evaluation.baselines import BASELINES
+from facemend.evaluation.conditions import UNCHANGED
 from facemend.evaluation.evaluate import Evaluation, evaluate
 from facemend.evaluation.examples import draw_grid, take_examples
 from facemend.evaluation.page import to_html
@@ -60,6 +61,8 @@ SMALL = EvaluationReport(
         row("ours", "composite", "ssim", 0.94321),
         row("ours", "occlusion", "iou", 0.9119),
         row("ours", "unoccluded", "false_edits", 0.0123),
+        replace(row("ours", "hole", "psnr", 21.0), condition=UNCHANGED),
+        replace(row("ours", "hole", "psnr", 20.25), condition="JPEG 50"),
         row("copy", "hole", "psnr", 13.8, apart=2),
         row("telea", "hole", "psnr", None, apart=7),
     ),
@@ -135,6 +138,13 @@ def test_the_report_compares_systems_and_groups_and_says_what_it_left_out() -> N
     assert section(markdown, "Again").splitlines()[2] == SMALL.command
 
 
+def test_a_harder_condition_is_told_by_what_it_costs() -> None:
+    title = "Hole dB under harder conditions, on the first 7 pictures"
+    table = section(to_markdown(SMALL), title)
+    ours = dict(zip(cells(table, "system"), cells(table, "ours"), strict=True))
+    assert (ours["unchanged"], ours["JPEG 50"], ours["10% larger"]) == ("21.00", "-0.75", "–")
+
+
 def test_reports_are_joined_over_the_same_inputs_only() -> None:
     telea = replace(
         SMALL,
@@ -143,7 +153,7 @@ def test_reports_are_joined_over_the_same_inputs_only() -> None:
         comparisons=(),
         gaps=(),
     )
-    ours = replace(SMALL, systems=SMALL.systems[:1], rows=SMALL.rows[:6])
+    ours = replace(SMALL, systems=SMALL.systems[:1], rows=SMALL.rows[:8])
     assert ours.joined(telea) == SMALL
     assert SMALL.joined(SMALL) == SMALL
     for other in ({"inputs_sha256": {"blur": "abd"}}, {"protocol": "bench v2"}, {"split": "val"}):

@@ -98,7 +98,7 @@ def evaluate(
     """
     from facemend.datasets import Split, open_source, take_split
     from facemend.evaluation.baselines import choose_baselines, learn
-    from facemend.evaluation.evaluate import Plan
+    from facemend.evaluation.evaluate import Plan, refuse_leaks
     from facemend.evaluation.evaluate import evaluate as measure
     from facemend.evaluation.figures import open_slow_metrics
     from facemend.evaluation.opening import open_systems
@@ -119,12 +119,14 @@ def evaluate(
         raise click.UsageError("Missing option '-o' / '--output'.", context)
     kept = cache or folder / CACHE_NAME
     everything = open_source(source)
-    systems = open_systems(models, threads) + choose_baselines(
-        baselines, lambda: learn(take_split(everything, Split.TRAIN, split_file), kept, progress=not quiet)
-    )
     faces = take_split(everything, Split(split), split_file).first(limit)
+    systems = open_systems(models, threads)
     slow = open_slow_metrics(identity=identity, lpips=lpips, fid=fid, threads=threads)
     check_folder(folder, force=force)
+    refuse_leaks(systems, faces, split)
+    systems += choose_baselines(
+        baselines, lambda: learn(take_split(everything, Split.TRAIN, split_file), kept, progress=not quiet)
+    )
     with Store(kept) as store:
         evaluation = measure(
             systems,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from facemend.evaluation.comparisons import COPY
-from facemend.evaluation.results import ALL, EvaluationReport, Group, Measure, Row
+from facemend.evaluation.results import ALL, EvaluationReport, Group, Measure
 
 Cell = Callable[[EvaluationReport, str, Group], str]
 """Report, system, group of pictures -> text."""
@@ -72,7 +72,7 @@ def under(condition: str, unchanged: str) -> Cell:
 
     def cell(report: EvaluationReport, system: str, group: Group) -> str:
         rows = [report.find(system, ("hole", "psnr"), Group(condition=c)) for c in (condition, unchanged)]
-        means = [row.mean for row in rows if isinstance(row, Row) and row.mean is not None]
+        means = [row.mean for row in rows if row is not None and row.mean is not None]
         return signed(means[0] - means[1], None, None, ("hole", "psnr")) if len(means) == 2 else NOTHING
 
     return cell

@@ -59,7 +59,11 @@ class _Notes:
     milliseconds: dict[str, list[float]] = field(default_factory=dict)
     vectors: dict[tuple[str, Measure], list[Vectors]] = field(default_factory=dict)
 
-    def note(self, system: System, item: BenchInput, figures: Figures) -> None:
+    def note(self, system: System, inputs: Sequence[BenchInput], figures: Sequence[Figures]) -> None:
+        for item, found in zip(inputs, figures, strict=True):
+            self._note(system, item, found)
+
+    def _note(self, system: System, item: BenchInput, figures: Figures) -> None:
         occlusion, record = item.face.occlusion, item.record
         self.measurements.append(
             Measurement(
@@ -78,11 +82,12 @@ class _Notes:
         for measure, pair in figures.vectors.items():
             self.vectors.setdefault((system.name, measure), []).append(pair)
 
-    def note_unoccluded(self, system: System, record: FaceRecord, figures: Figures) -> None:
-        name, person = record.name, _person(record)
-        self.measurements.append(
-            Measurement(system.name, name, person, NO_OCCLUSION, NO_OCCLUSION, 0.0, figures.values)
-        )
+    def note_unoccluded(self, system: System, record: FaceRecord, figures: Figures | None) -> None:
+        if figures is not None:
+            name, person = record.name, _person(record)
+            self.measurements.append(
+                Measurement(system.name, name, person, NO_OCCLUSION, NO_OCCLUSION, 0.0, figures.values)
+            )
 
 
 def evaluate(
@@ -117,7 +122,7 @@ def evaluate(
     """
     _check(systems, source, kinds)
     plan = plan or Plan()
-    relations = [_relation(system, source, split) for system in systems]
+    relations = refuse_leaks(systems, source, split)
     notes = _Notes({kind: [] for kind in kinds})
     with ThreadPoolExecutor() as pool:
         examiner = Examiner(store, plan.slow, pool)
@@ -129,13 +134,8 @@ def evaluate(
                 notes.digests[item.face.occlusion.kind].append(item.digest)
             present = [system for system in systems if system.first is None or place < system.first]
             for system in present:
-                for item, figures in zip(
-                    inputs, examiner.examine(system, inputs, slow=place < FIRST), strict=True
-                ):
-                    notes.note(system, item, figures)
-                unoccluded = examiner.examine_unoccluded(system, crop)
-                if unoccluded is not None:
-                    notes.note_unoccluded(system, record, unoccluded)
+                notes.note(system, inputs, examiner.examine(system, inputs, slow=place < FIRST))
+                notes.note_unoccluded(system, record, examiner.examine_unoccluded(system, crop))
             if plan.robustness and place < FIRST:
                 _examine_conditions(present, inputs, examiner, notes)
     entries = [_entry(*pair, source, notes, plan) for pair in zip(systems, relations, strict=True)]
@@ -154,12 +154,17 @@ def _check(systems: Sequence[System], source: FaceSource, kinds: Sequence[str]) 
         raise UsageError(f"two systems have one name ({', '.join(names)}); evaluate one of them")
 
 
-def _relation(system: System, source: FaceSource, split: str) -> str:
-    """How the people that a system was trained on relate to those of the source.
+def refuse_leaks(systems: Sequence[System], source: FaceSource, split: str) -> list[str]:
+    """How each system's training people relate to the evaluated ones (see `SystemEntry`).
 
     Raises:
-        LeakError: some are the same.
+        LeakError: a system was trained on people of the source.
+        SourceError: a trained system, and pictures whose people nobody knows.
     """
+    return [_relation(system, source, split) for system in systems]
+
+
+def _relation(system: System, source: FaceSource, split: str) -> str:
     if system.training_people is None:
         return "unknown"
     if not system.training_people:
@@ -188,8 +193,7 @@ def _examine_conditions(
         ]
         for system in systems:
             if system.blind and not system.captive:
-                for item, figures in zip(harder, examiner.examine(system, harder, slow=False), strict=True):
-                    notes.note(system, item, figures)
+                notes.note(system, harder, examiner.examine(system, harder, slow=False))
 
 
 def _entry(system: System, relation: str, source: FaceSource, notes: _Notes, plan: Plan) -> SystemEntry:

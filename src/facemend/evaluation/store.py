@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
@@ -13,8 +14,6 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
-import PIL
 
 from facemend.errors import OutputError
 from facemend.evaluation.results import Measure
@@ -25,13 +24,17 @@ Vectors = npt.NDArray[np.float32]
 
 _NAME = "figures.sqlite"
 _CODE = (
+    "images.py",
     "metrics",
     "reconstruction",
-    *(
-        f"evaluation/{name}.py"
-        for name in ("baselines", "eigenfaces", "examine", "figures", "foreign", "systems")
-    ),
+    "evaluation/baselines.py",
+    "evaluation/eigenfaces.py",
+    "evaluation/examine.py",
+    "evaluation/figures.py",
+    "evaluation/foreign.py",
+    "evaluation/systems.py",
 )
+_LIBRARIES = ("numpy", "pillow", "onnxruntime", "scikit-image", "scipy", "dlib-bin")
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def key_of(*parts: str) -> str:
 @cache
 def _code_digest() -> str:
     """Over the source of everything between an input and its figures, and its libraries' versions."""
-    versions = np.__version__, PIL.__version__, cv2.__version__, onnxruntime.__version__
+    versions = cv2.__version__, *map(_version, _LIBRARIES)
     digest = hashlib.sha256(" ".join(versions).encode())
     for name in _CODE:
         place = files("facemend").joinpath(name)
@@ -129,6 +132,13 @@ def _code_digest() -> str:
             if source.name.endswith(".py"):
                 digest.update(source.read_bytes())
     return digest.hexdigest()
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "none"
 
 
 def _pack(vectors: Mapping[Measure, Vectors]) -> bytes:
