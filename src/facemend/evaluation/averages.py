@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from facemend.evaluation.figures import FRECHET
 from facemend.evaluation.protocol import PROTOCOL, hole_bin
-from facemend.evaluation.results import AS_DRAWN, EVERYTHING, UNITS, Group, Measure, Measurement, Row
+from facemend.evaluation.results import ALL, AS_DRAWN, EVERYTHING, UNITS, Group, Measure, Measurement, Row
 from facemend.evaluation.store import Vectors
 from facemend.metrics.frechet import frechet_distance
 from facemend.occlusion import seed_of
@@ -91,30 +91,28 @@ def frechet_rows(vectors: Mapping[tuple[str, Measure], Sequence[Vectors]]) -> tu
     Args:
         vectors: by system and the measure whose features they are; a pair of features a picture.
     """
-    rows = []
-    for (system, measure), pairs in vectors.items():
-        delivered, truths = np.stack(pairs).swapaxes(0, 1)
-        region, metric = FRECHET[measure]
-        distance = round(frechet_distance(delivered, truths), DIGITS) if len(pairs) > 1 else None
-        unit = UNITS[FRECHET[measure]]
-        rows.append(
-            Row(
-                system,
-                EVERYTHING.kind,
-                EVERYTHING.extent,
-                EVERYTHING.hole_bin,
-                EVERYTHING.condition,
-                region,
-                metric,
-                unit,
-                distance,
-                None,
-                None,
-                len(pairs),
-                0,
-            )
-        )
-    return tuple(rows)
+    return tuple(
+        _frechet_row(system, FRECHET[measure], pairs) for (system, measure), pairs in vectors.items()
+    )
+
+
+def _frechet_row(system: str, measure: Measure, pairs: Sequence[Vectors]) -> Row:
+    delivered, truths = np.stack(pairs).swapaxes(0, 1)
+    return Row(
+        system=system,
+        kind=ALL,
+        extent=ALL,
+        hole_bin=ALL,
+        condition=AS_DRAWN,
+        region=measure[0],
+        metric=measure[1],
+        unit=UNITS[measure],
+        mean=round(frechet_distance(delivered, truths), DIGITS) if len(pairs) > 1 else None,
+        low=None,
+        high=None,
+        n=len(pairs),
+        apart=0,
+    )
 
 
 def _groups(measurement: Measurement) -> Sequence[Group]:

@@ -1,5 +1,6 @@
 """Differences: between systems on the same pixels, and between the people that one system serves."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -97,9 +98,9 @@ def find_gaps(
     """
     gaps = []
     for system, pictures in _by_system(measurements).items():
-        names = {name for name, _ in pictures}
-        kinds = {kind for _, kind in pictures if all((name, kind) in pictures for name in names)}
-        shared = [m for (_, kind), m in pictures.items() if kind in kinds]
+        times = Counter(kind for _, kind in pictures)
+        most = len({name for name, _ in pictures})
+        shared = [m for (_, kind), m in pictures.items() if times[kind] == most]
         for attribute in ATTRIBUTES:
             for measure in _GAP_MEASURES:
                 gap = _gap(system, attribute, measure, shared, attributes, bootstrap)
