@@ -37,8 +37,8 @@ class IdentityNetwork:
 
 
 def _face_box(side_px: int) -> dlib.rectangle:
-    """Where dlib's detector would see the face in a canonical crop: brows to chin, ear to ear."""
+    """Where dlib's own detector sees the face in most canonical crops: brows to chin."""
     landmarks_px = canonical_landmarks(side_px)
     eyes, mouth = landmarks_px[:2].mean(axis=0), landmarks_px[3:].mean(axis=0)
-    centre, half = eyes + 0.45 * (mouth - eyes), 1.35 * float(mouth[1] - eyes[1])
+    centre, half = eyes + 0.64 * (mouth - eyes), 1.05 * float(mouth[1] - eyes[1])
     return dlib.rectangle(*(round(float(v)) for v in (*(centre - half), *(centre + half))))
