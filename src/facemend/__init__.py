@@ -1,4 +1,4 @@
-"""facemend reconstructs what hides a face: `facemend.reconstruct("crop.png", aligned=True).image`.
+"""facemend reconstructs what hides a face: `facemend.reconstruct("photo.jpg").image`.
 
 Nothing heavy is imported before it is used.
 """
@@ -10,7 +10,8 @@ from facemend.errors import FacemendError
 
 if TYPE_CHECKING:
     from facemend.faces import Face
-    from facemend.reconstruction.aligned import Reconstruction, Reconstructor, reconstruct
+    from facemend.reconstruction.reconstructor import Reconstructor, reconstruct
+    from facemend.reconstruction.results import Reconstruction
 
 __version__ = "0.1.0"
 
@@ -18,9 +19,9 @@ __all__ = ["Face", "FacemendError", "Reconstruction", "Reconstructor", "__versio
 
 _HOMES = {
     "Face": "facemend.faces",
-    "Reconstruction": "facemend.reconstruction.aligned",
-    "Reconstructor": "facemend.reconstruction.aligned",
-    "reconstruct": "facemend.reconstruction.aligned",
+    "Reconstruction": "facemend.reconstruction.results",
+    "Reconstructor": "facemend.reconstruction.reconstructor",
+    "reconstruct": "facemend.reconstruction.reconstructor",
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
-from facemend.frame import Points, similarity
+from facemend.frame import Points, sample, similarity
 from facemend.images import Image, resize
 
 
@@ -61,17 +61,10 @@ def misalign(
     angle = np.deg2rad(rotation_degrees)
     turn = scale * np.array([(np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))])
     moved: Points = (landmarks_px - middle) @ turn.T + middle + shift_px
-    # Pillow asks where a pixel comes from: the way back, on a picture with a wider border.
-    corners = middle + np.array([(-1.0, 0.0), (1.0, 0.0)])
-    back = similarity((corners - middle) @ turn.T + middle + shift_px, corners)
+    # A pixel of the result comes from the way back, on a picture with a wider border.
+    ends = middle + np.array([(-1.0, 0.0), (1.0, 0.0)])
+    back = similarity((ends - middle) @ turn.T + middle + shift_px, ends)
     border_px = side_px // 4
     padded = np.pad(image, ((border_px, border_px), (border_px, border_px), (0, 0)), mode="edge")
-    linear, offset = back[:, :2], back[:, 2]
-    offset = offset + 0.5 - linear @ (0.5, 0.5) + border_px
-    turned = PillowImage.fromarray(padded).transform(
-        (side_px, side_px),
-        PillowImage.Transform.AFFINE,
-        np.column_stack([linear, offset]).ravel().tolist(),
-        PillowImage.Resampling.BICUBIC,
-    )
-    return np.asarray(turned, dtype=np.uint8), moved
+    back[:, 2] += border_px
+    return sample(padded, back, side_px, side_px), moved

@@ -9,6 +9,7 @@ viewer sees them.
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from facemend.errors import PictureError
 from facemend.images import Image, Mask, resize
 
 Points = npt.NDArray[np.float64]
+ValuesT = TypeVar("ValuesT", npt.NDArray[np.uint8], npt.NDArray[np.float32])
 
 CROP_SIZE_PX = 256
 FRAME_WIDTH_PX, FRAME_HEIGHT_PX = 178, 218
@@ -91,20 +93,61 @@ def crop_face(photo: Image, landmarks_px: Points, size_px: int = CROP_SIZE_PX) -
     """Crops a face out of a photo so that its landmarks lie where CelebA's do.
 
     Args:
-        photo: (H, W, 3) uint8 RGB. Beyond its border the crop is black.
+        photo: (H, W, 3) uint8 RGB. Beyond its border its outermost pixels are repeated, as in CelebA.
         landmarks_px: (5, 2) in photo pixels, in the order of LANDMARK_NAMES.
     """
     crop_to_photo = similarity(canonical_landmarks(size_px), landmarks_px)
     shrink = max(1, int(np.hypot(*crop_to_photo[:, 0])))
-    picture = PillowImage.fromarray(photo).reduce(shrink)
-    # Pillow's affine maps pixel corners, ours pixel centres; the reduced photo has smaller coordinates.
-    linear, offset = crop_to_photo[:, :2], crop_to_photo[:, 2]
-    offset = (offset + 0.5 - linear @ (0.5, 0.5)) / shrink
-    coefficients = np.column_stack([linear / shrink, offset]).ravel().tolist()
-    cropped = picture.transform(
-        (size_px, size_px), PillowImage.Transform.AFFINE, coefficients, PillowImage.Resampling.BICUBIC
-    )
-    return Crop(np.asarray(cropped, dtype=np.uint8), crop_to_photo)
+    corners = np.array([(x, y, 1) for x in (0, size_px) for y in (0, size_px)]) @ crop_to_photo.T
+    part, corner = _part_around(photo, corners, margin_px=2 * shrink)
+    reduced = np.asarray(PillowImage.fromarray(part).reduce(shrink), dtype=np.uint8)
+    # The reduced part has smaller coordinates, which begin at its own corner.
+    to_part = crop_to_photo - np.column_stack([np.zeros((2, 2)), corner])
+    to_part[:, 2] += 0.5
+    to_part /= shrink
+    to_part[:, 2] -= 0.5
+    return Crop(sample(reduced, to_part, size_px, size_px), crop_to_photo)
+
+
+def _part_around(photo: Image, corners: Points, margin_px: int) -> tuple[Image, Points]:
+    """The upright part of a photo around points (N, 2), its border repeated, and its first pixel (x, y).
+
+    It reaches no farther beyond the photo than twice its size.
+    """
+    size = np.array(photo.shape[1::-1])
+    low, high = corners.min(axis=0) - margin_px, corners.max(axis=0) + margin_px + 1
+    low = np.floor(low.clip(-2 * size, size - 1)).astype(int)
+    high = np.ceil(high.clip(low + 1, 3 * size)).astype(int)
+    columns, rows = (np.arange(a, b).clip(0, most - 1) for a, b, most in zip(low, high, size, strict=True))
+    return photo[rows][:, columns], low.astype(np.float64)
+
+
+def sample(values: ValuesT, to_source: Points, width_px: int, height_px: int) -> ValuesT:
+    """A picture seen through a transform, bicubic; not for shrinking by more than a half.
+
+    Args:
+        values: uint8 (H, W, 3), or float32 (H, W).
+        to_source: (2, 3), maps pixels (x, y, 1) of the result to pixels of `values`.
+        width_px, height_px: of the result.
+
+    Returns:
+        Of the type of `values`; 0 where it comes from beyond their border.
+    """
+    linear, offset = to_source[:, :2], to_source[:, 2]
+    # Pillow measures from pixel corners, we from pixel centres.
+    coefficients = np.column_stack([linear, offset + 0.5 - linear @ (0.5, 0.5)]).ravel().tolist()
+
+    def seen(plane: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+        picture = PillowImage.fromarray(plane.astype(np.float32))
+        kind, filter_ = PillowImage.Transform.AFFINE, PillowImage.Resampling.BICUBIC
+        turned = picture.transform((width_px, height_px), kind, coefficients, filter_)
+        return np.asarray(turned, dtype=np.float32)
+
+    if values.ndim == 2:
+        return seen(values).astype(values.dtype)
+    # A plane at a time, in floats: Pillow cuts the fractions of bytes off, and all would get darker.
+    planes = np.stack([seen(values[:, :, band]) for band in range(3)], axis=2)
+    return np.rint(planes).clip(0, 255).astype(np.uint8)
 
 
 def similarity(source: Points, target: Points) -> Points:

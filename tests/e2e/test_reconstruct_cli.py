@@ -14,10 +14,15 @@ from PIL import Image
 
 from facemend.cli.main import main
 from facemend.images import read_image
+from facemend.photos import read_photo
+from facemend.reconstruction.demo import read_portraits
+from tests.photo_files import file_of
 from tests.stand_in import ACCESSORY, COVER
 from tests.tiny_celeba import gradient
 
 Run = Callable[..., click.testing.Result]
+
+NO_PICTURE = "is not a picture that can be read; use PNG, JPEG, WebP, TIFF, AVIF, HEIC or BMP"
 
 
 @pytest.fixture
@@ -153,6 +158,39 @@ def test_an_input_is_never_overwritten_even_with_force(run: Run, model: tuple[st
     assert Path("in/a.png").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["out.jpg", "out.webp", "out.tif", "out.avif"])
+def test_the_outputs_suffix_names_its_format(run: Run, model: tuple[str, ...], name: str) -> None:
+    draw(Path("a.png"))
+    assert run("reconstruct", "a.png", *model, "-o", name).stdout == f"1 reconstructed: {name}\n"
+    made = json.loads(run("info", name, "--json").stdout)
+    assert (made["picture"], made["options"]) == (name, {"input": "aligned", "remove": "covers"})
+    assert run("reconstruct", "a.png", *model, "-o", name).stdout.startswith("1 finished before")
+    assert "is not this reconstruction" in one_line(
+        run("reconstruct", "a.png", *model, "-o", name, "--remove", "all"), 1
+    )
+
+
+def test_what_a_photo_says_of_itself_stays(run: Run, model: tuple[str, ...]) -> None:
+    pixels = gradient(178, 218)
+    pixels[100:140, 40:120] = COVER
+    Path("a.jpg").write_bytes(file_of(Image.fromarray(pixels), "JPEG", quality=90))
+    assert run("reconstruct", "a.jpg", *model, "-o", "out.jpg").exit_code == 0
+    before, after = read_photo(Path("a.jpg")), read_photo(Path("out.jpg"))
+    assert after.metadata.exif == before.metadata.exif
+    assert after.metadata.icc == before.metadata.icc
+    assert b'dc:format="image/any"' in (after.metadata.xmp or b"")
+
+
+def test_without_an_occlusion_the_output_is_the_input_and_no_input_later(
+    run: Run, model: tuple[str, ...]
+) -> None:
+    draw(Path("in/a.png"), covered=False)
+    for words in ([], [], ["--remove", "all"]):
+        result = run("reconstruct", "in", *model, *words)
+        assert result.stdout.startswith("1 without an occlusion, written unchanged")
+        assert Path("in/a_reconstructed.png").read_bytes() == Path("in/a.png").read_bytes()
+
+
 def test_a_bad_picture_fails_alone(run: Run, model: tuple[str, ...]) -> None:
     draw(Path("in/a.png"))
     draw(Path("in/c.png"), size=(160, 200))
@@ -160,7 +198,7 @@ def test_a_bad_picture_fails_alone(run: Run, model: tuple[str, ...]) -> None:
     result = run("reconstruct", "in", *model, "-o", "out")
     assert result.exit_code == 1
     assert result.stderr.splitlines() == [
-        "facemend: in/b.jpg is not a picture that can be read",
+        f"facemend: in/b.jpg {NO_PICTURE}",
         "facemend: in/c.png is 160×200; a ready crop is square or 178×218 (CelebA's frame)",
     ]
     assert result.stdout == "1 reconstructed, 2 failed\n"
@@ -190,7 +228,7 @@ def test_an_output_folder_that_refuses_is_one_line(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(code, "refused by the disk")
 
-    where = "PIL.Image.Image.save" if code == errno.ENOSPC else "tempfile.mkstemp"
+    where = "pathlib.Path.write_bytes" if code == errno.ENOSPC else "tempfile.mkstemp"
     with monkeypatch.context() as patched:
         patched.setattr(where, refuse)
         result = run("reconstruct", "in", *model, "-o", "out")
@@ -229,7 +267,7 @@ def test_what_was_done_can_be_read_as_json(run: Run, model: tuple[str, ...]) -> 
     assert region["coverage"] == pytest.approx(40 * 80 / (178 * 218), rel=0.3)
     assert region["box_px"] == pytest.approx([40, 100, 120, 140], abs=6)
     assert (b["outcome"], b["regions"]) == ("unchanged", [])
-    assert (c["outcome"], c["error"]) == ("failed", "in/c.png is not a picture that can be read")
+    assert (c["outcome"], c["error"]) == ("failed", f"in/c.png {NO_PICTURE}")
 
 
 def test_quiet_says_nothing_but_errors(run: Run, model: tuple[str, ...]) -> None:
@@ -277,15 +315,50 @@ def test_a_picture_goes_through_a_pipe(run: Run, model: tuple[str, ...]) -> None
     assert "no --json" in one_line(run("reconstruct", "-", *model, "--json", stdin=data), 2)
 
 
+def draw_photo(path: Path, *, covered: bool = True) -> Path:
+    """A portrait, with a green cover over nose and mouth if `covered`; the suffix names the format."""
+    portrait = read_portraits()[0]
+    image = portrait.photo.copy()
+    x, y = portrait.landmarks_px[2:].mean(axis=0).astype(int)
+    if covered:
+        image[y - 20 : y + 20, x - 22 : x + 22] = COVER
+    Image.fromarray(image).save(path)
+    return path
+
+
+def test_whole_photos_keep_their_format_and_every_pixel_elsewhere(run: Run, stand_in_model: Path) -> None:
+    Path("photos").mkdir()
+    draw_photo(Path("photos/masked.tif"))
+    draw_photo(Path("photos/compressed.jpg"))
+    Image.fromarray(gradient(120, 90)).save("photos/nobody.jpg")
+    words = ("reconstruct", "photos", "--model", str(stand_in_model), "-o", "out")
+    result = run(*words, "--json", "--save-occlusion")
+    assert result.exit_code == 0, result.output
+    told = {Path(p["input"]).name: p for p in json.loads(result.stdout)["pictures"]}
+    assert [told[name]["outcome"] for name in sorted(told)] == ["reconstructed", "reconstructed", "no face"]
+    (face,) = told["masked.tif"]["faces"]
+    assert face["reconstructed"]
+    x1, y1, x2, y2 = told["masked.tif"]["regions"][0]["box_px"]
+    before, after = read_image(Path("photos/masked.tif")), read_image(Path("out/masked.tif"))
+    changed = (before != after).any(axis=2)
+    assert changed.any()
+    changed[y1:y2, x1:x2] = False
+    assert not changed.any()
+    assert read_image(Path("out/masked_occlusion.png")).any()
+    assert read_photo(Path("out/compressed.jpg")).format == "JPEG"
+    assert "a guess, not evidence" in run("info", "out/compressed.jpg").stdout
+    assert Path("out/nobody.jpg").read_bytes() == Path("photos/nobody.jpg").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
+        (["a.png", "--mask", "a.png"], 1, "a.png has no face to reconstruct under the mask"),
         (
-            ["a.png"],
-            1,
-            "whole photos are not handled yet; pass ready crops (178×218 or square) with --aligned",
+            ["a.png", "--aligned", "-o", "out.gif"],
+            2,
+            "facemend writes PNG, JPEG, WebP, TIFF, AVIF and HEIC; name the output out.png",
         ),
-        (["a.png", "--aligned", "-o", "out.jpg"], 2, "facemend writes PNG; name the output out.png"),
         (["a.png", "--aligned", "--model", "no.onnx"], 1, "the model file no.onnx does not exist"),
         (["a.png", "--aligned", "--model", "a.png"], 1, "a.png is not a model that can be read"),
         (["a.png", "--aligned", "--mask", "no.png"], 1, "no.png does not exist"),
@@ -337,7 +410,9 @@ def test_info_on_anything_else_is_one_line(run: Run, stand_in_model: Path) -> No
     draw(Path("a.jpg"))
     Path("half.onnx").write_bytes(stand_in_model.read_bytes()[:200])
     assert "facemend did not write it" in one_line(run("info", "a.png"), 1)
-    assert "a.jpg is neither a facemend model nor a PNG" in one_line(run("info", "a.jpg"), 1)
+    Path("a.txt").write_text("no picture")
+    assert "a.txt is neither a facemend model nor a photo" in one_line(run("info", "a.txt"), 1)
+    assert "a.jpg says nothing about its making" in one_line(run("info", "a.jpg"), 1)
     assert "half.onnx is not a model that can be read" in one_line(run("info", "half.onnx"), 1)
     assert "no.onnx does not exist" in one_line(run("info", "no.onnx"), 1)
     assert ". cannot be read: Is a directory" in one_line(run("info", "."), 1)

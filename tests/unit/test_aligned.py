@@ -8,10 +8,12 @@ from PIL import Image
 
 import facemend
 from facemend import images
-from facemend.errors import FacemendError, PictureError, UsageError
+from facemend.errors import PictureError, UsageError
 from facemend.frame import FRAME_LANDMARKS_PX
-from facemend.reconstruction.aligned import Reconstructor, read_mask
+from facemend.photos import read_photo
 from facemend.reconstruction.provenance import read_provenance
+from facemend.reconstruction.reconstructor import Reconstructor, read_mask
+from tests.photo_files import LATITUDE, file_of, latitude
 from tests.stand_in import ACCESSORY, COVER, write_model
 from tests.tiny_celeba import gradient
 
@@ -40,7 +42,7 @@ def test_a_ready_crop_keeps_its_size_and_every_pixel_away_from_the_occlusion(
     reconstructor: Reconstructor, size: tuple[int, int]
 ) -> None:
     image = covered(*size)
-    result = reconstructor.aligned(image)
+    result = reconstructor(image, aligned=True)
     assert result.image.shape == image.shape
     margin = 10 * max(size) // 256 + 3
     near = np.zeros(image.shape[:2], dtype=np.bool_)
@@ -56,7 +58,7 @@ def test_a_ready_crop_keeps_its_size_and_every_pixel_away_from_the_occlusion(
 def test_the_occlusion_found_is_told_by_class_at_the_pictures_size(reconstructor: Reconstructor) -> None:
     image = covered(178, 218)
     image[30:50, 20:60] = ACCESSORY
-    face = reconstructor.aligned(image).faces[0]
+    face = reconstructor(image, aligned=True).faces[0]
     covers, accessories = face.occlusion.values()
     assert [str(name) for name in face.occlusion] == ["covers", "accessories"]
     assert covers.shape == accessories.shape == (218, 178)
@@ -76,14 +78,14 @@ def test_only_the_classes_asked_for_are_removed(
 ) -> None:
     image = covered(256, 256)
     image[20:60, 20:60] = ACCESSORY
-    result = reconstructor.aligned(image, remove=remove).image
+    result = reconstructor(image, aligned=True, remove=remove).image
     assert (tuple(result[150, 128]) != COVER) == changes_cover
     assert (tuple(result[40, 40]) != ACCESSORY) == changes_accessory
 
 
 def test_a_picture_without_occlusion_comes_back_unchanged_and_says_so(reconstructor: Reconstructor) -> None:
     image = gradient(178, 218)
-    result = reconstructor.aligned(image)
+    result = reconstructor(image, aligned=True)
     assert np.array_equal(result.image, image)
     assert not result.changed
     assert not result.faces[0].changed
@@ -93,12 +95,12 @@ def test_a_picture_without_occlusion_comes_back_unchanged_and_says_so(reconstruc
 
 def test_the_result_has_the_inputs_type(reconstructor: Reconstructor, tmp_path: Path) -> None:
     image = covered(64, 64)
-    expected = reconstructor.aligned(image).image
+    expected = reconstructor(image, aligned=True).image
     assert isinstance(expected, np.ndarray)
     path = tmp_path / "a.png"
     Image.fromarray(image).save(path)
     for source in (path, str(path), Image.fromarray(image), BytesIO(path.read_bytes())):
-        result = reconstructor.aligned(source).image
+        result = reconstructor(source, aligned=True).image
         assert isinstance(result, Image.Image)
         assert np.array_equal(np.asarray(result), expected)
 
@@ -107,7 +109,7 @@ def test_a_mask_is_taken_to_the_pixel(reconstructor: Reconstructor) -> None:
     image = gradient(178, 218)
     mask = np.zeros((218, 178), dtype=np.bool_)
     mask[60:90, 30:70] = True
-    result = reconstructor.aligned(image, mask)
+    result = reconstructor(image, aligned=True, mask=mask)
     changed = (result.image != image).any(axis=2)
     assert np.array_equal(changed, mask)
     assert result.faces[0].coverage == pytest.approx(float(mask.mean()))
@@ -116,31 +118,31 @@ def test_a_mask_is_taken_to_the_pixel(reconstructor: Reconstructor) -> None:
 
 def test_a_mask_overrules_what_the_model_finds(reconstructor: Reconstructor) -> None:
     image = covered(256, 256)
-    result = reconstructor.aligned(image, np.zeros((256, 256), dtype=np.bool_))
+    result = reconstructor(image, aligned=True, mask=np.zeros((256, 256), dtype=np.bool_))
     assert np.array_equal(result.image, image)
 
 
 def test_a_mask_that_does_not_fit_is_used_wrongly(reconstructor: Reconstructor) -> None:
     image = gradient(178, 218)
     with pytest.raises(UsageError, match=r"needs bool \(218, 178\)"):
-        reconstructor.aligned(image, np.zeros((178, 178), dtype=np.bool_))
+        reconstructor(image, aligned=True, mask=np.zeros((178, 178), dtype=np.bool_))
     mask = np.zeros((218, 178), dtype=np.bool_)
     mask[19, 5] = True
     with pytest.raises(UsageError, match="keep to the rows from 20 to 197"):
-        reconstructor.aligned(image, mask)
+        reconstructor(image, aligned=True, mask=mask)
 
 
 def test_a_model_that_finds_nothing_delivers_all_that_it_draws(tmp_path: Path) -> None:
     path = write_model(tmp_path / "m.onnx", takes_hint=False, finds_occlusion=False)
     image = gradient(178, 218)
-    result = Reconstructor(path).aligned(image)
+    result = Reconstructor(path)(image, aligned=True)
     assert np.array_equal(result.image[:20], image[:20])
     assert (result.image[20:198] != image[20:198]).any(axis=2).all()
     assert result.faces[0].occlusion == {}
 
 
 def test_the_face_of_a_ready_crop_is_where_celeba_puts_it(reconstructor: Reconstructor) -> None:
-    face = reconstructor.aligned(gradient(178, 218)).faces[0].face
+    face = reconstructor(gradient(178, 218), aligned=True).faces[0].face
     assert face.landmarks_px == pytest.approx(FRAME_LANDMARKS_PX)
     assert face.box_px == (0, 20, 178, 198)
 
@@ -148,7 +150,7 @@ def test_the_face_of_a_ready_crop_is_where_celeba_puts_it(reconstructor: Reconst
 def test_provenance_tells_what_was_done_to_which_file(reconstructor: Reconstructor, tmp_path: Path) -> None:
     path, out = tmp_path / "a.png", tmp_path / "out.png"
     Image.fromarray(covered(256, 256)).save(path)
-    result = reconstructor.aligned(path)
+    result = reconstructor(path, aligned=True)
     result.save(out)
     made = read_provenance(out)
     assert made == result.provenance
@@ -162,35 +164,60 @@ def test_provenance_tells_what_was_done_to_which_file(reconstructor: Reconstruct
     assert region.box_px == (x.min(), y.min(), x.max() + 1, y.max() + 1)
 
 
+def test_a_photo_is_saved_with_its_place_unless_it_is_stripped(
+    reconstructor: Reconstructor, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(file_of(Image.fromarray(covered(178, 218)), "JPEG"))
+    result = reconstructor(path, aligned=True)
+    for strip, place in ((False, LATITUDE), (True, None)):
+        result.save(tmp_path / "out.jpg", strip=strip, force=True)
+        assert latitude(read_photo(tmp_path / "out.jpg").metadata.exif) == place
+        assert read_provenance(tmp_path / "out.jpg") == result.provenance
+
+
+def test_transparency_and_gray_stay(reconstructor: Reconstructor, tmp_path: Path) -> None:
+    picture = Image.fromarray(covered(64, 64))
+    picture.putalpha(Image.linear_gradient("L").resize((64, 64)))
+    picture.save(tmp_path / "rgba.png")
+    picture.convert("LA").save(tmp_path / "la.png")
+    for name, mode in (("rgba.png", "RGBA"), ("la.png", "LA")):
+        mask = np.ones((64, 64), dtype=np.bool_)
+        with Image.open(tmp_path / name) as opened:
+            results = [
+                reconstructor(source, aligned=True, mask=mask) for source in (tmp_path / name, opened)
+            ]
+        for result in results:
+            result.save(tmp_path / "out.png", force=True)
+            with Image.open(tmp_path / "out.png") as out:
+                assert result.image.mode == out.mode == mode
+                assert out.getchannel("A").tobytes() == picture.getchannel("A").tobytes()
+
+
 def test_pictures_of_other_shapes_and_types_are_refused(reconstructor: Reconstructor) -> None:
     with pytest.raises(PictureError, match="is 200×100; a ready crop is square or 178×218"):
-        reconstructor.aligned(gradient(200, 100))
+        reconstructor(gradient(200, 100), aligned=True)
     with pytest.raises(PictureError, match="pass uint8"):
-        reconstructor.aligned(gradient(64, 64)[..., 0])
-    with pytest.raises(PictureError, match="colour mode RGBA"):
-        reconstructor.aligned(Image.new("RGBA", (64, 64)))
+        reconstructor(gradient(64, 64)[..., 0], aligned=True)
+    with pytest.raises(PictureError, match="colour mode CMYK"):
+        reconstructor(Image.new("CMYK", (64, 64)), aligned=True)
     with pytest.raises(PictureError, match=r"none\.png does not exist"):
-        reconstructor.aligned("none.png")
+        reconstructor("none.png", aligned=True)
     with pytest.raises(UsageError, match="unknown class 'hats'"):
-        reconstructor.aligned(gradient(64, 64), remove="hats")
+        reconstructor(gradient(64, 64), aligned=True, remove="hats")
 
 
 def test_facemend_reconstruct_uses_the_shipped_model(
     stand_in_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    aligned = "facemend.reconstruction.aligned"
-    monkeypatch.setattr(f"{aligned}.shipped_model_path", lambda: stand_in_model)
-    monkeypatch.setattr(f"{aligned}._shipped", lambda: Reconstructor(None, device="cpu"))
+    home = "facemend.reconstruction.reconstructor"
+    monkeypatch.setattr(f"{home}.shipped_model_path", lambda: stand_in_model)
+    monkeypatch.setattr(f"{home}._shipped", lambda: Reconstructor(None, device="cpu"))
     image = covered(256, 256)
     result = facemend.reconstruct(image, aligned=True)
     assert isinstance(result, facemend.Reconstruction)
     assert isinstance(result.faces[0].face, facemend.Face)
     assert tuple(result.image[150, 128]) == (255, 0, 255)
-
-
-def test_a_whole_photo_is_refused_with_the_way_out() -> None:
-    with pytest.raises(FacemendError, match=r"pass ready crops .* with aligned=True"):
-        facemend.reconstruct("photo.jpg")
 
 
 def test_a_mask_file_is_white_where_to_reconstruct(tmp_path: Path) -> None:

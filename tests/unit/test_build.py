@@ -1,16 +1,21 @@
+import errno
 import json
 import shutil
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 
 from facemend.datasets import FaceRecord, FaceSource, open_source
-from facemend.datasets.build import FOLDERS, BuildReport, Result, build_dataset
-from facemend.datasets.pairs import Recipe, make_pair, parse_shares
-from facemend.errors import FacemendError, OutputError, PictureError, UsageError
-from facemend.images import Image, read_image
+from facemend.datasets.build import Result, build_dataset
+from facemend.datasets.encode import PictureFormat
+from facemend.datasets.layouts import FOLDERS, Files, Layout
+from facemend.datasets.pairs import Recipe, make_pair
+from facemend.errors import OutputError, PictureError, SourceError, UsageError
+from facemend.images import read_image
 from facemend.occlusion import occlude
 from tests.tiny_celeba import make_celeba
 
@@ -36,61 +41,6 @@ def _interrupt_after(count: int, results: Iterable[Result]) -> Iterator[Result]:
         if number == count:
             raise KeyboardInterrupt
         yield result
-
-
-def test_a_pair_is_equal_outside_its_occlusion(source: FaceSource) -> None:
-    pair = make_pair(source, 1, RECIPE)
-    assert (pair.name, pair.identity) == ("000002.jpg", "celeba:12")
-    np.testing.assert_array_equal(pair.target, source.crop(source.records[1], 64))
-    outside = pair.occlusion.alpha == 0
-    np.testing.assert_array_equal(pair.occluded[outside], pair.target[outside])
-    assert (pair.occluded != pair.target).any()
-
-
-def test_a_pair_depends_on_seed_picture_and_round_alone(source: FaceSource) -> None:
-    pair = make_pair(source, 3, RECIPE)
-    alone = FaceSource("CelebA", source.records[3:4], source.read, "")
-    same = make_pair(alone, 0, Recipe(count=500, size_px=64))
-    np.testing.assert_array_equal(pair.occluded, same.occluded)
-    seeds = {
-        pair.occlusion.seed,
-        make_pair(source, 3 + len(source), RECIPE).occlusion.seed,
-        make_pair(source, 2, RECIPE).occlusion.seed,
-        make_pair(source, 3, Recipe(count=8, size_px=64, seed=1)).occlusion.seed,
-    }
-    assert len(seeds) == 4
-
-
-def test_faces_repeat_with_new_draws(source: FaceSource) -> None:
-    first, again = make_pair(source, 0, RECIPE), make_pair(source, 6, RECIPE)
-    np.testing.assert_array_equal(first.target, again.target)
-    assert (first.occluded != again.occluded).any()
-
-
-def test_kinds_come_by_their_shares(source: FaceSource) -> None:
-    recipe = Recipe(count=60, shares={"blur": 3, "mask_full": 1, "nose_mask": 0}, size_px=16)
-    kinds = [make_pair(source, index, recipe).occlusion.kind for index in range(60)]
-    assert set(kinds) == {"blur", "mask_full"}
-    assert 30 < kinds.count("blur") < 56
-
-
-def test_the_order_of_shares_does_not_matter(source: FaceSource) -> None:
-    one = Recipe(count=6, shares={"blur": 1, "mask_full": 1}, size_px=16)
-    two = Recipe(count=6, shares={"mask_full": 1, "blur": 1}, size_px=16)
-    for index in range(6):
-        assert make_pair(source, index, one).occlusion.kind == make_pair(source, index, two).occlusion.kind
-
-
-def test_a_landmark_moves_the_occlusion(source: FaceSource) -> None:
-    record = source.records[0]
-    assert record.frame_landmarks_px is not None
-    moved = FaceRecord(record.name, record.identity, record.frame_landmarks_px + (20, 0))
-    recipe = Recipe(count=1, shares={"mask_full": 1}, size_px=178)
-    here, there = (
-        make_pair(FaceSource("CelebA", [r], source.read, ""), 0, recipe).occlusion.mask
-        for r in (record, moved)
-    )
-    np.testing.assert_array_equal(np.roll(here, 20, axis=1), there)
 
 
 def test_a_build_writes_pairs_alpha_and_manifest(source: FaceSource, tmp_path: Path) -> None:
@@ -138,7 +88,7 @@ def test_the_same_call_again_keeps_everything(source: FaceSource, tmp_path: Path
     first = build_dataset(source, out, RECIPE)
     before, times = _contents(out), {p: p.stat().st_mtime_ns for p in out.rglob("*.png")}
     second = build_dataset(source, out, RECIPE)
-    assert second == BuildReport(0, 8, first.without_landmarks, first.kinds)
+    assert second == replace(first, made=0, kept=8)
     assert _contents(out) == before
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*.png")} == times
 
@@ -176,7 +126,8 @@ def test_what_a_killed_run_left_half_written_is_swept_up(source: FaceSource, tmp
     out = tmp_path / "out"
     build_dataset(source, out, RECIPE)
     before = _contents(out)
-    (out / "occluded" / ".000003.k2j4x.png").write_bytes(b"half")
+    for half in ("occluded/.000003.k2j4x_9q.png", ".manifest.k2j4x_9q.jsonl", ".dataset.k2j4x_9q.json"):
+        (out / half).write_bytes(b"half")
     build_dataset(source, out, RECIPE)
     assert _contents(out) == before
 
@@ -223,17 +174,70 @@ def test_other_pictures_under_the_same_recipe_need_force(source: FaceSource, tmp
         build_dataset(source.first(3), tmp_path / "out", RECIPE)
 
 
-def test_pairs_without_landmarks_are_counted(source: FaceSource, tmp_path: Path) -> None:
-    records = [*source.records[:2], FaceRecord("000003.jpg", "x")]
-    report = build_dataset(
-        FaceSource("CelebA", records, source.read, ""), tmp_path / "out", Recipe(6, size_px=32)
-    )
-    assert report.without_landmarks == 2
-    assert [row["landmarks"] for row in _rows(tmp_path / "out")] == [
-        "annotated",
-        "annotated",
-        "canonical",
-    ] * 2
+def test_missing_landmarks_and_profiles_are_counted(source: FaceSource, tmp_path: Path) -> None:
+    landmarks_px = source.records[0].frame_landmarks_px
+    assert landmarks_px is not None
+    beside = landmarks_px + [(0, 0), (0, 0), (40, 0), (0, 0), (0, 0)]
+    records = [
+        source.records[0],
+        FaceRecord("000002.jpg", "x"),
+        FaceRecord("000003.jpg", "x", np.full((5, 2), np.nan)),
+        FaceRecord("000004.jpg", "x", beside),
+    ]
+    faces = FaceSource("CelebA", records, source.read, "")
+    report = build_dataset(faces, tmp_path / "out", Recipe(8, size_px=32))
+    assert report.landmarks == {"annotated": 2, "canonical": 4, "profile": 2}
+    words = [row["landmarks"] for row in _rows(tmp_path / "out")]
+    assert words == ["annotated", "canonical", "canonical", "profile"] * 2
+
+
+def _wears_glasses(source: FaceSource, *places: int) -> FaceSource:
+    """The source, with glasses on the faces at some places."""
+    records = [
+        replace(record, attributes={"Eyeglasses": place in places})
+        for place, record in enumerate(source.records)
+    ]
+    return FaceSource(source.name, records, source.read, source.fingerprint)
+
+
+def test_a_face_that_can_take_no_kind_is_passed_over_and_the_next_takes_its_place(
+    source: FaceSource, tmp_path: Path
+) -> None:
+    faces = _wears_glasses(source, 0, 2, 5)
+    recipe = Recipe(2, {"sunglasses": 1.0, "blur": 0.0}, size_px=32)
+    report = build_dataset(faces, tmp_path / "two", recipe)
+    assert (report.passed_over, report.made) == (2, 2)
+    assert [row["source"] for row in _rows(tmp_path / "two")] == ["000002.jpg", "000004.jpg"]
+    report = build_dataset(faces, tmp_path / "all", replace(recipe, count=5))
+    assert report.passed_over == 3
+    names = ["000002.jpg", "000004.jpg", "000005.jpg"]
+    assert [row["source"] for row in _rows(tmp_path / "all")] == [*names, *names[:2]]
+
+
+def test_who_wears_glasses_takes_another_kind_where_there_is_one(
+    source: FaceSource, tmp_path: Path
+) -> None:
+    recipe = Recipe(30, {"sunglasses": 1.0, "blur": 1.0}, size_px=32)
+    report = build_dataset(_wears_glasses(source, 1, 3), tmp_path / "out", recipe)
+    assert report.passed_over == 0
+    drawn = {(row["source"], row["kind"]) for row in _rows(tmp_path / "out")}
+    assert {kind for name, kind in drawn if name in ("000002.jpg", "000004.jpg")} == {"blur"}
+    assert {kind for _, kind in drawn} == {"blur", "sunglasses"}
+
+
+def test_a_source_without_a_face_for_the_kinds_is_refused_by_name(
+    source: FaceSource, tmp_path: Path
+) -> None:
+    faces = _wears_glasses(source, *range(6))
+    with pytest.raises(SourceError, match="no face of CelebA can take sunglasses"):
+        build_dataset(faces, tmp_path / "out", Recipe(2, {"sunglasses": 1.0}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_glasses_are_another_dataset(source: FaceSource, tmp_path: Path) -> None:
+    build_dataset(source, tmp_path / "out", RECIPE)
+    with pytest.raises(OutputError, match="made with another fingerprint"):
+        build_dataset(_wears_glasses(source, 1), tmp_path / "out", RECIPE)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -251,53 +255,9 @@ def test_an_output_folder_that_is_a_file_is_an_output_error(source: FaceSource, 
         build_dataset(source, tmp_path / "out", RECIPE)
 
 
-def _killed(name: str) -> Image:
-    import os
-
-    os._exit(9)
-
-
-def test_a_worker_that_dies_ends_the_build_with_advice(tmp_path: Path) -> None:
-    source = FaceSource("faces", [FaceRecord("a.png", "a")], _killed, "")
-    with pytest.raises(FacemendError, match="a worker died"):
-        build_dataset(source, tmp_path / "out", RECIPE, workers=2)
-
-
-@pytest.mark.parametrize(
-    ("recipe", "message"),
-    [
-        ({"count": 0}, "a dataset of 0 pairs cannot be made"),
-        ({"count": 1, "size_px": 8}, "size 8 is not in 16 to 2048"),
-        ({"count": 1, "shares": {"beard": 1.0}}, "unknown occlusion 'beard'; choose from nose_mask"),
-        ({"count": 1, "shares": {}}, "shares must be positive"),
-        ({"count": 1, "shares": {"blur": -1.0, "nose_mask": 2.0}}, "shares must be positive"),
-        ({"count": 1, "shares": {"blur": 0.0}}, "shares must be positive"),
-        ({"count": 1, "shares": {"blur": float("nan")}}, "shares must be positive"),
-        ({"count": 1, "shares": {"blur": float("inf")}}, "shares must be positive"),
-    ],
-)
-def test_a_recipe_that_makes_no_sense_is_wrong_use(recipe: dict[str, object], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        Recipe(**recipe)  # type: ignore[arg-type]
-
-
 def test_fewer_than_one_worker_is_wrong_use(source: FaceSource, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="0 workers"):
         build_dataset(source, tmp_path / "out", RECIPE, workers=0)
-
-
-def test_shares_are_read_from_a_line() -> None:
-    assert parse_shares("nose_mask=0.4, blur=2") == {"nose_mask": 0.4, "blur": 2.0}
-    assert parse_shares("nose_mask,blur") == {"nose_mask": 1.0, "blur": 1.0}
-
-
-def test_a_share_that_is_no_number_is_named() -> None:
-    with pytest.raises(UsageError, match=r"'blur=much' is no share of a kind; write kind=0\.5"):
-        parse_shares("nose_mask=1,blur=much")
-
-
-def test_by_default_the_seed_set_is_drawn_in_equal_shares() -> None:
-    assert Recipe(1).shares == dict.fromkeys(["nose_mask", "blur", "blur_full", "mask_full"], 1.0)
 
 
 def test_a_build_does_not_need_the_folder_it_was_made_in(source: FaceSource, tmp_path: Path) -> None:
@@ -306,3 +266,121 @@ def test_a_build_does_not_need_the_folder_it_was_made_in(source: FaceSource, tmp
     shutil.move(tmp_path / "out", tmp_path / "moved")
     assert build_dataset(source, tmp_path / "moved", RECIPE).kept == 8
     assert _contents(tmp_path / "moved") == before
+
+
+def _refuse(monkeypatch: pytest.MonkeyPatch, method: str, allowed: int) -> None:
+    """A disk that is full after so many files."""
+    write, count = getattr(Path, method), 0
+
+    def write_or_refuse(path: Path, *arguments: object, **options: object) -> object:
+        nonlocal count
+        count += 1
+        if count > allowed:
+            write(path, arguments[0][:10])  # type: ignore[index]
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, method, write_or_refuse)
+
+
+@pytest.mark.parametrize(
+    ("method", "allowed", "kept"),
+    [("write_text", 0, 0), ("write_bytes", 0, 0), ("write_bytes", 10, 3), ("write_text", 1, 8)],
+    ids=["at the options", "at the first pair", "at the fourth pair", "at the manifest"],
+)
+def test_a_full_disk_stops_a_build_which_then_goes_on_to_the_same_bytes(
+    source: FaceSource,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    allowed: int,
+    kept: int,
+) -> None:
+    build_dataset(source, tmp_path / "whole", RECIPE)
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        _refuse(patch, method, allowed)
+        with pytest.raises(OutputError, match=r"cannot write .*: No space left on device"):
+            build_dataset(source, out, RECIPE)
+    assert not (out / "manifest.jsonl").exists()
+    assert not [name for name in _contents(out) if "/." in f"/{name}"]
+    assert build_dataset(source, out, RECIPE).kept == kept
+    assert _contents(out) == _contents(tmp_path / "whole")
+
+
+def test_webp_holds_the_same_pixels_as_png(source: FaceSource, tmp_path: Path) -> None:
+    build_dataset(source, tmp_path / "png", RECIPE)
+    build_dataset(source, tmp_path / "webp", RECIPE, Files(picture_format=PictureFormat.WEBP))
+    assert len(list((tmp_path / "webp").glob("*/*.webp"))) == 24
+    for path in (tmp_path / "webp").glob("*/*.webp"):
+        twin = tmp_path / "png" / path.parent.name / f"{path.stem}.png"
+        np.testing.assert_array_equal(read_image(path), read_image(twin))
+
+
+def test_another_layout_or_format_in_the_same_folder_needs_force_and_leaves_no_old_picture(
+    source: FaceSource, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    build_dataset(source, out, RECIPE, Files(Layout.IMAGEFOLDER, PictureFormat.WEBP))
+    with pytest.raises(OutputError, match="made with another layout and format"):
+        build_dataset(source, out, RECIPE, Files(Layout.PIX2PIX))
+    build_dataset(source, out, RECIPE, Files(Layout.PIX2PIX), force=True)
+    build_dataset(source, tmp_path / "fresh", RECIPE, Files(Layout.PIX2PIX))
+    assert _contents(out) == _contents(tmp_path / "fresh")
+
+
+def test_numbered_pictures_that_lie_there_already_are_not_overwritten(
+    source: FaceSource, tmp_path: Path
+) -> None:
+    mine = tmp_path / "out" / "000001.png"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    with pytest.raises(OutputError, match=r"holds 000001\.png already"):
+        build_dataset(source, tmp_path / "out", RECIPE, Files(Layout.PIX2PIX))
+    assert mine.read_bytes() == b"mine"
+
+
+def test_the_metadata_of_an_imagefolder_names_its_pictures_and_has_one_type_a_column(
+    source: FaceSource, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    faces = FaceSource("CelebA", [*source.records, FaceRecord("000001.jpg", None)], source.read, "")
+    recipe = Recipe(28, {"nose_mask": 1, "blur": 1, "object": 1}, size_px=32)
+    build_dataset(faces, out, recipe, Files(Layout.IMAGEFOLDER))
+    lines = [json.loads(line) for line in (out / "metadata.jsonl").read_text("utf-8").splitlines()]
+    rows = _rows(out)
+    assert [line["occluded_file_name"] for line in lines] == [f"occluded/{row['file']}" for row in rows]
+    for line, row in zip(lines, rows, strict=True):
+        for what in FOLDERS:
+            assert (out / line[f"{what}_file_name"]).is_file()
+        assert line["identity"] == (row["identity"] or "")
+        assert json.loads(line["parameters"]) == row["parameters"]
+        assert (line["kind"], line["seed"], line["coverage"]) == (row["kind"], row["seed"], row["coverage"])
+    types = {tuple((key, type(value)) for key, value in line.items()) for line in lines}
+    assert len(types) == 1
+    assert {kind for _, kind in types.pop()} == {str, int, float}
+
+
+def _cutouts(folder: Path, level: int) -> Path:
+    picture = np.full((12, 20, 4), level, dtype=np.uint8)
+    picture[:, :, 3] = 255
+    picture[0, 0, 3] = 0
+    (folder / "mouth").mkdir(parents=True, exist_ok=True)
+    PillowImage.fromarray(picture).save(folder / "mouth" / "a.png")
+    return folder
+
+
+def test_cutouts_join_the_kinds_and_their_bytes_belong_to_the_dataset(
+    source: FaceSource, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    recipe = Recipe(8, {"blur": 1, "cutouts": 1}, size_px=32, cutouts=_cutouts(tmp_path / "mine", 90))
+    build_dataset(source, out, recipe, workers=2)
+    parameters = [row["parameters"] for row in _rows(out) if row["kind"] == "cutouts"]
+    assert 0 < len(parameters) < 8
+    assert all(isinstance(each, dict) and each["file"] == "mouth/a.png" for each in parameters)
+    moved = replace(recipe, cutouts=Path(shutil.copytree(tmp_path / "mine", tmp_path / "moved")))
+    assert build_dataset(source, out, moved).kept == 8
+    _cutouts(tmp_path / "moved", 91)
+    with pytest.raises(OutputError, match="made with another cutouts"):
+        build_dataset(source, out, moved)

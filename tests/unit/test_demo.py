@@ -5,7 +5,6 @@ import pytest
 
 from facemend.frame import canonical_landmarks, crop_face, similarity
 from facemend.images import write_png
-from facemend.reconstruction.aligned import Reconstructor
 from facemend.reconstruction.demo import (
     KINDS,
     demo_provenance,
@@ -15,6 +14,7 @@ from facemend.reconstruction.demo import (
     run_demo,
 )
 from facemend.reconstruction.provenance import Provenance
+from facemend.reconstruction.reconstructor import Reconstructor
 
 
 def test_two_portraits_come_with_facemend_and_are_credited(repo_root: Path) -> None:

@@ -3,10 +3,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image, PngImagePlugin
 
 from facemend.images import write_png
-from facemend.reconstruction.provenance import NOTICE, Provenance, Region, read_provenance
+from facemend.photos import Format, encode_photo, photo_of_pixels, read_photo, write_photo
+from facemend.reconstruction.provenance import NOTICE, SOURCE_TYPE, Provenance, Region, read_provenance
 
 MADE = Provenance(
     model="größe",
@@ -22,6 +24,20 @@ def test_a_written_picture_says_how_it_was_made(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     write_png(path, PIXELS, text=MADE.to_text())
     assert read_provenance(path) == MADE
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif", "a.avif"])
+def test_a_written_photo_says_how_it_was_made_in_every_format(tmp_path: Path, name: str) -> None:
+    write_photo(tmp_path / name, photo_of_pixels(PIXELS), note=MADE.to_note())
+    assert read_provenance(tmp_path / name) == MADE
+
+
+def test_programs_that_know_iptc_see_that_a_model_made_parts_of_it(tmp_path: Path) -> None:
+    for made, said in ((MADE, True), (replace(MADE, regions=()), False)):
+        data = encode_photo(photo_of_pixels(PIXELS), Format.JPEG, note=made.to_note())
+        packet = read_photo(data).metadata.xmp or b""
+        assert (b"DigitalSourceType>" + SOURCE_TYPE.encode() + b"<" in packet) == said
+        assert f"CreatorTool>{MADE.software}<".encode() in packet
 
 
 def test_any_viewer_sees_the_software_and_the_notice(tmp_path: Path) -> None:

@@ -1,12 +1,42 @@
-"""facemend dataset build: pairs of occluded and target faces, on disk."""
+"""facemend dataset: pairs of occluded and target faces on disk, and pictures to judge them by."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from facemend.cli.options import quiet_option
 from facemend.errors import UsageError
+
+if TYPE_CHECKING:
+    from facemend.datasets import FaceSource
+    from facemend.datasets.build import BuildReport
+
+_PATH = click.Path(path_type=Path)
+
+_split_option = click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test", "all"]),
+    default="all",
+    show_default=True,
+    help="The people to take.",
+)
+_split_file_option = click.option(
+    "--split-file",
+    type=_PATH,
+    help="CSV with the columns file and split (and identity), in place of the usual split.",
+)
+_cutouts_option = click.option(
+    "--cutouts",
+    metavar="FOLDER",
+    type=_PATH,
+    help='Your own RGBA pictures (PNG, WebP), drawn as the kind "cutouts".',
+)
+_seed_option = click.option(
+    "--seed", type=int, default=0, show_default=True, help="Another seed, other occlusions."
+)
 
 
 @click.group()
@@ -15,29 +45,35 @@ def dataset() -> None:
 
 
 @dataset.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("source", type=_PATH)
+@click.argument("out", type=_PATH)
 @click.option("--count", type=int, required=True, help="Pairs; beyond the pictures, faces repeat.")
 @click.option(
     "--kinds",
     metavar="KIND=SHARE,...",
     help="Occlusions and how often each is drawn, for example nose_mask=0.4,blur=0.6.  "
-    "[default: nose_mask, blur, blur_full and mask_full in equal shares]",
+    "[default: nose_mask, blur, blur_full, mask_full and any cutouts in equal shares]",
 )
+@_cutouts_option
 @click.option("--size", type=int, default=256, show_default=True, help="Side of the pictures in pixels.")
+@_split_option
+@_split_file_option
 @click.option(
-    "--split",
-    type=click.Choice(["train", "val", "test", "all"]),
-    default="all",
+    "--layout",
+    type=click.Choice(["folders", "imagefolder", "pix2pix"]),
+    default="folders",
     show_default=True,
-    help="The people to take.",
+    help="Folders of pictures, for Hugging Face's imagefolder, or side by side for pix2pix.",
 )
 @click.option(
-    "--split-file",
-    type=click.Path(path_type=Path),
-    help="CSV with the columns file and split (and identity), in place of the usual split.",
+    "--format",
+    "picture_format",
+    type=click.Choice(["png", "webp"]),
+    default="png",
+    show_default=True,
+    help="Of the pictures; both are lossless.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other occlusions.")
+@_seed_option
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one a processor core]")
 @click.option("--force", is_flag=True, help="Start anew in a folder that holds another dataset.")
 @quiet_option
@@ -46,9 +82,12 @@ def build(
     out: Path,
     count: int,
     kinds: str | None,
+    cutouts: Path | None,
     size: int,
     split: str,
     split_file: Path | None,
+    layout: str,
+    picture_format: str,
     seed: int,
     workers: int | None,
     force: bool,
@@ -61,31 +100,136 @@ def build(
     """
     from tqdm import tqdm
 
-    from facemend.datasets import Split, open_source, take_split
     from facemend.datasets.build import build_dataset
-    from facemend.datasets.pairs import Recipe, parse_shares
-    from facemend.occlusion import SEED_SET
+    from facemend.datasets.encode import PictureFormat
+    from facemend.datasets.layouts import Files, Layout
+    from facemend.datasets.pairs import Recipe, equal_shares, parse_shares
 
-    if split_file is not None and split == "all":
-        raise UsageError("--split-file says who belongs to which split; choose one with --split")
-    recipe = Recipe(count, parse_shares(kinds or ",".join(SEED_SET)), size, seed)
-    faces = open_source(source)
-    if split != "all":
-        faces = take_split(faces, Split(split), split_file)
+    files = Files(Layout(layout), PictureFormat(picture_format))
+    recipe = Recipe(count, parse_shares(kinds) if kinds else equal_shares(cutouts), size, seed, cutouts)
+    home = files.layout.home(out, split)
     report = build_dataset(
-        faces,
-        out,
+        _open(source, split, split_file),
+        home,
         recipe,
+        files,
         workers=workers or os.cpu_count() or 1,
         force=force,
         progress=lambda results: tqdm(results, total=count, unit="pair", disable=True if quiet else None),
     )
-    if quiet:
-        return
-    shares = ", ".join(f"{kind} {n}" for kind, n in sorted(report.kinds.items()))
-    click.echo(f"{out}: {report.made} pairs made, {report.kept} kept ({shares})")
-    if report.without_landmarks:
-        click.echo(
-            f"{report.without_landmarks} of {count} pairs have no landmarks of their own; "
+    if not quiet:
+        click.echo(_summary(home, report))
+
+
+@dataset.command()
+@click.argument("source", type=_PATH)
+@click.option(
+    "-o",
+    "--output",
+    metavar="PICTURE",
+    type=_PATH,
+    required=True,
+    help="The PNG to write; keep it private.",
+)
+@click.option("--kinds", metavar="KIND,...", help="Occlusions, a row each.  [default: all]")
+@_cutouts_option
+@click.option("--faces", type=click.IntRange(1, 100), default=8, show_default=True, help="Faces a row.")
+@click.option(
+    "--size",
+    type=click.IntRange(32, 512),
+    default=128,
+    show_default=True,
+    help="Side of a face on the sheet in pixels.",
+)
+@_split_option
+@_split_file_option
+@_seed_option
+@click.option("--force", is_flag=True, help="Overwrite the picture.")
+@quiet_option
+def preview(
+    source: Path,
+    output: Path,
+    kinds: str | None,
+    cutouts: Path | None,
+    faces: int,
+    size: int,
+    split: str,
+    split_file: Path | None,
+    seed: int,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Draw a contact sheet: a row of faces of SOURCE for every kind of occlusion."""
+    from facemend.datasets.pairs import CUTOUTS, Recipe, parse_shares
+    from facemend.datasets.preview import draw_preview
+    from facemend.files import written_whole
+    from facemend.images import write_png
+    from facemend.occlusion import KINDS
+
+    every_kind = KINDS if cutouts is None else (*KINDS, CUTOUTS)
+    shares = parse_shares(kinds or ",".join(every_kind))
+    recipe = Recipe(faces, shares, seed=seed, cutouts=cutouts)
+    people = _open(source, split, split_file)
+    with written_whole(output, force=force) as temporary:
+        write_png(temporary, draw_preview(people, recipe, size), force=True)
+    if not quiet:
+        click.echo(f"wrote {output}")
+
+
+@dataset.command()
+@click.argument("folder", metavar="DATASET", type=_PATH)
+@click.option("-o", "--output", metavar="PICTURE", type=_PATH, help="Draw the histograms into this PNG.")
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers, histograms too, as JSON.")
+@click.option("--force", is_flag=True, help="Overwrite the picture.")
+@quiet_option
+def stats(folder: Path, output: Path | None, as_json: bool, force: bool, quiet: bool) -> None:
+    """Count the kinds, the coverage and the colours of a finished DATASET."""
+    import json
+
+    from facemend.datasets.histograms import draw_histograms
+    from facemend.datasets.stats import measure_dataset
+    from facemend.files import written_whole
+    from facemend.images import write_png
+
+    if output is None:
+        found = measure_dataset(folder)
+    else:
+        with written_whole(output, force=force) as temporary:
+            found = measure_dataset(folder)
+            write_png(temporary, draw_histograms(found, folder.resolve().name), force=True)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2))
+    elif not quiet:
+        click.echo(found.to_table())
+        if output is not None:
+            click.echo(f"wrote {output}")
+
+
+def _open(source: Path, split: str, split_file: Path | None) -> "FaceSource":
+    """The people of a source who are asked for."""
+    from facemend.datasets import Split, open_source, take_split
+
+    if split_file is not None and split == "all":
+        raise UsageError("--split-file says who belongs to which split; choose one with --split")
+    faces = open_source(source)
+    return faces if split == "all" else take_split(faces, Split(split), split_file)
+
+
+def _summary(home: Path, report: "BuildReport") -> str:
+    lines = [f"{home}: {report.made} pairs made, {report.kept} kept ({_counts(report.kinds)})"]
+    if missing := report.landmarks.get("canonical"):
+        lines.append(
+            f"{missing} of {report.made + report.kept} pairs have no landmarks of their own; "
             "their occlusions lie where faces of the canonical crop have theirs"
         )
+    if profiles := report.landmarks.get("profile"):
+        lines.append(f"{profiles} pairs show a profile; their occlusions follow it as far as they bend")
+    if report.passed_over:
+        lines.append(
+            f"{report.passed_over} faces wear glasses and were passed over: no kind was left for them"
+        )
+    return "\n".join(lines)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))

@@ -34,8 +34,8 @@ def demo(output: Path, model: Path | None, device: str, open_: bool, force: bool
     Occludes them, reconstructs them blind, and draws input | truth | reconstruction.
     """
     from facemend.images import write_png
-    from facemend.reconstruction.aligned import Reconstructor
     from facemend.reconstruction.demo import demo_provenance, draw_demo, is_demo, run_demo
+    from facemend.reconstruction.reconstructor import Reconstructor
 
     reconstructor = Reconstructor(model, device=device)
     rows = run_demo(reconstructor)

@@ -12,7 +12,7 @@ import click
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def info(file: Path, as_json: bool) -> None:
-    """Say how a model, or a PNG that facemend wrote, was made."""
+    """Say how a model, or a photo that facemend wrote, was made."""
     from facemend.reconstruction.about import describe_file
 
     facts = describe_file(file)

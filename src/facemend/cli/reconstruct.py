@@ -4,19 +4,18 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
 
 from facemend.cli.options import device_option, model_option, quiet_option
-from facemend.errors import FacemendError, UsageError
+from facemend.errors import UsageError
 from facemend.reconstruction.options import Remove
 
 if TYPE_CHECKING:
-    from facemend.images import Mask
-    from facemend.reconstruction.aligned import Reconstructor
     from facemend.reconstruction.batch import Done
+    from facemend.reconstruction.reconstructor import Reconstructor
+    from facemend.reconstruction.results import FaceReconstruction, PillowPicture, Reconstruction
 
 _STREAM = (Path("-"),)
 
@@ -28,9 +27,14 @@ _STREAM = (Path("-"),)
     "--output",
     metavar="OUT",
     type=click.Path(path_type=Path),
-    help="A PNG file, or a folder for several photos.  [default: PHOTO_reconstructed.png beside PHOTO]",
+    help="A file (its suffix names the format), or a folder for several photos.  "
+    "[default: PHOTO_reconstructed beside PHOTO]",
 )
-@click.option("--aligned", is_flag=True, help="The photos are ready crops: 178×218 (CelebA) or square.")
+@click.option(
+    "--aligned",
+    is_flag=True,
+    help="The photos are ready crops, 178×218 (CelebA) or square, and become PNG; no face is looked for.",
+)
 @click.option(
     "--mask",
     "mask_file",
@@ -66,30 +70,32 @@ def reconstruct(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Reconstruct what hides faces, in files or folders.
+    """Reconstruct what hides the faces of photos, in files or folders.
 
-    Writes PNG of the same size; pixels outside the occlusion stay as they are. What was finished before
-    is skipped. PHOTO - reads one picture from stdin and writes it to stdout.
+    Finds the faces and what hides them. Pixels outside the occlusions stay as they are, and so does what
+    the file says beside its pixels; a photo without a face or an occlusion comes back unchanged. What was
+    finished before is skipped. PHOTO - reads one picture from stdin and writes it to stdout as PNG.
     """
     from tqdm import tqdm
 
-    from facemend.reconstruction.aligned import WHOLE_PHOTO, Reconstructor, read_mask
     from facemend.reconstruction.batch import Outcome, plan_tasks, run_tasks
+    from facemend.reconstruction.reconstructor import Reconstructor, read_mask
 
-    if not aligned:
-        raise FacemendError(WHOLE_PHOTO.format("--aligned"))
     mask = read_mask(mask_file) if mask_file else None
     if photos == _STREAM:
         if as_json or save_occlusion:
             raise UsageError("a picture from stdin has no --json and no --save-occlusion; pass a file")
-        _stream(Reconstructor(model, device=device), output, mask, remove, force)
+        result = Reconstructor(model, device=device)(
+            sys.stdin.buffer, aligned=aligned, mask=mask, remove=remove
+        )
+        _write_stream(result, output, force)
         return
-    tasks = plan_tasks(photos, output, save_occlusion=save_occlusion)
+    tasks = plan_tasks(photos, output, aligned=aligned, save_occlusion=save_occlusion)
     if mask is not None and len(tasks) > 1:
         raise UsageError(f"--mask is for one photo, and here are {len(tasks)}")
     reconstructor = Reconstructor(model, device=device)
     done = []
-    running = run_tasks(reconstructor, tasks, mask=mask, remove=remove, force=force)
+    running = run_tasks(reconstructor, tasks, aligned=aligned, mask=mask, remove=remove, force=force)
     # None: a bar on a terminal, silence in a pipe.
     for one in tqdm(running, total=len(tasks), unit="photo", leave=False, disable=True if quiet else None):
         done.append(one)
@@ -104,17 +110,14 @@ def reconstruct(
         click.get_current_context().exit(1)
 
 
-def _stream(
-    reconstructor: "Reconstructor", output: Path | None, mask: "Mask | None", remove: str, force: bool
-) -> None:
-    result = reconstructor.aligned(sys.stdin.buffer, mask, remove)
+def _write_stream(result: "Reconstruction[PillowPicture]", output: Path | None, force: bool) -> None:
+    from facemend.photos import Format, encode_photo
+
     if output is not None:
         result.save(output, force=force)
         return
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "reconstructed.png"
-        result.save(path)
-        sys.stdout.buffer.write(path.read_bytes())
+    note = result.provenance.to_note()
+    sys.stdout.buffer.write(encode_photo(result.photo, Format.PNG, note=note))
 
 
 def _document(reconstructor: "Reconstructor", done: list["Done"]) -> dict[str, object]:
@@ -128,8 +131,19 @@ def _document(reconstructor: "Reconstructor", done: list["Done"]) -> dict[str, o
         else:
             picture["outputs"] = [str(path) for path in one.task.outputs]
             picture["regions"] = [{"box_px": r.box_px, "coverage": r.coverage} for r in regions]
+            picture["faces"] = [_describe(face) for face in one.faces]
         pictures.append(picture)
     return {"model": {"name": model.description.name, "sha256": model.sha256}, "pictures": pictures}
+
+
+def _describe(done: "FaceReconstruction") -> dict[str, object]:
+    return {
+        "box_px": [round(value, 1) for value in done.face.box_px],
+        "landmarks_px": done.face.landmarks_px.round(1).tolist(),
+        "confidence": round(done.face.confidence, 3),
+        "coverage": done.coverage,
+        "reconstructed": done.changed,
+    }
 
 
 def _summary(done: list["Done"]) -> str:
@@ -137,6 +151,7 @@ def _summary(done: list["Done"]) -> str:
     words = {
         "reconstructed": "reconstructed",
         "unchanged": "without an occlusion, written unchanged",
+        "no face": "without a face, written unchanged",
         "skipped": "finished before, skipped",
         "failed": "failed",
     }

@@ -4,36 +4,35 @@ A pair depends on its recipe, its picture and how often that picture came before
 any number of workers, and any number of interruptions, give the same bytes.
 """
 
-import json
-import re
-import signal
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from facemend.datasets.claim import claim, options_of, sweep
+from facemend.datasets.encode import encode
+from facemend.datasets.faces import FaceSource
+from facemend.datasets.layouts import Files, Layout
+from facemend.datasets.manifest import (
+    LOG_FILE,
+    MANIFEST_FILE,
+    METADATA_FILE,
+    Row,
+    describe,
+    finished_rows,
+    to_line,
+    to_metadata,
+    write_rows,
+)
+from facemend.datasets.pairs import Recipe, faces_for, make_pair
+from facemend.datasets.workers import run_all
+from facemend.errors import OutputError, UsageError
+from facemend.files import sha256_of, written_whole
 
-from facemend import __version__
-from facemend.datasets.faces import FaceRecord, FaceSource, fingerprint_of
-from facemend.datasets.pairs import Pair, Recipe, make_pair
-from facemend.errors import FacemendError, OutputError, UsageError
-from facemend.files import sha256_of, write_text
-from facemend.images import write_png
+_PNG_FOLDERS = Files()
 
-OPTIONS_FILE = "dataset.json"
-MANIFEST_FILE = "manifest.jsonl"
-FOLDERS = ("occluded", "target", "alpha")
-
-_LOG_FILE = f"{MANIFEST_FILE}.part"
-
-Row = dict[str, Any]
-"""A line of the manifest."""
 Result = tuple[Row, bool]
 """A line of the manifest, and whether its pair was made just now."""
 
@@ -44,26 +43,29 @@ class BuildReport:
 
     Attributes:
         made, kept: pairs made now, and pairs found finished.
-        without_landmarks: pairs whose occlusion lies on the canonical landmarks for want of their own.
+        passed_over: faces that could take no kind of the recipe; the next ones took their places.
         kinds: pairs by kind.
+        landmarks: pairs by what is known of where their face lies, keys as in `Landmarks`.
     """
 
     made: int
     kept: int
-    without_landmarks: int
+    passed_over: int
     kinds: Mapping[str, int]
+    landmarks: Mapping[str, int]
 
 
 def build_dataset(
     source: FaceSource,
     out: Path,
     recipe: Recipe,
+    files: Files = _PNG_FOLDERS,
     *,
     workers: int = 1,
     force: bool = False,
     progress: Callable[[Iterable[Result]], Iterable[Result]] = iter,
 ) -> BuildReport:
-    """Writes a dataset: OUT/occluded, OUT/target, OUT/alpha (NNNNNN.png) and OUT/manifest.jsonl.
+    """Writes a dataset: its pictures as `files` lays them out, OUT/dataset.json and OUT/manifest.jsonl.
 
     The same call again keeps every pair that is finished and undamaged (by its sha256), and makes the
     rest. The manifest appears when all pairs are there.
@@ -75,27 +77,28 @@ def build_dataset(
 
     Raises:
         UsageError: fewer than one worker.
+        SourceError: no face can take a kind of the recipe.
         OutputError: the folder holds another dataset, or something else under the same names, or the
             disk refuses.
         PictureError: a picture of the source cannot be read.
     """
     if workers < 1:
         raise UsageError(f"{workers} workers cannot do anything; ask for 1 or more")
+    faces = faces_for(source, recipe)
     try:
-        _claim(out, _options(source, recipe), force=force)
-        _sweep(out)
-        task = _Task(source, recipe, out, _finished_rows(out))
-        with closing(_run(task, workers)) as results:
-            rows, made = _log(progress(results), out / _LOG_FILE)
-        write_text(out / MANIFEST_FILE, "".join(map(_line, rows)), force=True)
-        (out / _LOG_FILE).unlink()
+        claim(out, options_of(source, recipe, files), force=force)
+        task = _Task(faces, recipe, files, out, finished_rows(out))
+        with closing(run_all(task.finish, recipe.count, workers)) as results:
+            rows, made = _log(progress(results), out / LOG_FILE)
+        _complete(out, rows, files)
     except OSError as error:
         raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
     return BuildReport(
         made,
         len(rows) - made,
-        sum(row["landmarks"] == "canonical" for row in rows),
+        _passed_over(source, faces, recipe.count),
         Counter(row["kind"] for row in rows),
+        Counter(row["landmarks"] for row in rows),
     )
 
 
@@ -108,173 +111,56 @@ def _log(results: Iterable[Result], path: Path) -> tuple[list[Row], int]:
             rows.append(row)
             if is_new:
                 made += 1
-                log.write(_line(row))
+                log.write(to_line(row))
                 log.flush()
     return rows, made
 
 
+def _complete(out: Path, rows: list[Row], files: Files) -> None:
+    """Says that all pairs are there, and leaves nothing else behind."""
+    sweep(out)
+    if files.layout is Layout.IMAGEFOLDER:
+        write_rows(out / METADATA_FILE, (to_metadata(row, files) for row in rows))
+    write_rows(out / MANIFEST_FILE, rows)
+    (out / LOG_FILE).unlink()
+
+
+def _passed_over(source: FaceSource, faces: FaceSource, count: int) -> int:
+    """How many faces would have had a turn, and could take nothing."""
+    if count >= len(faces):
+        return len(source) - len(faces)
+    last = faces.records[count - 1].name
+    return [record.name for record in source.records].index(last) + 1 - count
+
+
 @dataclass(frozen=True)
 class _Task:
-    source: FaceSource
+    faces: FaceSource
     recipe: Recipe
+    files: Files
     out: Path
     known: Mapping[str, Row]
 
     def finish(self, index: int) -> Result:
         """Makes one pair, unless its files are there and whole."""
-        file = f"{index + 1:06d}.png"
-        known = self.known.get(file)
-        if known is not None and _sums(self.out, file) == known["sha256"]:
+        name = self.files.name(index)
+        paths = self.files.paths(self.out, name)
+        known = self.known.get(name)
+        if known is not None and _sums(paths) == known["sha256"]:
             return known, False
-        pair = make_pair(self.source, index, self.recipe)
-        pictures = (pair.occluded, pair.target, _levels(pair.occlusion.alpha))
-        for folder, picture in zip(FOLDERS, pictures, strict=True):
-            write_png(self.out / folder / file, picture, force=True, compress_level=1)
-        record = self.source.records[index % len(self.source)]
-        return _describe(pair, file, record, _sums(self.out, file)), True
+        pair = make_pair(self.faces, index, self.recipe)
+        sums = {}
+        for (what, path), picture in zip(paths.items(), self.files.pictures(pair), strict=True):
+            data = encode(picture, self.files.picture_format)
+            with written_whole(path, force=True) as temporary:
+                temporary.write_bytes(data)
+            sums[what] = hashlib.sha256(data).hexdigest()
+        return describe(pair, name, sums), True
 
 
-def _describe(pair: Pair, file: str, record: FaceRecord, sums: dict[str, str] | None) -> Row:
-    occlusion = pair.occlusion
-    return {
-        "file": file,
-        "source": pair.name,
-        "identity": pair.identity,
-        "kind": occlusion.kind,
-        "class": occlusion.occlusion_class,
-        "extent": occlusion.extent,
-        "seed": occlusion.seed,
-        "parameters": dict(occlusion.parameters),
-        "coverage": round(occlusion.coverage, 6),
-        "landmarks": "canonical" if record.frame_landmarks_px is None else "annotated",
-        "sha256": sums,
-    }
-
-
-def _levels(alpha: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    return np.rint(alpha * 255).astype(np.uint8)
-
-
-def _sums(out: Path, file: str) -> dict[str, str] | None:
-    """The sha256 of a pair's files by folder; None if one is missing."""
+def _sums(paths: Mapping[str, Path]) -> dict[str, str] | None:
+    """The sha256 of a pair's files; None if one is missing."""
     try:
-        return {folder: sha256_of(out / folder / file) for folder in FOLDERS}
+        return {what: sha256_of(path) for what, path in paths.items()}
     except FileNotFoundError:
         return None
-
-
-def _line(row: Row) -> str:
-    return json.dumps(row, ensure_ascii=False) + "\n"
-
-
-# Before the first pair: whose folder is it, and what is finished?
-
-
-def _options(source: FaceSource, recipe: Recipe) -> dict[str, Any]:
-    """All that decides about a dataset's bytes."""
-    faces = (
-        (r.name, r.identity, None if r.frame_landmarks_px is None else r.frame_landmarks_px.tolist())
-        for r in source.records
-    )
-    return {
-        "facemend": __version__,
-        "source": source.name,
-        "pictures": len(source),
-        "fingerprint": fingerprint_of(source.fingerprint, *faces),
-        **asdict(recipe),
-    }
-
-
-def _claim(out: Path, options: Mapping[str, Any], *, force: bool) -> None:
-    """Makes the folder ours, or finds that it is.
-
-    Raises:
-        OutputError: it holds something else, and `force` is not set.
-    """
-    path = out / OPTIONS_FILE
-    found = _read_json(path)
-    if found == options:
-        return
-    taken = [name for name in (OPTIONS_FILE, MANIFEST_FILE, *FOLDERS) if (out / name).exists()]
-    if taken and not force:
-        what = f"{taken[0]} already"
-        if isinstance(found, dict):
-            changed = [key for key in options if options[key] != found.get(key)]
-            what = f"a dataset made with another {' and '.join(changed)}"
-        raise OutputError(f"{out} holds {what}; choose another folder or add --force to start anew")
-    for old in _old_files(out):
-        old.unlink(missing_ok=True)
-    write_text(path, json.dumps(options, indent=2, ensure_ascii=False) + "\n", force=True)
-
-
-def _old_files(out: Path) -> Iterator[Path]:
-    """What an earlier build wrote, and nothing else. The manifest goes first: it says "complete"."""
-    yield from (out / MANIFEST_FILE, out / _LOG_FILE)
-    for folder in FOLDERS:
-        yield from [path for path in (out / folder).glob("*.png") if re.fullmatch(r"\d{6,}", path.stem)]
-
-
-def _sweep(out: Path) -> None:
-    """Removes the temporary files that a killed run left."""
-    for folder in FOLDERS:
-        for path in (out / folder).glob(".*.png"):
-            path.unlink()
-
-
-def _read_json(path: Path) -> object:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _finished_rows(out: Path) -> dict[str, Row]:
-    """The rows that earlier runs left, by file; a line torn by an interruption does not count."""
-    rows = {}
-    for name in (MANIFEST_FILE, _LOG_FILE):
-        with suppress(FileNotFoundError):
-            for line in (out / name).read_text(encoding="utf-8", errors="replace").split("\n"):
-                with suppress(ValueError, TypeError, KeyError):
-                    row = json.loads(line)
-                    rows[row["file"]] = row
-    return rows
-
-
-# The pool: a task is handed to each process once, then indices travel.
-
-_task: _Task | None = None
-
-
-def _run(task: _Task, workers: int) -> Generator[Result, None, None]:
-    """The results in order, made in this process or in several."""
-    indices = range(task.recipe.count)
-    if workers == 1:
-        yield from map(task.finish, indices)
-        return
-    pool = ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(task,))
-    try:
-        yield from pool.map(_work, indices, chunksize=8)
-    except BrokenProcessPool as error:
-        raise FacemendError("a worker died (out of memory?); try again with fewer --workers") from error
-    finally:
-        _close(pool)
-
-
-def _close(pool: ProcessPoolExecutor) -> None:
-    """Waits for the workers' last pairs. A second Ctrl-C in between would leave them waiting for ever."""
-    while True:
-        with suppress(KeyboardInterrupt):
-            pool.shutdown(cancel_futures=True)
-            return
-
-
-def _start_worker(task: _Task) -> None:
-    global _task
-    _task = task
-    # Ctrl-C reaches every process; the parent alone answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _work(index: int) -> Result:
-    assert _task is not None
-    return _task.finish(index)

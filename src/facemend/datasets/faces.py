@@ -83,7 +83,7 @@ def known_identities(source: FaceSource) -> frozenset[str]:
     if unknown:
         raise SourceError(
             f"{unknown} of {len(source)} pictures of {source.name} have no identity; put "
-            "identity_CelebA.txt beside the pictures, or pass --split FILE with an identity column"
+            "identity_CelebA.txt beside the pictures, or pass --split-file FILE with an identity column"
         )
     return frozenset(record.identity for record in source.records if record.identity is not None)
 

@@ -2,16 +2,38 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
-from facemend.datasets.faces import FaceSource
-from facemend.errors import UsageError
-from facemend.frame import CROP_SIZE_PX, frame_to_crop
+from facemend.datasets.faces import FaceRecord, FaceSource
+from facemend.errors import SourceError, UsageError
+from facemend.frame import CROP_SIZE_PX, Points, frame_to_crop
 from facemend.images import Image
-from facemend.occlusion import SEED_SET, Occlusion, choose_kind, occlude, seed_of
+from facemend.occlusion import (
+    KINDS,
+    SEED_SET,
+    Kind,
+    Occlusion,
+    allowed_kinds,
+    choose_kind,
+    cutout_kind,
+    occlude,
+    seed_of,
+)
+
+CUTOUTS = "cutouts"
+"""The kind that draws the user's own pictures."""
 
 _SMALLEST_PX, _LARGEST_PX = 16, 2048
+_FARTHEST_PX = 1e4
+
+
+def equal_shares(cutouts: Path | None = None) -> dict[str, float]:
+    """What is drawn if nobody says: the seed set, and the cut-outs if there are some, in equal shares."""
+    return dict.fromkeys(SEED_SET if cutouts is None else (*SEED_SET, CUTOUTS), 1.0)
 
 
 @dataclass(frozen=True)
@@ -24,19 +46,48 @@ class Recipe:
             set in equal shares).
         size_px: side of the pictures, 16 to 2048.
         seed: another seed, other draws.
+        cutouts: a folder of RGBA pictures, drawn as the kind CUTOUTS, which needs a share then.
     """
 
     count: int
-    shares: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(SEED_SET, 1.0))
+    shares: Mapping[str, float] = field(default_factory=equal_shares)
     size_px: int = CROP_SIZE_PX
     seed: int = 0
+    cutouts: Path | None = None
 
     def __post_init__(self) -> None:
         if self.count < 1:
             raise UsageError(f"a dataset of {self.count} pairs cannot be made; ask for 1 or more")
         if not _SMALLEST_PX <= self.size_px <= _LARGEST_PX:
             raise UsageError(f"size {self.size_px} is not in {_SMALLEST_PX} to {_LARGEST_PX} pixels")
-        choose_kind(self.shares, np.random.default_rng(0))
+        if (CUTOUTS in self.shares) != (self.cutouts is not None):
+            raise UsageError(
+                f"the kind {CUTOUTS} and --cutouts FOLDER need each other; for example "
+                f"--cutouts FOLDER --kinds blur=0.5,{CUTOUTS}=0.5"
+            )
+        choose_kind(self.shares, np.random.default_rng(0), self.kinds)
+
+    @cached_property
+    def kinds(self) -> Mapping[str, Kind]:
+        """All that can be drawn.
+
+        Raises:
+            SourceError, PictureError: the folder of cut-outs cannot be used.
+        """
+        return KINDS if self.cutouts is None else {**KINDS, CUTOUTS: cutout_kind(self.cutouts)}
+
+
+class Landmarks(StrEnum):
+    """How well it is known where a face lies.
+
+    PROFILE: the nose is not between the eyes. The occlusion follows it as far as it can bend.
+    CANONICAL: there are no landmarks, or impossible ones; the occlusion lies where the canonical crop
+    has eyes, nose and mouth.
+    """
+
+    ANNOTATED = "annotated"
+    PROFILE = "profile"
+    CANONICAL = "canonical"
 
 
 @dataclass(frozen=True)
@@ -49,6 +100,7 @@ class Pair:
         occlusion: what lies between the two.
         name: the picture's name in its source.
         identity: who it shows; None if nobody knows.
+        landmarks: what the occlusion's place goes by.
     """
 
     occluded: Image
@@ -56,42 +108,73 @@ class Pair:
     occlusion: Occlusion
     name: str
     identity: str | None
+    landmarks: Landmarks
 
 
 def parse_shares(text: str) -> dict[str, float]:
     """Reads shares of kinds: "nose_mask=0.4,blur=0.3", or "nose_mask,blur" for equal shares.
 
     Raises:
-        UsageError: not of this form.
+        UsageError: not of this form, or a kind comes twice.
     """
-    shares = {}
+    shares: dict[str, float] = {}
     for item in text.split(","):
-        kind, _, share = item.partition("=")
+        kind, _, share = (word.strip() for word in item.partition("="))
+        if kind in shares:
+            raise UsageError(f"{kind} has two shares; name every kind once")
         try:
-            shares[kind.strip()] = float(share or 1)
+            shares[kind] = float(share or 1)
         except ValueError as error:
             raise UsageError(f"{item.strip()!r} is no share of a kind; write kind=0.5") from error
     return shares
 
 
-def make_pair(source: FaceSource, index: int, recipe: Recipe) -> Pair:
+def faces_for(source: FaceSource, recipe: Recipe) -> FaceSource:
+    """The faces that can take a kind of the recipe, in the source's order; the others are passed over.
+
+    Raises:
+        SourceError: no face can.
+    """
+    faces = source.where(lambda record: any(allowed_kinds(recipe.shares, record.attributes).values()))
+    if not faces.records:
+        raise SourceError(
+            f"no face of {source.name} can take {', '.join(recipe.shares)} (who wears glasses takes no "
+            "sunglasses); draw other kinds"
+        )
+    return faces
+
+
+def make_pair(faces: FaceSource, index: int, recipe: Recipe) -> Pair:
     """Makes one pair of a dataset.
 
-    The faces come in the source's order, again from the first after the last. The draw depends on the
+    The faces come in their order, again from the first after the last. The draw depends on the
     recipe's seed, the picture's name and the round.
 
     Args:
+        faces: each can take a kind of the recipe, as `faces_for` makes sure.
         index: 0 to recipe.count - 1.
 
     Raises:
         PictureError: the picture cannot be read.
     """
-    record = source.records[index % len(source)]
-    draw = (recipe.seed, record.name, index // len(source))
-    kind = choose_kind(recipe.shares, np.random.default_rng(seed_of("kind", *draw)))
-    landmarks_px = record.frame_landmarks_px
-    if landmarks_px is not None:
-        landmarks_px = frame_to_crop(landmarks_px, recipe.size_px)
-    crop = source.crop(record, recipe.size_px)
-    face = occlude(crop, landmarks_px, kind, seed_of("pair", *draw))
-    return Pair(face.image, face.target, face.occlusion, record.name, record.identity)
+    record = faces.records[index % len(faces)]
+    draw = (recipe.seed, record.name, index // len(faces))
+    shares = allowed_kinds(recipe.shares, record.attributes)
+    kind = choose_kind(shares, np.random.default_rng(seed_of("kind", *draw)), recipe.kinds)
+    landmarks, landmarks_px = _landmarks(record, recipe.size_px)
+    crop = faces.crop(record, recipe.size_px)
+    face = occlude(crop, landmarks_px, kind, seed_of("pair", *draw), recipe.kinds)
+    return Pair(face.image, face.target, face.occlusion, record.name, record.identity, landmarks)
+
+
+def _landmarks(record: FaceRecord, size_px: int) -> tuple[Landmarks, Points | None]:
+    """What is known of a face's place, and its landmarks in the crop; None for the canonical ones."""
+    points_px = record.frame_landmarks_px
+    if points_px is None or not (np.abs(points_px) < _FARTHEST_PX).all():  # neither is nan
+        return Landmarks.CANONICAL, None
+    left, right, nose = points_px[:3]
+    across = right - left
+    along = float((nose - left) @ across)  # 0 at the left eye
+    is_between = 0 <= along <= float(across @ across)
+    landmarks = Landmarks.ANNOTATED if is_between else Landmarks.PROFILE
+    return landmarks, frame_to_crop(points_px, size_px)

@@ -4,42 +4,41 @@ from pathlib import Path
 from typing import Any
 
 from facemend.errors import ModelError, PictureError
+from facemend.photos import START_LENGTH, format_of
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import Device
 from facemend.reconstruction.provenance import NOTICE, read_provenance
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-
 
 def describe_file(path: Path) -> dict[str, Any]:
-    """The facts about a model file or a PNG that facemend wrote, ready for JSON.
+    """The facts about a model file or a photo that facemend wrote, ready for JSON.
 
     Raises:
-        PictureError: a PNG that facemend did not write, or a file that cannot be read.
-        ModelError: a damaged model, or neither a model nor a PNG.
+        PictureError: a photo that facemend did not write, or a file that cannot be read.
+        ModelError: a damaged model, or neither a model nor a photo.
     """
     try:
         with path.open("rb") as file:
-            start = file.read(len(_PNG))
+            start = file.read(START_LENGTH)
     except FileNotFoundError as error:
         raise PictureError(f"{path} does not exist") from error
     except OSError as error:
         raise PictureError(f"{path} cannot be read: {error.strerror or error}") from error
-    if start == _PNG:
+    if format_of(start):
         return _describe_picture(path)
     try:
         return _describe_model(path)
     except ModelError as error:
         if path.suffix == ".onnx":
             raise
-        raise ModelError(f"{path} is neither a facemend model nor a PNG that facemend wrote") from error
+        raise ModelError(f"{path} is neither a facemend model nor a photo that facemend wrote") from error
 
 
 def _describe_picture(path: Path) -> dict[str, Any]:
     made = read_provenance(path)
     if made is None:
         raise PictureError(
-            f"{path} says nothing about its making: facemend did not write it, or its texts were removed"
+            f"{path} says nothing about its making: facemend did not write it, or its metadata was removed"
         )
     return {
         "picture": str(path),

@@ -1,256 +1,61 @@
 """Ready crops: 178×218 CelebA frames and square pictures, reconstructed at their own size."""
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
-from io import BytesIO
-from pathlib import Path
-from typing import IO, Generic, TypeAlias, TypeVar, overload
-
 import numpy as np
-from PIL import Image as PillowImage
 
-from facemend.errors import FacemendError, PictureError, UsageError
+from facemend.errors import UsageError
 from facemend.faces import Face
 from facemend.frame import aligned_rows, canonical_landmarks, crop_from_aligned, paste_into_aligned
-from facemend.images import Alpha, Image, Mask, image_from_pillow, read_image, write_png
+from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import OcclusionClass
 from facemend.reconstruction.composite import Composite, composite, resize_alpha, wanted_alpha
 from facemend.reconstruction.model import Model, ModelOutput
-from facemend.reconstruction.options import Device, Remove
-from facemend.reconstruction.provenance import Provenance, Region
-from facemend.weights import shipped_model_path
-
-PillowPicture: TypeAlias = PillowImage.Image
-PictureFile: TypeAlias = str | Path | IO[bytes]
-WHOLE_PHOTO = "whole photos are not handled yet; pass ready crops (178×218 or square) with {}"
-PictureT = TypeVar("PictureT", PillowPicture, Image)
+from facemend.reconstruction.options import Remove
+from facemend.reconstruction.results import FaceReconstruction
 
 
-@dataclass(frozen=True)
-class FaceReconstruction:
-    """What was done to one face. H and W are the picture's size.
-
-    Attributes:
-        face: where it is.
-        occlusion: the occlusion found by class, each float32 (H, W), 0-1; empty if the model finds none.
-        removed: float32 (H, W), 0-1, the occlusion that was reconstructed: that of the classes asked
-            for, or the user's mask.
-        coverage: share of the picture's pixels that were reconstructed, 0-1.
-    """
-
-    face: Face
-    occlusion: Mapping[OcclusionClass, Alpha]
-    removed: Alpha
-    coverage: float
-
-    @property
-    def changed(self) -> bool:
-        """Whether anything was reconstructed."""
-        return self.coverage > 0
-
-
-@dataclass(frozen=True)
-class Reconstruction(Generic[PictureT]):
-    """A picture whose faces were reconstructed.
-
-    Attributes:
-        image: RGB, of the input's size; a Pillow picture for a file or a Pillow picture, a uint8
-            (H, W, 3) array for an array. Without an occlusion it is the input, unchanged.
-        faces: one entry a face.
-        provenance: how it was made.
-    """
-
-    image: PictureT
-    faces: tuple[FaceReconstruction, ...]
-    provenance: Provenance
-
-    @property
-    def changed(self) -> bool:
-        """Whether anything was reconstructed in any face."""
-        return any(face.changed for face in self.faces)
-
-    def save(self, path: Path | str, *, force: bool = False) -> None:
-        """Writes the picture as PNG with its provenance, whole or not at all.
-
-        Raises:
-            OutputError: the file exists and `force` is not set, or the disk refuses.
-        """
-        pixels = np.asarray(self.image, dtype=np.uint8)
-        write_png(Path(path), pixels, text=self.provenance.to_text(), force=force)
-
-
-class Reconstructor:
-    """A model, ready to reconstruct pictures, from several threads if need be.
-
-    Attributes:
-        model: the model file that it uses.
-    """
-
-    def __init__(
-        self,
-        model_path: Path | str | None = None,
-        *,
-        device: Device | str = Device.AUTO,
-        threads: int | None = None,
-    ) -> None:
-        """Opens a model file (None: the one that comes with facemend).
-
-        Raises:
-            ModelError, UsageError: as `Model` does.
-        """
-        self.model = Model(model_path or shipped_model_path(), device=device, threads=threads)
-
-    @overload
-    def aligned(
-        self,
-        source: PictureFile | PillowPicture,
-        mask: Mask | None = None,
-        remove: Remove | str = Remove.COVERS,
-    ) -> Reconstruction[PillowPicture]: ...
-    @overload
-    def aligned(
-        self, source: Image, mask: Mask | None = None, remove: Remove | str = Remove.COVERS
-    ) -> Reconstruction[Image]: ...
-    def aligned(
-        self,
-        source: PictureFile | PillowPicture | Image,
-        mask: Mask | None = None,
-        remove: Remove | str = Remove.COVERS,
-    ) -> Reconstruction[PillowPicture] | Reconstruction[Image]:
-        """Reconstructs a ready crop: a 178×218 CelebA frame, or a square picture of any size.
-
-        Args:
-            source: a path, an open binary file, a Pillow picture, or a uint8 (H, W, 3) RGB array.
-            mask: bool (H, W), True exactly where to reconstruct; None lets the model find it.
-            remove: which class of occlusion to reconstruct, where there is no mask.
-
-        Raises:
-            PictureError: no readable picture, or one of another shape.
-            UsageError: the mask does not fit the picture, or there is no such class.
-            ModelError: the model cannot be run.
-        """
-        if remove not in list(Remove):
-            raise UsageError(f"unknown class {remove!r}; remove one of {', '.join(Remove)}")
-        image, name, input_sha256 = _read(source)
-        rows = aligned_rows(image, name)
-        square, said = image[rows], None if mask is None else _cut_mask(mask, image, rows, name)
-        output = self._run(square, said)
-        removed, made = _deliver(square, output, said, Remove(remove))
-        pixels = paste_into_aligned(image, made.image, name=name)
-        weight = _into_frame(made.weight, image, rows)
-        found = _by_class(output, image, rows)
-        done = FaceReconstruction(
-            _face(rows), found, _into_frame(removed, image, rows), float((weight > 0).mean())
-        )
-        provenance = self.provenance(input_sha256, mask, remove, _regions(weight))
-        if isinstance(source, np.ndarray):
-            return Reconstruction(pixels, (done,), provenance)
-        return Reconstruction(PillowImage.fromarray(pixels), (done,), provenance)
-
-    def provenance(
-        self,
-        input_sha256: str | None,
-        mask: Mask | None,
-        remove: Remove | str,
-        regions: tuple[Region, ...] = (),
-    ) -> Provenance:
-        """What `aligned` says about a picture that it makes with these arguments."""
-        options = {"input": "aligned", "remove": str(remove)}
-        if mask is not None:
-            options = {"input": "aligned", "mask_sha256": hashlib.sha256(mask.tobytes()).hexdigest()}
-        return Provenance(self.model.description.name, self.model.sha256, input_sha256, options, regions)
-
-    def _run(self, square: Image, mask: Mask | None) -> ModelOutput:
-        side = self.model.description.size_px
-        crop = crop_from_aligned(square, side)
-        # A pixel of the crop that the mask touches at all is occluded.
-        hint = None if mask is None else resize_alpha(mask.astype(np.float32), side, side)[None] > 0
-        return self.model(crop[None], hint)
-
-
-@overload
-def reconstruct(
-    source: PictureFile | PillowPicture,
-    *,
-    aligned: bool = ...,
-    mask: Mask | None = ...,
-    remove: Remove | str = ...,
-) -> Reconstruction[PillowPicture]: ...
-@overload
-def reconstruct(
-    source: Image, *, aligned: bool = ..., mask: Mask | None = ..., remove: Remove | str = ...
-) -> Reconstruction[Image]: ...
-def reconstruct(
-    source: PictureFile | PillowPicture | Image,
-    *,
-    aligned: bool = False,
-    mask: Mask | None = None,
-    remove: Remove | str = Remove.COVERS,
-) -> Reconstruction[PillowPicture] | Reconstruction[Image]:
-    """Reconstructs what hides a face, with the model that comes with facemend.
-
-    Use a `Reconstructor` for another model.
+def mend_aligned(
+    image: Image, model: Model, remove: Remove, mask: Mask | None = None, *, name: str = "the picture"
+) -> tuple[Image, FaceReconstruction]:
+    """Reconstructs the one face of a ready crop.
 
     Args:
-        aligned: the picture is a ready crop, a 178×218 CelebA frame or a square. Whole photos are
-            not handled yet.
-        source, mask, remove: see `Reconstructor.aligned`.
+        image: (178, 218, 3) or (S, S, 3).
+        remove: which class of occlusion to reconstruct, where there is no mask.
+        mask: bool, of the picture's size, True exactly where to reconstruct.
+        name: what an error calls the picture.
+
+    Returns:
+        The picture, and what was done to it.
 
     Raises:
-        FacemendError: `aligned` is not set, or anything that `Reconstructor.aligned` raises.
+        PictureError: the picture has another shape.
+        UsageError: the mask does not fit it.
     """
-    if not aligned:
-        raise FacemendError(WHOLE_PHOTO.format("aligned=True"))
-    return _shipped().aligned(source, mask, remove)
+    rows = aligned_rows(image, name)
+    square, said = image[rows], None if mask is None else _cut_mask(mask, rows, name)
+    output = _run(model, square, said)
+    removed, made = _deliver(square, output, said, remove)
+    weight = _into_frame(made.weight, image, rows)
+    done = FaceReconstruction(
+        face=_face(rows),
+        box=(slice(0, image.shape[0]), slice(0, image.shape[1])),
+        occlusion=_by_class(output, image, rows),
+        removed=_into_frame(removed, image, rows),
+        weight=weight,
+        coverage=float((weight > 0).mean()),
+    )
+    return paste_into_aligned(image, made.image, name=name), done
 
 
-@cache
-def _shipped() -> Reconstructor:
-    return Reconstructor()
+def _run(model: Model, square: Image, mask: Mask | None) -> ModelOutput:
+    side = model.description.size_px
+    crop = crop_from_aligned(square, side)
+    # A pixel of the crop that the mask touches at all is occluded.
+    hint = None if mask is None else resize_alpha(mask.astype(np.float32), side, side)[None] > 0
+    return model(crop[None], hint)
 
 
-def read_mask(path: Path) -> Mask:
-    """Reads a mask, white = reconstruct: bool (H, W), True where the picture is above middle gray.
-
-    Raises:
-        PictureError: as `read_image` does.
-    """
-    mask: Mask = read_image(path).mean(axis=2) >= 128
-    return mask
-
-
-def _read(source: PictureFile | PillowPicture | Image) -> tuple[Image, str, str | None]:
-    """The pixels, what errors call them, and the sha256 of the file if it was one."""
-    if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
-            raise PictureError(f"the array is {source.dtype} {source.shape}; pass uint8 (H, W, 3) RGB")
-        return source, "the array", None
-    if isinstance(source, PillowPicture):
-        return image_from_pillow(source), "the picture", None
-    if isinstance(source, str | Path):
-        name, data = str(source), _read_bytes(Path(source))
-    else:
-        name, data = str(getattr(source, "name", "the picture")), source.read()
-    return read_image(BytesIO(data), name=name), name, hashlib.sha256(data).hexdigest()
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise PictureError(f"{path} does not exist") from error
-    except OSError as error:
-        raise PictureError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _cut_mask(mask: Mask, image: Image, rows: slice, name: str) -> Mask:
-    if mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
-        height_px, width_px = image.shape[:2]
-        raise UsageError(
-            f"the mask is {mask.dtype} {mask.shape}; {name} needs bool ({height_px}, {width_px})"
-        )
+def _cut_mask(mask: Mask, rows: slice, name: str) -> Mask:
     if mask[: rows.start].any() or mask[rows.stop :].any():
         raise UsageError(
             f"the mask marks rows of {name} that the model does not see; keep to the rows from "
@@ -299,11 +104,3 @@ def _face(rows: slice) -> Face:
         landmarks_px=canonical_landmarks(side_px) + (0, rows.start),
         confidence=1,
     )
-
-
-def _regions(weight: Alpha) -> tuple[Region, ...]:
-    y, x = np.nonzero(weight)
-    if not y.size:
-        return ()
-    box_px = (int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1)
-    return (Region(box_px, y.size / weight.size),)

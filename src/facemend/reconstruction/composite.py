@@ -4,15 +4,15 @@ The product and the evaluation both call `composite`, so that what is measured i
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from facemend.frame import CROP_SIZE_PX
-from facemend.images import Alpha, Image, Mask, resize
+from facemend.images import Alpha, Image, resize
 from facemend.reconstruction.options import Remove
+from facemend.reconstruction.regions import feathered
 
 DILATION_PX, FEATHER_PX = 2, 1
 """In pixels of a 256×256 crop; larger and smaller pictures scale them."""
@@ -56,7 +56,7 @@ def composite(
     """
     height_px, width_px = image.shape[:2]
     found = resize_alpha(alpha, width_px, height_px) > threshold
-    weight = _weight(found, _scaled(dilation_px, width_px), _scaled(feather_px, width_px))
+    weight = feathered(found, _scaled(dilation_px, width_px), _scaled(feather_px, width_px))
     touched = weight > 0
     share = weight[touched][:, None]
     below = image[touched].astype(np.float32)
@@ -82,26 +82,3 @@ def resize_alpha(alpha: Alpha, width_px: int, height_px: int) -> Alpha:
 
 def _scaled(length_px: int, width_px: int) -> int:
     return max(1, round(length_px * width_px / CROP_SIZE_PX)) if length_px else 0
-
-
-def _weight(found: Mask, dilation_px: int, feather_px: int) -> Alpha:
-    if not found.any():
-        return np.zeros(found.shape, dtype=np.float32)
-    # The mean over a window is 1 where the window is full: as far as the mask was grown beyond its half.
-    grown = _box_sum(found, dilation_px + feather_px, "constant") > 0
-    window = 2 * feather_px + 1
-    return (_box_sum(grown, feather_px, "edge") / np.float32(window * window)).astype(np.float32)
-
-
-def _box_sum(mask: Mask, radius_px: int, border: Literal["constant", "edge"]) -> npt.NDArray[np.int32]:
-    """How many pixels are set within `radius_px` in x and in y; exact, and as fast at any radius.
-
-    Beyond the border lie unset pixels ("constant") or those of the border itself ("edge").
-    """
-    total = mask.astype(np.int32)
-    window = 2 * radius_px + 1
-    for _ in range(2):
-        padded = np.pad(total, ((radius_px + 1, radius_px), (0, 0)), mode=border)
-        running = padded.cumsum(axis=0, dtype=np.int32)
-        total = (running[window:] - running[:-window]).T
-    return total

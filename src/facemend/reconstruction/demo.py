@@ -14,9 +14,9 @@ from facemend.frame import CROP_SIZE_PX, Points, crop_face
 from facemend.images import Image, read_image
 from facemend.metrics.psnr import psnr
 from facemend.occlusion import OccludedFace, occlude, seed_of
-from facemend.reconstruction.aligned import Reconstructor
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.provenance import Provenance, read_provenance
+from facemend.reconstruction.reconstructor import Reconstructor
 
 KINDS = ("nose_mask", "blur", "blur_full", "mask_full")
 """The seed set: what the original project occluded faces with."""
@@ -81,7 +81,7 @@ def run_demo(reconstructor: Reconstructor) -> list[DemoRow]:
         crop = crop_face(portrait.photo, portrait.landmarks_px, CROP_SIZE_PX).image
         for kind in KINDS:
             face = occlude(crop, None, kind, seed_of("demo", portrait.name, kind))
-            image = reconstructor.aligned(face.image, remove=Remove.COVERS).image
+            image = reconstructor(face.image, aligned=True, remove=Remove.COVERS).image
             hole = face.occlusion.mask
             rows.append(
                 DemoRow(portrait.name, face, image, psnr(face.image, crop, hole), psnr(image, crop, hole))

@@ -1,6 +1,7 @@
 """What a written reconstruction says about itself, so that nobody takes it for a photograph.
 
-It is carried as text in the PNG: "Software" and "Comment" for any viewer, "facemend" as JSON for us.
+It is carried as XMP in every format: IPTC's digital source type for any program, and JSON for us. A PNG
+has it as texts, too: "Software" and "Comment" for any viewer, "facemend" as JSON.
 """
 
 import json
@@ -8,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from PIL import Image as PillowImage
-from PIL import UnidentifiedImageError
-
 from facemend import __version__
+from facemend.photos import Note, read_record
 
-CHUNK = "facemend"
+SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+"""IPTC's term for a photo with parts that a trained model made."""
 NOTICE = (
     "Parts of this picture were made up by a neural network. They are a guess, not evidence of "
     "anybody's identity."
@@ -59,23 +59,26 @@ class Provenance:
             == (other.input_sha256, other.model_sha256, other.options)
         )
 
+    def to_note(self) -> Note:
+        """What a photo file is to say; nothing of a trained model where nothing was reconstructed."""
+        record = json.dumps({"notice": NOTICE} | asdict(self))
+        return Note(self.software, NOTICE, record, SOURCE_TYPE if self.regions else None)
+
     def to_text(self) -> dict[str, str]:
-        """Keys and values for a PNG's text chunks."""
-        return {
-            "Software": self.software,
-            "Comment": NOTICE,
-            CHUNK: json.dumps({"notice": NOTICE} | asdict(self), ensure_ascii=False),
-        }
+        """Keys and values for a PNG's text chunks, where the PNG is no photo."""
+        return self.to_note().texts()
 
 
 def read_provenance(path: Path) -> Provenance | None:
-    """What a PNG says about its making; None for a picture without (or with a damaged) provenance,
-    a file that is no picture, or no file at all."""
+    """What a picture of any format says about its making; None for a picture without (or with a
+    damaged) provenance, a file that is no picture, or no file at all."""
+    record = read_record(path)
+    if record is None:
+        return None
     try:
-        with PillowImage.open(path) as picture:
-            fields = json.loads(picture.info[CHUNK])
+        fields = json.loads(record)
         del fields["notice"]
         regions = (Region(tuple(r["box_px"]), r["coverage"]) for r in fields.pop("regions"))
         return Provenance(**fields, regions=tuple(regions))
-    except (OSError, UnidentifiedImageError, SyntaxError, KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, RecursionError):
         return None

@@ -1,0 +1,110 @@
+"""Whose folder is it? A build writes into an empty folder, or into one that it began itself."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from facemend import __version__
+from facemend.datasets.faces import FaceRecord, FaceSource, fingerprint_of
+from facemend.datasets.layouts import FOLDERS, Files
+from facemend.datasets.manifest import LOG_FILE, MANIFEST_FILE, METADATA_FILE
+from facemend.datasets.pairs import Recipe
+from facemend.errors import OutputError
+from facemend.files import sha256_of, write_text
+from facemend.occlusion import KINDS, allowed_kinds
+
+OPTIONS_FILE = "dataset.json"
+
+_PICTURE = re.compile(r"\d{6,}\.(png|webp)")
+_TEMPORARY = re.compile(r"\.(\d{6,}|dataset|manifest|metadata)\.\w+\.(png|webp|jsonl?)")
+
+
+def options_of(source: FaceSource, recipe: Recipe, files: Files) -> dict[str, Any]:
+    """All that decides about a dataset's bytes, in JSON's types."""
+    return {
+        "facemend": __version__,
+        "source": source.name,
+        "pictures": len(source),
+        "fingerprint": fingerprint_of(source.fingerprint, *map(_traits, source.records)),
+        "count": recipe.count,
+        "shares": dict(recipe.shares),
+        "size_px": recipe.size_px,
+        "seed": recipe.seed,
+        "cutouts": None if recipe.cutouts is None else _fingerprint_of_folder(recipe.cutouts),
+        "layout": files.layout,
+        "format": files.picture_format,
+    }
+
+
+def _traits(record: FaceRecord) -> tuple[object, ...]:
+    """What a pair takes from a record."""
+    landmarks_px = record.frame_landmarks_px
+    return (
+        record.name,
+        record.identity,
+        None if landmarks_px is None else landmarks_px.tolist(),
+        *allowed_kinds(dict.fromkeys(KINDS, 1.0), record.attributes),
+    )
+
+
+def _fingerprint_of_folder(folder: Path) -> str:
+    """Over the names and bytes of all that lies in a folder, wherever the folder is."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return fingerprint_of(*((path.relative_to(folder).as_posix(), sha256_of(path)) for path in paths))
+
+
+def claim(folder: Path, options: Mapping[str, Any], *, force: bool) -> None:
+    """Makes the folder the dataset's own, or finds that it is.
+
+    Args:
+        options: what the dataset is made with.
+        force: take the folder all the same, and remove what an earlier build wrote, and nothing else.
+
+    Raises:
+        OutputError: it holds something else, and `force` is not set.
+    """
+    path = folder / OPTIONS_FILE
+    found = _read_json(path)
+    if found == options:
+        return
+    taken = _taken(folder)
+    if taken and not force:
+        what = f"{taken} already"
+        if isinstance(found, dict):
+            changed = [key for key in options if options[key] != found.get(key)]
+            what = f"a dataset made with another {' and '.join(changed)}"
+        raise OutputError(f"{folder} holds {what}; choose another folder or add --force to start anew")
+    for name in (MANIFEST_FILE, METADATA_FILE, LOG_FILE):  # the first says "complete", so it goes first
+        (folder / name).unlink(missing_ok=True)
+    for old in _files_like(_PICTURE, folder):
+        old.unlink()
+    write_text(path, json.dumps(options, indent=2, ensure_ascii=False) + "\n", force=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes the temporary files that a killed build left."""
+    for path in _files_like(_TEMPORARY, folder):
+        path.unlink()
+
+
+def _taken(folder: Path) -> str | None:
+    """The first name in a folder that a build would use."""
+    names = (OPTIONS_FILE, MANIFEST_FILE, METADATA_FILE, *FOLDERS)
+    pictures = (path.name for path in _files_like(_PICTURE, folder))
+    return next((name for name in names if (folder / name).exists()), next(pictures, None))
+
+
+def _files_like(pattern: re.Pattern[str], folder: Path) -> Iterator[Path]:
+    """The files whose names match, in a folder of whatever layout."""
+    for place in (folder, *(folder / name for name in FOLDERS)):
+        if place.is_dir():
+            yield from [path for path in place.iterdir() if pattern.fullmatch(path.name)]
+
+
+def _read_json(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,89 @@
+"""The manifest of a dataset: a line of JSON for every pair."""
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from facemend.datasets.layouts import Files
+from facemend.datasets.pairs import Pair
+from facemend.files import write_text
+
+MANIFEST_FILE = "manifest.jsonl"
+METADATA_FILE = "metadata.jsonl"
+LOG_FILE = f"{MANIFEST_FILE}.part"
+"""The rows so far, in the order in which their pairs were made."""
+
+Row = dict[str, Any]
+"""A line of the manifest."""
+
+_SAME_IN_METADATA = ("source", "kind", "class", "extent", "seed", "coverage", "landmarks")
+
+
+def describe(pair: Pair, name: str, sums: Mapping[str, str]) -> Row:
+    """The row of a pair.
+
+    Args:
+        name: of its files.
+        sums: their sha256, by what they show.
+    """
+    occlusion = pair.occlusion
+    return {
+        "file": name,
+        "source": pair.name,
+        "identity": pair.identity,
+        "kind": occlusion.kind,
+        "class": occlusion.occlusion_class,
+        "extent": occlusion.extent,
+        "seed": occlusion.seed,
+        "parameters": dict(occlusion.parameters),
+        "coverage": round(occlusion.coverage, 6),
+        "landmarks": pair.landmarks,
+        "sha256": sums,
+    }
+
+
+def to_metadata(row: Row, files: Files) -> Row:
+    """The row for Hugging Face's imagefolder, where a column has one type from the first line on."""
+    paths = files.paths(Path(), row["file"])
+    return {
+        **{f"{what}_file_name": path.as_posix() for what, path in paths.items()},
+        **{key: row[key] for key in _SAME_IN_METADATA},
+        "identity": row["identity"] or "",
+        "parameters": json.dumps(row["parameters"], ensure_ascii=False),
+    }
+
+
+def to_line(row: Row) -> str:
+    """The row as a line of JSON."""
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Writes rows whole or not at all, over what was there. Raises OutputError when the disk refuses."""
+    write_text(path, "".join(map(to_line, rows)), force=True)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a manifest or a log; a line that an interruption tore does not count.
+
+    Raises:
+        OSError: the file is not there, or cannot be read.
+    """
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        with suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and "file" in row:
+                rows.append(row)
+    return rows
+
+
+def finished_rows(folder: Path) -> dict[str, Row]:
+    """The rows that earlier runs left in a dataset's folder, by file."""
+    rows = {}
+    for name in (MANIFEST_FILE, LOG_FILE):
+        with suppress(FileNotFoundError):
+            rows.update({row["file"]: row for row in read_rows(folder / name)})
+    return rows

@@ -1,0 +1,25 @@
+"""Photo files, read with everything that they hold beside pixels, and written as the same kind of file."""
+
+from facemend.photos.formats import MAX_PIXELS, START_LENGTH, SUFFIXES, Format, format_named, format_of
+from facemend.photos.note import Note, read_record
+from facemend.photos.photo import Metadata, Photo, photo_of_pixels
+from facemend.photos.reading import photo_of_pillow, read_photo
+from facemend.photos.writing import encode_photo, write_photo
+
+__all__ = [
+    "MAX_PIXELS",
+    "START_LENGTH",
+    "SUFFIXES",
+    "Format",
+    "Metadata",
+    "Note",
+    "Photo",
+    "encode_photo",
+    "format_named",
+    "format_of",
+    "photo_of_pillow",
+    "photo_of_pixels",
+    "read_photo",
+    "read_record",
+    "write_photo",
+]

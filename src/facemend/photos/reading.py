@@ -1,0 +1,187 @@
+"""Photos out of files: 8 bits a channel, one picture a file; everything else is refused and told why."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import Image as PillowImage
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from facemend.errors import PictureError
+from facemend.images import Image
+from facemend.photos import avif, png, tiff
+from facemend.photos.formats import (
+    DAMAGED,
+    HEIC_PACKAGE,
+    MAX_PIXELS,
+    Format,
+    first_line,
+    format_of,
+    open_photo,
+)
+from facemend.photos.photo import Metadata, Opacity, Photo, turned
+
+_MODES = frozenset({"RGB", "RGBA", "L", "LA", "P", "1"})
+_GRAY_MODES = frozenset({"L", "LA", "1"})
+_ORIENTATION, _X_RESOLUTION = 274, 282
+
+
+def read_photo(
+    source: Path | IO[bytes] | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS
+) -> Photo:
+    """Reads PNG, JPEG, WebP, TIFF, AVIF, HEIC and BMP, by what the file holds and not by its name.
+
+    A palette and 1-bit pictures are read as the colours and the grays that they show.
+
+    Args:
+        source: a path, an open binary file, or a file's bytes.
+        name: what an error calls it (default: the path, or the open file's name).
+        max_pixels: the largest photo that is decoded.
+
+    Raises:
+        PictureError: no such file, not a photo, damaged, too large, or of a kind that would lose
+            something: more than 8 bits a channel, CMYK and other colour spaces, premultiplied opacity,
+            animations, pages.
+    """
+    name = name or _name_of(source)
+    data = _bytes_of(source, name)
+    kind = format_of(data)
+    if kind is None:
+        raise PictureError(
+            f"{name} is not a picture that can be read; use PNG, JPEG, WebP, TIFF, AVIF, HEIC or BMP"
+        )
+    try:
+        with open_photo(BytesIO(data), kind) as picture:
+            _refuse_size(picture, name, max_pixels)
+            _refuse_kind(picture, data, kind, name)
+            return _photo_of(picture, data, kind, name)
+    except ImportError as error:
+        raise PictureError(f"{name} is HEIC, which needs {HEIC_PACKAGE}") from error
+    except DAMAGED as error:
+        raise PictureError(f"{name} cannot be read as a picture: {first_line(error)}") from error
+
+
+def photo_of_pillow(picture: PillowImage.Image, *, name: str = "the picture") -> Photo:
+    """A Pillow picture as a photo that comes from no file: its pixels as they lie in memory, whatever its
+    EXIF says, with opacity, gray and colour profile.
+
+    Raises:
+        PictureError: it has more than 8 bits a channel, or another colour space.
+    """
+    _refuse_mode(picture, name)
+    pixels, opacity = _channels_of(picture)
+    metadata = Metadata(icc=picture.info.get("icc_profile") or None)
+    return Photo(pixels, opacity, picture.mode in _GRAY_MODES, metadata=metadata, name=name)
+
+
+def _photo_of(picture: PillowImage.Image, data: bytes, kind: Format, name: str) -> Photo:
+    metadata = _metadata_of(picture, kind)
+    orientation = _orientation_of(metadata.exif)
+    gray = picture.mode in _GRAY_MODES
+    picture.load()
+    # Pillow turns a TIFF upright itself.
+    upright = picture if kind is Format.TIFF else turned(picture, orientation)
+    pixels, opacity = _channels_of(upright)
+    return Photo(pixels, opacity, gray, kind, orientation, metadata, data, name)
+
+
+def _channels_of(picture: PillowImage.Image) -> tuple[Image, Opacity | None]:
+    if not picture.has_transparency_data:
+        return np.asarray(picture.convert("RGB"), dtype=np.uint8), None
+    both = np.asarray(picture.convert("RGBA"), dtype=np.uint8)
+    return np.ascontiguousarray(both[..., :3]), np.ascontiguousarray(both[..., 3])
+
+
+def _metadata_of(picture: PillowImage.Image, kind: Format) -> Metadata:
+    """What a picture says before its pixels are decoded."""
+    info = picture.info
+    exif = tiff.exif_of(picture) if kind is Format.TIFF else info.get("exif")
+    return Metadata(
+        icc=info.get("icc_profile") or None,
+        exif=exif.removeprefix(b"Exif\0\0") or None if isinstance(exif, bytes) else None,
+        xmp=xmp if isinstance(xmp := info.get("xmp"), bytes) else None,
+        dpi=_dpi_of(picture),
+    )
+
+
+def _dpi_of(picture: PillowImage.Image) -> tuple[float, float] | None:
+    """The resolution that a file names; Pillow makes one up for a TIFF and a JPEG that name none."""
+    if isinstance(picture, TiffImageFile) and _X_RESOLUTION not in picture.tag_v2:
+        return None
+    if isinstance(picture, JpegImageFile) and not picture.info.get("jfif_unit"):
+        return None
+    dpi = picture.info.get("dpi")
+    return (float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None
+
+
+def _orientation_of(exif: bytes | None) -> int:
+    if exif is None:
+        return 1
+    block = PillowImage.Exif()
+    try:
+        block.load(exif)
+    except DAMAGED:  # it is carried over all the same, and no viewer turns the picture by it
+        return 1
+    orientation = block.get(_ORIENTATION)
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+
+
+def _refuse_size(picture: PillowImage.Image, name: str, max_pixels: int) -> None:
+    width_px, height_px = picture.size
+    if width_px * height_px > max_pixels:
+        raise PictureError(
+            f"{name} is {width_px}×{height_px}, more than {max_pixels:,} pixels; make it smaller, or raise "
+            "max_pixels if you trust it"
+        )
+
+
+def _refuse_kind(picture: PillowImage.Image, data: bytes, kind: Format, name: str) -> None:
+    pictures = int(getattr(picture, "n_frames", 1))
+    if pictures > 1 or "mp" in picture.info:  # "mp": JPEG with more behind it, such as Ultra HDR
+        raise PictureError(
+            f"{name} holds more than one picture (animation, pages, or a phone's extra layers); save the "
+            "one that you mean as a file of its own first"
+        )
+    if (bits := _bits_a_channel(picture, data, kind)) > 8:
+        raise PictureError(f"{name} has {bits} bits a channel; convert it to 8 first")
+    _refuse_mode(picture, name)
+    if isinstance(picture, TiffImageFile) and tiff.is_premultiplied(picture):
+        raise PictureError(f"{name} has premultiplied opacity; save it with straight opacity first")
+
+
+def _refuse_mode(picture: PillowImage.Image, name: str) -> None:
+    if picture.mode not in _MODES:
+        raise PictureError(
+            f"{name} has the colour mode {picture.mode}; convert it to 8-bit RGB or grayscale first"
+        )
+
+
+def _bits_a_channel(picture: PillowImage.Image, data: bytes, kind: Format) -> int:
+    """Before Pillow turned them into 8, which it does silently."""
+    if isinstance(picture, TiffImageFile):
+        return tiff.bits_a_channel(picture)
+    match kind:
+        case Format.PNG:
+            return png.bits_a_channel(data)
+        case Format.AVIF:
+            return avif.bits_a_channel(data)
+        case Format.HEIC:
+            return int(picture.info["bit_depth"])
+    return 8
+
+
+def _name_of(source: Path | IO[bytes] | bytes) -> str:
+    return str(source) if isinstance(source, Path) else str(getattr(source, "name", "the picture"))
+
+
+def _bytes_of(source: Path | IO[bytes] | bytes, name: str) -> bytes:
+    try:
+        if isinstance(source, bytes):
+            return source
+        return source.read_bytes() if isinstance(source, Path) else source.read()
+    except FileNotFoundError as error:
+        raise PictureError(f"{name} does not exist") from error
+    except OSError as error:
+        raise PictureError(f"{name} cannot be read: {error.strerror or error}") from error

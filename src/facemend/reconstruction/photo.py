@@ -1,0 +1,174 @@
+"""Faces in a photo: each is cut out, reconstructed and put back; no pixel outside its occlusion changes."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from facemend.errors import UsageError
+from facemend.faces import Face, trust_eyes
+from facemend.frame import Crop, Points, ValuesT, crop_face, sample
+from facemend.images import Alpha, Image, Mask
+from facemend.occlusion import OcclusionClass, seed_of
+from facemend.reconstruction.composite import DILATION_PX, FEATHER_PX, THRESHOLD, wanted_alpha
+from facemend.reconstruction.grain import match_grain
+from facemend.reconstruction.model import Model, ModelOutput
+from facemend.reconstruction.options import Remove
+from facemend.reconstruction.regions import feathered
+from facemend.reconstruction.results import FaceReconstruction
+
+SMALLEST_COVERAGE = 0.005
+"""Share of the crop that an occlusion must take to be one: less is a mole or a shadow."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Where the canonical crop of a face lies in a photo.
+
+    Attributes:
+        landmarks_px: (5, 2) in the photo, that the crop was cut by.
+        crop: the face.
+        box: rows and columns of the photo that the crop covers, cut to the photo.
+    """
+
+    landmarks_px: Points
+    crop: Crop
+    box: tuple[slice, slice]
+
+    @cached_property
+    def scale(self) -> float:
+        """Photo pixels to a crop pixel."""
+        return float(np.hypot(*self.crop.crop_to_photo[:, 0]))
+
+    @cached_property
+    def inside(self) -> Mask:
+        """bool, of the box's size: the pixels that the crop sees whole."""
+        side = len(self.crop.image)
+        inside: Mask = self.put(np.ones((side, side), dtype=np.float32)) > 0.999
+        return inside
+
+    def hint(self, said: Mask) -> Mask:
+        """A mask of the box's size as the crop sees it: a pixel that it touches at all is in it."""
+        picture = np.repeat(said[:, :, None].astype(np.uint8) * 255, 3, axis=2)
+        rows, columns = self.box
+        in_box = self.landmarks_px - (columns.start, rows.start)
+        hint: Mask = crop_face(picture, in_box, len(self.crop.image)).image[:, :, 0] > 0
+        return hint
+
+    def put(self, values: ValuesT) -> ValuesT:
+        """What lies in the crop, uint8 (S, S, 3) or float32 (S, S), as it lies in the box; 0 beyond it."""
+        side = len(values)
+        shrunk = max(1, round(side * min(1.0, self.scale)))
+        small = PillowImage.fromarray(values).resize((shrunk, shrunk), PillowImage.Resampling.BICUBIC)
+        rows, columns = self.box
+        linear = np.linalg.inv(self.crop.crop_to_photo[:, :2])
+        offset = linear @ ((columns.start, rows.start) - self.crop.crop_to_photo[:, 2])
+        to_crop = np.column_stack([linear, offset + 0.5]) * (shrunk / side) - ((0, 0, 0.5), (0, 0, 0.5))
+        width_px, height_px = columns.stop - columns.start, rows.stop - rows.start
+        return sample(np.asarray(small, dtype=values.dtype), to_crop, width_px, height_px)
+
+
+def view_of(photo: Image, face: Face, size_px: int) -> View | None:
+    """The view of a face; None if it lies outside the photo."""
+    landmarks_px = trust_eyes(face.landmarks_px)
+    crop = crop_face(photo, landmarks_px, size_px)
+    corners = np.array([(x, y, 1) for x in (-0.5, size_px - 0.5) for y in (-0.5, size_px - 0.5)])
+    in_photo = corners @ crop.crop_to_photo.T
+    size = photo.shape[1::-1]
+    x1, y1 = np.floor(in_photo.min(axis=0)).clip(0, size).astype(int).tolist()
+    x2, y2 = np.ceil(in_photo.max(axis=0) + 1).clip(0, size).astype(int).tolist()
+    if x1 >= x2 or y1 >= y2:
+        return None
+    return View(landmarks_px, crop, (slice(y1, y2), slice(x1, x2)))
+
+
+def mend_faces(
+    photo: Image, faces: Sequence[Face], model: Model, remove: Remove, mask: Mask | None = None
+) -> tuple[Image, tuple[FaceReconstruction, ...]]:
+    """Reconstructs faces of a photo, one after the other, so that later ones see what came before.
+
+    Args:
+        photo: (H, W, 3).
+        remove: which class of occlusion to reconstruct, where there is no mask.
+        mask: bool (H, W), True exactly where to reconstruct.
+
+    Returns:
+        The photo, and what was done to each face that lies in it.
+
+    Raises:
+        UsageError: the mask marks pixels that belong to no face.
+    """
+    result, done = photo.copy(), []
+    left = None if mask is None else mask.copy()
+    for face in faces:
+        view = view_of(result, face, model.description.size_px)
+        if view is None:
+            continue
+        said = None if left is None else left[view.box] & view.inside
+        if said is not None and not said.any():
+            continue
+        pixels, mended = _mend(result, face, view, model, remove, said)
+        result[view.box] = pixels
+        done.append(mended)
+        if left is not None and said is not None:
+            left[view.box] &= ~said
+    if left is not None and left.any():
+        raise UsageError(
+            f"the mask marks {int(left.sum())} pixels that belong to no face found; keep to the faces, or "
+            "pass ready crops as aligned"
+        )
+    return result, tuple(done)
+
+
+def _mend(
+    photo: Image, face: Face, view: View, model: Model, remove: Remove, said: Mask | None
+) -> tuple[Image, FaceReconstruction]:
+    """The pixels of a view's box with its face reconstructed, and what was done.
+
+    Args:
+        said: bool, of the box's size, True exactly where to reconstruct; None lets the model find it.
+    """
+    below = photo[view.box]
+    output = model(view.crop.image[None], None if said is None else view.hint(said)[None])
+    found = {} if output.alpha is None else dict(zip(OcclusionClass, output.alpha[0], strict=True))
+    if said is not None:
+        removed, weight = said.astype(np.float32), said.astype(np.float32)
+    else:
+        removed, weight = _occlusion_of(view, output, remove)
+    pixels = below
+    if weight.any():
+        above = view.put(output.raw[0])
+        rng = np.random.default_rng(seed_of("grain", hashlib.sha256(view.crop.image.tobytes()).hexdigest()))
+        above = match_grain(below, above, weight > 0, view.scale, rng)
+        pixels = blend(below, above, weight)
+    by_class = {name: view.put(alpha).clip(0, 1) for name, alpha in found.items()}
+    coverage = float((weight > 0).sum()) / (photo.shape[0] * photo.shape[1])
+    return pixels, FaceReconstruction(face, view.box, by_class, removed, weight, coverage)
+
+
+def _occlusion_of(view: View, output: ModelOutput, remove: Remove) -> tuple[Alpha, Alpha]:
+    """The occlusion to remove in the view's box, and the reconstruction's share of each pixel there."""
+    if output.alpha is None:
+        found = np.ones(view.crop.image.shape[:2], dtype=np.float32)  # it finds nothing: all is delivered
+    else:
+        found = wanted_alpha(output.alpha[0], remove)
+    removed: Alpha = view.put(found).clip(0, 1)
+    if (found > THRESHOLD).mean() < SMALLEST_COVERAGE:
+        return removed, np.zeros_like(removed)
+    dilation_px, feather_px = (max(1, round(px * view.scale)) for px in (DILATION_PX, FEATHER_PX))
+    weight = feathered(removed > THRESHOLD, dilation_px, feather_px)
+    # At the crop's own edge the hole would be dilated to where nothing was drawn.
+    return removed, np.where(view.inside, weight, np.float32(0))
+
+
+def blend(below: Image, above: Image, weight: Alpha) -> Image:
+    """`above` over `below` by weight (H, W); where that is 0, `below` keeps its bytes."""
+    touched = weight > 0
+    share = weight[touched][:, None]
+    result = below.copy()
+    seen = below[touched].astype(np.float32)
+    result[touched] = np.rint(seen + share * (above[touched].astype(np.float32) - seen)).astype(np.uint8)
+    return result

@@ -1,0 +1,176 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facemend.errors import NoFaceFound, UsageError
+from facemend.faces import Face
+from facemend.frame import Points, canonical_landmarks
+from facemend.images import Image
+from facemend.occlusion import OcclusionClass
+from facemend.reconstruction.demo import read_portraits
+from facemend.reconstruction.model import Model
+from facemend.reconstruction.options import Remove
+from facemend.reconstruction.photo import mend_faces, view_of
+from facemend.reconstruction.reconstructor import Reconstructor
+from tests.stand_in import COVER
+from tests.tiny_celeba import gradient
+
+
+def _face(side_px: float, x: float, y: float, degrees: float = 0) -> Face:
+    """A face whose crop is a square of a side, turned, with its middle at (x, y)."""
+    angle, scale = np.deg2rad(degrees), side_px / 256
+    turn = scale * np.array([(np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))])
+    landmarks: Points = (canonical_landmarks() - 127.5) @ turn.T + (x, y)
+    return Face((x - side_px / 4, y - side_px / 4, x + side_px / 4, y + side_px / 4), landmarks, 0.9)
+
+
+def _covered(photo: Image, face: Face) -> Image:
+    """A photo with a disc in the colour that the stand-in takes for a cover, over nose and mouth."""
+    x, y = face.landmarks_px[2:].mean(axis=0)
+    radius = np.hypot(*(face.landmarks_px[1] - face.landmarks_px[0])) / 2
+    rows, columns = np.indices(photo.shape[:2])
+    result = photo.copy()
+    result[np.hypot(columns - x, rows - y) < radius] = COVER
+    return result
+
+
+@pytest.fixture
+def model(stand_in_model: Path) -> Model:
+    return Model(stand_in_model)
+
+
+@pytest.mark.parametrize("degrees", [0, 25, -160])
+@pytest.mark.parametrize("side_px", [60, 256, 333, 900])
+def test_a_crop_is_put_back_where_it_was_cut_out(side_px: float, degrees: float) -> None:
+    photo = gradient(1000, 800)
+    view = view_of(photo, _face(side_px, 480.3, 420.7, degrees), 256)
+    assert view is not None
+    assert view.scale == pytest.approx(side_px / 256)
+    inside = view.put(np.ones((256, 256), dtype=np.float32)) > 0.999
+    assert inside.sum() > 0.8 * min(side_px, 800) ** 2
+    error = view.put(view.crop.image)[inside].astype(int) - photo[view.box][inside]
+    assert np.abs(error).max() <= 4
+    assert abs(error.mean()) < 0.1
+
+
+@pytest.mark.parametrize("side_px", [70, 256, 600])
+def test_no_pixel_outside_the_occlusion_changes(model: Model, side_px: float) -> None:
+    face = _face(side_px, 300, 330, 12)
+    photo = _covered(gradient(640, 600), face)
+    mended, (done,) = mend_faces(photo, [face], model, Remove.COVERS)
+    changed = (mended != photo).any(axis=2)
+    weight = np.zeros(photo.shape[:2], dtype=np.float32)
+    weight[done.box] = done.weight
+    assert not changed[weight == 0].any()
+    hidden = (photo == COVER).all(axis=2)
+    assert changed[hidden].all()
+    assert 1 < (weight > 0).sum() / hidden.sum() < 1 + 40 * max(side_px, 256) / 256 / np.sqrt(hidden.sum())
+    assert done.occlusion[OcclusionClass.COVERS].shape == done.weight.shape
+
+
+def test_a_face_without_an_occlusion_keeps_its_bytes(model: Model) -> None:
+    photo = gradient(500, 400)
+    mended, (done,) = mend_faces(photo, [_face(300, 250, 200)], model, Remove.COVERS)
+    np.testing.assert_array_equal(mended, photo)
+    assert not done.weight.any()
+
+
+def test_accessories_stay_unless_they_are_asked_for(model: Model) -> None:
+    face = _face(256, 300, 300)
+    photo = _covered(gradient(600, 600), face)
+    mended, _ = mend_faces(photo, [face], model, Remove.ACCESSORIES)
+    np.testing.assert_array_equal(mended, photo)
+
+
+def test_every_face_is_mended_and_one_outside_the_photo_is_passed_over(model: Model) -> None:
+    faces = [_face(200, 150, 150), _face(120, 450, 200, -30), _face(100, -3000, 0)]
+    photo = _covered(_covered(gradient(600, 400), faces[0]), faces[1])
+    mended, done = mend_faces(photo, faces, model, Remove.COVERS)
+    assert len(done) == 2
+    assert not (mended == COVER).all(axis=2).any()
+
+
+def test_a_face_at_the_border_is_mended_as_far_as_it_is_seen(model: Model) -> None:
+    face = _face(256, 20, 280)
+    photo = _covered(gradient(300, 300), face)
+    mended, (done,) = mend_faces(photo, [face], model, Remove.COVERS)
+    assert done.box[1].start == 0
+    assert not (mended == COVER).all(axis=2).any()
+
+
+def test_where_nothing_was_drawn_nothing_is_dark(model: Model) -> None:
+    """A hole that reaches the crop's edge ends there: beyond it there is nothing to put."""
+    face = _face(256, 300, 300)
+    photo = np.full((600, 600, 3), 200, dtype=np.uint8)
+    photo[330:500, 200:400] = COVER
+    mended, (done,) = mend_faces(photo, [face], model, Remove.COVERS)
+    lowest = np.flatnonzero(done.weight.any(axis=1)).max()
+    assert lowest == pytest.approx(300 + 127.5 - done.box[0].start, abs=1)
+    # The stand-in's negatives: of the gray, and of the cover.
+    changed = mended[(mended != photo).any(axis=2)].astype(int)
+    near = np.abs(changed - (55, 55, 55)).max(axis=1), np.abs(changed - (255, 0, 255)).max(axis=1)
+    assert (np.minimum(*near) < 150).all()
+
+
+def test_a_mask_is_mended_exactly_and_must_lie_on_a_face(model: Model) -> None:
+    face = _face(256, 300, 300)
+    photo = gradient(600, 600)
+    mask = np.zeros((600, 600), dtype=np.bool_)
+    mask[290:350, 260:340] = True
+    mended, (done,) = mend_faces(photo, [_face(90, 80, 80), face], model, Remove.COVERS, mask)
+    np.testing.assert_array_equal((mended != photo).any(axis=2) & ~mask, False)
+    assert (mended != photo).any(axis=2)[mask].mean() > 0.95
+    assert done.coverage == pytest.approx(mask.mean())
+    mask[10, 590] = True
+    with pytest.raises(UsageError, match="marks 1 pixels that belong to no face"):
+        mend_faces(photo, [face], model, Remove.COVERS, mask)
+
+
+@pytest.fixture(scope="module")
+def reconstructor(stand_in_model: Path) -> Reconstructor:
+    return Reconstructor(stand_in_model, threads=1)
+
+
+def _covered_portrait() -> Image:
+    """A portrait with a disc over nose and mouth, as `_covered` draws it."""
+    portrait = read_portraits()[0]
+    return _covered(portrait.photo, Face((0, 0, 1, 1), portrait.landmarks_px, 1))
+
+
+def test_a_face_is_found_and_mended_in_a_photo(reconstructor: Reconstructor) -> None:
+    photo = _covered_portrait()
+    result = reconstructor(photo)
+    assert len(result.faces) == 1
+    assert result.changed
+    hidden = (photo == COVER).all(axis=2)
+    assert not (result.image == COVER).all(axis=2)[hidden].any()
+    region = result.faces[0].region
+    assert region is not None
+    x1, y1, x2, y2 = region.box_px
+    outside = np.ones(photo.shape[:2], dtype=np.bool_)
+    outside[y1:y2, x1:x2] = False
+    np.testing.assert_array_equal(result.image[outside], photo[outside])
+    assert result.provenance.regions == (region,)
+    assert (result.removed[hidden] > 0.1).mean() > 0.95
+    assert not result.removed[outside].any()
+
+
+def test_a_photo_without_a_face_comes_back_and_takes_no_mask(
+    reconstructor: Reconstructor,
+) -> None:
+    photo = gradient(300, 200)
+    result = reconstructor(photo)
+    np.testing.assert_array_equal(result.image, photo)
+    assert result.faces == ()
+    assert not result.changed
+    with pytest.raises(NoFaceFound, match="the array has no face to reconstruct under the mask"):
+        reconstructor(photo, mask=np.ones((200, 300), dtype=np.bool_))
+
+
+def test_the_same_photo_gives_the_same_bytes(model: Model) -> None:
+    face = _face(900, 500, 500)
+    rng = np.random.default_rng(0)
+    photo = _covered(rng.integers(90, 160, (1000, 1000, 3), dtype=np.uint8), face)
+    one, two = (mend_faces(photo, [face], model, Remove.COVERS)[0] for _ in range(2))
+    np.testing.assert_array_equal(one, two)

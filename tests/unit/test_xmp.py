@@ -1,0 +1,125 @@
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from facemend.photos.xmp import (
+    CREATOR_TOOL,
+    DIGITAL_SOURCE_TYPE,
+    RECORD,
+    XmpError,
+    read_property,
+    with_properties,
+)
+
+OURS = {CREATOR_TOOL: "facemend 1", DIGITAL_SOURCE_TYPE: "http://x/y", RECORD: '{"a": "<&\'>"}'}
+_SPACES = (
+    'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:dc="http://purl.org/dc/elements/1.1/" '
+    'xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:ext="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
+    'xmlns:fm="urn:facemend:1.0#"'
+)
+
+
+def packet(descriptions: str) -> bytes:
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+        f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF {_SPACES}>{descriptions}</rdf:RDF></x:xmpmeta>'
+        f'{" " * 2000}<?xpacket end="w"?>'
+    ).encode()
+
+
+def properties(data: bytes) -> list[tuple[str, str]]:
+    """Every property of a packet, by an independent reader; each must be there once."""
+    root = ElementTree.fromstring(data.decode().lstrip("\ufeff"))
+    found = []
+    for description in root.iter("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description"):
+        found += [
+            (name, value) for name, value in description.attrib.items() if not name.endswith("}about")
+        ]
+        found += [(child.tag, child.text or "") for child in description]
+    assert len({name for name, _ in found}) == len(found)
+    return sorted(found)
+
+
+def test_a_new_packet_holds_what_is_said() -> None:
+    made = with_properties(None, OURS)
+    assert {name: read_property(made, name) for name in OURS} == OURS
+    assert made.startswith(b"<?xpacket begin=")
+    assert made.endswith(b'<?xpacket end="w"?>')
+    assert len(properties(made)) == 3
+
+
+def test_every_byte_of_the_others_stays() -> None:
+    theirs = '<rdf:Description dc:format="a&#10;b"><!-- c --><dc:title>ö</dc:title></rdf:Description>'
+    made = with_properties(packet(theirs), OURS)
+    assert theirs.encode() in made
+    assert len(properties(made)) == 5
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        '<rdf:Description rdf:about="" ext:DigitalSourceType="old" dc:format="a"/>',
+        "<rdf:Description ext:DigitalSourceType = 'old' dc:format=\" ext:DigitalSourceType='no' \"/>",
+        "<rdf:Description><ext:DigitalSourceType>old</ext:DigitalSourceType><dc:format>a</dc:format></rdf:Description>",
+        '<rdf:Description dc:format="a"><ext:DigitalSourceType rdf:resource="old"/></rdf:Description>',
+        '<rdf:Description dc:format="a"><fm:Provenance>old</fm:Provenance></rdf:Description>',
+    ],
+)
+def test_what_was_said_before_is_replaced(old: str) -> None:
+    made = with_properties(packet(old), OURS)
+    assert {name: read_property(made, name) for name in OURS} == OURS
+    assert b"old" not in made
+    assert len(properties(made)) == 4
+
+
+def test_the_first_program_keeps_its_name() -> None:
+    old = packet('<rdf:Description rdf:about="" xmp:CreatorTool="Camera 3"/>')
+    assert read_property(with_properties(old, OURS), CREATOR_TOOL) == "Camera 3"
+
+
+def test_saying_it_twice_is_saying_it_once() -> None:
+    once = with_properties(packet("<rdf:Description/>"), OURS)
+    assert properties(with_properties(once, OURS)) == properties(once)
+
+
+def test_what_is_not_said_anew_stays() -> None:
+    old = packet('<rdf:Description ext:DigitalSourceType="old"/>')
+    assert read_property(with_properties(old, {RECORD: "{}"}), DIGITAL_SOURCE_TYPE) == "old"
+
+
+def test_all_descriptions_are_about_the_same() -> None:
+    made = with_properties(packet('<rdf:Description rdf:about="uuid:&lt;1&gt;" dc:format="a"/>'), OURS)
+    assert made.count(b'rdf:about="uuid:&lt;1&gt;"') == 2
+
+
+def test_a_property_inside_of_another_is_none_of_ours() -> None:
+    inside = "<rdf:Description><ext:DigitalSourceType>theirs</ext:DigitalSourceType></rdf:Description>"
+    old = packet(f"<rdf:Description><dc:source>{inside}</dc:source></rdf:Description>")
+    assert read_property(old, DIGITAL_SOURCE_TYPE) is None
+    assert inside.encode() in with_properties(old, OURS)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (b"no xml", "is no XML"),
+        (packet("<rdf:Description>"), "is no XML"),
+        (packet("").decode().encode("utf-16"), "is no XML"),
+        (b"<a/>", "holds no RDF"),
+        (b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/>', "holds no RDF"),
+        (b'<!DOCTYPE a [<!ENTITY b "b"><!ENTITY c "&b;&b;">]><a>&c;</a>', "has a DTD"),
+        (b'<!DOCTYPE a SYSTEM "file:///secret"><a/>', "has a DTD"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(bad: bytes, reason: str) -> None:
+    with pytest.raises(XmpError, match=reason):
+        with_properties(bad, OURS)
+    with pytest.raises(XmpError, match=reason):
+        read_property(bad, RECORD)
+
+
+def test_a_packet_may_be_nested_without_end() -> None:
+    deep = packet(
+        "<rdf:Description><dc:a>" + "<dc:b>" * 50_000 + "</dc:b>" * 50_000 + "</dc:a></rdf:Description>"
+    )
+    assert read_property(with_properties(deep, OURS), RECORD) == OURS[RECORD]
