@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from facemend.evaluation.results import EvaluationReport
 from tests.stand_in import DESCRIPTION, write_model
 from tests.tiny_celeba import make_celeba
 
-PEOPLE = (11, 12, 13, 14)
-SPLITS = ("train", "val", "test", "test")
+PEOPLE = (10, 11, 12, 13, 14)
+BASELINES = "copy,mean-colour,telea,navier-stokes"
+SPLITS = ("train", "train", "val", "test", "test")
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +47,27 @@ def trained_on(person: str, path: Path) -> Path:
 
 def test_a_model_is_measured_beside_the_baselines(tmp_path: Path, celeba: Path, split_file: Path) -> None:
     model, folder = trained_on("celeba:11", tmp_path / "model.onnx"), tmp_path / "report"
-    result = facemend(model, "--data", celeba, "--split-file", split_file, "-o", folder, "--kinds", "seed")
+    result = facemend(
+        model,
+        "--data",
+        celeba,
+        "--split-file",
+        split_file,
+        "-o",
+        folder,
+        "--kinds",
+        "seed",
+        "--baselines",
+        BASELINES,
+    )
     assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in folder.iterdir()) == ["grid.png", "report.json", "report.md"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "cache",
+        "grid.png",
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
     report = read(folder)
     assert [system.name for system in report.systems] == [
         "ours",
@@ -64,7 +84,7 @@ def test_a_model_is_measured_beside_the_baselines(tmp_path: Path, celeba: Path, 
     lines = result.output.splitlines()
     assert lines[0].startswith("| system ")
     assert lines[2].startswith("| ours ")
-    assert lines[-1] == f"{folder}: report.json, report.md and grid.png"
+    assert lines[-1] == f"{folder}: report.html, report.json, report.md and grid.png"
 
 
 def test_baselines_alone_kinds_split_and_limit_are_chosen(
@@ -95,7 +115,9 @@ def test_a_model_that_was_trained_on_the_test_people_is_refused(
     tmp_path: Path, celeba: Path, split_file: Path
 ) -> None:
     model, folder = trained_on("celeba:14", tmp_path / "model.onnx"), tmp_path / "report"
-    result = facemend(model, "--data", celeba, "--split-file", split_file, "-o", folder)
+    result = facemend(
+        model, "--data", celeba, "--split-file", split_file, "--baselines", "copy", "-o", folder
+    )
     assert result.exit_code == 1
     assert result.output.startswith("facemend: 1 of 2 people of the test (ours) set are among the training")
     assert result.output.count("\n") == 1
@@ -138,6 +160,74 @@ def test_bad_input_is_one_line(
     assert message in result.output
     assert result.output.count("\n") == 1
     assert not folder.exists()
+
+
+def test_baselines_that_learn_take_the_training_faces_and_keep_what_they_learnt(
+    tmp_path: Path, celeba: Path, split_file: Path
+) -> None:
+    options: tuple[str | Path, ...] = (
+        "--data",
+        celeba,
+        "--split-file",
+        split_file,
+        "--kinds",
+        "blur",
+        "-q",
+    )
+    options += ("--baselines", "mean-face,eigenfaces", "--cache", tmp_path / "kept")
+    for name in ("first", "second"):
+        result = facemend(*options, "-o", tmp_path / name)
+        assert (result.exit_code, result.output) == (0, "")
+    assert sorted(path.suffix for path in (tmp_path / "kept").iterdir()) == [".npz", ".sqlite"]
+    first, second = (read(tmp_path / name) for name in ("first", "second"))
+    assert [entry.training_people for entry in first.systems] == ["disjoint", "disjoint"]
+    assert first.systems == second.systems  # the times, too: they were kept
+    assert first.rows == second.rows
+    words = ["facemend", "evaluate", "--data", str(celeba), "--output", str(tmp_path / "first")]
+    assert first.command.startswith(" ".join(words))
+    assert first.command.endswith("--quiet")
+
+
+def test_a_run_that_was_stopped_goes_on_in_its_folder(
+    tmp_path: Path, celeba: Path, split_file: Path
+) -> None:
+    command = ("--data", celeba, "--split-file", split_file, "--baselines", "copy", "--kinds", "blur", "-q")
+    assert facemend(*command, "-o", tmp_path).exit_code == 0
+    for path in tmp_path.glob("*.*"):
+        path.unlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+    assert facemend(*command, "-o", tmp_path).exit_code == 0
+
+
+def test_inputs_are_exported_and_another_system_s_pictures_measured(
+    tmp_path: Path, celeba: Path, split_file: Path
+) -> None:
+    source = ("--data", celeba, "--split-file", split_file, "--kinds", "nose_mask")
+    bench = tmp_path / "bench"
+    result = facemend(*source, "--export-inputs", bench)
+    assert (result.exit_code, result.output) == (
+        0,
+        f"{bench}: 2 inputs with their masks, and manifest.json\n",
+    )
+    shutil.copytree(bench / "inputs", bench / "copied")
+    result = facemend(bench / "copied", *source, "--baselines", "copy", "-o", tmp_path / "report", "-q")
+    assert result.exit_code == 0, result.output
+    report = read(tmp_path / "report")
+    rows = [report.find(name, ("hole", "psnr")) for name in ("copied", "copy")]
+    assert rows[0] is not None
+    assert rows[1] is not None
+    assert rows[0].mean == rows[1].mean
+    result = facemend(
+        bench / "copied", *source, "--split", "val", "--baselines", "none", "-o", tmp_path / "val"
+    )
+    assert result.exit_code == 1
+    assert "made from other inputs" in result.output
+
+
+def test_without_a_folder_for_the_report_the_command_was_used_wrongly(celeba: Path) -> None:
+    result = facemend("--data", celeba)
+    assert result.exit_code == 2
+    assert "Missing option '-o'" in result.output
 
 
 def test_a_source_that_does_not_exist_is_one_line(tmp_path: Path) -> None:

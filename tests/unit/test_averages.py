@@ -48,7 +48,8 @@ def test_rows_stand_in_the_order_of_the_systems_and_unmeasured_ones_are_left_out
         Measurement(system, "1.png", "ann", "blur", "partial", 0.15, values)
         for system, values in figures.items()
     ]
-    rows = [row for row in average(measurements) if row.group == EVERYTHING]
+    bootstrap = PeopleBootstrap(m.person for m in measurements)
+    rows = [row for row in average(measurements, bootstrap) if row.group == EVERYTHING]
     assert [(row.system, row.metric, row.mean, row.n, row.apart) for row in rows] == [
         ("b", "psnr", 20, 1, 0),
         ("a", "psnr", 10, 1, 0),

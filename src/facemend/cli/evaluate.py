@@ -4,26 +4,22 @@ from pathlib import Path
 
 import click
 
+from facemend.cli.options import command_line
+
+_PATH = click.Path(path_type=Path)
+
 
 @click.command()
-@click.argument("models", nargs=-1, metavar="[MODEL]...", type=click.Path(path_type=Path))
+@click.argument("models", nargs=-1, metavar="[MODEL]...", type=_PATH)
 @click.option(
     "--data",
     "source",
     metavar="SOURCE",
     required=True,
-    type=click.Path(path_type=Path),
+    type=_PATH,
     help="CelebA or a folder of face crops.",
 )
-@click.option(
-    "-o",
-    "--output",
-    "folder",
-    metavar="REPORT",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Folder for the report.",
-)
+@click.option("-o", "--output", "folder", metavar="REPORT", type=_PATH, help="Folder for the report.")
 @click.option(
     "--split",
     type=click.Choice(["val", "test"]),
@@ -33,7 +29,7 @@ import click
 )
 @click.option(
     "--split-file",
-    type=click.Path(path_type=Path),
+    type=_PATH,
     help="CSV with the columns file and split (and identity), in place of the usual split.",
 )
 @click.option(
@@ -45,10 +41,26 @@ import click
 )
 @click.option(
     "--baselines",
-    default="copy,mean-colour,telea,navier-stokes",
+    default="copy,mean-colour,mean-face,eigenfaces,telea,navier-stokes",
     metavar="NAME,...",
     show_default=True,
-    help='Systems to compare with; "none" for none.',
+    help='Systems to compare with; "none" for none, "all" for these and biharmonic.',
+)
+@click.option(
+    "--robustness", is_flag=True, help="Measure the first 100 pictures under harder conditions, too."
+)
+@click.option("--identity", is_flag=True, help="Measure the first 100 pictures' identity distance, too.")
+@click.option(
+    "--lpips", metavar="FILE", type=_PATH, help="ONNX export of LPIPS, for the first 100 pictures."
+)
+@click.option(
+    "--fid", metavar="FILE", type=_PATH, help="ONNX export of FID's Inception, for the first 100."
+)
+@click.option(
+    "--export-inputs", metavar="FOLDER", type=_PATH, help="Write the inputs for another system, and stop."
+)
+@click.option(
+    "--cache", metavar="FOLDER", type=_PATH, help="Where figures are kept.  [default: REPORT/cache]"
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first pictures: a quick look.")
 @click.option(
@@ -56,14 +68,22 @@ import click
 )
 @click.option("--force", is_flag=True, help="Write over an earlier report.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@click.pass_context
 def evaluate(
+    context: click.Context,
     models: tuple[Path, ...],
     source: Path,
-    folder: Path,
+    folder: Path | None,
     split: str,
     split_file: Path | None,
     kinds: str,
     baselines: str,
+    robustness: bool,
+    identity: bool,
+    lpips: Path | None,
+    fid: Path | None,
+    export_inputs: Path | None,
+    cache: Path | None,
     limit: int | None,
     threads: int | None,
     force: bool,
@@ -71,23 +91,54 @@ def evaluate(
 ) -> None:
     """Measure models and baselines on people unseen in training.
 
-    SOURCE is CelebA as downloaded, or any folder of face crops. The folder REPORT gets report.json,
-    report.md and grid.png. Without a MODEL only the baselines are measured.
+    MODEL is a facemend model, a TOML file that describes another ONNX network, or a folder of pictures
+    that some system made of --export-inputs. SOURCE is CelebA as downloaded, or any folder of face crops.
+    The folder REPORT gets report.html, report.json, report.md and grid.png. The same command again goes
+    on where it was stopped. Without a MODEL only the baselines are measured.
     """
     from facemend.datasets import Split, open_source, take_split
-    from facemend.evaluation.baselines import choose_baselines
+    from facemend.evaluation.baselines import choose_baselines, learn
+    from facemend.evaluation.evaluate import Plan, refuse_leaks
     from facemend.evaluation.evaluate import evaluate as measure
+    from facemend.evaluation.figures import open_slow_metrics
+    from facemend.evaluation.opening import open_systems
     from facemend.evaluation.protocol import choose_kinds
-    from facemend.evaluation.report import check_folder, write_report
-    from facemend.evaluation.systems import open_models
+    from facemend.evaluation.report import CACHE_NAME, check_folder, write_report
+    from facemend.evaluation.store import Store
+    from facemend.evaluation.submission import export_inputs as export
     from facemend.evaluation.tables import short_table
 
     chosen_kinds = choose_kinds(kinds)
-    systems = open_models(models, threads) + choose_baselines(baselines)
-    faces = take_split(open_source(source), Split(split), split_file).first(limit)
+    if export_inputs is not None:
+        faces = take_split(open_source(source), Split(split), split_file).first(limit)
+        count = export(export_inputs, faces, chosen_kinds, force=force, progress=not quiet)
+        if not quiet:
+            click.echo(f"{export_inputs}: {count} inputs with their masks, and manifest.json")
+        return
+    if folder is None:
+        raise click.UsageError("Missing option '-o' / '--output'.", context)
+    kept = cache or folder / CACHE_NAME
+    everything = open_source(source)
+    faces = take_split(everything, Split(split), split_file).first(limit)
+    systems = open_systems(models, threads)
+    slow = open_slow_metrics(identity=identity, lpips=lpips, fid=fid, threads=threads)
     check_folder(folder, force=force)
-    evaluation = measure(systems, faces, chosen_kinds, split=split, progress=not quiet)
+    refuse_leaks(systems, faces, split)
+    systems += choose_baselines(
+        baselines, lambda: learn(take_split(everything, Split.TRAIN, split_file), kept, progress=not quiet)
+    )
+    with Store(kept) as store:
+        evaluation = measure(
+            systems,
+            faces,
+            chosen_kinds,
+            split=split,
+            plan=Plan(slow, robustness, memory=True, threads=threads),
+            store=store,
+            command=command_line(context),
+            progress=not quiet,
+        )
     write_report(folder, evaluation, systems, faces, force=force)
     if not quiet:
         click.echo(short_table(evaluation.report))
-        click.echo(f"{folder}: report.json, report.md and grid.png")
+        click.echo(f"{folder}: report.html, report.json, report.md and grid.png")

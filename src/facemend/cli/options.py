@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -20,3 +21,15 @@ device_option = click.option(
     help="Where to compute.",
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+
+
+def command_line(context: click.Context) -> str:
+    """The command that is running, as one would type it again; options at their default are left out."""
+    words = ["facemend", *context.command_path.split()[1:]]
+    for parameter in context.command.params:
+        value = context.params[str(parameter.name)]
+        if isinstance(parameter, click.Argument):
+            words += map(str, value if parameter.nargs != 1 else [value])
+        elif value is not None and value != parameter.get_default(context):
+            words += [max(parameter.opts, key=len), *([] if value is True else [str(value)])]
+    return shlex.join(words)

@@ -1,17 +1,20 @@
 """Means and their intervals: from the figures of single pictures to the rows of a report."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from facemend.evaluation.figures import FRECHET
 from facemend.evaluation.protocol import PROTOCOL, hole_bin
-from facemend.evaluation.results import EVERYTHING, UNITS, Group, Measure, Measurement, Row
+from facemend.evaluation.results import ALL, AS_DRAWN, EVERYTHING, UNITS, Group, Measure, Measurement, Row
+from facemend.evaluation.store import Vectors
+from facemend.metrics.frechet import frechet_distance
 from facemend.occlusion import seed_of
 
 _DRAWS = 1000
 _INTERVAL_PERCENT = (2.5, 97.5)
-_DIGITS = 6
+DIGITS = 6
 """Rounded away: what sums in another order, as other machines do them, would change."""
 
 
@@ -40,8 +43,7 @@ class PeopleBootstrap:
         if len(set(people)) < 2:
             return None
         means = self.means(values, people)
-        low, high = np.percentile(means[np.isfinite(means)], _INTERVAL_PERCENT)
-        return float(low), float(high)
+        return percentiles(means)
 
     def means(self, values: Sequence[float], people: Sequence[str]) -> npt.NDArray[np.float64]:
         """The mean of the values in every draw, float64 (draws,); NaN where a draw has none of them."""
@@ -55,13 +57,21 @@ class PeopleBootstrap:
         return means
 
 
-def average(measurements: Sequence[Measurement]) -> tuple[Row, ...]:
-    """The rows of a report: every system and measure, over all pictures, by kind, extent and hole size.
+def percentiles(draws: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """The ends of the 95% interval of what was drawn; draws that are NaN do not count."""
+    low, high = np.percentile(draws[np.isfinite(draws)], _INTERVAL_PERCENT)
+    return float(low), float(high)
+
+
+def average(measurements: Sequence[Measurement], bootstrap: PeopleBootstrap) -> tuple[Row, ...]:
+    """The means of a report: every system and measure, over all pictures and every Group of them.
 
     Rows stand in the order of the systems, then of UNITS. A system has no row for what it was not
     measured in.
+
+    Args:
+        bootstrap: over all people on the pictures.
     """
-    bootstrap = PeopleBootstrap(measurement.person for measurement in measurements)
     systems = list(dict.fromkeys(measurement.system for measurement in measurements))
     order = {
         (system, measure): (i, j) for i, system in enumerate(systems) for j, measure in enumerate(UNITS)
@@ -75,7 +85,39 @@ def average(measurements: Sequence[Measurement]) -> tuple[Row, ...]:
     return tuple(_row(*key, grouped[key], bootstrap) for key in keys)
 
 
+def frechet_rows(vectors: Mapping[tuple[str, Measure], Sequence[Vectors]]) -> tuple[Row, ...]:
+    """Distances between all delivered pictures and all truths; a set has no interval.
+
+    Args:
+        vectors: by system and the measure whose features they are; a pair of features a picture.
+    """
+    return tuple(
+        _frechet_row(system, FRECHET[measure], pairs) for (system, measure), pairs in vectors.items()
+    )
+
+
+def _frechet_row(system: str, measure: Measure, pairs: Sequence[Vectors]) -> Row:
+    delivered, truths = np.stack(pairs).swapaxes(0, 1)
+    return Row(
+        system=system,
+        kind=ALL,
+        extent=ALL,
+        hole_bin=ALL,
+        condition=AS_DRAWN,
+        region=measure[0],
+        metric=measure[1],
+        unit=UNITS[measure],
+        mean=round(frechet_distance(delivered, truths), DIGITS) if len(pairs) > 1 else None,
+        low=None,
+        high=None,
+        n=len(pairs),
+        apart=0,
+    )
+
+
 def _groups(measurement: Measurement) -> Sequence[Group]:
+    if measurement.condition != AS_DRAWN:
+        return (Group(condition=measurement.condition),)
     if not measurement.coverage:
         return (EVERYTHING,)
     return (
@@ -98,12 +140,13 @@ def _row(
         kind=group.kind,
         extent=group.extent,
         hole_bin=group.hole_bin,
+        condition=group.condition,
         region=region,
         metric=metric,
         unit=UNITS[measure],
-        mean=round(float(np.mean(values)), _DIGITS) if values else None,
-        low=round(interval[0], _DIGITS) if interval else None,
-        high=round(interval[1], _DIGITS) if interval else None,
+        mean=round(float(np.mean(values)), DIGITS) if values else None,
+        low=round(interval[0], DIGITS) if interval else None,
+        high=round(interval[1], DIGITS) if interval else None,
         n=len(values),
         apart=len(members) - len(values),
     )

@@ -1,30 +1,45 @@
 """Measures systems on the protocol's inputs, picture by picture, in bounded memory."""
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from statistics import median
 
-import numpy as np
 from tqdm import tqdm
 
 from facemend import __version__
 from facemend.datasets import FaceRecord, FaceSource, check_no_leak, hash_identity, known_identities
 from facemend.errors import UsageError
-from facemend.evaluation.averages import average
+from facemend.evaluation.averages import PeopleBootstrap, average, frechet_rows
+from facemend.evaluation.comparisons import compare_systems, find_gaps
+from facemend.evaluation.conditions import CONDITIONS
+from facemend.evaluation.examine import BenchInput, Examiner
+from facemend.evaluation.figures import SlowMetrics
+from facemend.evaluation.memory import peak_memory_mb
 from facemend.evaluation.protocol import PROTOCOL, bench_face, input_digest, join_digests, kinds_for
-from facemend.evaluation.results import EvaluationReport, Measure, Measurement, SystemEntry
-from facemend.evaluation.systems import Delivery, System
-from facemend.images import Alpha, Image
-from facemend.metrics.occlusion_iou import occlusion_iou
-from facemend.metrics.psnr import psnr
-from facemend.metrics.sharpness import sharpness
-from facemend.metrics.ssim import ssim
-from facemend.occlusion import OccludedFace
+from facemend.evaluation.results import AS_DRAWN, EvaluationReport, Measure, Measurement, SystemEntry
+from facemend.evaluation.store import Figures, Store, Vectors
+from facemend.evaluation.systems import FIRST, System
+from facemend.images import Image
 
 NO_OCCLUSION = "none"
-_EDITED_SHARE = 0.01
-"""More changed pixels than this in a picture without occlusion are a false edit."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure beside the protocol's quick metrics, all of it on the first pictures only.
+
+    Attributes:
+        slow: metrics that take long.
+        robustness: whether to measure the conditions, for systems that find the occlusion themselves.
+        memory: whether to measure the memory that a model takes, in a process of its own.
+        threads: of the processor, for that process; None lets ONNX Runtime choose.
+    """
+
+    slow: SlowMetrics = field(default_factory=SlowMetrics)
+    robustness: bool = False
+    memory: bool = False
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -35,12 +50,55 @@ class Evaluation:
     measurements: tuple[Measurement, ...]
 
 
+@dataclass
+class _Notes:
+    """What is noted down while pictures go by."""
+
+    digests: dict[str, list[bytes]]
+    measurements: list[Measurement] = field(default_factory=list)
+    milliseconds: dict[str, list[float]] = field(default_factory=dict)
+    vectors: dict[tuple[str, Measure], list[Vectors]] = field(default_factory=dict)
+
+    def note(self, system: System, inputs: Sequence[BenchInput], figures: Sequence[Figures]) -> None:
+        for item, found in zip(inputs, figures, strict=True):
+            self._note(system, item, found)
+
+    def _note(self, system: System, item: BenchInput, figures: Figures) -> None:
+        occlusion, record = item.face.occlusion, item.record
+        self.measurements.append(
+            Measurement(
+                system=system.name,
+                name=record.name,
+                person=_person(record),
+                kind=occlusion.kind,
+                extent=occlusion.extent,
+                coverage=occlusion.coverage,
+                values=figures.values,
+                condition=item.condition,
+            )
+        )
+        if figures.milliseconds is not None and item.condition == AS_DRAWN:
+            self.milliseconds.setdefault(system.name, []).append(figures.milliseconds)
+        for measure, pair in figures.vectors.items():
+            self.vectors.setdefault((system.name, measure), []).append(pair)
+
+    def note_unoccluded(self, system: System, record: FaceRecord, figures: Figures | None) -> None:
+        if figures is not None:
+            name, person = record.name, _person(record)
+            self.measurements.append(
+                Measurement(system.name, name, person, NO_OCCLUSION, NO_OCCLUSION, 0.0, figures.values)
+            )
+
+
 def evaluate(
     systems: Sequence[System],
     source: FaceSource,
     kinds: Sequence[str],
     *,
     split: str,
+    plan: Plan | None = None,
+    store: Store | None = None,
+    command: str = "",
     progress: bool = False,
 ) -> Evaluation:
     """Measures every system on every picture under every kind that it can take, and on the picture itself.
@@ -50,6 +108,9 @@ def evaluate(
         source: the faces to evaluate on.
         kinds: of `protocol.protocol_kinds`.
         split: what the report calls these faces.
+        plan: what else to measure; None: nothing.
+        store: where figures are kept and looked up, so that a killed run goes on; None keeps none.
+        command: what the report says repeats it.
         progress: whether to show a progress bar on a terminal.
 
     Raises:
@@ -57,7 +118,33 @@ def evaluate(
         LeakError: a system was trained on people of the source.
         SourceError: a trained system, and pictures whose people nobody knows.
         ModelError: a system fails, or delivers what is no picture of the right size.
+        OutputError: the store refuses.
     """
+    _check(systems, source, kinds)
+    plan = plan or Plan()
+    relations = refuse_leaks(systems, source, split)
+    notes = _Notes({kind: [] for kind in kinds})
+    with ThreadPoolExecutor() as pool:
+        examiner = Examiner(store, plan.slow, pool)
+        shown = tqdm(source.records, unit="face", disable=None if progress else True)
+        for place, record in enumerate(shown):
+            crop = source.crop(record)
+            inputs = _draw(crop, record, kinds)
+            for item in inputs:
+                notes.digests[item.face.occlusion.kind].append(item.digest)
+            present = [system for system in systems if system.first is None or place < system.first]
+            for system in present:
+                notes.note(system, inputs, examiner.examine(system, inputs, slow=place < FIRST))
+                notes.note_unoccluded(system, record, examiner.examine_unoccluded(system, crop))
+            if plan.robustness and place < FIRST:
+                _examine_conditions(present, inputs, examiner, notes)
+    entries = [_entry(*pair, source, notes, plan) for pair in zip(systems, relations, strict=True)]
+    return Evaluation(
+        _report(source, kinds, split, notes, entries, plan, command), tuple(notes.measurements)
+    )
+
+
+def _check(systems: Sequence[System], source: FaceSource, kinds: Sequence[str]) -> None:
     if not systems or not kinds:
         raise UsageError("nothing to measure; name a model or a baseline, and a kind of occlusion")
     if not any(kinds_for(record.attributes, kinds) for record in source.records):
@@ -65,47 +152,19 @@ def evaluate(
     names = [system.name for system in systems]
     if len(set(names)) < len(names):
         raise UsageError(f"two systems have one name ({', '.join(names)}); evaluate one of them")
-    relations = [_relation(system, source, split) for system in systems]
-    digests: dict[str, list[bytes]] = {kind: [] for kind in kinds}
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    measurements: list[Measurement] = []
-    for record in tqdm(source.records, unit="face", disable=None if progress else True):
-        crop = source.crop(record)
-        faces = [bench_face(crop, record.name, kind) for kind in kinds_for(record.attributes, kinds)]
-        for face in faces:
-            digests[face.occlusion.kind].append(input_digest(record.name, face))
-        for system in systems:
-            if faces:
-                start = time.perf_counter()
-                delivery = system.run(faces)
-                seconds[system.name].append((time.perf_counter() - start) / len(faces))
-                measurements += _measure_occluded(system, record, faces, delivery)
-            if system.repair is not None:
-                measurements.append(_measure_unoccluded(system, record, crop, system.repair(crop[None])[0]))
-    report = EvaluationReport(
-        protocol=PROTOCOL,
-        facemend=__version__,
-        source=source.name,
-        split=split,
-        pictures=len(source),
-        people=len({_person(record) for record in source.records}),
-        kinds=tuple(kinds),
-        inputs_sha256={kind: join_digests(of_kind) for kind, of_kind in digests.items()},
-        systems=tuple(
-            SystemEntry(s.name, s.blind, s.sha256, relation, round(1000 * median(seconds[s.name]), 3))
-            for s, relation in zip(systems, relations, strict=True)
-        ),
-        rows=average(measurements),
-    )
-    return Evaluation(report, tuple(measurements))
+
+
+def refuse_leaks(systems: Sequence[System], source: FaceSource, split: str) -> list[str]:
+    """How each system's training people relate to the evaluated ones (see `SystemEntry`).
+
+    Raises:
+        LeakError: a system was trained on people of the source.
+        SourceError: a trained system, and pictures whose people nobody knows.
+    """
+    return [_relation(system, source, split) for system in systems]
 
 
 def _relation(system: System, source: FaceSource, split: str) -> str:
-    """How the people that a system was trained on relate to those of the source.
-
-    Raises:
-        LeakError: some are the same.
-    """
     if system.training_people is None:
         return "unknown"
     if not system.training_people:
@@ -119,51 +178,61 @@ def _person(record: FaceRecord) -> str:
     return record.identity or record.name
 
 
-def _measure_occluded(
-    system: System, record: FaceRecord, faces: Sequence[OccludedFace], delivery: Delivery
-) -> list[Measurement]:
-    alphas = [None] * len(faces) if delivery.alpha is None else delivery.alpha
-    return [
-        Measurement(
-            system=system.name,
-            name=record.name,
-            person=_person(record),
-            kind=face.occlusion.kind,
-            extent=face.occlusion.extent,
-            coverage=face.occlusion.coverage,
-            values=_compare(face, raw, delivered, alpha),
-        )
-        for face, raw, delivered, alpha in zip(faces, delivery.raw, delivery.composite, alphas, strict=True)
-    ]
+def _draw(crop: Image, record: FaceRecord, kinds: Sequence[str]) -> list[BenchInput]:
+    faces = [bench_face(crop, record.name, kind) for kind in kinds_for(record.attributes, kinds)]
+    return [BenchInput(record, face, input_digest(record.name, face)) for face in faces]
 
 
-def _compare(
-    face: OccludedFace, raw: Image, delivered: Image, alpha: Alpha | None
-) -> dict[Measure, float | None]:
-    truth, hole = face.target, face.occlusion.mask
-    quality = psnr(delivered, truth), ssim(delivered, truth)
-    raw_quality = quality if np.array_equal(raw, delivered) else (psnr(raw, truth), ssim(raw, truth))
-    values: dict[Measure, float | None] = {
-        ("hole", "psnr"): psnr(delivered, truth, hole),
-        ("composite", "psnr"): quality[0],
-        ("composite", "ssim"): quality[1],
-        ("raw", "psnr"): raw_quality[0],
-        ("raw", "ssim"): raw_quality[1],
-        ("hole", "sharpness"): sharpness(delivered, truth, hole),
-    }
-    if alpha is not None:
-        values["occlusion", "iou"] = occlusion_iou(alpha, face.occlusion.alpha)
-    return values
+def _examine_conditions(
+    systems: Sequence[System], inputs: Sequence[BenchInput], examiner: Examiner, notes: _Notes
+) -> None:
+    for condition, change in CONDITIONS.items():
+        faces = [(item.record, change(item.record.name, item.face)) for item in inputs]
+        harder = [
+            BenchInput(record, face, input_digest(record.name, face), condition) for record, face in faces
+        ]
+        for system in systems:
+            if system.blind and not system.captive:
+                notes.note(system, harder, examiner.examine(system, harder, slow=False))
 
 
-def _measure_unoccluded(system: System, record: FaceRecord, crop: Image, delivered: Image) -> Measurement:
-    changed = float((delivered != crop).any(axis=2).mean())
-    return Measurement(
-        system=system.name,
-        name=record.name,
-        person=_person(record),
-        kind=NO_OCCLUSION,
-        extent=NO_OCCLUSION,
-        coverage=0.0,
-        values={("unoccluded", "false_edits"): float(changed > _EDITED_SHARE)},
+def _entry(system: System, relation: str, source: FaceSource, notes: _Notes, plan: Plan) -> SystemEntry:
+    milliseconds = notes.milliseconds.get(system.name)
+    return SystemEntry(
+        name=system.name,
+        blind=system.blind,
+        sha256=system.sha256,
+        training_people=relation,
+        pictures=len(source.first(system.first)),
+        latency_ms=round(median(milliseconds), 3) if milliseconds and not system.captive else None,
+        peak_memory_mb=peak_memory_mb(system.file, plan.threads) if plan.memory and system.file else None,
+    )
+
+
+def _report(
+    source: FaceSource,
+    kinds: Sequence[str],
+    split: str,
+    notes: _Notes,
+    entries: Sequence[SystemEntry],
+    plan: Plan,
+    command: str,
+) -> EvaluationReport:
+    bootstrap = PeopleBootstrap(map(_person, source.records))
+    attributes = {record.name: record.attributes for record in source.records}
+    return EvaluationReport(
+        protocol=PROTOCOL,
+        facemend=__version__,
+        source=source.name,
+        split=split,
+        pictures=len(source),
+        people=len({_person(record) for record in source.records}),
+        kinds=tuple(kinds),
+        inputs_sha256={kind: join_digests(of_kind) for kind, of_kind in notes.digests.items()},
+        systems=tuple(entries),
+        rows=average(notes.measurements, bootstrap) + frechet_rows(notes.vectors),
+        comparisons=compare_systems(notes.measurements, bootstrap),
+        gaps=find_gaps(notes.measurements, attributes, bootstrap),
+        left_out=plan.slow.left_out,
+        command=command,
     )

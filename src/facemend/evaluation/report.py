@@ -1,4 +1,4 @@
-"""Writes an evaluation into a folder: report.json, report.md and grid.png."""
+"""Writes an evaluation into a folder: report.json, report.md, report.html and grid.png."""
 
 import os
 from collections.abc import Sequence
@@ -7,13 +7,16 @@ from pathlib import Path
 from facemend.datasets import FaceSource
 from facemend.errors import OutputError
 from facemend.evaluation.evaluate import Evaluation
-from facemend.evaluation.pictures import draw_grid
+from facemend.evaluation.examples import draw_grid, take_examples
+from facemend.evaluation.page import to_html
 from facemend.evaluation.systems import System
 from facemend.evaluation.tables import to_markdown
 from facemend.files import write_text
 from facemend.images import write_png
 
-JSON_NAME, MARKDOWN_NAME, GRID_NAME = "report.json", "report.md", "grid.png"
+JSON_NAME, MARKDOWN_NAME, GRID_NAME, PAGE_NAME = "report.json", "report.md", "grid.png", "report.html"
+CACHE_NAME = "cache"
+"""Where a run keeps its figures; alone in a folder, it is a run that was stopped."""
 
 
 def check_folder(folder: Path, *, force: bool) -> None:
@@ -24,7 +27,7 @@ def check_folder(folder: Path, *, force: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; a report needs a folder")
-    if folder.exists() and any(folder.iterdir()) and not force:
+    if folder.exists() and not force and {path.name for path in folder.iterdir()} - {CACHE_NAME}:
         raise OutputError(f"{folder} is not empty; choose another folder or add --force")
     home = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not os.access(home, os.W_OK):
@@ -39,7 +42,7 @@ def write_report(
     *,
     force: bool = False,
 ) -> None:
-    """Writes the figures as JSON and Markdown, then the picture grid, each whole or not at all.
+    """Writes the figures as JSON and Markdown, then the page and the grid, each whole or not at all.
 
     Args:
         evaluation: of these systems on this source.
@@ -50,4 +53,6 @@ def write_report(
     """
     write_text(folder / JSON_NAME, evaluation.report.to_json(), force=force)
     write_text(folder / MARKDOWN_NAME, to_markdown(evaluation.report), force=force)
-    write_png(folder / GRID_NAME, draw_grid(evaluation, systems, source), force=force)
+    examples = take_examples(evaluation, systems, source)
+    write_text(folder / PAGE_NAME, to_html(evaluation.report, examples), force=force)
+    write_png(folder / GRID_NAME, draw_grid(examples), force=force)

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 
-from facemend.errors import FacemendError
+from facemend.errors import FacemendError, UsageError
 
 ALL = "all"
-FORMAT = 1
+FORMAT = 2
+AS_DRAWN = "as drawn"
+"""The condition of the protocol's own inputs; other conditions are those of `conditions.CONDITIONS`."""
 
 Measure = tuple[str, str]
 """Region and metric, a key of UNITS."""
@@ -21,17 +24,26 @@ UNITS: Mapping[Measure, str] = {
     ("hole", "sharpness"): "share of the truth's",
     ("occlusion", "iou"): "0-1",
     ("unoccluded", "false_edits"): "share of pictures",
+    ("composite", "ms_ssim"): "0-1",
+    ("composite", "identity"): "distance of descriptors",
+    ("composite", "frechet_identity"): "Fréchet distance of descriptors",
+    ("composite", "lpips"): "distance",
+    ("composite", "fid"): "Fréchet distance of features",
 }
 """Every measure and its unit."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Which pictures a figure is averaged over; "all" where they are not cut."""
+    """Which pictures a figure is averaged over; "all" where they are not cut.
+
+    A condition other than AS_DRAWN is measured on the first pictures only (`systems.FIRST`).
+    """
 
     kind: str = ALL
     extent: str = ALL
     hole_bin: str = ALL
+    condition: str = AS_DRAWN
 
 
 EVERYTHING = Group()
@@ -48,6 +60,7 @@ class Measurement:
         coverage: the hole's share of the crop, 0-1.
         values: figure by measure; None where the picture is counted apart (perfect for PSNR, nothing
             to judge for other metrics).
+        condition: what the input went through; "as drawn" for the protocol's own.
     """
 
     system: str
@@ -57,6 +70,7 @@ class Measurement:
     extent: str
     coverage: float
     values: Mapping[Measure, float | None]
+    condition: str = AS_DRAWN
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,7 @@ class Row:
 
     Attributes:
         system, region, metric, unit: what is averaged.
-        kind, extent, hole_bin: over which pictures (see Group).
+        kind, extent, hole_bin, condition: over which pictures (see Group).
         mean: mean of the pictures' figures; None if all are counted apart.
         low, high: 95% interval of the mean, bootstrapped over people; None if that needs more people.
         n: pictures that the mean is taken over.
@@ -76,6 +90,7 @@ class Row:
     kind: str
     extent: str
     hole_bin: str
+    condition: str
     region: str
     metric: str
     unit: str
@@ -88,7 +103,51 @@ class Row:
     @property
     def group(self) -> Group:
         """The pictures that it is averaged over."""
-        return Group(self.kind, self.extent, self.hole_bin)
+        return Group(self.kind, self.extent, self.hole_bin, self.condition)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two systems on the same pixels: the mean of `system` minus `other`, picture by picture.
+
+    Attributes:
+        kind: over which pictures; "all" where they are not cut.
+        difference: in the measure's unit; None where they share no picture.
+        low, high: its 95% interval, bootstrapped over people; None if that needs more people.
+        n: pictures that both have a figure for.
+    """
+
+    system: str
+    other: str
+    kind: str
+    region: str
+    metric: str
+    difference: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How a system serves two groups of people: the mean over one minus that over the other.
+
+    Attributes:
+        attribute: of CelebA, as it is annotated there.
+        gap: mean with the attribute minus mean without it, in the measure's unit.
+        low, high: its 95% interval, bootstrapped over people; None if that needs more people.
+        n_with, n_without: pictures in the two means.
+    """
+
+    system: str
+    attribute: str
+    region: str
+    metric: str
+    gap: float
+    low: float | None
+    high: float | None
+    n_with: int
+    n_without: int
 
 
 @dataclass(frozen=True)
@@ -98,15 +157,22 @@ class SystemEntry:
     Attributes:
         name, blind, sha256: as in `systems.System`.
         training_people: "disjoint" from the evaluated people, "none" (it learnt nothing) or "unknown".
-        latency_ms: median time a face, in batches of one face under every kind. The only figure here
-            that another run does not repeat exactly.
+        pictures: how many it was measured on; the first ones, where that is fewer than all.
+        latency_ms: median time a face, in batches of one face under every kind; None for pictures that
+            were made elsewhere.
+        peak_memory_mb: of a process that only opens the model and reconstructs faces, one at a time;
+            None for what is no model, and where the operating system does not say.
+
+    Latency and memory are the only figures that another run does not repeat exactly.
     """
 
     name: str
     blind: bool
     sha256: str | None
     training_people: str
-    latency_ms: float
+    pictures: int
+    latency_ms: float | None
+    peak_memory_mb: float | None
 
 
 @dataclass(frozen=True)
@@ -122,7 +188,11 @@ class EvaluationReport:
         inputs_sha256: hash over truth, occluded pictures and alphas, by kind. Reports can be compared
             where these are equal.
         systems: in the order given; models first.
-        rows: every figure.
+        rows: every mean.
+        comparisons: the first system against every other, and every other against copy.
+        gaps: between groups of people; empty where the source has no attributes.
+        left_out: metrics that were not measured, and why.
+        command: what repeats the report.
         format: version of this layout.
     """
 
@@ -136,12 +206,47 @@ class EvaluationReport:
     inputs_sha256: Mapping[str, str]
     systems: tuple[SystemEntry, ...]
     rows: tuple[Row, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
     format: int = FORMAT
 
     def find(self, system: str, measure: Measure, group: Group = EVERYTHING) -> Row | None:
         """The row of a system, a measure and a group; None if nothing was measured there."""
-        wanted = (system, measure, group)
-        return next((r for r in self.rows if (r.system, (r.region, r.metric), r.group) == wanted), None)
+        return self._rows.get((system, measure, group))
+
+    @cached_property
+    def _rows(self) -> Mapping[tuple[str, Measure, Group], Row]:
+        return {(row.system, (row.region, row.metric), row.group): row for row in self.rows}
+
+    def compare(self, system: str, other: str, measure: Measure, kind: str = ALL) -> Comparison | None:
+        """The paired comparison of two systems; None if it was not made."""
+        wanted = (system, other, measure, kind)
+        return next(
+            (c for c in self.comparisons if (c.system, c.other, (c.region, c.metric), c.kind) == wanted),
+            None,
+        )
+
+    def joined(self, other: "EvaluationReport") -> "EvaluationReport":
+        """Both reports' systems and rows in one; a system of both is taken from this one.
+
+        Raises:
+            UsageError: they were not measured on the same inputs, so that nothing can be compared.
+        """
+        for what in ("protocol", "split", "kinds", "inputs_sha256"):
+            if getattr(self, what) != getattr(other, what):
+                raise UsageError(
+                    f"the reports differ in {what}: they are not of the same inputs, and cannot be compared"
+                )
+        known = {entry.name for entry in self.systems}
+        return replace(
+            self,
+            systems=self.systems + tuple(entry for entry in other.systems if entry.name not in known),
+            rows=self.rows + tuple(row for row in other.rows if row.system not in known),
+            comparisons=self.comparisons + tuple(c for c in other.comparisons if c.system not in known),
+            gaps=self.gaps + tuple(gap for gap in other.gaps if gap.system not in known),
+        )
 
     def to_json(self) -> str:
         """The report as JSON text."""
@@ -163,6 +268,8 @@ class EvaluationReport:
             fields["kinds"] = tuple(fields["kinds"])
             fields["systems"] = tuple(SystemEntry(**entry) for entry in fields["systems"])
             fields["rows"] = tuple(Row(**row) for row in fields["rows"])
+            fields["comparisons"] = tuple(Comparison(**entry) for entry in fields["comparisons"])
+            fields["gaps"] = tuple(Gap(**entry) for entry in fields["gaps"])
             return cls(**fields)
         except (ValueError, TypeError, KeyError) as error:
             raise FacemendError(f"this is no evaluation report: {error!r}") from error

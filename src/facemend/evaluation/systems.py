@@ -1,8 +1,7 @@
 """What is measured: anything that takes occluded faces and delivers whole ones."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,10 @@ Masks = npt.NDArray[np.bool_]
 """(N, S, S), True = occluded."""
 Alphas = npt.NDArray[np.float32]
 """(N, S, S), 0 = visible, 1 = occluded."""
+
+
+FIRST = 100
+"""What takes long is measured on the first pictures of a split only: so many."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,11 @@ class System:
         sha256: of the model file; None if there is none.
         training_people: hashes of the people it was trained on (`datasets.hash_identity`), empty for a
             system that learnt nothing; None if nobody knows.
+        fingerprint: changes whenever its pictures could, so that its figures can be kept by it; None:
+            they are never kept.
+        first: on how many pictures it is measured, the first ones; None: on all.
+        captive: whether it knows the protocol's own inputs alone, so that nothing else can be asked of it.
+        file: what it was opened from, None if it comes with facemend.
     """
 
     name: str
@@ -61,6 +69,10 @@ class System:
     repair: Callable[[Images], Images] | None = None
     sha256: str | None = None
     training_people: frozenset[str] | None = frozenset()
+    fingerprint: str | None = None
+    first: int | None = None
+    captive: bool = False
+    file: Path | None = None
 
     def run(self, faces: Sequence[OccludedFace]) -> Delivery:
         """Reconstructs faces of one size. A blind system does not get to see the masks.
@@ -87,10 +99,8 @@ def _within_0_and_1(alpha: Alphas) -> bool:
     return bool((alpha >= 0).all() and (alpha <= 1).all())
 
 
-def open_models(paths: Sequence[Path], threads: int | None = None) -> list[System]:
-    """Facemend model files as systems; blind. A model without alpha delivers its raw picture.
-
-    Models of one name get the beginning of their file's sha256 into it.
+def open_model(path: Path, threads: int | None = None) -> System:
+    """A facemend model file as a system; blind. A model without alpha delivers its raw picture.
 
     Args:
         threads: of the processor; None lets ONNX Runtime choose.
@@ -98,17 +108,6 @@ def open_models(paths: Sequence[Path], threads: int | None = None) -> list[Syste
     Raises:
         ModelError: not a facemend model.
     """
-    systems = [_open_model(path, threads) for path in paths]
-    times = Counter(system.name for system in systems)
-    return [
-        system
-        if times[system.name] == 1
-        else replace(system, name=f"{system.name} {str(system.sha256)[:8]}")
-        for system in systems
-    ]
-
-
-def _open_model(path: Path, threads: int | None) -> System:
     model = Model(path, threads=threads)
     people = model.description.training_people
 
@@ -126,6 +125,8 @@ def _open_model(path: Path, threads: int | None) -> System:
         sha256=model.sha256,
         # A trained model that names nobody says nothing.
         training_people=frozenset(people) if people else None,
+        fingerprint=model.sha256,
+        file=path,
     )
 
 

@@ -1,158 +1,224 @@
-"""The figures of a report as Markdown."""
+"""The figures of a report as tables: for Markdown here, for the page in `page.py`."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from facemend.evaluation.cells import (
+    NOTHING,
+    Cell,
+    decibels_and_ssim,
+    difference,
+    mean_of,
+    mean_with_interval,
+    over_copy,
+    signed,
+    under,
+)
+from facemend.evaluation.comparisons import ATTRIBUTES
+from facemend.evaluation.conditions import CONDITIONS, UNCHANGED
 from facemend.evaluation.protocol import HOLE_BINS, is_frozen
-from facemend.evaluation.results import EVERYTHING, EvaluationReport, Group, Measure, Row, SystemEntry
+from facemend.evaluation.results import EVERYTHING, EvaluationReport, Group, Measure, SystemEntry
+from facemend.evaluation.systems import FIRST
 from facemend.occlusion import Extent
 
-_Cell = Callable[[EvaluationReport, str, Group], str]
-"""Writes what a report says of a system in a group of pictures."""
+HOLE: Measure = ("hole", "psnr")
+_IOU: Measure = ("occlusion", "iou")
+_SHARPNESS: Measure = ("hole", "sharpness")
+_SLOW = {
+    "MS-SSIM": ("composite", "ms_ssim"),
+    "identity distance": ("composite", "identity"),
+    "Fréchet distance of identity": ("composite", "frechet_identity"),
+    "LPIPS": ("composite", "lpips"),
+    "FID": ("composite", "fid"),
+}
+EXPLANATION = (
+    "*Hole*: PSNR of the delivered picture inside the true occlusion alone. *Over copy*: what that gains "
+    "over the input, unchanged, on the same pictures.",
+    "*Composite*: PSNR / SSIM of the whole delivered picture. Small holes flatter it: see `copy`.",
+    "*Raw*: PSNR / SSIM of the system's own whole picture.",
+    "*IoU*: the occlusion found against the true one. *Given*: the system was shown the true one; blind "
+    "systems find it themselves.",
+    "*Sharpness*: detail in the hole as a share of the truth's.",
+    "*False edits*: share of pictures without occlusion in which more than 1% of the pixels change.",
+    "PSNR is in dB, the mean of the pictures' values; SSIM is that of Wang et al. 2004. In brackets: 95% "
+    "interval, bootstrapped over people.",
+)
+"""What the words of the tables mean; *emphasis* and `code` as in Markdown."""
 
-_NOTHING = "–"
-_ABOUT = ("system", "evaluated people in its training", "ms a face", "sha256")
-_EXPLANATION = """\
-- *Hole*: PSNR of the delivered picture inside the true occlusion alone.
-- *Composite*: PSNR / SSIM of the whole delivered picture. Small holes flatter it: compare it with `copy`,
-  the input unchanged.
-- *Raw*: PSNR / SSIM of the system's own whole picture.
-- *IoU*: the occlusion found against the true one. *Given*: the system was shown the true one; blind systems
-  find it themselves.
-- *Sharpness*: detail in the hole as a share of the truth's.
-- *False edits*: share of pictures without occlusion in which more than 1% of the pixels change.
-- PSNR is in dB, the mean of the pictures' values; SSIM is that of Wang et al. 2004. In brackets: 95%
-  interval, bootstrapped over people."""
+
+@dataclass(frozen=True)
+class Table:
+    """Words in lines under a header."""
+
+    header: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+
+    def to_markdown(self) -> str:
+        """As Markdown, with columns that are aligned in plain text, too."""
+        cells = [self.header, *self.lines]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        cells.insert(1, tuple("-" * width for width in widths))
+        return "\n".join(
+            "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+            for line in cells
+        )
 
 
 def short_table(report: EvaluationReport) -> str:
-    """A system a line: the hole by kind, then the composite and the occlusion found."""
-    columns: dict[str, tuple[_Cell, Group]] = {"hole dB": (_hole, EVERYTHING)}
-    columns |= {kind: (_hole, Group(kind=kind)) for kind in report.kinds}
-    columns |= {"composite dB / SSIM": (_composite, EVERYTHING), "IoU": (_iou, EVERYTHING)}
-    return _table(report, columns)
+    """A system a line: the hole by kind, then the composite and the occlusion found; Markdown."""
+    columns: dict[str, tuple[Cell, Group]] = {"hole dB": (mean_of(HOLE), EVERYTHING)}
+    columns |= {kind: (mean_of(HOLE), Group(kind=kind)) for kind in report.kinds}
+    columns |= {
+        "composite dB / SSIM": (decibels_and_ssim("composite"), EVERYTHING),
+        "IoU": (mean_of(_IOU), EVERYTHING),
+    }
+    return _by_system(report, columns).to_markdown()
 
 
-def to_markdown(report: EvaluationReport) -> str:
-    """The whole report: what was measured, the summary, the cuts by kind, extent and size, the hashes."""
+def readme_table(report: EvaluationReport) -> str:
+    """What a README says of each system; Markdown."""
+    columns: dict[str, Cell] = {
+        "hole dB": mean_with_interval(HOLE),
+        "over copy": over_copy,
+        "composite dB / SSIM": decibels_and_ssim("composite"),
+        "IoU": mean_of(_IOU),
+        "sharpness": mean_of(_SHARPNESS),
+    }
+    return _everything(report, columns).to_markdown()
+
+
+def summary(report: EvaluationReport) -> Table:
+    """All kinds together, a system a line."""
+    columns: dict[str, Cell] = {
+        "hole dB": mean_with_interval(HOLE),
+        "over copy": over_copy,
+        "composite dB / SSIM": decibels_and_ssim("composite"),
+        "raw dB / SSIM": decibels_and_ssim("raw"),
+        "IoU": mean_of(_IOU),
+        "sharpness": mean_of(_SHARPNESS),
+        "false edits": mean_of(("unoccluded", "false_edits")),
+    }
+    return _everything(report, columns)
+
+
+def details(report: EvaluationReport) -> dict[str, Table]:
+    """Every other table by its title, without those that would be empty."""
     kinds = {kind: Group(kind=kind) for kind in report.kinds}
     cuts = kinds | {extent.value: Group(extent=extent) for extent in Extent}
     cuts |= {f"hole {size}": Group(hole_bin=size) for size in HOLE_BINS}
     measured = {row.group for row in report.rows}
     cuts = {label: group for label, group in cuts.items() if group in measured}
-    summary: dict[str, _Cell] = {
-        "hole dB": _hole_with_interval,
-        "over copy": _gain,
-        "composite dB / SSIM": _composite,
-        "raw dB / SSIM": _raw,
-        "IoU": _iou,
-        "sharpness": _sharpness,
-        "false edits": _false_edits,
+    first = f"the first {min(FIRST, report.pictures)} pictures"
+    tables = {
+        "Hole dB, by kind, extent and size": _cut(report, mean_of(HOLE), cuts),
+        "Composite dB / SSIM, by kind": _cut(report, decibels_and_ssim("composite"), kinds),
+        "Occlusion IoU, by kind": _cut(report, mean_of(_IOU), kinds),
+        "Sharpness, by kind": _cut(report, mean_of(_SHARPNESS), kinds),
+        "Same pictures, same people: the difference": _differences(report),
+        f"More metrics, on {first}": _slow(report),
+        f"Hole dB under harder conditions, on {first}": _robustness(report),
+        "Hole dB, people with an attribute minus people without it": _gaps(report),
+        "Left out": Table(("metric", "why"), tuple(report.left_out.items())),
+        "Systems": Table(
+            ("system", "evaluated people in its training", "pictures", "ms a face", "peak MB", "sha256"),
+            tuple(map(_about, report.systems)),
+        ),
+        "Inputs": _inputs(report),
     }
-    sections = {
-        "All kinds together": _table(
-            report, {label: (cell, EVERYTHING) for label, cell in summary.items()}
-        ),
-        "Hole dB, by kind, extent and size": _table(
-            report, {x: (_hole, group) for x, group in cuts.items()}
-        ),
-        "Composite dB / SSIM, by kind": _table(
-            report, {x: (_composite, group) for x, group in kinds.items()}
-        ),
-        "Occlusion IoU, by kind": _table(report, {x: (_iou, group) for x, group in kinds.items()}),
-        "Systems": _grid(_ABOUT, map(_about, report.systems)),
-        "Inputs": _grid(
-            ["kind", f"the frozen inputs of {report.protocol}", "sha256 of all inputs"],
-            [
-                [kind, "yes" if is_frozen(report.split, kind, sha256) else "no", sha256]
-                for kind, sha256 in report.inputs_sha256.items()
-            ],
-        ),
-    }
-    head = (
-        f"# Evaluation\n\n{report.protocol}, facemend {report.facemend}: {report.pictures} pictures of "
+    return {title: table for title, table in tables.items() if table.lines and len(table.header) > 1}
+
+
+def head(report: EvaluationReport) -> str:
+    """What was measured, in a sentence."""
+    return (
+        f"{report.protocol}, facemend {report.facemend}: {report.pictures} pictures of "
         f"{report.people} people ({report.source}, {report.split} split), each under "
-        f"{', '.join(report.kinds)}.\n\n{_EXPLANATION}\n"
+        f"{', '.join(report.kinds)}."
     )
-    return head + "".join(f"\n## {title}\n\n{body}\n" for title, body in sections.items() if body)
 
 
-def _table(report: EvaluationReport, columns: Mapping[str, tuple[_Cell, Group]]) -> str:
-    """A system a line, without those of which the report says nothing here; empty if that is all."""
+def to_markdown(report: EvaluationReport) -> str:
+    """The whole report: what was measured, the summary, every table, and the command that repeats it."""
+    tables = {"All kinds together": summary(report)} | details(report)
+    parts = [f"# Evaluation\n\n{head(report)}\n", "\n".join(f"- {line}" for line in EXPLANATION) + "\n"]
+    parts += [f"## {title}\n\n{table.to_markdown()}\n" for title, table in tables.items()]
+    if report.command:
+        parts.append(f"## Again\n\n```bash\n{report.command}\n```\n")
+    return "\n".join(parts)
+
+
+def _everything(report: EvaluationReport, columns: Mapping[str, Cell]) -> Table:
+    return _by_system(report, {label: (cell, EVERYTHING) for label, cell in columns.items()})
+
+
+def _cut(report: EvaluationReport, cell: Cell, groups: Mapping[str, Group]) -> Table:
+    return _by_system(report, {label: (cell, group) for label, group in groups.items()})
+
+
+def _by_system(report: EvaluationReport, columns: Mapping[str, tuple[Cell, Group]]) -> Table:
+    """A system a line, without those of which the report says nothing here."""
     lines = []
     for system in report.systems:
         cells = [cell(report, system.name, group) for cell, group in columns.values()]
-        if set(cells) != {_NOTHING}:
-            lines.append([system.name, "blind" if system.blind else "given", *cells])
-    return _grid(["system", "occlusion", *columns], lines) if lines else ""
+        if set(cells) - {NOTHING, f"{NOTHING} / {NOTHING}"}:
+            lines.append((_label(report, system), "blind" if system.blind else "given", *cells))
+    return Table(("system", "occlusion", *columns), tuple(lines))
 
 
-def _grid(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A Markdown table whose columns are aligned in plain text, too."""
-    cells = [list(header), *map(list, lines)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    cells.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
-        for line in cells
+def _label(report: EvaluationReport, system: SystemEntry) -> str:
+    """Its name; with its pictures, where it was not measured on all, so that it is not compared blindly."""
+    return system.name if system.pictures == report.pictures else f"{system.name}, first {system.pictures}"
+
+
+def _slow(report: EvaluationReport) -> Table:
+    measured = {(row.region, row.metric) for row in report.rows}
+    return _everything(
+        report, {label: mean_with_interval(m) for label, m in _SLOW.items() if m in measured}
     )
 
 
-def _about(system: SystemEntry) -> list[str]:
+def _robustness(report: EvaluationReport) -> Table:
+    unchanged = {UNCHANGED: (mean_of(HOLE), Group(condition=UNCHANGED))}
+    harder = {c: (under(c, UNCHANGED), EVERYTHING) for c in CONDITIONS if c != UNCHANGED}
+    return _by_system(report, unchanged | harder)
+
+
+def _differences(report: EvaluationReport) -> Table:
+    measures = {"hole dB": HOLE, "composite SSIM": ("composite", "ssim"), "sharpness": _SHARPNESS}
+    pairs = dict.fromkeys((c.system, c.other) for c in report.comparisons)
+    lines = [
+        (f"{own} minus {other}", *(difference(report, own, other, m) for m in measures.values()))
+        for own, other in pairs
+    ]
+    return Table(("systems", *measures), tuple(lines))
+
+
+def _gaps(report: EvaluationReport) -> Table:
+    found = {(g.system, g.attribute): g for g in report.gaps if (g.region, g.metric) == HOLE}
+    attributes = [name for name in ATTRIBUTES if any(name == attribute for _, attribute in found)]
+    lines = []
+    for system in dict.fromkeys(system for system, _ in found):
+        gaps = [found.get((system, attribute)) for attribute in attributes]
+        lines.append((system, *(signed(g.gap, g.low, g.high, HOLE) if g else NOTHING for g in gaps)))
+    return Table(("system", *attributes), tuple(lines))
+
+
+def _about(system: SystemEntry) -> tuple[str, ...]:
     people = {"disjoint": "none", "none": "none (it learnt nothing)"}
-    return [
+    return (
         system.name,
         people.get(system.training_people, system.training_people),
-        f"{system.latency_ms:.1f}",
-        system.sha256 or _NOTHING,
-    ]
+        str(system.pictures),
+        NOTHING if system.latency_ms is None else f"{system.latency_ms:.1f}",
+        NOTHING if system.peak_memory_mb is None else f"{system.peak_memory_mb:.0f}",
+        system.sha256 or NOTHING,
+    )
 
 
-def _mean(report: EvaluationReport, system: str, group: Group, measure: Measure, digits: int) -> str:
-    row = report.find(system, measure, group)
-    if row is None:
-        return _NOTHING
-    mean = _NOTHING if row.mean is None else f"{row.mean:.{digits}f}"
-    return f"{mean} (+{row.apart} perfect)" if row.apart and measure[1] == "psnr" else mean
-
-
-def _hole(report: EvaluationReport, system: str, group: Group) -> str:
-    return _mean(report, system, group, ("hole", "psnr"), 2)
-
-
-def _hole_with_interval(report: EvaluationReport, system: str, group: Group) -> str:
-    row = report.find(system, ("hole", "psnr"), group)
-    mean = _hole(report, system, group)
-    return mean if row is None or row.low is None else f"{mean} ({row.low:.2f} to {row.high:.2f})"
-
-
-def _gain(report: EvaluationReport, system: str, group: Group) -> str:
-    own, copied = (report.find(name, ("hole", "psnr"), group) for name in (system, "copy"))
-    if own is None or copied is None or own.mean is None or copied.mean is None:
-        return _NOTHING
-    return f"{own.mean - copied.mean:+.2f}"
-
-
-def _composite(report: EvaluationReport, system: str, group: Group) -> str:
-    decibels = _mean(report, system, group, ("composite", "psnr"), 2)
-    return f"{decibels} / {_mean(report, system, group, ('composite', 'ssim'), 4)}"
-
-
-def _raw(report: EvaluationReport, system: str, group: Group) -> str:
-    decibels = _mean(report, system, group, ("raw", "psnr"), 2)
-    return f"{decibels} / {_mean(report, system, group, ('raw', 'ssim'), 4)}"
-
-
-def _iou(report: EvaluationReport, system: str, group: Group) -> str:
-    return _mean(report, system, group, ("occlusion", "iou"), 3)
-
-
-def _sharpness(report: EvaluationReport, system: str, group: Group) -> str:
-    return _share(report.find(system, ("hole", "sharpness"), group))
-
-
-def _false_edits(report: EvaluationReport, system: str, group: Group) -> str:
-    return _share(report.find(system, ("unoccluded", "false_edits"), group))
-
-
-def _share(row: Row | None) -> str:
-    return _NOTHING if row is None or row.mean is None else f"{row.mean:.1%}"
+def _inputs(report: EvaluationReport) -> Table:
+    lines: Iterable[Sequence[str]] = (
+        (kind, "yes" if is_frozen(report.split, kind, sha256) else "no", sha256)
+        for kind, sha256 in report.inputs_sha256.items()
+    )
+    header = ("kind", f"the frozen inputs of {report.protocol}", "sha256 of all inputs")
+    return Table(header, tuple(map(tuple, lines)))

@@ -38,9 +38,9 @@ def ssim(image: Image, truth: Image) -> float:
         return 1.0
     # A window over equal pixels has the index 1 exactly, so only those that meet a difference are computed.
     box = _reached(differs.any(axis=(1, 2))), _reached(differs.any(axis=0).any(axis=1))
-    index = _similarity(image[box].astype(np.float64), truth[box].astype(np.float64))
+    luminance, structure = similarity(image[box].astype(np.float64), truth[box].astype(np.float64))
     windows: int = (height - 2 * _REACH_PX) * (width - 2 * _REACH_PX) * 3
-    return 1.0 - float(np.sum(1 - index)) / windows
+    return 1.0 - float(np.sum(1 - luminance * structure)) / windows
 
 
 def _reached(differs: npt.NDArray[np.bool_]) -> slice:
@@ -49,14 +49,20 @@ def _reached(differs: npt.NDArray[np.bool_]) -> slice:
     return slice(max(int(places[0]) - 2 * _REACH_PX, 0), int(places[-1]) + 2 * _REACH_PX + 1)
 
 
-def _similarity(x: _Planes, y: _Planes) -> _Planes:
-    """The SSIM index of every valid window."""
+def similarity(x: _Planes, y: _Planes) -> tuple[_Planes, _Planes]:
+    """The two factors of the SSIM index of every valid window: luminance, and contrast with structure.
+
+    Args:
+        x, y: float64 (H, W, C), 0-255, at least 11×11.
+
+    Returns:
+        Two times float64 (H - 10, W - 10, C).
+    """
     mean_x, mean_y = _window_means(x), _window_means(y)
     product, energy = mean_x * mean_y, mean_x**2 + mean_y**2
     covariance = _window_means(x * y) - product
     variances = _window_means(x * x + y * y) - energy
-    index: _Planes = ((2 * product + _C1) * (2 * covariance + _C2)) / ((energy + _C1) * (variances + _C2))
-    return index
+    return (2 * product + _C1) / (energy + _C1), (2 * covariance + _C2) / (variances + _C2)
 
 
 def _window_means(planes: _Planes) -> _Planes:

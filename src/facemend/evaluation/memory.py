@@ -1,0 +1,64 @@
+"""How much memory a model takes: asked of a process that does nothing else.
+
+python -m facemend.evaluation.memory MODEL THREADS
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from facemend.errors import ModelError
+from facemend.evaluation.opening import open_systems
+from facemend.frame import CROP_SIZE_PX
+
+_FACES = 3
+_STATUS = Path("/proc/self/status")
+
+
+def peak_memory_mb(path: Path, threads: int | None = None) -> float | None:
+    """The most memory that a process takes that opens a model and reconstructs faces, one at a time.
+
+    Python and its libraries are part of it.
+
+    Args:
+        path: as `open_systems` takes it.
+        threads: of the processor; None lets ONNX Runtime choose.
+
+    Returns:
+        MB (10⁶ bytes), or None where the operating system does not say (only Linux does).
+
+    Raises:
+        ModelError: the process fails.
+    """
+    command = [sys.executable, "-m", __spec__.name, str(path), str(threads or 0)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["no word"]
+        raise ModelError(f"{path} cannot be run in a process of its own: {said[-1]}")
+    peak: float | None = json.loads(done.stdout)
+    return peak
+
+
+def main() -> None:
+    """Opens the model that the command line names, runs it and prints the peak as JSON."""
+    path, threads = sys.argv[1:]
+    (system,) = open_systems([Path(path)], int(threads) or None)
+    images = np.random.default_rng(0).integers(0, 256, (1, CROP_SIZE_PX, CROP_SIZE_PX, 3), dtype=np.uint8)
+    for _ in range(_FACES):
+        system.deliver(images, np.ones(images.shape[:3], dtype=np.bool_))
+    print(json.dumps(_peak_mb()))  # noqa: T201
+
+
+def _peak_mb() -> float | None:
+    # Not getrusage: what it calls the peak includes the parent's, from before this program began.
+    if not _STATUS.exists():
+        return None
+    lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines() if ":" in line)
+    return round(int(lines["VmHWM"].split()[0]) * 1024 / 1e6, 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Opens what a user wants measured: model files, other systems' networks, and folders of pictures."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from facemend.evaluation.foreign import open_foreign
+from facemend.evaluation.submission import open_submission
+from facemend.evaluation.systems import System, open_model
+
+
+def open_systems(paths: Sequence[Path], threads: int | None = None) -> list[System]:
+    """What stands behind each path: a facemend model, a TOML file about a network, or a folder.
+
+    Systems of one name get the beginning of their sha256 into it.
+
+    Args:
+        threads: of the processor; None lets ONNX Runtime choose.
+
+    Raises:
+        ModelError: a file is no model, or a folder no system's pictures.
+        ConfigError: a TOML file does not describe a network.
+    """
+    systems = [_open(path, threads) for path in paths]
+    times = Counter(system.name for system in systems)
+    return [
+        system
+        if times[system.name] == 1
+        else replace(system, name=f"{system.name} {str(system.sha256)[:8]}")
+        for system in systems
+    ]
+
+
+def _open(path: Path, threads: int | None) -> System:
+    if path.is_dir():
+        return open_submission(path)
+    return open_foreign(path, threads) if path.suffix == ".toml" else open_model(path, threads)

@@ -1,0 +1,156 @@
+"""Figures that were taken before: a killed run goes on, and a baseline is measured once."""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from io import BytesIO
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from facemend.errors import OutputError
+from facemend.evaluation.results import Measure
+from facemend.metrics.opencv import cv2
+
+Vectors = npt.NDArray[np.float32]
+"""(2, D): a network's features of the delivered picture, and of the truth."""
+
+_NAME = "figures.sqlite"
+_CODE = (
+    "images.py",
+    "metrics",
+    "reconstruction",
+    "evaluation/baselines.py",
+    "evaluation/eigenfaces.py",
+    "evaluation/examine.py",
+    "evaluation/figures.py",
+    "evaluation/foreign.py",
+    "evaluation/systems.py",
+)
+_LIBRARIES = ("numpy", "pillow", "onnxruntime", "scikit-image", "scipy", "dlib-bin")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was found of one picture.
+
+    Attributes:
+        values: figure by measure (see `results.Measurement`).
+        vectors: features by measure, for what is measured on many pictures together.
+        milliseconds: that the system took for the face; None where that is not known.
+    """
+
+    values: Mapping[Measure, float | None]
+    vectors: Mapping[Measure, Vectors] = field(default_factory=dict)
+    milliseconds: float | None = None
+
+
+class Store:
+    """Figures by what they are of, in one SQLite file; what was put in survives a kill.
+
+    A key holds everything that a figure depends on: the system, the input's bytes, what is measured, and
+    the code that measures. Change any, and the figure is taken anew.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Keeps the file in a folder; both are made when the first figure is asked for."""
+        self._folder = folder
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if "_file" in self.__dict__:
+            self._file.close()
+
+    @cached_property
+    def _file(self) -> sqlite3.Connection:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            # Every line is one transaction; a lost last one is measured again.
+            file = sqlite3.connect(self._folder / _NAME, isolation_level=None)
+            file.execute("PRAGMA journal_mode=WAL")
+            file.execute("PRAGMA synchronous=NORMAL")
+            file.execute(
+                "CREATE TABLE IF NOT EXISTS figures"
+                " (key TEXT PRIMARY KEY, figures TEXT NOT NULL, vectors BLOB NOT NULL) WITHOUT ROWID"
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise OutputError(f"cannot keep figures in {self._folder}: {error}") from error
+        return file
+
+    def get(self, key: str) -> Figures | None:
+        """What was put under a key; None if nothing was.
+
+        Raises:
+            OutputError: the folder refuses, or holds a file that is no such store.
+        """
+        line = self._file.execute("SELECT figures, vectors FROM figures WHERE key = ?", (key,)).fetchone()
+        if line is None:
+            return None
+        found = json.loads(line[0])
+        values = {(region, metric): value for region, metric, value in found["values"]}
+        return Figures(values, _unpack(line[1]), found["milliseconds"])
+
+    def put(self, key: str, figures: Figures) -> None:
+        """Keeps figures under a key.
+
+        Raises:
+            OutputError: the disk refuses.
+        """
+        values = [(*measure, value) for measure, value in figures.values.items()]
+        text = json.dumps({"values": values, "milliseconds": figures.milliseconds})
+        try:
+            self._file.execute(
+                "INSERT OR REPLACE INTO figures VALUES (?, ?, ?)", (key, text, _pack(figures.vectors))
+            )
+        except sqlite3.Error as error:
+            raise OutputError(f"cannot keep figures: {error}") from error
+
+
+def key_of(*parts: str) -> str:
+    """The key of figures that depend on these parts, and on the code that takes them."""
+    return hashlib.sha256("\0".join((_code_digest(), *parts)).encode()).hexdigest()
+
+
+@cache
+def _code_digest() -> str:
+    """Over the source of everything between an input and its figures, and its libraries' versions."""
+    versions = cv2.__version__, *map(_version, _LIBRARIES)
+    digest = hashlib.sha256(" ".join(versions).encode())
+    for name in _CODE:
+        place = files("facemend").joinpath(name)
+        sources = [place] if place.is_file() else sorted(place.iterdir(), key=lambda path: path.name)
+        for source in sources:
+            if source.name.endswith(".py"):
+                digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _pack(vectors: Mapping[Measure, Vectors]) -> bytes:
+    if not vectors:
+        return b""
+    file = BytesIO()
+    np.savez(file, **{" ".join(measure): pair for measure, pair in vectors.items()})  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def _unpack(data: bytes) -> dict[Measure, Vectors]:
+    if not data:
+        return {}
+    with np.load(BytesIO(data)) as arrays:
+        return {(region, metric): arrays[f"{region} {metric}"] for region, metric in map(str.split, arrays)}
