@@ -17,6 +17,7 @@ Writes benchmarks/results/training.json.
 import argparse
 import json
 import os
+import shutil
 import socket
 import statistics
 import subprocess
@@ -80,6 +81,8 @@ def main() -> None:
     parser.add_argument("--tensorflow-python", help="a Python that has tensorflow-cpu")
     parser.add_argument("--process", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.tensorflow_python and not shutil.which(arguments.tensorflow_python):
+        parser.error(f"there is no Python at {arguments.tensorflow_python}")
     rounds, steps = (1, 1) if arguments.quick else (arguments.rounds, 3)
     if arguments.process:
         print(json.dumps(_time_process(rounds, steps)))
