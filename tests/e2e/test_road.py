@@ -1,6 +1,11 @@
 """The whole road on a CelebA of noise: train, export, evaluate, reconstruct, each by its command."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +44,25 @@ def model(run_folder: Path) -> Path:
     result = _run("export", run_folder, "--best", "-o", path)
     assert result.exit_code == 0, result.output
     return path
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_saves_and_says_how_to_go_on(
+    celeba: Path, repo_root: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """As Ctrl-C in a terminal does, which reaches the data's workers, too."""
+    words = ["train", repo_root / "configs/smoke.toml", "--data", celeba, "-o", tmp_path / "run", "--quiet"]
+    lots = ["--set", "phases.0.images=100000", "--set", "validate_images=100000", "--set", "log_seconds=0"]
+    command = [sys.executable, "-m", "facemend", *map(str, words), *lots]
+    log = tmp_path / "run/log.jsonl"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        while process.poll() is None and not (log.exists() and log.read_text()):
+            time.sleep(0.1)
+        os.killpg(process.pid, number)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "the same command again goes on" in said
+    assert list((tmp_path / "run/checkpoints").glob("0*.safetensors"))
 
 
 def test_a_model_made_here_is_evaluated_on_other_people(model: Path, celeba: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ a restart changes it, nor the number of processes that train together.
 """
 
 import json
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -293,7 +294,15 @@ def load_batches(
         generator=torch.Generator(),  # its own, so that making a loader leaves the run's alone
         prefetch_factor=4 if workers else None,
         multiprocessing_context="fork" if workers else None,
+        worker_init_fn=_leave_signals_to_the_trainer,
     )
+
+
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    """Ctrl-C and many a SIGTERM reach every process of the group; the trainer alone answers them, saves
+    and lets its workers go. If it dies itself, torch ends them."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def stack(samples: Sequence[Sample]) -> PairBatch:
