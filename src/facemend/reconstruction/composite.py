@@ -57,13 +57,17 @@ def composite(
     height_px, width_px = image.shape[:2]
     found = resize_alpha(alpha, width_px, height_px) > threshold
     weight = feathered(found, _scaled(dilation_px, width_px), _scaled(feather_px, width_px))
+    return Composite(blend(image, resize(raw, width_px, height_px), weight), weight)
+
+
+def blend(below: Image, above: Image, weight: Alpha) -> Image:
+    """`above` over `below` by weight (H, W), 0-1; where that is 0, `below` keeps its bytes."""
     touched = weight > 0
     share = weight[touched][:, None]
-    below = image[touched].astype(np.float32)
-    above = resize(raw, width_px, height_px)[touched].astype(np.float32)
-    result = image.copy()
-    result[touched] = np.rint(below + share * (above - below)).astype(np.uint8)
-    return Composite(result, weight)
+    seen = below[touched].astype(np.float32)
+    result = below.copy()
+    result[touched] = np.rint(seen + share * (above[touched].astype(np.float32) - seen)).astype(np.uint8)
+    return result
 
 
 def wanted_alpha(alpha: npt.NDArray[np.float32], remove: Remove) -> Alpha:

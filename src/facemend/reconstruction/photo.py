@@ -13,7 +13,7 @@ from facemend.faces import Face, trust_eyes
 from facemend.frame import Crop, Points, ValuesT, crop_face, sample
 from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import OcclusionClass, seed_of
-from facemend.reconstruction.composite import DILATION_PX, FEATHER_PX, THRESHOLD, wanted_alpha
+from facemend.reconstruction.composite import DILATION_PX, FEATHER_PX, THRESHOLD, blend, wanted_alpha
 from facemend.reconstruction.grain import match_grain
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Remove
@@ -162,13 +162,3 @@ def _occlusion_of(view: View, output: ModelOutput, remove: Remove) -> tuple[Alph
     weight = feathered(removed > THRESHOLD, dilation_px, feather_px)
     # At the crop's own edge the hole would be dilated to where nothing was drawn.
     return removed, np.where(view.inside, weight, np.float32(0))
-
-
-def blend(below: Image, above: Image, weight: Alpha) -> Image:
-    """`above` over `below` by weight (H, W); where that is 0, `below` keeps its bytes."""
-    touched = weight > 0
-    share = weight[touched][:, None]
-    result = below.copy()
-    seen = below[touched].astype(np.float32)
-    result[touched] = np.rint(seen + share * (above[touched].astype(np.float32) - seen)).astype(np.uint8)
-    return result
