@@ -24,8 +24,10 @@ def match_grain(image: Image, raw: Image, hole: Mask, scale: float, rng: np.rand
     Returns:
         (H, W, 3): `raw` with grain, alike in all channels.
     """
+    if scale <= 1:
+        return raw
     beside = grown(hole, round(_RING_PX * scale)) & ~hole
-    if scale <= 1 or not beside.any():
+    if not beside.any():
         return raw
     visible, drawn = _roughness(image)[beside], _roughness(raw)[hole]
     missing = max(_spread(visible) ** 2 - _spread(drawn) ** 2, 0.0) ** 0.5
