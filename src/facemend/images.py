@@ -102,6 +102,11 @@ def to_network(images: npt.NDArray[np.uint8]) -> Batch:
     ) - np.float32(1)
 
 
+def levels_from_network(lengths: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Distances in the network's range of [-1, 1] to levels of 0-255, any shape, not rounded."""
+    return lengths * np.float32(127.5)
+
+
 def from_network(batch: Batch) -> npt.NDArray[np.uint8]:
     """float32 (N, C, H, W) in [-1, 1] to uint8 (N, H, W, C) 0-255, rounded and clipped."""
     levels = np.rint((batch + np.float32(1)) * np.float32(127.5))

@@ -9,7 +9,7 @@ Cell = Callable[[EvaluationReport, str, Group], str]
 """Report, system, group of pictures -> text."""
 
 NOTHING = "–"
-_PERCENT = {"sharpness", "false_edits"}
+_PERCENT = {"sharpness", "false_edits", "interval_coverage"}
 _DIGITS = {"psnr": 2, "ssim": 4, "ms_ssim": 4, "frechet_identity": 4, "fid": 2}
 
 

@@ -44,6 +44,7 @@ class _Answer:
     raw: Image
     delivered: Image
     alpha: Alpha | None
+    interval: Alpha | None
     milliseconds: float
 
 
@@ -127,7 +128,7 @@ class Examiner:
 
 
 def _ask_quick(answer: _Answer) -> Figures:
-    values = compare(answer.face, answer.raw, answer.delivered, answer.alpha)
+    values = compare(answer.face, answer.raw, answer.delivered, answer.alpha, answer.interval)
     return Figures(values, milliseconds=answer.milliseconds)
 
 
@@ -139,7 +140,8 @@ def _answer(system: System, faces: Sequence[OccludedFace]) -> list[_Answer]:
     delivery = system.run(faces)
     milliseconds = 1000 * (time.perf_counter() - start) / len(faces)
     alphas = [None] * len(faces) if delivery.alpha is None else list(delivery.alpha)
-    parts = zip(faces, delivery.raw, delivery.composite, alphas, strict=True)
+    intervals = [None] * len(faces) if delivery.interval is None else list(delivery.interval)
+    parts = zip(faces, delivery.raw, delivery.composite, alphas, intervals, strict=True)
     return [_Answer(*part, milliseconds) for part in parts]
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from facemend.evaluation.results import Measure
 from facemend.images import Alpha, Image
+from facemend.metrics.interval_coverage import interval_coverage
 from facemend.metrics.ms_ssim import ms_ssim
 from facemend.metrics.network import FeatureNetwork, PairNetwork
 from facemend.metrics.occlusion_iou import occlusion_iou
@@ -95,7 +96,11 @@ def open_slow_metrics(
 
 
 def compare(
-    face: OccludedFace, raw: Image, delivered: Image, alpha: Alpha | None
+    face: OccludedFace,
+    raw: Image,
+    delivered: Image,
+    alpha: Alpha | None,
+    interval: Alpha | None = None,
 ) -> dict[Measure, float | None]:
     """What every system is asked about one input.
 
@@ -103,6 +108,7 @@ def compare(
         face: the input and its truth, of side S.
         raw, delivered: uint8 (S, S, 3), the system's own picture and that which a user gets.
         alpha: float32 (S, S), 0-1, the occlusion found; None if it looks for none.
+        interval: float32 (S, S), how far off `raw` may be, in levels of 255; None if it does not say.
     """
     truth, hole = face.target, face.occlusion.mask
     quality = psnr(delivered, truth), ssim(delivered, truth)
@@ -117,6 +123,8 @@ def compare(
     }
     if alpha is not None:
         values["occlusion", "iou"] = occlusion_iou(alpha, face.occlusion.alpha)
+    if interval is not None:
+        values["hole", "interval_coverage"] = interval_coverage(raw, truth, interval, hole)
     return values
 
 

@@ -22,6 +22,7 @@ UNITS: Mapping[Measure, str] = {
     ("raw", "psnr"): "dB",
     ("raw", "ssim"): "0-1",
     ("hole", "sharpness"): "share of the truth's",
+    ("hole", "interval_coverage"): "share of colour values",
     ("occlusion", "iou"): "0-1",
     ("unoccluded", "false_edits"): "share of pictures",
     ("composite", "ms_ssim"): "0-1",

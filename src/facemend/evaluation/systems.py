@@ -35,11 +35,14 @@ class Delivery:
         composite: uint8 (N, S, S, 3), the picture that a user gets; equal to `raw` for a system
             that does not composite.
         alpha: float32 (N, S, S), 0-1, the occlusion that it found; None if it looks for none.
+        interval: float32 (N, S, S), how far `raw` may be off in the occlusion, in levels of 255 (nine
+            in ten true values are within it); None if it does not say.
     """
 
     raw: Images
     composite: Images
     alpha: Alphas | None
+    interval: Alphas | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,7 @@ def _reconstruct(model: Model, images: Images, remove: Remove) -> Delivery:
         return Delivery(raw, raw, None)
     wanted = [wanted_alpha(alpha, remove) for alpha in output.alpha]
     delivered = [composite(*parts).image for parts in zip(images, raw, wanted, strict=True)]
-    return Delivery(
-        raw, np.stack(delivered), np.stack([resize_alpha(alpha, side, side) for alpha in wanted])
-    )
+    # Pictures of another size than the model's are resized, and no interval is known for what comes out.
+    interval = output.interval if side == model_side else None
+    alphas = np.stack([resize_alpha(alpha, side, side) for alpha in wanted])
+    return Delivery(raw, np.stack(delivered), alphas, interval)

@@ -24,6 +24,7 @@ from facemend.occlusion import Extent
 HOLE: Measure = ("hole", "psnr")
 _IOU: Measure = ("occlusion", "iou")
 _SHARPNESS: Measure = ("hole", "sharpness")
+_COVERAGE: Measure = ("hole", "interval_coverage")
 _SLOW = {
     "MS-SSIM": ("composite", "ms_ssim"),
     "identity distance": ("composite", "identity"),
@@ -114,6 +115,7 @@ def details(report: EvaluationReport) -> dict[str, Table]:
         "Composite dB / SSIM, by kind": _cut(report, decibels_and_ssim("composite"), kinds),
         "Occlusion IoU, by kind": _cut(report, mean_of(_IOU), kinds),
         "Sharpness, by kind": _cut(report, mean_of(_SHARPNESS), kinds),
+        "Truth within the 90% interval, by kind": _cut(report, mean_of(_COVERAGE), kinds),
         "Same pictures, same people: the difference": _differences(report),
         f"More metrics, on {first}": _slow(report),
         f"Hole dB under harder conditions, on {first}": _robustness(report),

@@ -64,6 +64,7 @@ def _describe_model(path: Path) -> dict[str, Any]:
         "size_px": described.size_px,
         "finds_occlusion": described.finds_occlusion,
         "takes_hint": described.takes_hint,
+        "says_interval": described.says_interval,
         "images_seen": described.images_seen,
         "hours": described.hours,
         "data": described.data,

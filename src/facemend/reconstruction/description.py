@@ -18,12 +18,14 @@ class ModelDescription:
     The network's inputs are `image`, float32 (N, 3, size, size) RGB in [-1, 1], and, if `takes_hint`,
     `hint`, float32 (N, 1, size, size): 0 = find the occlusion yourself, 1 = the user says occluded.
     Its outputs are `raw`, (N, 3, size, size) in [-1, 1], and, if `finds_occlusion`, `alpha`,
-    (N, 2, size, size) in [0, 1]: covers, accessories.
+    (N, 2, size, size) in [0, 1]: covers, accessories; and, if `says_interval`, `interval`,
+    (N, 1, size, size) ≥ 0: inside the occlusion, nine in ten of a pixel's true colour values lie within
+    ± this of `raw`, in the range of `raw`.
 
     Attributes:
         name: what people call it.
         size_px: the side of the canonical crop that it works on.
-        takes_hint, finds_occlusion: see above.
+        takes_hint, finds_occlusion, says_interval: see above.
         images_seen, hours: how much it was trained.
         data: where its training faces came from, in words.
         training_people: hashes of the people it was trained on (`datasets.hash_identity`); None if
@@ -45,7 +47,19 @@ class ModelDescription:
     config: Mapping[str, Any] = field(default_factory=dict)
     commit: str = "unknown"
     metrics: Mapping[str, float] = field(default_factory=dict)
+    says_interval: bool = False
     format: int = FORMAT
+
+    @property
+    def inputs(self) -> dict[str, int]:
+        """What the network takes: names and their channels."""
+        return {"image": 3} | ({"hint": 1} if self.takes_hint else {})
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """What the network gives: names and their channels, in this order."""
+        alpha = {"alpha": 2} if self.finds_occlusion else {}
+        return {"raw": 3} | alpha | ({"interval": 1} if self.says_interval else {})
 
     def to_json(self) -> str:
         """The description as JSON text."""

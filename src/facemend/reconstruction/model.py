@@ -9,7 +9,7 @@ import onnxruntime
 
 from facemend.errors import ModelError, UsageError
 from facemend.files import sha256_of
-from facemend.images import Batch, from_network, to_network
+from facemend.images import Batch, from_network, levels_from_network, to_network
 from facemend.reconstruction.description import METADATA_KEY, ModelDescription
 from facemend.reconstruction.options import Device
 
@@ -24,10 +24,13 @@ class ModelOutput:
         raw: uint8 (N, S, S, 3) RGB, the whole crop as the model draws it.
         alpha: float32 (N, 2, S, S), 0-1, the occlusion found, by class in the order covers,
             accessories; None if the model finds none.
+        interval: float32 (N, S, S), ≥ 0, in levels of 255: where the picture was occluded, nine in ten
+            of the true values lie within ± this of `raw`; None if the model does not say.
     """
 
     raw: npt.NDArray[np.uint8]
     alpha: npt.NDArray[np.float32] | None
+    interval: npt.NDArray[np.float32] | None = None
 
 
 class Model:
@@ -85,25 +88,31 @@ class Model:
         if self.description.takes_hint:
             said = np.zeros(images.shape[:3], dtype=np.bool_) if hints is None else hints
             feeds["hint"] = said[:, None].astype(np.float32)
-        raw, *alpha = self._run(feeds)
-        return ModelOutput(from_network(raw), alpha[0].clip(0, 1) if alpha else None)
+        outputs = self._run(feeds)
+        alpha, interval = outputs.get("alpha"), outputs.get("interval")
+        return ModelOutput(
+            raw=from_network(outputs["raw"]),
+            alpha=None if alpha is None else alpha.clip(0, 1),
+            interval=None if interval is None else levels_from_network(interval[:, 0]),
+        )
 
-    def _run(self, feeds: dict[str, Batch]) -> list[Batch]:
-        names = ["raw", "alpha"] if self.description.finds_occlusion else ["raw"]
+    def _run(self, feeds: dict[str, Batch]) -> dict[str, Batch]:
+        names = list(self.description.outputs)
         try:
             outputs: list[Batch] = self._session.run(names, feeds)
         except Exception as error:
             raise ModelError(f"{self._path} cannot be run: {_first_line(error)}") from error
         if not all(np.isfinite(output).all() for output in outputs):
             raise ModelError(f"{self._path} computes values that are no numbers; export it again")
-        return outputs
+        return dict(zip(names, outputs, strict=True))
 
     def _check_shapes(self) -> None:
         """Compares what the file takes and gives with what its description promises."""
         described = self.description
-        takes = {"image": 3} | ({"hint": 1} if described.takes_hint else {})
-        gives = {"raw": 3} | ({"alpha": 2} if described.finds_occlusion else {})
-        for promised, nodes in ((takes, self._session.get_inputs()), (gives, self._session.get_outputs())):
+        for promised, nodes in (
+            (described.inputs, self._session.get_inputs()),
+            (described.outputs, self._session.get_outputs()),
+        ):
             found = {node.name: node for node in nodes}
             if found.keys() != promised.keys():
                 raise ModelError(

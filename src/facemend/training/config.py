@@ -26,11 +26,11 @@ class GeneratorConfig(_Section):
 
     Attributes:
         kind: `unet`, our light one (RGB, alpha, hint), or `pix2pix`, the paper's U-Net 256 (RGB).
-        widths: channels a level of `unet`, from half resolution down.
+        widths: channels a level of `unet`, from a quarter of the resolution down.
     """
 
     kind: Literal["unet", "pix2pix"] = "unet"
-    widths: tuple[Count, ...] = (24, 48, 96, 192, 240, 264)
+    widths: tuple[Count, ...] = (64, 96, 160, 256, 256)
 
 
 class DiscriminatorConfig(_Section):
@@ -100,7 +100,9 @@ class LossConfig(_Section):
     l1_hole: Weight = 0
     l1_outside: Weight = 0
     l1_composite: Weight = 0
+    psnr_hole: Weight = 0
     alpha: Weight = 0
+    interval: Weight = 0
     adversarial: Weight = 0
     feature_matching: Weight = 0
     game: Literal["bce", "lsgan", "hinge"] = "bce"
@@ -184,8 +186,9 @@ class TrainingConfig(_Section):
                 raise ValueError(f"phase {phase.name}: the paper's U-Net 256 takes size_px = 256 only")
             if self.data.jitter_px and self.data.jitter_px < phase.size_px:
                 raise ValueError(f"phase {phase.name}: jitter_px is smaller than size_px")
-            if self.generator.kind == "pix2pix" and (phase.losses.alpha or phase.losses.l1_composite):
-                raise ValueError(f"phase {phase.name}: pix2pix has no alpha to train")
+            finds = (phase.losses.alpha, phase.losses.l1_composite, phase.losses.psnr_hole)
+            if self.generator.kind == "pix2pix" and (any(finds) or phase.losses.interval):
+                raise ValueError(f"phase {phase.name}: pix2pix has no alpha and no interval to train")
         return self
 
 

@@ -127,6 +127,7 @@ def describe(config: TrainingConfig, checkpoint: Checkpoint, run: Path) -> Model
         size_px=phase_at(config, checkpoint.progress.images_seen).size_px,
         takes_hint=light,
         finds_occlusion=light,
+        says_interval=light,
         images_seen=checkpoint.progress.images_seen,
         hours=round(checkpoint.progress.seconds / 3600, 2),
         data=checkpoint.data,
@@ -149,14 +150,14 @@ def phase_at(config: TrainingConfig, images_seen: int) -> PhaseConfig:
 class _Served(nn.Module):
     """The generator with the inputs and outputs that ModelDescription promises."""
 
-    def __init__(self, generator: nn.Module, *, finds_occlusion: bool) -> None:
+    def __init__(self, generator: nn.Module) -> None:
         super().__init__()
         self.generator = generator
-        self.finds_occlusion = finds_occlusion
 
-    def forward(self, image: Tensor, hint: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
-        raw, logits = self.generator(image, hint)
-        return (raw, logits.sigmoid()) if self.finds_occlusion else raw
+    def forward(self, image: Tensor, hint: Tensor | None = None) -> tuple[Tensor, ...]:
+        raw, logits, interval = self.generator(image, hint)
+        outputs = (raw, None if logits is None else logits.sigmoid(), interval)
+        return tuple(output for output in outputs if output is not None)
 
 
 def _generator(config: TrainingConfig, checkpoint: Checkpoint) -> nn.Module:
@@ -166,7 +167,7 @@ def _generator(config: TrainingConfig, checkpoint: Checkpoint) -> nn.Module:
 
 
 def _trace(generator: nn.Module, description: ModelDescription) -> onnx.ModelProto:
-    served = _Served(generator, finds_occlusion=description.finds_occlusion).eval()
+    served = _Served(generator).eval()
     crops = _fixed_crops(description)
     batch = torch.export.Dim("n")
     with _quiet_exporter():
@@ -174,7 +175,7 @@ def _trace(generator: nn.Module, description: ModelDescription) -> onnx.ModelPro
             served,
             tuple(torch.from_numpy(value) for value in crops.values()),
             input_names=list(crops),
-            output_names=["raw", "alpha"] if description.finds_occlusion else ["raw"],
+            output_names=list(description.outputs),
             dynamic_shapes=tuple({0: batch} for _ in crops),
             opset_version=_OPSET,
             dynamo=True,
@@ -215,10 +216,9 @@ def _differences(
 ) -> npt.NDArray[np.float32]:
     """|ONNX Runtime - torch| on the fixed crops, of all outputs, flat."""
     crops = _fixed_crops(description)
-    served = _Served(generator, finds_occlusion=description.finds_occlusion)
+    served = _Served(generator)
     with torch.inference_mode():
         expected = served(*(torch.from_numpy(value) for value in crops.values()))
-    expected = expected if isinstance(expected, tuple) else (expected,)
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     computed = session.run(None, crops)
     pairs = zip(computed, expected, strict=True)

@@ -26,6 +26,38 @@ def l1_where(drawn: Tensor, target: Tensor, where: Tensor, area: Tensor) -> Tens
     return (error * where).sum() / area.clamp(min=1)
 
 
+def psnr_where(drawn: Tensor, target: Tensor, where: Tensor) -> Tensor:
+    """mean over pictures of ln(mse + 1e-3), mse over a region: what raises each picture's PSNR alike.
+
+    Up to a constant, 10 / ln 10 times this is the negative of the mean PSNR in dB, as in NAFNet (Chen et
+    al., "Simple Baselines for Image Restoration", ECCV 2022). Without it, the pictures that are hardest
+    to guess weigh most. Pictures without such a region count 0.
+
+    Args:
+        drawn, target: (N, 3, H, W).
+        where: (N, 1, H, W), 0-1.
+    """
+    error = ((drawn - target).square().mean(dim=1, keepdim=True) * where).sum(dim=(1, 2, 3))
+    area = where.sum(dim=(1, 2, 3))
+    return ((error / area.clamp(min=1) + 1e-3).log() * (area > 0)).mean()
+
+
+def interval_where(drawn: Tensor, interval: Tensor, target: Tensor, where: Tensor, area: Tensor) -> Tensor:
+    """The pinball loss of |drawn - target| at 0.9: at its least, nine in ten errors are below `interval`.
+
+    Koenker and Bassett, "Regression Quantiles", Econometrica 1978. It trains the interval alone: `drawn`
+    gets no gradient.
+
+    Args:
+        drawn, target: (N, 3, H, W).
+        interval: (N, 1, H, W), ≥ 0.
+        where, area: see `l1_where`.
+    """
+    beyond = (drawn.detach() - target).abs() - interval
+    loss = torch.maximum(0.9 * beyond, -0.1 * beyond).mean(dim=1, keepdim=True)
+    return (loss * where).sum() / area.clamp(min=1)
+
+
 def alpha_loss(logits: Tensor, alpha: Tensor) -> Tensor:
     """Binary cross-entropy between predicted and true alpha, (N, 2, H, W) each, mean over all."""
     return F.binary_cross_entropy_with_logits(logits, alpha)

@@ -61,9 +61,16 @@ class Objective:
             terms["l1_outside"] = losses.l1_where(drawing.raw, part.target, outside, outside.numel() - area)
         if weights.alpha and drawing.alpha_logits is not None:
             terms["alpha"] = losses.alpha_loss(drawing.alpha_logits, part.alpha)
-        if weights.l1_composite and drawing.alpha_logits is not None:
+        if drawing.alpha_logits is not None and (weights.l1_composite or weights.psnr_hole):
             composite = losses.blend(part.occluded, drawing.raw, drawing.alpha_logits.sigmoid())
-            terms["l1_composite"] = losses.l1_image(composite, part.target)
+            if weights.l1_composite:
+                terms["l1_composite"] = losses.l1_image(composite, part.target)
+            if weights.psnr_hole:
+                terms["psnr_hole"] = losses.psnr_where(composite, part.target, part.hole)
+        if weights.interval and drawing.interval is not None:
+            terms["interval"] = losses.interval_where(
+                drawing.raw, drawing.interval, part.target, part.hole, area
+            )
         return terms
 
     def _judged_terms(self, discriminator: nn.Module, part: PairBatch, drawn: Tensor) -> dict[str, Tensor]:

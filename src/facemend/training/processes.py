@@ -45,7 +45,8 @@ def join_processes(run: Path, trackers: Sequence[str] = ()) -> Accelerator:
         project_dir=str(run),
         kwargs_handlers=[
             InitProcessGroupKwargs(timeout=_PATIENCE),
-            DistributedDataParallelKwargs(gradient_as_bucket_view=True),
+            # A network that grows leaves its outer levels out while pictures are small.
+            DistributedDataParallelKwargs(gradient_as_bucket_view=True, find_unused_parameters=True),
         ],
     )
     if accelerator.num_processes != (launched := int(os.environ.get("WORLD_SIZE", "1"))):

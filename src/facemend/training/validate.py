@@ -114,7 +114,7 @@ def _deliver(generator: nn.Module, cases: list[Case]) -> list[_Delivered]:
     for case in cases:
         image = torch.from_numpy(to_network(case.image[None])).to(device)
         with torch.inference_mode():
-            raw, logits = generator(image, torch.zeros_like(image[:, :1]))
+            raw, logits, _ = generator(image, torch.zeros_like(image[:, :1]))
         drawn = from_network(raw.cpu().numpy())[0]
         if logits is None:
             delivered.append(_Delivered(drawn, drawn))

@@ -37,6 +37,40 @@ def test_l1_where_of_an_empty_region_is_zero() -> None:
     assert losses.l1_where(_filled(1, 1), _filled(0, 0), nowhere, nowhere.sum()).item() == 0
 
 
+def test_psnr_where_is_the_mean_psnr_in_the_region_up_to_a_factor() -> None:
+    drawn = torch.cat([_filled(0.1, 9), _filled(0.4, 9)])
+    where = torch.tensor([1.0, 0.0]).reshape(1, 1, 1, 2).expand(2, 1, 1, 2)
+    loss = losses.psnr_where(drawn, torch.zeros_like(drawn), where).item()
+    assert loss == pytest.approx((math.log(0.01 + 1e-3) + math.log(0.16 + 1e-3)) / 2, rel=1e-5)
+
+
+def test_psnr_where_counts_a_picture_without_a_region_as_0() -> None:
+    drawn = torch.cat([_filled(0.1), _filled(0.4)])
+    where = torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1)
+    loss = losses.psnr_where(drawn, torch.zeros_like(drawn), where).item()
+    assert loss == pytest.approx(math.log(0.16 + 1e-3) / 2, rel=1e-5)
+
+
+def test_the_interval_that_costs_least_holds_nine_in_ten() -> None:
+    errors = torch.linspace(0, 1, 1001).expand(3, 1001).reshape(1, 3, 1, 1001)
+    where = torch.ones(1, 1, 1, 1001)
+    costs = {
+        width: losses.interval_where(
+            errors, torch.full_like(where, width), torch.zeros_like(errors), where, where.sum()
+        ).item()
+        for width in (0.5, 0.8, 0.88, 0.9, 0.92, 1.0)
+    }
+    assert min(costs, key=costs.__getitem__) == 0.9
+
+
+def test_the_interval_leaves_the_picture_alone() -> None:
+    drawn, width = _filled(1.0).requires_grad_(), torch.zeros(1, 1, 1, 1, requires_grad=True)
+    where = torch.ones(1, 1, 1, 1)
+    losses.interval_where(drawn, width, _filled(0.0), where, where.sum()).backward()  # type: ignore[no-untyped-call]
+    assert drawn.grad is None
+    assert width.grad is not None
+
+
 def test_alpha_loss_is_the_binary_cross_entropy() -> None:
     logits = torch.tensor([0.0, 2.0]).reshape(1, 2, 1, 1)
     alpha = torch.tensor([1.0, 0.25]).reshape(1, 2, 1, 1)

@@ -2,6 +2,7 @@ from typing import Literal
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from facemend.training.config import DiscriminatorConfig, GeneratorConfig, LossConfig, PhaseConfig
@@ -45,6 +46,39 @@ def test_our_generator_takes_any_side_and_finds_two_classes(side: int) -> None:
     assert drawing.raw.shape == (2, 3, side, side)
     assert drawing.alpha_logits is not None
     assert drawing.alpha_logits.shape == (2, 2, side, side)
+    assert drawing.interval is not None
+    assert drawing.interval.shape == (2, 1, side, side)
+    assert (drawing.interval >= 0).all()
+
+
+def test_our_generator_grows_without_forgetting() -> None:
+    torch.manual_seed(0)
+    generator = make_generator(GeneratorConfig(widths=(4, 8, 8, 8)))
+    image = torch.rand(1, 3, 256, 256) * 2 - 1
+    for size_px in (256, 128):
+        large, small = (F.interpolate(image, size=(s, s), mode="area") for s in (size_px, size_px // 2))
+        grown: Drawing = generator(large, torch.zeros_like(large[:, :1]))
+        before: Drawing = generator(small, torch.zeros_like(small[:, :1]))
+        enlarged = F.interpolate(before.raw, scale_factor=2, mode="bilinear")
+        assert before.raw.std() > 0.01
+        torch.testing.assert_close(grown.raw, enlarged, atol=1e-5, rtol=0)
+
+
+def test_what_a_larger_picture_adds_can_be_learnt() -> None:
+    torch.manual_seed(0)
+    generator = make_generator(GeneratorConfig(widths=(4, 8, 8, 8)))
+    image = torch.rand(1, 3, 256, 256)
+    optimizer = torch.optim.SGD(generator.parameters(), lr=0.1)
+    for _ in range(2):
+        drawing: Drawing = generator(image, torch.zeros_like(image[:, :1]))
+        assert drawing.alpha_logits is not None
+        assert drawing.interval is not None
+        loss = drawing.raw.square().mean() + drawing.alpha_logits.mean() + drawing.interval.mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    named = generator.named_parameters()
+    assert [name for name, parameter in named if parameter.grad is None or not parameter.grad.any()] == []
 
 
 def test_our_generator_heeds_the_hint() -> None:

@@ -13,10 +13,13 @@ class Drawing(NamedTuple):
     Attributes:
         raw: (N, 3, H, W), colours in [-1, 1] (a little beyond is clipped when it becomes a picture).
         alpha_logits: (N, 2, H, W) for covers and accessories; None if it does not look for any.
+        interval: (N, 1, H, W), ≥ 0: nine in ten of a pixel's true colour values shall lie within ± this
+            of `raw`; None if it does not say.
     """
 
     raw: Tensor
-    alpha_logits: Tensor | None
+    alpha_logits: Tensor | None = None
+    interval: Tensor | None = None
 
 
 class Generator(Protocol):

@@ -54,7 +54,7 @@ class Pix2PixUNet(nn.Module):
         x = skips.pop()
         for decode in self.decode:
             x = torch.cat([decode(x), skips.pop()], dim=1)
-        return Drawing(self.head(x), None)
+        return Drawing(self.head(x))
 
 
 def initialise(module: nn.Module) -> None:

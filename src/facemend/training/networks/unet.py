@@ -1,5 +1,6 @@
-"""Our light generator: a residual U-Net at half resolution that also finds the occlusion."""
+"""Our light generator: a residual U-Net that grows with the picture and also finds the occlusion."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -7,29 +8,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facemend.frame import CROP_SIZE_PX
 from facemend.training.networks import Drawing
 
 
 class LightUNet(nn.Module):
-    """A residual U-Net, about 2 GMACs at 256×256.
+    """A residual U-Net without normalisation, about 2 GMACs at 256×256, that is trained small first.
 
-    Pixel-unshuffle brings RGB, hint and two coordinate channels (faces are aligned, so the place says
-    much) to half resolution; a residual block a level and side, two at the bottom; skips are
-    concatenated and fused by 1×1 convolutions; pixel-shuffle brings RGB and two alphas back. Fully
-    convolutional: any side that 2 ** len(widths) divides.
+    Level k works on squares of 4·2**k pixels of the 256 px crop, whatever the picture's size: 256 px
+    enter at level 0, 128 px at level 1, 64 px at level 2. A level's features are those of the level above
+    plus what a stem sees of the picture at its own resolution, and its drawing is that of the level below,
+    enlarged, plus what a head adds. What comes new with a larger picture starts at zero: on the day that
+    a run goes from 128 to 256 px it draws what it drew before, enlarged, and loses nothing of what it has
+    learnt.
 
-    Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
-    Convolutional Neural Network", CVPR 2016 (pixel-shuffle); Liu et al., "An Intriguing Failing of
-    Convolutional Neural Networks and the CoordConv Solution", NeurIPS 2018.
+    A residual block a level and side, two at the bottom; pixel-unshuffle in, pixel-shuffle out; skips
+    are concatenated and fused by 1×1 convolutions; two coordinate channels, since faces are aligned and
+    the place says much. Plain convolutions and ReLUs, which ONNX Runtime fuses: nothing else costs time.
+    Fully convolutional: any side that 4 · 2 ** (len(widths) - 1) divides.
+
+    Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020, section 4 (input
+    and output skips in place of progressive growing); Shi et al., "Real-Time Single Image and Video
+    Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network", CVPR 2016
+    (pixel-shuffle); Liu et al., "An Intriguing Failing of Convolutional Neural Networks and the CoordConv
+    Solution", NeurIPS 2018.
 
     Args:
-        widths: channels a level, from half resolution down.
+        widths: channels a level, from a quarter of the resolution down.
     """
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
         levels = list(pairwise(widths))
-        self.stem = nn.Conv2d(_INPUTS * 4, widths[0], 3, padding=1)
+        entries = widths[: min(_ENTRIES, len(levels))]
+        self.stems = nn.ModuleList(nn.Conv2d(_INPUTS * _CELL**2, w, 3, padding=1) for w in entries)
         self.encode = nn.ModuleList(ResidualBlock(width) for width in widths[:-1])
         self.down = nn.ModuleList(nn.Conv2d(high, low, 2, stride=2) for high, low in levels)
         self.bottom = nn.Sequential(ResidualBlock(widths[-1]), ResidualBlock(widths[-1]))
@@ -38,42 +50,67 @@ class LightUNet(nn.Module):
         )
         self.fuse = nn.ModuleList(nn.Conv2d(2 * high, high, 1) for high, _ in levels)
         self.decode = nn.ModuleList(ResidualBlock(width) for width in widths[:-1])
-        self.head = nn.Conv2d(widths[0], _OUTPUTS * 4, 3, padding=1)
+        self.heads = nn.ModuleList(nn.Conv2d(w, _OUTPUTS * _CELL**2, 3, padding=1) for w in entries)
+        for grown in range(len(entries) - 1):
+            _silence(self.down[grown])
+            _silence(self.heads[grown])
 
     def forward(self, image: Tensor, hint: Tensor) -> Drawing:
-        """Draws the face and finds what hides it. See `networks.Generator`."""
-        x = torch.cat([image, hint, coordinates(image)], dim=1)
-        x = self.stem(F.pixel_unshuffle(x, 2))
-        skips = []
-        for encode, down in zip(self.encode, self.down, strict=True):
-            x = encode(x)
+        """Draws the face, finds what hides it and says how sure it is. See `networks.Generator`."""
+        entry = self._entry(image.shape[-1])
+        x, skips, seen = None, [], torch.cat([image, hint], dim=1)
+        for level in range(entry, len(self.encode)):
+            if level < len(self.stems):
+                if level > entry:
+                    seen = F.avg_pool2d(seen, 2)
+                cells = F.pixel_unshuffle(torch.cat([seen, coordinates(seen)], dim=1), _CELL)
+                stem = self.stems[level](cells)
+                x = stem if x is None else x + stem
+            x = self.encode[level](x)
             skips.append(x)
-            x = down(x)
-        x = self.bottom(x)
-        for level in reversed(range(len(skips))):
-            x = self.fuse[level](torch.cat([self.up[level](x), skips[level]], dim=1))
+            x = self.down[level](x)
+        x, drawn = self.bottom(x), None
+        for level in reversed(range(entry, len(self.encode))):
+            x = self.fuse[level](torch.cat([self.up[level](x), skips[level - entry]], dim=1))
             x = self.decode[level](x)
-        drawn = F.pixel_shuffle(self.head(x), 2)
-        return Drawing(drawn[:, :3], drawn[:, 3:])
+            if level < len(self.heads):
+                here = F.pixel_shuffle(self.heads[level](x), _CELL)
+                drawn = (
+                    here if drawn is None else here + F.interpolate(drawn, scale_factor=2, mode="bilinear")
+                )
+        assert drawn is not None  # there is at least one head
+        return Drawing(drawn[:, :3], drawn[:, 3:5], F.softplus(drawn[:, 5:]))
+
+    def _entry(self, side_px: int) -> int:
+        """The level at which a picture of this side comes in."""
+        return min(max(round(math.log2(CROP_SIZE_PX / side_px)), 0), len(self.stems) - 1)
 
 
+_CELL = 4
+"""The side of the squares of pixels that become one place of the level at which a picture comes in."""
+_ENTRIES = 3
+"""How many levels pictures can come in at: 256, 128 and 64 px."""
 _INPUTS = 3 + 1 + 2
-_OUTPUTS = 3 + 2
+_OUTPUTS = 3 + 2 + 1
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(gelu(conv(norm(x)))), 3×3, normalised over the whole picture (one group)."""
+    """x + conv(relu(conv(x))), 3×3."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(1, width)
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, H, W) to the same shape."""
-        drawn: Tensor = x + self.second(F.gelu(self.first(self.norm(x))))
+        drawn: Tensor = x + self.second(F.relu(self.first(x)))
         return drawn
+
+
+def _silence(layer: nn.Module) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
 
 
 def coordinates(image: Tensor) -> Tensor:
