@@ -1,8 +1,9 @@
 """Faces in a photo: each is cut out, reconstructed and put back; no pixel outside its occlusion changes."""
 
 import hashlib
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,14 +15,18 @@ from facemend.frame import Crop, Points, ValuesT, crop_face, sample
 from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import OcclusionClass, seed_of
 from facemend.reconstruction.composite import DILATION_PX, FEATHER_PX, THRESHOLD, blend, wanted_alpha
-from facemend.reconstruction.grain import match_grain
+from facemend.reconstruction.grain import RING_PX, match_grain
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.regions import feathered, grown, large_regions
 from facemend.reconstruction.results import FaceReconstruction
 
+SMALLEST_CORE = 0.03
+"""Share of the crop that a connected region must take, of which the model is sure, for a face to count as
+occluded. Chosen so that unoccluded portraits come back unchanged; docs/photos.md says what it costs."""
 SMALLEST_REGION = 0.005
-"""Share of the crop that a connected region must take to be an occlusion: less is a mole or a shadow."""
+"""Share of the crop that every region must take in an occluded face: less is a mole or a shadow."""
+_SURE = 0.6  # how far above the threshold, on the way to 1, the model is sure: 0.8 at 0.5
 _RIM_PX = 3  # around a region, where its alpha fades
 
 
@@ -145,16 +150,39 @@ def _deliver(
     Args:
         removed, weight: of the box's size, see `FaceReconstruction`.
     """
-    pixels = below = photo[view.box]
     found = {} if output.alpha is None else dict(zip(OcclusionClass, output.alpha[0], strict=True))
+    pixels = photo[view.box]
     if weight.any():
-        above = view.put(output.raw[0])
+        part = _around(weight > 0, math.ceil(RING_PX * view.scale))
+        rows, columns = (
+            slice(whole.start + cut.start, whole.start + cut.stop)
+            for whole, cut in zip(view.box, part, strict=True)
+        )
+        above = replace(view, box=(rows, columns)).put(output.raw[0])
         rng = np.random.default_rng(seed_of("grain", hashlib.sha256(view.crop.image.tobytes()).hexdigest()))
-        above = match_grain(below, above, weight > 0, view.scale, rng)
-        pixels = blend(below, above, weight)
+        above = match_grain(pixels[part], above, weight[part] > 0, view.scale, rng)
+        pixels = pixels.copy()
+        pixels[part] = blend(pixels[part], above, weight[part])
     by_class = {name: view.put(alpha).clip(0, 1) for name, alpha in found.items()}
     coverage = float((weight > 0).sum()) / (photo.shape[0] * photo.shape[1])
     return pixels, FaceReconstruction(face, view.box, by_class, removed, weight, coverage)
+
+
+def _around(mask: Mask, margin_px: int) -> tuple[slice, slice]:
+    """Rows and columns of the set pixels of a mask that is not empty, and a margin around them."""
+    y, x = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return (
+        slice(max(0, int(y[0]) - margin_px), min(mask.shape[0], int(y[-1]) + 1 + margin_px)),
+        slice(max(0, int(x[0]) - margin_px), min(mask.shape[1], int(x[-1]) + 1 + margin_px)),
+    )
+
+
+def _regions_of(alpha: Alpha, threshold: float) -> Mask:
+    """The occlusion in a crop: none without a large core of which the model is sure."""
+    sure = alpha > threshold + _SURE * (1 - threshold)
+    if not large_regions(sure, round(SMALLEST_CORE * alpha.size)).any():
+        return np.zeros(alpha.shape, dtype=np.bool_)
+    return large_regions(alpha > threshold, round(SMALLEST_REGION * alpha.size))
 
 
 def _exactly(said: Mask) -> tuple[Alpha, Alpha]:
@@ -167,8 +195,7 @@ def _occlusion_of(view: View, output: ModelOutput, remove: Remove, threshold: fl
         found = np.ones(view.crop.image.shape[:2], dtype=np.float32)  # it finds nothing: all is delivered
     else:
         found = wanted_alpha(output.alpha[0], remove)
-        large = large_regions(found > threshold, round(SMALLEST_REGION * found.size))
-        found = np.where(grown(large, _RIM_PX), found, np.float32(0))
+        found = np.where(grown(_regions_of(found, threshold), _RIM_PX), found, np.float32(0))
     removed: Alpha = view.put(found).clip(0, 1)
     if not found.any():
         return removed, np.zeros_like(removed)

@@ -14,7 +14,7 @@ from PIL import Image as PillowImage
 
 from facemend.errors import NoFaceFound, PictureError
 from facemend.faces import Detector, Face
-from facemend.faces.detector import MIN_CONFIDENCE
+from facemend.faces.detector import MIN_CONFIDENCE, MIN_SIZE_PX
 from facemend.faces.yunet import YuNet
 from facemend.files import sha256_of
 from facemend.images import Image, Mask, read_image
@@ -219,7 +219,11 @@ class Reconstructor:
         return Provenance(self.model.description.name, self.model.sha256, input_sha256, options)
 
     def _faces_of(self, photo: Photo, request: Request) -> tuple[Face, ...]:
-        found = self._detector(photo.pixels, min_confidence=request.min_confidence)
+        found = [
+            face
+            for face in self._detector(photo.pixels, min_confidence=request.min_confidence)
+            if face.box_px[2] - face.box_px[0] >= MIN_SIZE_PX
+        ]  # what is smaller is a pattern more often than a face
         faces = with_given(photo.pixels, found, request.faces, self._detector, photo.name)
         if request.mask is not None and not faces:
             raise NoFaceFound(
