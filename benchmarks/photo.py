@@ -6,7 +6,8 @@ The photo is composed here, of the portraits that come with facemend under three
 command runs in a process of its own from the start ("cold", files in the system's cache), on two cores
 where the system lets it choose them; memory is the peak of that process. Beside it: decoding and encoding
 the same photo with Pillow alone, the library's call in a process that has made one before ("warm"), and
-where its time goes. Writes benchmarks/results/photo.json.
+where its time goes. A machine that does other work (load_average above 0 before the run) gives times that
+are too long, and the ratio to decoding and encoding says little. Writes benchmarks/results/photo.json.
 """
 
 import argparse
@@ -92,6 +93,7 @@ def measure(path: Path, rounds: int) -> dict[str, object]:
         "megapixels": _WIDTH_PX * _HEIGHT_PX / 1e6,
         "faces": len(first.faces),
         "rounds": rounds,
+        "load_average": [round(load, 1) for load in os.getloadavg()],
         "cold_command_s": round(cold_s, 3),
         "cold_command_peak_mb": round(peak_kb * (1 if sys.platform == "darwin" else 1024) / 1e6),
         "decode_encode_s": round(codec_s, 3),

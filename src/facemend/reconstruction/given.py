@@ -38,7 +38,7 @@ def with_given(
         if (box[2:] <= 0).any() or (box[:2] >= photo.shape[1::-1]).any():
             raise UsageError(f"the face {x:g},{y:g},{width:g},{height:g} lies outside {name}")
         same = [face for face in faces if _overlap(box, face) > _SAME]
-        faces = [face for face in faces if face not in same]
+        faces = [face for face in faces if _overlap(box, face) <= _SAME]
         faces.append(same[0] if same else _looked_for(photo, box, detect))
     return tuple(faces)
 
@@ -49,7 +49,6 @@ def _looked_for(photo: Image, box: Points, detect: Detect) -> Face:
     low = np.floor(box[:2] - _MARGIN * size).clip(0).astype(int)
     high = np.ceil(box[2:] + _MARGIN * size).astype(int)
     close = np.ascontiguousarray(photo[low[1] : high[1], low[0] : high[0]])
-    # Never smaller than the detector's own limit for its working copy.
     faces = [
         _shifted(face, low)
         for face in detect(close, min_confidence=_DOUBTFUL, min_size_px=max(12.0, float(size.min()) / 2))
