@@ -65,7 +65,7 @@ def compose() -> Image:
     rng = np.random.default_rng(0)
     rows = np.linspace(170, 110, _HEIGHT_PX)[:, None, None]
     wall = rows + rng.normal(0, 4, (_HEIGHT_PX, _WIDTH_PX, 1)) + np.array([0, -8, -20])
-    photo = wall.clip(0, 255).astype(np.uint8)
+    photo: Image = wall.clip(0, 255).astype(np.uint8)
     portraits = read_portraits()
     for seed, (which, kind, x, y, scale) in enumerate(_PLACES):
         portrait = portraits[which]
@@ -105,7 +105,17 @@ def measure(path: Path, rounds: int) -> dict[str, object]:
 
 def _run_command(path: Path) -> None:
     output = path.with_name("out.jpg")
-    words = [sys.executable, "-m", "facemend", "reconstruct", path, "-o", output, "--force", "--quiet"]
+    words = [
+        sys.executable,
+        "-m",
+        "facemend",
+        "reconstruct",
+        str(path),
+        "-o",
+        str(output),
+        "--force",
+        "--quiet",
+    ]
     subprocess.run(words, check=True)
 
 
