@@ -8,7 +8,7 @@ from PIL import ImageFilter
 from facemend.images import Image, Mask
 from facemend.reconstruction.regions import grown
 
-_RING_PX = 10
+RING_PX = 10
 """How far from the hole the visible pixels tell of the grain, in pixels of a 256×256 crop."""
 
 
@@ -26,7 +26,7 @@ def match_grain(image: Image, raw: Image, hole: Mask, scale: float, rng: np.rand
     """
     if scale <= 1:
         return raw
-    beside = grown(hole, round(_RING_PX * scale)) & ~hole
+    beside = grown(hole, round(RING_PX * scale)) & ~hole
     if not beside.any():
         return raw
     visible, drawn = _roughness(image)[beside], _roughness(raw)[hole]

@@ -1,8 +1,9 @@
 """Faces in a photo: each is cut out, reconstructed and put back; no pixel outside its occlusion changes."""
 
 import hashlib
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,14 +15,19 @@ from facemend.frame import Crop, Points, ValuesT, crop_face, sample
 from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import OcclusionClass, seed_of
 from facemend.reconstruction.composite import DILATION_PX, FEATHER_PX, THRESHOLD, blend, wanted_alpha
-from facemend.reconstruction.grain import match_grain
+from facemend.reconstruction.grain import RING_PX, match_grain
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Remove
-from facemend.reconstruction.regions import feathered
+from facemend.reconstruction.regions import feathered, grown, large_regions
 from facemend.reconstruction.results import FaceReconstruction
 
-SMALLEST_COVERAGE = 0.005
-"""Share of the crop that an occlusion must take to be one: less is a mole or a shadow."""
+SMALLEST_CORE = 0.03
+"""Share of the crop that a connected region must take, of which the model is sure, for a face to count as
+occluded. Chosen so that unoccluded portraits come back unchanged; docs/photos.md says what it costs."""
+SMALLEST_REGION = 0.005
+"""Share of the crop that every region must take in an occluded face: less is a mole or a shadow."""
+_SURE = 0.6  # how far above the threshold, on the way to 1, the model is sure: 0.8 at 0.5
+_RIM_PX = 3  # around a region, where its alpha fades
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,14 @@ def view_of(photo: Image, face: Face, size_px: int) -> View | None:
 
 
 def mend_faces(
-    photo: Image, faces: Sequence[Face], model: Model, remove: Remove, mask: Mask | None = None
+    photo: Image,
+    faces: Sequence[Face],
+    model: Model,
+    remove: Remove,
+    mask: Mask | None = None,
+    *,
+    kept: Mask | None = None,
+    threshold: float = THRESHOLD,
 ) -> tuple[Image, tuple[FaceReconstruction, ...]]:
     """Reconstructs faces of a photo, one after the other, so that later ones see what came before.
 
@@ -94,6 +107,8 @@ def mend_faces(
         photo: (H, W, 3).
         remove: which class of occlusion to reconstruct, where there is no mask.
         mask: bool (H, W), True exactly where to reconstruct.
+        kept: bool (H, W), True where nothing may change, whatever the mask says.
+        threshold: 0-1, an alpha above it is an occlusion.
 
     Returns:
         The photo, and what was done to each face that lies in it.
@@ -102,7 +117,8 @@ def mend_faces(
         UsageError: the mask marks pixels that belong to no face.
     """
     result, done = photo.copy(), []
-    left = None if mask is None else mask.copy()
+    free = np.ones(photo.shape[:2], dtype=np.bool_) if kept is None else ~kept
+    left = None if mask is None else mask & free
     for face in faces:
         view = view_of(result, face, model.description.size_px)
         if view is None:
@@ -110,7 +126,10 @@ def mend_faces(
         said = None if left is None else left[view.box] & view.inside
         if said is not None and not said.any():
             continue
-        pixels, mended = _mend(result, face, view, model, remove, said)
+        output = model(view.crop.image[None], None if said is None else view.hint(said)[None])
+        removed, weight = _occlusion_of(view, output, remove, threshold) if said is None else _exactly(said)
+        weight = np.where(free[view.box], weight, np.float32(0))
+        pixels, mended = _deliver(result, face, view, output, removed, weight)
         result[view.box] = pixels
         done.append(mended)
         if left is not None and said is not None:
@@ -123,42 +142,64 @@ def mend_faces(
     return result, tuple(done)
 
 
-def _mend(
-    photo: Image, face: Face, view: View, model: Model, remove: Remove, said: Mask | None
+def _deliver(
+    photo: Image, face: Face, view: View, output: ModelOutput, removed: Alpha, weight: Alpha
 ) -> tuple[Image, FaceReconstruction]:
     """The pixels of a view's box with its face reconstructed, and what was done.
 
     Args:
-        said: bool, of the box's size, True exactly where to reconstruct; None lets the model find it.
+        removed, weight: of the box's size, see `FaceReconstruction`.
     """
-    below = photo[view.box]
-    output = model(view.crop.image[None], None if said is None else view.hint(said)[None])
     found = {} if output.alpha is None else dict(zip(OcclusionClass, output.alpha[0], strict=True))
-    if said is not None:
-        removed, weight = said.astype(np.float32), said.astype(np.float32)
-    else:
-        removed, weight = _occlusion_of(view, output, remove)
-    pixels = below
+    pixels = photo[view.box]
     if weight.any():
-        above = view.put(output.raw[0])
+        part = _around(weight > 0, math.ceil(RING_PX * view.scale))
+        rows, columns = (
+            slice(whole.start + cut.start, whole.start + cut.stop)
+            for whole, cut in zip(view.box, part, strict=True)
+        )
+        above = replace(view, box=(rows, columns)).put(output.raw[0])
         rng = np.random.default_rng(seed_of("grain", hashlib.sha256(view.crop.image.tobytes()).hexdigest()))
-        above = match_grain(below, above, weight > 0, view.scale, rng)
-        pixels = blend(below, above, weight)
+        above = match_grain(pixels[part], above, weight[part] > 0, view.scale, rng)
+        pixels = pixels.copy()
+        pixels[part] = blend(pixels[part], above, weight[part])
     by_class = {name: view.put(alpha).clip(0, 1) for name, alpha in found.items()}
     coverage = float((weight > 0).sum()) / (photo.shape[0] * photo.shape[1])
     return pixels, FaceReconstruction(face, view.box, by_class, removed, weight, coverage)
 
 
-def _occlusion_of(view: View, output: ModelOutput, remove: Remove) -> tuple[Alpha, Alpha]:
+def _around(mask: Mask, margin_px: int) -> tuple[slice, slice]:
+    """Rows and columns of the set pixels of a mask that is not empty, and a margin around them."""
+    y, x = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return (
+        slice(max(0, int(y[0]) - margin_px), min(mask.shape[0], int(y[-1]) + 1 + margin_px)),
+        slice(max(0, int(x[0]) - margin_px), min(mask.shape[1], int(x[-1]) + 1 + margin_px)),
+    )
+
+
+def _regions_of(alpha: Alpha, threshold: float) -> Mask:
+    """The occlusion in a crop: none without a large core of which the model is sure."""
+    sure = alpha > threshold + _SURE * (1 - threshold)
+    if not large_regions(sure, round(SMALLEST_CORE * alpha.size)).any():
+        return np.zeros(alpha.shape, dtype=np.bool_)
+    return large_regions(alpha > threshold, round(SMALLEST_REGION * alpha.size))
+
+
+def _exactly(said: Mask) -> tuple[Alpha, Alpha]:
+    return said.astype(np.float32), said.astype(np.float32)
+
+
+def _occlusion_of(view: View, output: ModelOutput, remove: Remove, threshold: float) -> tuple[Alpha, Alpha]:
     """The occlusion to remove in the view's box, and the reconstruction's share of each pixel there."""
     if output.alpha is None:
         found = np.ones(view.crop.image.shape[:2], dtype=np.float32)  # it finds nothing: all is delivered
     else:
         found = wanted_alpha(output.alpha[0], remove)
+        found = np.where(grown(_regions_of(found, threshold), _RIM_PX), found, np.float32(0))
     removed: Alpha = view.put(found).clip(0, 1)
-    if (found > THRESHOLD).mean() < SMALLEST_COVERAGE:
+    if not found.any():
         return removed, np.zeros_like(removed)
     dilation_px, feather_px = (max(1, round(px * view.scale)) for px in (DILATION_PX, FEATHER_PX))
-    weight = feathered(removed > THRESHOLD, dilation_px, feather_px)
+    weight = feathered(removed > threshold, dilation_px, feather_px)
     # At the crop's own edge the hole would be dilated to where nothing was drawn.
     return removed, np.where(view.inside, weight, np.float32(0))
