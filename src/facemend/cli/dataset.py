@@ -1,13 +1,12 @@
 """facemend dataset: pairs of occluded and target faces on disk, and pictures to judge them by."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from facemend.cli.options import quiet_option
+from facemend.cli.options import engine_option, quiet_option, ray_address_option
 from facemend.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,6 +74,8 @@ def dataset() -> None:
 )
 @_seed_option
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one a processor core]")
+@engine_option
+@ray_address_option
 @click.option("--force", is_flag=True, help="Start anew in a folder that holds another dataset.")
 @quiet_option
 def build(
@@ -90,6 +91,8 @@ def build(
     picture_format: str,
     seed: int,
     workers: int | None,
+    engine: str,
+    ray_address: str | None,
     force: bool,
     quiet: bool,
 ) -> None:
@@ -104,6 +107,7 @@ def build(
     from facemend.datasets.encode import PictureFormat
     from facemend.datasets.layouts import Files, Layout
     from facemend.datasets.pairs import Recipe, equal_shares, parse_shares
+    from facemend.engine import EngineName, open_engine
 
     files = Files(Layout(layout), PictureFormat(picture_format))
     recipe = Recipe(count, parse_shares(kinds) if kinds else equal_shares(cutouts), size, seed, cutouts)
@@ -113,7 +117,7 @@ def build(
         home,
         recipe,
         files,
-        workers=workers or os.cpu_count() or 1,
+        engine=open_engine(EngineName(engine), workers=workers, address=ray_address),
         force=force,
         progress=lambda results: tqdm(results, total=count, unit="pair", disable=True if quiet else None),
     )
