@@ -1,5 +1,6 @@
 """The same commands on Ray: the same bytes, whatever dies in between."""
 
+import logging
 import os
 import signal
 from collections.abc import Iterable, Iterator
@@ -17,15 +18,26 @@ from facemend.errors import FacemendError, PictureError
 from tests.tiny_celeba import make_celeba
 
 ray: Any = pytest.importorskip("ray", reason="needs the extra scale: pip install 'facemend[scale]'")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*", "ignore::ResourceWarning:ray.*")
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[RayEngine]:
-    """A Ray with two workers, started once for all of these tests."""
+def cluster() -> Iterator[Any]:
+    """Two Ray nodes with a worker each, started once for all of these tests."""
+    from ray.cluster_utils import Cluster
+
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield RayEngine(workers=2)
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    nodes.add_node(num_cpus=1)
+    ray.init(address=nodes.address, log_to_driver=False, logging_level=logging.ERROR)
+    yield nodes
     ray.shutdown()
+    nodes.shutdown()
+
+
+@pytest.fixture
+def engine(cluster: Any) -> RayEngine:
+    return RayEngine(cluster.address)
 
 
 @pytest.fixture
@@ -39,9 +51,10 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 
 def _kill_a_worker() -> None:
-    workers = [p for p in psutil.process_iter(["cmdline"]) if "ray::MapWorker" in "".join(p.info["cmdline"] or ())]
-    ours = [worker for worker in workers if psutil.Process() in worker.parents()]
-    os.kill(max(ours, key=lambda worker: worker.create_time()).pid, signal.SIGKILL)
+    """Kills one of the actors, a process below this one."""
+    below = psutil.Process().children(recursive=True)
+    workers = [process for process in below if "ray::MapWorker" in " ".join(process.cmdline())]
+    os.kill(workers[0].pid, signal.SIGKILL)
 
 
 def test_a_build_on_ray_has_the_bytes_of_a_local_one_though_a_worker_dies(
@@ -72,3 +85,21 @@ def test_a_damaged_picture_is_listed_by_ray_as_well(engine: RayEngine, tmp_path:
 def test_what_the_work_did_not_expect_is_one_line(engine: RayEngine) -> None:
     with pytest.raises(FacemendError, match=r"^Ray could not finish the work: .*division by zero"):
         list(engine.run(lambda: lambda place: 1 // place, 3))
+
+
+def test_a_build_goes_on_when_a_node_is_lost(
+    cluster: Any, engine: RayEngine, source: FaceSource, tmp_path: Path
+) -> None:
+    recipe = Recipe(300, size_px=32)
+    build_dataset(source, tmp_path / "local", recipe)
+
+    def lose_a_node(results: Iterable[Finished]) -> Iterator[Finished]:
+        for place, result in enumerate(results):
+            if place == 40:
+                cluster.remove_node(cluster.worker_nodes[0], allow_graceful=False)
+            yield result
+
+    report = build_dataset(source, tmp_path / "ray", recipe, engine=engine, progress=lose_a_node)
+    assert report.made == 300
+    assert len(cluster.worker_nodes) == 0
+    assert _contents(tmp_path / "ray") == _contents(tmp_path / "local")

@@ -102,7 +102,11 @@ def test_an_interrupted_build_goes_on_to_the_same_bytes(
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         build_dataset(
-            source, out, RECIPE, engine=LocalEngine(workers), progress=lambda results: _interrupt_after(5, results)
+            source,
+            out,
+            RECIPE,
+            engine=LocalEngine(workers),
+            progress=lambda results: _interrupt_after(5, results),
         )
     assert not (out / "manifest.jsonl").exists()
     report = build_dataset(source, out, RECIPE, engine=LocalEngine(workers))
@@ -249,7 +253,9 @@ def test_a_damaged_picture_is_listed_and_costs_its_own_pairs_alone(tmp_path: Pat
     build_dataset(open_source(home), tmp_path / "whole", RECIPE)
     picture.write_bytes(b"no picture")
     out = tmp_path / "out"
-    said = r"000002\.jpg is not a picture.*, and 1 more: 2 of 8 pairs are missing, listed in .*missing\.jsonl"
+    said = (
+        r"000002\.jpg is not a picture.*, and 1 more: 2 of 8 pairs are missing, listed in .*missing\.jsonl"
+    )
     for _ in range(2):
         with pytest.raises(PictureError, match=said):
             build_dataset(open_source(home), out, RECIPE, engine=LocalEngine(workers))

@@ -37,6 +37,7 @@ _PNG_FOLDERS = Files()
 _THIS_PROCESS = LocalEngine(1)
 _BATCH = 16
 
+
 @dataclass(frozen=True)
 class Finished:
     """What became of one pair.
@@ -138,7 +139,7 @@ class Tally:
 
 
 def _collect(results: Iterable[Finished], tally: Tally, out: Path, files: Files) -> None:
-    """Notes each new row at once in a log, so that an interruption does not lose it, and all in the manifest.
+    """Notes each new row at once in a log, which an interruption does not lose, and all in the manifest.
 
     The rows are not held in memory. The manifest appears in the end, and only if no pair is missing.
     """
@@ -164,8 +165,8 @@ def unreadable(missing: Sequence[Row], there: int, listed: object) -> PictureErr
     """What is said when all pairs are made but those of pictures that cannot be read."""
     more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
     return PictureError(
-        f"{missing[0]['error']}{more}: {len(missing)} of {there + len(missing)} pairs are missing, listed in "
-        f"{listed}; the same command again makes only those"
+        f"{missing[0]['error']}{more}: {len(missing)} of {there + len(missing)} pairs are missing, listed "
+        f"in {listed}; the same command again makes only those"
     )
 
 

@@ -79,7 +79,12 @@ def claim(folder: Path, options: Mapping[str, Any], *, force: bool) -> None:
             changed = [key for key in options if options[key] != found.get(key)]
             what = f"a dataset made with another {' and '.join(changed)}"
         raise OutputError(f"{folder} holds {what}; choose another folder or add --force to start anew")
-    for name in (MANIFEST_FILE, METADATA_FILE, LOG_FILE, MISSING_FILE):  # the first says "complete", so it goes first
+    for name in (
+        MANIFEST_FILE,
+        METADATA_FILE,
+        LOG_FILE,
+        MISSING_FILE,
+    ):  # the first says "complete", so it goes first
         (folder / name).unlink(missing_ok=True)
     for old in _files_like(_PICTURE, folder):
         old.unlink()

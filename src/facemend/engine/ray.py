@@ -61,7 +61,7 @@ class RayEngine:
                         raise result
                     yield result
             except ray.exceptions.RayError as error:
-                raise FacemendError(f"Ray could not finish the work: {_last_line(error)}") from error
+                raise FacemendError(f"Ray could not finish the work: {_reason(error)}") from error
 
 
 class _Worker:
@@ -113,7 +113,7 @@ def _connected(address: str | None, workers: int | None) -> Iterator[Any]:
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
             where = f"reach a Ray cluster at {address}" if address else "start Ray on this machine"
-            raise FacemendError(f"cannot {where}: {_last_line(error)}") from error
+            raise FacemendError(f"cannot {where}: {_reason(error)}") from error
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # the command shows one bar for every engine
@@ -125,6 +125,8 @@ def _connected(address: str | None, workers: int | None) -> Iterator[Any]:
             ray.shutdown()
 
 
-def _last_line(error: Exception) -> str:
-    """What Ray says, without the pages of where it was."""
-    return (str(error).strip() or type(error).__name__).splitlines()[-1]
+def _reason(error: BaseException) -> str:
+    """What went wrong in the end, in one line, without Ray's pages about where."""
+    while (inner := getattr(error, "cause", None) or error.__cause__) is not None:
+        error = inner
+    return f"{type(error).__name__}: {(str(error).strip() or 'no word').splitlines()[0]}"
