@@ -77,7 +77,9 @@ def test_a_folder_keeps_names_sizes_and_subfolders(run: Run, model: tuple[str, .
     draw(Path("in/a.png"))
     draw(Path("in/sub/b.bmp"), size=(200, 200))
     draw(Path("in/c.PNG"), covered=False, size=(160, 160))
-    result = run("reconstruct", "in", *model, "-o", "out")
+    flat = run("reconstruct", "in", *model, "-o", "flat")
+    assert flat.stdout == "1 reconstructed, 1 without an occlusion, written unchanged\n"
+    result = run("reconstruct", "in", *model, "-o", "out", "--recursive")
     assert result.exit_code == 0
     assert result.stdout == "2 reconstructed, 1 without an occlusion, written unchanged\n"
     written = {path.relative_to("out").as_posix() for path in Path("out").rglob("*.png")}
@@ -384,7 +386,7 @@ def test_ctrl_c_is_one_line_and_130(
     def press(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("facemend.reconstruction.batch.plan_tasks", press)
+    monkeypatch.setattr("facemend.reconstruction.tasks.plan_tasks", press)
     assert one_line(run("reconstruct", "a.png", *model), 130) == "facemend: interrupted\n"
 
 

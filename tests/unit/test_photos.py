@@ -146,7 +146,7 @@ def test_ten_and_twelve_bits_of_avif_are_refused(flags: int, bits: int) -> None:
         read_photo(bytes(data))
 
 
-@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "AVIF", "MPO"])
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "AVIF"])
 def test_several_pictures_in_one_file_are_refused(kind: str) -> None:
     frames = [noise("RGB", 8, 8, seed) for seed in range(2)]
     data = plain_file_of(frames[0], kind, save_all=True, append_images=frames[1:])
@@ -154,6 +154,48 @@ def test_several_pictures_in_one_file_are_refused(kind: str) -> None:
         PictureError, match=r"^it holds more than one picture .* save the one that you mean"
     ):
         read_photo(data, name="it")
+
+
+GAIN_MAP = XMP.replace(
+    b"<rdf:Description ", b'<rdf:Description xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" ', 1
+)
+
+
+def layered_files() -> dict[str, bytes]:
+    """JPEG files with more than their primary picture: two pictures, and a gain map told in XMP alone."""
+    primary, other = noise("RGB", 16, 8), noise("RGB", 16, 8, 1)
+    two = file_of(primary, "MPO", save_all=True, append_images=[other])
+    return {"MPO": two, "Ultra HDR": file_of(primary, "JPEG", xmp=GAIN_MAP) + plain_file_of(other, "JPEG")}
+
+
+@pytest.mark.parametrize("name", ["MPO", "Ultra HDR"])
+def test_layers_of_a_jpeg_are_never_dropped_unasked(name: str) -> None:
+    data = layered_files()[name]
+    photo = read_photo(data, name="it")
+    assert photo.layered
+    np.testing.assert_array_equal(photo.pixels, decoded(data))
+    assert encode_photo(photo, note=NOTE) == data
+    changed = photo.with_pixels(255 - photo.pixels)
+    for kind in (Format.JPEG, Format.PNG):
+        with pytest.raises(OutputError, match=r"^it holds layers .* --primary-only writes"):
+            encode_photo(changed, kind)
+    with pytest.raises(OutputError, match="holds layers"):
+        encode_photo(photo, strip=True)
+    alone = encode_photo(changed.without_layers(), note=NOTE)
+    again = read_photo(alone)
+    assert not again.layered
+    assert b"hdr-gain-map" not in alone
+    assert b"MPF\0" not in alone
+    assert again.metadata.exif == photo.metadata.exif
+    assert again.metadata.icc == photo.metadata.icc
+    with Image.open(BytesIO(alone)) as picture:
+        assert (picture.format, getattr(picture, "n_frames", 1)) == ("JPEG", 1)
+
+
+def test_a_plain_jpeg_has_no_layers() -> None:
+    photo = read_photo(file_of(noise("RGB", 16, 8), "JPEG"))
+    assert not photo.layered
+    assert photo.without_layers() is photo
 
 
 def test_premultiplied_opacity_is_refused() -> None:

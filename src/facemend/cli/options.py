@@ -2,6 +2,7 @@
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -31,6 +32,24 @@ ray_address_option = click.option(
     "--ray-address", metavar="ADDRESS", help="Of a Ray cluster.  [default: a Ray of its own, here]"
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+
+
+class _Region(click.ParamType[tuple[float, float, float, float]]):
+    """Four numbers: x, y, width, height."""
+
+    name = "region"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float, float, float]:
+        try:
+            x, y, width, height = map(float, str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no region; give x,y,width,height in pixels", param, ctx)
+        return x, y, width, height
+
+
+REGION = _Region()
 
 
 def command_line(context: click.Context) -> str:

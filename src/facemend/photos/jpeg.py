@@ -23,7 +23,22 @@ _ORDER = (
 )
 """The first segments of a file; all others keep their order behind them."""
 _JFIF, _ADOBE, _EXIF, _XMP = range(4)
+_EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _ICC, _JUMBF = b"ICC_PROFILE\0", b"JP"
+_LAYERS = (
+    (_APP2, b"MPF\0"),
+    (_APP2, b"urn:iso:std:iso:ts:21496:-1\0"),
+)
+"""Segments that tell of further pictures (CIPA DC-007) and of a gain map (ISO 21496-1)."""
+_LAYERS_IN_XMP = (
+    b"http://ns.adobe.com/hdr-gain-map/1.0/",
+    b"http://ns.google.com/photos/1.0/container/",
+    b"http://ns.google.com/photos/1.0/camera/",
+    b"http://ns.google.com/photos/1.0/depthmap/",
+    b"http://ns.google.com/photos/1.0/image/",
+    b"http://ns.apple.com/HDRGainMap/1.0/",
+)
+"""Namespaces of XMP that tell of them: gain maps, motion photos, depth."""
 _LARGEST, _LARGEST_ICC = 65_533, 65_519
 _QUALITY, _FULL_COLOUR = 95, 0
 """Of a JPEG that comes from no JPEG, in Pillow's numbers."""
@@ -53,6 +68,20 @@ def encode(photo: Photo, xmp: bytes | None) -> bytes:
     return b"\xff\xd8" + b"".join(map(_packed, sorted(head + said, key=_rank))) + rest
 
 
+def is_layered(data: bytes) -> bool:
+    """Whether a JPEG file holds more than its primary picture, by what it says before its pixels."""
+    return any(
+        _is_of_layers(segment)
+        if _rank(segment) != _XMP
+        else any(space in segment[1] for space in _LAYERS_IN_XMP)
+        for segment in _segments(data)
+    )
+
+
+def _is_of_layers(segment: Segment) -> bool:
+    return any(segment[0] == marker and segment[1].startswith(start) for marker, start in _LAYERS)
+
+
 def _settings(source: bytes | None, metadata: Metadata) -> dict[str, Any]:
     """How Pillow is to encode: as the source is, if that is a JPEG, else finely."""
     if source is None:
@@ -70,8 +99,12 @@ def _settings(source: bytes | None, metadata: Metadata) -> dict[str, Any]:
 
 
 def _carried(source: bytes, stripped: bool) -> Iterator[Segment]:
-    """What a JPEG says beside its pixels, but for its XMP."""
+    """What a JPEG says beside its pixels, but for its XMP, and for its layers: they are not carried."""
+    layered = is_layered(source)
     for segment in _segments(source):
+        # The XMP that goes on in further segments holds the layers themselves, such as depth.
+        if layered and (_is_of_layers(segment) or segment[1].startswith(_EXTENDED_XMP)):
+            continue
         if _is_colour(segment) or (not stripped and _stays_true(segment)):
             yield segment
 

@@ -57,6 +57,8 @@ class Photo:
         name: what an error calls it.
         changed: whether the pixels differ from the file's.
         stripped: whether a file made of it leaves out what the source says beside colour and resolution.
+        layered: whether the file holds more that belongs to these very pixels: a gain map (Ultra HDR),
+            further pictures (MPO), a depth map, a video. `pixels` are those of the primary picture.
     """
 
     pixels: Image
@@ -69,6 +71,7 @@ class Photo:
     name: str = "the picture"
     changed: bool = False
     stripped: bool = False
+    layered: bool = False
 
     def with_pixels(self, pixels: Image) -> "Photo":
         """The same photo with other pixels, uint8 (H, W, 3) RGB, upright; a gray photo turns them gray.
@@ -88,6 +91,12 @@ class Photo:
         stay, and its pixels will lie upright in the file, since nothing tells how to turn them."""
         kept = Metadata(icc=self.metadata.icc, dpi=self.metadata.dpi)
         return replace(self, orientation=1, metadata=kept, stripped=True)
+
+    def without_layers(self) -> "Photo":
+        """The primary picture alone, without the XMP packet, which tells where the layers lie."""
+        if not self.layered:
+            return self
+        return replace(self, layered=False, metadata=replace(self.metadata, xmp=None))
 
     def own_source(self, kind: Format) -> bytes | None:
         """The file that it came from, if it is of this kind: a new one of the kind takes after it."""

@@ -11,7 +11,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from facemend.errors import PictureError
 from facemend.images import Image
-from facemend.photos import avif, png, tiff
+from facemend.photos import avif, jpeg, png, tiff
 from facemend.photos.formats import (
     DAMAGED,
     HEIC_PACKAGE,
@@ -33,7 +33,8 @@ def read_photo(
 ) -> Photo:
     """Reads PNG, JPEG, WebP, TIFF, AVIF, HEIC and BMP, by what the file holds and not by its name.
 
-    A palette and 1-bit pictures are read as the colours and the grays that they show.
+    Of a JPEG with further layers (MPO, Ultra HDR) the primary picture is read; see `Photo.layered`. A
+    palette and 1-bit pictures are read as the colours and the grays that they show.
 
     Args:
         source: a path, an open binary file, or a file's bytes.
@@ -84,7 +85,8 @@ def _photo_of(picture: PillowImage.Image, data: bytes, kind: Format, name: str) 
     # Pillow turns a TIFF upright itself.
     upright = picture if kind is Format.TIFF else turned(picture, orientation)
     pixels, opacity = _channels_of(upright)
-    return Photo(pixels, opacity, gray, kind, orientation, metadata, data, name)
+    layered = kind is Format.JPEG and jpeg.is_layered(data)
+    return Photo(pixels, opacity, gray, kind, orientation, metadata, data, name, layered=layered)
 
 
 def _channels_of(picture: PillowImage.Image) -> tuple[Image, Opacity | None]:
@@ -138,8 +140,8 @@ def _refuse_size(picture: PillowImage.Image, name: str, max_pixels: int) -> None
 
 
 def _refuse_kind(picture: PillowImage.Image, data: bytes, kind: Format, name: str) -> None:
-    pictures = int(getattr(picture, "n_frames", 1))
-    if pictures > 1 or "mp" in picture.info:  # "mp": JPEG with more behind it, such as Ultra HDR
+    # Of a JPEG, the first is the photo, and `Photo.layered` tells of the others.
+    if int(getattr(picture, "n_frames", 1)) > 1 and kind is not Format.JPEG:
         raise PictureError(
             f"{name} holds more than one picture (animation, pages, or a phone's extra layers); save the "
             "one that you mean as a file of its own first"

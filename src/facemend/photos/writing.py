@@ -38,8 +38,8 @@ def encode_photo(
         strip: leave out EXIF with its place, XMP, IPTC and comments. The pixels are encoded anew, upright.
 
     Raises:
-        OutputError: the format cannot hold the photo, or its XMP cannot be read and so not be kept, or
-            the package for HEIC is missing.
+        OutputError: the photo has layers (see `Photo.without_layers`), the format cannot hold it, its XMP
+            cannot be read and so not be kept, or the package for HEIC is missing.
         UsageError: a format that facemend does not write.
     """
     kind = kind or photo.format
@@ -64,6 +64,11 @@ def encode_photo(
 
 
 def _refuse(photo: Photo, kind: Format) -> None:
+    if photo.layered:
+        raise OutputError(
+            f"{photo.name} holds layers (MPO, Ultra HDR, motion or depth) that would not fit the changed "
+            "picture; --primary-only writes the picture alone"
+        )
     if kind not in _ENCODERS:
         raise UsageError(f"facemend does not write {kind}; use PNG")
     transparent = photo.opacity is not None and bool((photo.opacity < 255).any())

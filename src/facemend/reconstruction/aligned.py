@@ -7,14 +7,21 @@ from facemend.faces import Face
 from facemend.frame import aligned_rows, canonical_landmarks, crop_from_aligned, paste_into_aligned
 from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import OcclusionClass
-from facemend.reconstruction.composite import Composite, composite, resize_alpha, wanted_alpha
+from facemend.reconstruction.composite import THRESHOLD, Composite, composite, resize_alpha, wanted_alpha
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.results import FaceReconstruction
 
 
 def mend_aligned(
-    image: Image, model: Model, remove: Remove, mask: Mask | None = None, *, name: str = "the picture"
+    image: Image,
+    model: Model,
+    remove: Remove,
+    mask: Mask | None = None,
+    *,
+    kept: Mask | None = None,
+    threshold: float = THRESHOLD,
+    name: str = "the picture",
 ) -> tuple[Image, FaceReconstruction]:
     """Reconstructs the one face of a ready crop.
 
@@ -22,6 +29,8 @@ def mend_aligned(
         image: (178, 218, 3) or (S, S, 3).
         remove: which class of occlusion to reconstruct, where there is no mask.
         mask: bool, of the picture's size, True exactly where to reconstruct.
+        kept: bool, of the picture's size, True where nothing may change, whatever the mask says.
+        threshold: 0-1, an alpha above it is an occlusion.
         name: what an error calls the picture.
 
     Returns:
@@ -32,10 +41,11 @@ def mend_aligned(
         UsageError: the mask does not fit it.
     """
     rows = aligned_rows(image, name)
-    square, said = image[rows], None if mask is None else _cut_mask(mask, rows, name)
+    free = np.ones(image.shape[:2], dtype=np.bool_) if kept is None else ~kept
+    square, said = image[rows], None if mask is None else _cut_mask(mask & free, rows, name)
     output = _run(model, square, said)
-    removed, made = _deliver(square, output, said, remove)
-    weight = _into_frame(made.weight, image, rows)
+    removed, made = _deliver(square, output, said, remove, threshold)
+    weight = np.where(free, _into_frame(made.weight, image, rows), np.float32(0))
     done = FaceReconstruction(
         face=_face(rows),
         box=(slice(0, image.shape[0]), slice(0, image.shape[1])),
@@ -44,7 +54,9 @@ def mend_aligned(
         weight=weight,
         coverage=float((weight > 0).mean()),
     )
-    return paste_into_aligned(image, made.image, name=name), done
+    mended = paste_into_aligned(image, made.image, name=name)
+    mended[~free] = image[~free]
+    return mended, done
 
 
 def _run(model: Model, square: Image, mask: Mask | None) -> ModelOutput:
@@ -65,7 +77,7 @@ def _cut_mask(mask: Mask, rows: slice, name: str) -> Mask:
 
 
 def _deliver(
-    square: Image, output: ModelOutput, mask: Mask | None, remove: Remove
+    square: Image, output: ModelOutput, mask: Mask | None, remove: Remove, threshold: float
 ) -> tuple[Alpha, Composite]:
     """The occlusion to reconstruct, at the square's size, and the square without it."""
     raw, side_px = output.raw[0], square.shape[0]
@@ -77,7 +89,7 @@ def _deliver(
         removed = np.ones(square.shape[:2], dtype=np.float32)  # it finds nothing, so it delivers all
     else:
         removed = resize_alpha(wanted_alpha(output.alpha[0], remove), side_px, side_px)
-    return removed, composite(square, raw, removed)
+    return removed, composite(square, raw, removed, threshold=threshold)
 
 
 def _by_class(output: ModelOutput, image: Image, rows: slice) -> dict[OcclusionClass, Alpha]:

@@ -1,43 +1,33 @@
-"""Files and folders of pictures: what is written where, what is finished already, what failed."""
+"""Many pictures: what is finished already, what failed, and the cores that share the work.
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+`mend` is all that is done to one picture, a function of its task alone; `run_tasks` calls it here or in
+worker processes, each of which opens the model once. Both ways write the same bytes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from facemend.errors import NoFaceFound, OutputError, PictureError, UsageError
-from facemend.files import sha256_of
-from facemend.images import PICTURE_SUFFIXES, Mask, write_png
-from facemend.photos import SUFFIXES, format_named
-from facemend.reconstruction.options import Remove
+from facemend.errors import NoFaceFound, OutputError, PictureError
+from facemend.faces import Face
+from facemend.files import sha256_of, written_whole
+from facemend.images import write_png
+from facemend.photos import encode_photo, format_named
+from facemend.reconstruction.options import Device
 from facemend.reconstruction.provenance import Provenance, read_provenance
 from facemend.reconstruction.reconstructor import Reconstructor
-from facemend.reconstruction.results import FaceReconstruction, PillowPicture, Reconstruction
+from facemend.reconstruction.record import Copy, Records
+from facemend.reconstruction.request import Request
+from facemend.reconstruction.results import PillowPicture, Reconstruction
+from facemend.reconstruction.tasks import Task
+from facemend.reconstruction.workers import cores, run_all
 
-_ENDING = "_reconstructed"
-"""What the name of an output beside its input ends with."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One picture to reconstruct.
-
-    Attributes:
-        source: the input.
-        output: the picture to write, in the format that its suffix names.
-        occlusion_output: where to write the occlusion that was reconstructed; None for nowhere.
-    """
-
-    source: Path
-    output: Path
-    occlusion_output: Path | None
-
-    @property
-    def outputs(self) -> list[Path]:
-        """All files that the task writes."""
-        return [self.output] if self.occlusion_output is None else [self.output, self.occlusion_output]
+_FEWEST_FOR_WORKERS = 4
+"""A process takes about as long to start as two photos take: fewer are done in this one."""
 
 
 class Outcome(StrEnum):
@@ -51,13 +41,26 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
+class DoneFace:
+    """What was done to a face, in figures: arrays would be slow between processes.
+
+    Attributes:
+        face: where it is.
+        coverage: share of the whole picture's pixels that were reconstructed, 0-1.
+    """
+
+    face: Face
+    coverage: float
+
+
+@dataclass(frozen=True)
 class Done:
     """A finished task.
 
     Attributes:
         task: which.
         outcome: what became of it.
-        provenance: what the output says about itself; None if it failed.
+        provenance: what the output says about itself, or would, if it were no copy; None if it failed.
         error: why it failed, in one line; None if it did not.
         faces: what was done to each; empty if it was skipped or failed.
     """
@@ -66,96 +69,113 @@ class Done:
     outcome: Outcome
     provenance: Provenance | None
     error: str | None = None
-    faces: tuple[FaceReconstruction, ...] = ()
+    faces: tuple[DoneFace, ...] = ()
 
 
-def plan_tasks(
-    inputs: Sequence[Path], output: Path | None, *, aligned: bool, save_occlusion: bool
-) -> list[Task]:
-    """Decides what is written where, before anything is.
+@dataclass(frozen=True)
+class Opening:
+    """How a worker opens its own `Reconstructor`: a value that can be sent to another process.
 
-    Args:
-        inputs: pictures, and folders that are searched with their subfolders; pictures that facemend
-            wrote itself are left out of folders.
-        output: a file for a single picture, in the format of its suffix; else a folder that takes each
-            input's name and subfolder; None writes PHOTO_reconstructed beside each input.
-        aligned: ready crops become PNG; photos keep their format, if facemend writes it.
-        save_occlusion: also write NAME_occlusion.png beside each output.
-
-    Raises:
-        PictureError: a folder without pictures.
-        OutputError: an output would overwrite an input.
-        UsageError: two inputs with one output, or an output that is neither a folder nor of a format
-            that facemend writes.
+    Attributes:
+        model, detector, device, threads: see `Reconstructor`.
     """
-    found = [(source, name) for path in inputs for source, name in _pictures(path)]
-    into_folder = output is not None and (
-        len(inputs) > 1 or inputs[0].is_dir() or output.is_dir() or not output.suffix
-    )
-    if output is not None and not into_folder:
-        format_named(output)
-    tasks = []
-    for source, name in found:
-        suffix = source.suffix if not aligned and source.suffix.lower() in SUFFIXES else ".png"
-        if output is None:
-            stem, target = source.stem, source.with_name(f"{source.stem}{_ENDING}{suffix}")
-        else:
-            target = output / name.with_suffix(suffix) if into_folder else output
-            stem = target.stem
-        tasks.append(
-            Task(source, target, target.with_name(f"{stem}_occlusion.png") if save_occlusion else None)
-        )
-    _check_apart(tasks)
-    return tasks
+
+    model: Path | None = None
+    detector: Path | None = None
+    device: Device | str = Device.AUTO
+    threads: int | None = None
+
+    def __call__(self) -> Reconstructor:
+        """Opens it. Raises ModelError and UsageError as `Reconstructor` does."""
+        return Reconstructor(self.model, detector=self.detector, device=self.device, threads=self.threads)
 
 
 def run_tasks(
-    reconstructor: Reconstructor,
+    opening: Opening,
     tasks: Sequence[Task],
+    request: Request,
     *,
-    aligned: bool,
-    mask: Mask | None = None,
-    remove: Remove | str = Remove.COVERS,
     force: bool = False,
+    jobs: int | None = None,
 ) -> Iterator[Done]:
-    """Reconstructs pictures one by one. A bad picture fails alone; what is finished is skipped.
+    """Reconstructs pictures; what became of each comes in their order.
+
+    A bad picture fails alone; what is finished is skipped. From four pictures on, processes share them.
 
     Args:
-        aligned, mask, remove: see `Reconstructor.__call__`.
+        request: what is asked of every picture.
         force: overwrite whatever lies at the outputs.
+        jobs: how many processes (None: as many as there are cores); 1 keeps to this one.
 
     Raises:
         OutputError: an output exists and is other work (before anything is written), or cannot be
             written.
-        ModelError, UsageError: as `Reconstructor.__call__` does.
+        ModelError, UsageError: as `Reconstructor` does.
+        FacemendError: a worker died.
     """
+    reconstructor = opening()
+    records = Records()
+    expected = reconstructor.provenance(None, request)
     finished: dict[Task, Provenance] = {}
-    ours: set[Path] = set()
+    replaced: set[Task] = set()
     if not force:
         for task in tasks:
-            made_of = _sha256(task.source)
-            expected = reconstructor.provenance(made_of, aligned=aligned, mask=mask, remove=remove)
-            there = _earlier_work(task, expected)
-            ours |= there.keys()
-            made = there.get(task.output)
-            if made is not None and there.keys() == set(task.outputs):
+            made, there = _earlier_work(task, expected, records)
+            if made is not None:
                 finished[task] = made
+            if there:
+                replaced.add(task)
+    waiting = [(task, force or task in replaced) for task in tasks if task not in finished]
+    workers = min(cores() if jobs is None else jobs, len(waiting))
+    results: Iterator[Done]
+    if workers > 1 and len(waiting) >= _FEWEST_FOR_WORKERS:
+        # A core each: threads within a picture would only wait for one another.
+        results = run_all(partial(_open_worker, replace(opening, threads=1), request), waiting, workers)
+    else:
+        results = (mend(reconstructor, task, request, overwrite=known) for task, known in waiting)
     for task in tasks:
         if task in finished:
             yield Done(task, Outcome.SKIPPED, finished[task])
             continue
-        try:
-            result = reconstructor(task.source, aligned=aligned, mask=mask, remove=remove)
-        except (PictureError, NoFaceFound) as error:
-            yield Done(task, Outcome.FAILED, None, str(error))
-            continue
-        if task.occlusion_output is not None:
-            gray = np.rint(result.removed * 255).astype(np.uint8)
-            text = result.provenance.to_text()
-            path = task.occlusion_output
-            write_png(path, gray, text=text, force=force or path in ours)
-        result.save(task.output, force=force or task.output in ours)
-        yield Done(task, _outcome(result), result.provenance, faces=result.faces)
+        done = next(results)
+        if len(tasks) > 1:
+            _note(records, done)
+        yield done
+
+
+def mend(reconstructor: Reconstructor, task: Task, request: Request, *, overwrite: bool) -> Done:
+    """Reconstructs one picture and writes what the task names; a bad picture is told, not raised.
+
+    Args:
+        overwrite: replace what lies at the outputs.
+
+    Raises:
+        OutputError: an output cannot be written.
+        ModelError, UsageError: as `Reconstructor` does.
+    """
+    try:
+        result = reconstructor.answer(task.source, request)
+        data = encode_photo(result.photo, format_named(task.output), note=result.provenance.to_note())
+    except (PictureError, NoFaceFound, OutputError) as error:
+        return Done(task, Outcome.FAILED, None, str(error))
+    if task.occlusion_output is not None:
+        gray = np.rint(result.removed * 255).astype(np.uint8)
+        write_png(task.occlusion_output, gray, text=result.provenance.to_text(), force=overwrite)
+    if not (task.in_place and data == result.photo.source):
+        with written_whole(task.output, force=overwrite or task.in_place) as temporary:
+            temporary.write_bytes(data)
+    faces = tuple(DoneFace(face.face, face.coverage) for face in result.faces)
+    return Done(task, _outcome(result), result.provenance, faces=faces)
+
+
+def _open_worker(opening: Opening, request: Request) -> Callable[[tuple[Task, bool]], Done]:
+    """In a worker: the model, opened once, and the function over a task."""
+    return partial(_mend_pair, opening(), request)
+
+
+def _mend_pair(reconstructor: Reconstructor, request: Request, pair: tuple[Task, bool]) -> Done:
+    task, overwrite = pair
+    return mend(reconstructor, task, request, overwrite=overwrite)
 
 
 def _outcome(result: Reconstruction[PillowPicture]) -> Outcome:
@@ -164,70 +184,50 @@ def _outcome(result: Reconstruction[PillowPicture]) -> Outcome:
     return Outcome.RECONSTRUCTED if result.changed else Outcome.UNCHANGED
 
 
-def _pictures(path: Path) -> Iterator[tuple[Path, Path]]:
-    """Each picture of an input, with its name below the output folder."""
-    if not path.is_dir():
-        yield path, Path(path.name)
+def _note(records: Records, done: Done) -> None:
+    """Notes a copy, which cannot say itself how it came to be."""
+    made = done.provenance
+    if made is None or made.input_sha256 is None or done.outcome is Outcome.RECONSTRUCTED:
         return
-    found = [
-        picture
-        for picture in sorted(path.rglob("*"))
-        if picture.suffix.lower() in PICTURE_SUFFIXES | SUFFIXES.keys()
-        and not picture.name.startswith(".")
-        and not read_provenance(picture)
-        and not _is_copy(picture)
-    ]
-    if not found:
-        raise PictureError(f"{path} holds no pictures to reconstruct")
-    yield from ((picture, picture.relative_to(path)) for picture in found)
+    if read_provenance(done.task.output) is None:
+        name = done.task.output.name
+        copy = Copy(name, done.outcome.value, made.input_sha256, made.model_sha256, made.options)
+        records.add(done.task.output, copy)
 
 
-def _is_copy(picture: Path) -> bool:
-    """Whether a picture was written unchanged beside its input: such a file says nothing of itself."""
-    original = picture.with_name(picture.stem.removesuffix(_ENDING) + picture.suffix)
-    there = original != picture and original.is_file()
-    return there and _sha256(original) == _sha256(picture)
+def _earlier_work(
+    task: Task, expected: Provenance, records: Records
+) -> tuple[Provenance | None, list[Path]]:
+    """What says that a task is finished, and its outputs that are there, all of this very work.
 
-
-def _check_apart(tasks: Sequence[Task]) -> None:
-    inputs = {task.source.resolve() for task in tasks}
-    writers: dict[Path, Task] = {}
-    for task in tasks:
-        for path in task.outputs:
-            if path.resolve() in inputs:
-                raise OutputError(f"{path} would overwrite an input; choose another output")
-            first = writers.setdefault(path.resolve(), task)
-            if first is not task:
-                raise UsageError(
-                    f"{first.source} and {task.source} would both be written to {path}; rename one, or "
-                    "reconstruct them into two folders"
-                )
-
-
-def _earlier_work(task: Task, expected: Provenance) -> dict[Path, Provenance | None]:
-    """Those outputs of a task that are there, all of this very work.
-
-    None stands for a copy of the input: other options may reconstruct something in it, so that it is done
-    again, and nothing is lost if it is written over.
+    A copy of the input that is not noted is done again: other options may reconstruct something in it,
+    and nothing is lost if it is written over.
 
     Raises:
-        OutputError: one is other work.
+        OutputError: an output is other work.
     """
-    there: dict[Path, Provenance | None] = {}
-    for path in task.outputs:
-        if not _exists(path):
-            continue
-        if expected.input_sha256 is not None and _sha256(path) == expected.input_sha256:
-            there[path] = None
-            continue
-        provenance = read_provenance(path)
-        if provenance is None or not expected.same_work(provenance):
+    there = [path for path in task.outputs if _exists(path)]
+    if not there:
+        return None, there
+    expected = replace(expected, input_sha256=_sha256(task.source))
+    finished: list[Provenance] = []
+    for path in there:
+        made = read_provenance(path)
+        if made is None and _sha256(path) == expected.input_sha256 is not None:
+            copy = records.find(path, expected.input_sha256, expected.model_sha256, expected.options)
+            finished += [expected] if copy else []
+        elif made is not None and (
+            made.same_making(expected)
+            if task.in_place and path == task.output
+            else made.same_work(expected)
+        ):
+            finished.append(made)
+        else:
             raise OutputError(
                 f"{path} exists already and is not this reconstruction; choose another output or add "
                 "--force"
             )
-        there[path] = provenance
-    return there
+    return (finished[0] if len(finished) == len(task.outputs) else None), there
 
 
 def _exists(path: Path) -> bool:

@@ -17,11 +17,12 @@ from facemend.reconstruction.composite import DILATION_PX, FEATHER_PX, THRESHOLD
 from facemend.reconstruction.grain import match_grain
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Remove
-from facemend.reconstruction.regions import feathered
+from facemend.reconstruction.regions import feathered, grown, large_regions
 from facemend.reconstruction.results import FaceReconstruction
 
-SMALLEST_COVERAGE = 0.005
-"""Share of the crop that an occlusion must take to be one: less is a mole or a shadow."""
+SMALLEST_REGION = 0.005
+"""Share of the crop that a connected region must take to be an occlusion: less is a mole or a shadow."""
+_RIM_PX = 3  # around a region, where its alpha fades
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,14 @@ def view_of(photo: Image, face: Face, size_px: int) -> View | None:
 
 
 def mend_faces(
-    photo: Image, faces: Sequence[Face], model: Model, remove: Remove, mask: Mask | None = None
+    photo: Image,
+    faces: Sequence[Face],
+    model: Model,
+    remove: Remove,
+    mask: Mask | None = None,
+    *,
+    kept: Mask | None = None,
+    threshold: float = THRESHOLD,
 ) -> tuple[Image, tuple[FaceReconstruction, ...]]:
     """Reconstructs faces of a photo, one after the other, so that later ones see what came before.
 
@@ -94,6 +102,8 @@ def mend_faces(
         photo: (H, W, 3).
         remove: which class of occlusion to reconstruct, where there is no mask.
         mask: bool (H, W), True exactly where to reconstruct.
+        kept: bool (H, W), True where nothing may change, whatever the mask says.
+        threshold: 0-1, an alpha above it is an occlusion.
 
     Returns:
         The photo, and what was done to each face that lies in it.
@@ -102,7 +112,8 @@ def mend_faces(
         UsageError: the mask marks pixels that belong to no face.
     """
     result, done = photo.copy(), []
-    left = None if mask is None else mask.copy()
+    free = np.ones(photo.shape[:2], dtype=np.bool_) if kept is None else ~kept
+    left = None if mask is None else mask & free
     for face in faces:
         view = view_of(result, face, model.description.size_px)
         if view is None:
@@ -110,7 +121,10 @@ def mend_faces(
         said = None if left is None else left[view.box] & view.inside
         if said is not None and not said.any():
             continue
-        pixels, mended = _mend(result, face, view, model, remove, said)
+        output = model(view.crop.image[None], None if said is None else view.hint(said)[None])
+        removed, weight = _occlusion_of(view, output, remove, threshold) if said is None else _exactly(said)
+        weight = np.where(free[view.box], weight, np.float32(0))
+        pixels, mended = _deliver(result, face, view, output, removed, weight)
         result[view.box] = pixels
         done.append(mended)
         if left is not None and said is not None:
@@ -123,22 +137,16 @@ def mend_faces(
     return result, tuple(done)
 
 
-def _mend(
-    photo: Image, face: Face, view: View, model: Model, remove: Remove, said: Mask | None
+def _deliver(
+    photo: Image, face: Face, view: View, output: ModelOutput, removed: Alpha, weight: Alpha
 ) -> tuple[Image, FaceReconstruction]:
     """The pixels of a view's box with its face reconstructed, and what was done.
 
     Args:
-        said: bool, of the box's size, True exactly where to reconstruct; None lets the model find it.
+        removed, weight: of the box's size, see `FaceReconstruction`.
     """
-    below = photo[view.box]
-    output = model(view.crop.image[None], None if said is None else view.hint(said)[None])
+    pixels = below = photo[view.box]
     found = {} if output.alpha is None else dict(zip(OcclusionClass, output.alpha[0], strict=True))
-    if said is not None:
-        removed, weight = said.astype(np.float32), said.astype(np.float32)
-    else:
-        removed, weight = _occlusion_of(view, output, remove)
-    pixels = below
     if weight.any():
         above = view.put(output.raw[0])
         rng = np.random.default_rng(seed_of("grain", hashlib.sha256(view.crop.image.tobytes()).hexdigest()))
@@ -149,16 +157,22 @@ def _mend(
     return pixels, FaceReconstruction(face, view.box, by_class, removed, weight, coverage)
 
 
-def _occlusion_of(view: View, output: ModelOutput, remove: Remove) -> tuple[Alpha, Alpha]:
+def _exactly(said: Mask) -> tuple[Alpha, Alpha]:
+    return said.astype(np.float32), said.astype(np.float32)
+
+
+def _occlusion_of(view: View, output: ModelOutput, remove: Remove, threshold: float) -> tuple[Alpha, Alpha]:
     """The occlusion to remove in the view's box, and the reconstruction's share of each pixel there."""
     if output.alpha is None:
         found = np.ones(view.crop.image.shape[:2], dtype=np.float32)  # it finds nothing: all is delivered
     else:
         found = wanted_alpha(output.alpha[0], remove)
+        large = large_regions(found > threshold, round(SMALLEST_REGION * found.size))
+        found = np.where(grown(large, _RIM_PX), found, np.float32(0))
     removed: Alpha = view.put(found).clip(0, 1)
-    if (found > THRESHOLD).mean() < SMALLEST_COVERAGE:
+    if not found.any():
         return removed, np.zeros_like(removed)
     dilation_px, feather_px = (max(1, round(px * view.scale)) for px in (DILATION_PX, FEATHER_PX))
-    weight = feathered(removed > THRESHOLD, dilation_px, feather_px)
+    weight = feathered(removed > threshold, dilation_px, feather_px)
     # At the crop's own edge the hole would be dilated to where nothing was drawn.
     return removed, np.where(view.inside, weight, np.float32(0))

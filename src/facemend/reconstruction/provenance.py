@@ -54,10 +54,15 @@ class Provenance:
 
     def same_work(self, other: "Provenance") -> bool:
         """Whether both come from the same input file, model and options."""
-        return self.input_sha256 is not None and (
-            (self.input_sha256, self.model_sha256, self.options)
-            == (other.input_sha256, other.model_sha256, other.options)
+        return (
+            self.input_sha256 is not None
+            and self.input_sha256 == other.input_sha256
+            and self.same_making(other)
         )
+
+    def same_making(self, other: "Provenance") -> bool:
+        """Whether both come from the same model and options."""
+        return (self.model_sha256, self.options) == (other.model_sha256, other.options)
 
     def to_note(self) -> Note:
         """What a photo file is to say; nothing of a trained model where nothing was reconstructed."""

@@ -1,24 +1,32 @@
 """The product as a library: a model, ready to reconstruct photos and ready crops."""
 
 import hashlib
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import IO, TypeAlias, overload
 
 import numpy as np
 from PIL import Image as PillowImage
 
-from facemend.errors import NoFaceFound, PictureError, UsageError
-from facemend.faces import Face, find_faces
+from facemend.errors import NoFaceFound, PictureError
+from facemend.faces import Detector, Face
+from facemend.faces.detector import MIN_CONFIDENCE
+from facemend.faces.yunet import YuNet
+from facemend.files import sha256_of
 from facemend.images import Image, Mask, read_image
 from facemend.photos import Photo, photo_of_pillow, photo_of_pixels, read_photo
 from facemend.reconstruction.aligned import mend_aligned
+from facemend.reconstruction.composite import THRESHOLD
+from facemend.reconstruction.given import with_given
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import Device, Remove
 from facemend.reconstruction.photo import mend_faces
 from facemend.reconstruction.provenance import Provenance
+from facemend.reconstruction.request import Box, Keep, Request, make_request
 from facemend.reconstruction.results import FaceReconstruction, PillowPicture, Reconstruction
 from facemend.weights import shipped_model_path
 
@@ -27,7 +35,7 @@ Source: TypeAlias = PictureFile | PillowPicture | Image
 
 
 class Reconstructor:
-    """A model, ready to reconstruct pictures, from several threads if need be.
+    """A model and a face detector, ready to reconstruct pictures, from several threads if need be.
 
     Attributes:
         model: the model file that it uses.
@@ -37,15 +45,28 @@ class Reconstructor:
         self,
         model_path: Path | str | None = None,
         *,
+        detector: Path | str | None = None,
         device: Device | str = Device.AUTO,
         threads: int | None = None,
     ) -> None:
         """Opens a model file (None: the one that comes with facemend).
 
+        Args:
+            detector: YuNet as an ONNX file, to find faces with in place of facemend's own detector.
+            threads: how many threads one call may use; None leaves it to ONNX Runtime.
+
         Raises:
-            ModelError, UsageError: as `Model` does.
+            ModelError, UsageError: as `Model` does, or the detector's file is no YuNet.
         """
         self.model = Model(model_path or shipped_model_path(), device=device, threads=threads)
+        self._threads = threads
+        self._yunet = None if detector is None else YuNet(Path(detector), threads=threads)
+        self._detector_sha256 = None if detector is None else sha256_of(Path(detector))
+
+    @cached_property
+    def _detector(self) -> Detector | YuNet:
+        """Opened when first used: a ready crop needs none."""
+        return self._yunet or Detector(threads=self._threads)
 
     @overload
     def __call__(
@@ -55,10 +76,27 @@ class Reconstructor:
         aligned: bool = ...,
         mask: Mask | None = ...,
         remove: Remove | str = ...,
+        faces: Sequence[Box] = ...,
+        keep: Keep = ...,
+        occlusion_threshold: float = ...,
+        min_confidence: float = ...,
+        strip: bool = ...,
+        primary_only: bool = ...,
     ) -> Reconstruction[PillowPicture]: ...
     @overload
     def __call__(
-        self, source: Image, *, aligned: bool = ..., mask: Mask | None = ..., remove: Remove | str = ...
+        self,
+        source: Image,
+        *,
+        aligned: bool = ...,
+        mask: Mask | None = ...,
+        remove: Remove | str = ...,
+        faces: Sequence[Box] = ...,
+        keep: Keep = ...,
+        occlusion_threshold: float = ...,
+        min_confidence: float = ...,
+        strip: bool = ...,
+        primary_only: bool = ...,
     ) -> Reconstruction[Image]: ...
     def __call__(
         self,
@@ -67,6 +105,12 @@ class Reconstructor:
         aligned: bool = False,
         mask: Mask | None = None,
         remove: Remove | str = Remove.COVERS,
+        faces: Sequence[Box] = (),
+        keep: Keep = (),
+        occlusion_threshold: float = THRESHOLD,
+        min_confidence: float = MIN_CONFIDENCE,
+        strip: bool = False,
+        primary_only: bool = False,
     ) -> Reconstruction[PillowPicture] | Reconstruction[Image]:
         """Reconstructs what hides the faces of a photo. No pixel outside the occlusions changes.
 
@@ -74,49 +118,114 @@ class Reconstructor:
             source: a path, an open binary file, a Pillow picture, or a uint8 (H, W, 3) RGB array.
             aligned: the picture is a ready crop, a 178×218 CelebA frame or a square of any size; no face
                 is looked for.
-            mask: bool (H, W), True exactly where to reconstruct; None lets the model find it.
+            mask: bool, True exactly where to reconstruct, of the picture's shape at any size; None lets
+                the model find it.
             remove: which class of occlusion to reconstruct, where there is no mask.
+            faces: x, y, width, height in pixels of faces that the detector does not find.
+            keep: regions that never change: x, y, width, height of each, or a mask of bool.
+            occlusion_threshold: 0-1, what the model finds with more is an occlusion.
+            min_confidence: 0-1, how sure the detector must be of a face.
+            strip: leave EXIF with its place, XMP, IPTC and comments out of the file that is saved.
+            primary_only: save a JPEG with further layers (MPO, Ultra HDR) as its primary picture alone.
 
         Raises:
             PictureError: no readable picture, or no ready crop where `aligned` says so.
-            UsageError: the mask does not fit the picture, or there is no such class.
+            UsageError: a mask does not fit the picture, a region lies outside, or a value cannot be.
             NoFaceFound: there is a mask, and no face under it.
             ModelError: the model cannot be run.
         """
-        if remove not in list(Remove):
-            raise UsageError(f"unknown class {remove!r}; remove one of {', '.join(Remove)}")
+        request = make_request(
+            aligned, mask, remove, faces, keep, occlusion_threshold, min_confidence, strip, primary_only
+        )
+        return self.answer(source, request)
+
+    @overload
+    def answer(
+        self, source: PictureFile | PillowPicture, request: Request
+    ) -> Reconstruction[PillowPicture]: ...
+    @overload
+    def answer(self, source: Image, request: Request) -> Reconstruction[Image]: ...
+    @overload
+    def answer(
+        self, source: Source, request: Request
+    ) -> Reconstruction[PillowPicture] | Reconstruction[Image]: ...
+    def answer(
+        self, source: Source, request: Request
+    ) -> Reconstruction[PillowPicture] | Reconstruction[Image]:
+        """What `__call__` does, asked for by one value."""
         photo, input_sha256 = _read(source)
-        _check_mask(mask, photo)
-        if aligned:
-            pixels, done = mend_aligned(photo.pixels, self.model, Remove(remove), mask, name=photo.name)
-            faces: Sequence[FaceReconstruction] = (done,)
+        size = photo.pixels.shape[1], photo.pixels.shape[0]
+        mask, kept = request.mask_for(*size, photo.name), request.kept(*size, photo.name)
+        faces: Sequence[FaceReconstruction]
+        threshold = request.occlusion_threshold
+        if request.aligned:
+            pixels, done = mend_aligned(
+                photo.pixels, self.model, request.remove, mask, kept=kept, threshold=threshold,
+                name=photo.name,
+            )  # fmt: skip
+            faces = (done,)
         else:
+            there = self._faces_of(photo, request)
             pixels, faces = mend_faces(
-                photo.pixels, _faces_of(photo, mask), self.model, Remove(remove), mask
+                photo.pixels, there, self.model, request.remove, mask, kept=kept, threshold=threshold
             )
         photo = photo.with_pixels(pixels)
+        if request.strip:
+            photo = photo.without_metadata()
+        if request.primary_only:
+            photo = photo.without_layers()
         regions = tuple(face.region for face in faces if face.region)
-        made = self.provenance(input_sha256, aligned=aligned, mask=mask, remove=remove)
-        provenance = replace(made, regions=regions)
+        provenance = replace(self.provenance(input_sha256, request), regions=regions)
         if isinstance(source, np.ndarray):
             return Reconstruction(photo.pixels, tuple(faces), provenance, photo)
         return Reconstruction(photo.to_pillow(), tuple(faces), provenance, photo)
 
-    def provenance(
+    def batch(
         self,
-        input_sha256: str | None,
+        sources: Iterable[PictureFile | PillowPicture],
+        request: Request | None = None,
         *,
-        aligned: bool = False,
-        mask: Mask | None = None,
-        remove: Remove | str = Remove.COVERS,
-    ) -> Provenance:
-        """What a picture says that is made with these arguments, its regions left out."""
-        options = {"input": "aligned" if aligned else "photo"}
-        if mask is None:
-            options["remove"] = str(remove)
-        else:
-            options["mask_sha256"] = hashlib.sha256(mask.tobytes()).hexdigest()
+        threads: int = 2,
+    ) -> Iterator[Reconstruction[PillowPicture]]:
+        """Reconstructs many pictures in threads that share the model; results come in the given order.
+
+        A picture that fails raises when its turn comes, as `__call__` does. At most `2 * threads`
+        pictures are in memory at a time. Give the `Reconstructor` itself `threads=1`, so that the cores
+        are shared out once. `facemend reconstruct` uses processes, which are faster for a folder.
+
+        Args:
+            request: what is asked of each (None: nothing but the defaults).
+            threads: how many pictures are worked on at the same time.
+        """
+        asked = request or Request()
+        waiting: deque[Future[Reconstruction[PillowPicture]]] = deque()
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                for source in sources:
+                    waiting.append(pool.submit(self.answer, source, asked))
+                    if len(waiting) >= 2 * threads:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def provenance(self, input_sha256: str | None, request: Request) -> Provenance:
+        """What a picture says that is made for this request, its regions left out."""
+        options = dict(request.texts())
+        if self._detector_sha256 is not None and not request.aligned:
+            options["detector_sha256"] = self._detector_sha256
         return Provenance(self.model.description.name, self.model.sha256, input_sha256, options)
+
+    def _faces_of(self, photo: Photo, request: Request) -> tuple[Face, ...]:
+        found = self._detector(photo.pixels, min_confidence=request.min_confidence)
+        faces = with_given(photo.pixels, found, request.faces, self._detector, photo.name)
+        if request.mask is not None and not faces:
+            raise NoFaceFound(
+                f"{photo.name} has no face to reconstruct under the mask; say where one is with --face"
+            )
+        return faces
 
 
 @overload
@@ -126,10 +235,26 @@ def reconstruct(
     aligned: bool = ...,
     mask: Mask | None = ...,
     remove: Remove | str = ...,
+    faces: Sequence[Box] = ...,
+    keep: Keep = ...,
+    occlusion_threshold: float = ...,
+    min_confidence: float = ...,
+    strip: bool = ...,
+    primary_only: bool = ...,
 ) -> Reconstruction[PillowPicture]: ...
 @overload
 def reconstruct(
-    source: Image, *, aligned: bool = ..., mask: Mask | None = ..., remove: Remove | str = ...
+    source: Image,
+    *,
+    aligned: bool = ...,
+    mask: Mask | None = ...,
+    remove: Remove | str = ...,
+    faces: Sequence[Box] = ...,
+    keep: Keep = ...,
+    occlusion_threshold: float = ...,
+    min_confidence: float = ...,
+    strip: bool = ...,
+    primary_only: bool = ...,
 ) -> Reconstruction[Image]: ...
 def reconstruct(
     source: Source,
@@ -137,12 +262,21 @@ def reconstruct(
     aligned: bool = False,
     mask: Mask | None = None,
     remove: Remove | str = Remove.COVERS,
+    faces: Sequence[Box] = (),
+    keep: Keep = (),
+    occlusion_threshold: float = THRESHOLD,
+    min_confidence: float = MIN_CONFIDENCE,
+    strip: bool = False,
+    primary_only: bool = False,
 ) -> Reconstruction[PillowPicture] | Reconstruction[Image]:
     """Reconstructs what hides the faces of a photo, with the model that comes with facemend.
 
     Use a `Reconstructor` for another model. Arguments and errors are those of `Reconstructor.__call__`.
     """
-    return _shipped()(source, aligned=aligned, mask=mask, remove=remove)
+    request = make_request(
+        aligned, mask, remove, faces, keep, occlusion_threshold, min_confidence, strip, primary_only
+    )
+    return _shipped().answer(source, request)
 
 
 @cache
@@ -170,18 +304,3 @@ def _read(source: Source) -> tuple[Photo, str | None]:
         return photo_of_pillow(source), None
     photo = read_photo(Path(source) if isinstance(source, str) else source)
     return photo, hashlib.sha256(photo.source or b"").hexdigest()
-
-
-def _check_mask(mask: Mask | None, photo: Photo) -> None:
-    if mask is not None and (mask.dtype != np.bool_ or mask.shape != photo.pixels.shape[:2]):
-        height_px, width_px = photo.pixels.shape[:2]
-        raise UsageError(
-            f"the mask is {mask.dtype} {mask.shape}; {photo.name} needs bool ({height_px}, {width_px})"
-        )
-
-
-def _faces_of(photo: Photo, mask: Mask | None) -> tuple[Face, ...]:
-    faces = find_faces(photo.pixels)
-    if mask is not None and not faces:
-        raise NoFaceFound(f"{photo.name} has no face to reconstruct under the mask")
-    return faces

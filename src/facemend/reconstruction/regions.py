@@ -23,6 +23,38 @@ def feathered(mask: Mask, dilation_px: int, feather_px: int) -> Alpha:
     return (total / np.float32(window * window)).astype(np.float32)
 
 
+def large_regions(mask: Mask, smallest_px: int) -> Mask:
+    """Those pixels of a mask (H, W) whose connected region takes at least `smallest_px` pixels.
+
+    Connected is what touches by a side. Runs of a row are joined with those of the row above.
+    """
+    edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    (rows, starts), ends = np.nonzero(edges == 1), np.nonzero(edges == -1)[1]
+    parents = np.arange(len(rows))
+    above = 0
+    for run, (row, start, end) in enumerate(zip(rows, starts, ends, strict=True)):
+        while rows[above] < row - 1 or (rows[above] == row - 1 and ends[above] <= start):
+            above += 1
+        touching = above
+        while rows[touching] == row - 1 and starts[touching] < end:
+            parents[_root(parents, run)] = _root(parents, touching)
+            touching += 1
+    roots = np.array([_root(parents, run) for run in range(len(rows))], dtype=np.intp)
+    sizes = np.bincount(roots, weights=ends - starts, minlength=len(rows))
+    large = np.zeros_like(mask)
+    for row, start, end, size in zip(rows, starts, ends, sizes[roots], strict=True):
+        if size >= smallest_px:
+            large[row, start:end] = True
+    return large
+
+
+def _root(parents: npt.NDArray[np.intp], run: int) -> int:
+    while parents[run] != run:
+        parents[run] = parents[parents[run]]
+        run = int(parents[run])
+    return run
+
+
 def _box_sum(mask: Mask, radius_px: int, border: Literal["constant", "edge"]) -> npt.NDArray[np.int32]:
     """How many pixels are set within `radius_px` in x and in y.
 
