@@ -83,7 +83,7 @@ def test_closing_stops_early(workers: int) -> None:
 
 
 def test_a_worker_that_dies_ends_the_work_with_advice() -> None:
-    with pytest.raises(FacemendError, match=r"a worker died .*fewer --workers"):
+    with pytest.raises(FacemendError, match=r"a worker died .*with fewer of them goes on"):
         list(LocalEngine(2).run(partial(_open, _die), 2))
 
 

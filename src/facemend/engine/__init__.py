@@ -9,12 +9,12 @@ from collections.abc import Callable, Generator
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
-from facemend.engine.local import LocalEngine
+from facemend.engine.local import LocalEngine, cores
 from facemend.errors import UsageError
 
 Result = TypeVar("Result")
 
-__all__ = ["Engine", "EngineName", "LocalEngine", "open_engine"]
+__all__ = ["Engine", "EngineName", "LocalEngine", "cores", "open_engine"]
 
 
 class Engine(Protocol):

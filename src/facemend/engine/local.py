@@ -26,19 +26,23 @@ class LocalEngine:
 
     Attributes:
         workers: how many, 1 for this very process; None: one a processor core.
+        method: how Python starts a process; "spawn" where this one has threads whose locks a copy would
+            wait for, None for Python's own choice.
     """
 
     workers: int | None = None
+    method: str | None = None
 
     def run(
         self, open_work: Callable[[], Callable[[int], Result]], count: int, *, batch: int = 8
     ) -> Generator[Result, None, None]:
         """See `Engine.run`."""
-        workers = self.workers or os.cpu_count() or 1
+        workers = self.workers or cores()
         if workers == 1:
             yield from map(open_work(), range(count))
             return
-        pool = ProcessPoolExecutor(workers, initializer=_start, initargs=(open_work,))
+        context = multiprocessing.get_context(self.method)
+        pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(open_work,))
         waiting: deque[Future[list[Result]]] = deque()
         try:
             for start in range(0, count, batch):
@@ -48,9 +52,18 @@ class LocalEngine:
             while waiting:
                 yield from waiting.popleft().result()
         except BrokenProcessPool as error:
-            raise FacemendError("a worker died (out of memory?); try again with fewer --workers") from error
+            raise FacemendError(
+                "a worker died (out of memory?); the same command with fewer of them goes on where it stopped"
+            ) from error
         finally:
             _close(pool)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _close(pool: ProcessPoolExecutor) -> None:

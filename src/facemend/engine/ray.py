@@ -8,8 +8,9 @@ import logging
 import os
 import pickle
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -50,7 +51,7 @@ class RayEngine:
             size = max(batch, -(-count // _MOST_BLOCKS))
             results = ray.data.range(count, override_num_blocks=-(-count // size)).map_batches(
                 _Worker,
-                fn_constructor_args=(ray.put(open_work),),
+                fn_constructor_args=(ray.put(open_work), str(Path.cwd())),
                 batch_size=None,
                 concurrency=(1, max(1, min(self.workers or cores, cores))),
             )
@@ -67,9 +68,11 @@ class RayEngine:
 class _Worker:
     """An actor: opens the work once, and does it for block after block."""
 
-    def __init__(self, open_work: Any) -> None:
+    def __init__(self, open_work: Any, folder: str) -> None:
         import ray
 
+        with suppress(OSError):  # paths may be relative to the command's folder
+            os.chdir(folder)
         self._open_work: Callable[[], Callable[[int], Any]] = ray.get(open_work)
         self._work: Callable[[int], Any] | None = None
 
@@ -129,4 +132,6 @@ def _reason(error: BaseException) -> str:
     """What went wrong in the end, in one line, without Ray's pages about where."""
     while (inner := getattr(error, "cause", None) or error.__cause__) is not None:
         error = inner
-    return f"{type(error).__name__}: {(str(error).strip() or 'no word').splitlines()[0]}"
+    lines = str(error).strip().splitlines() or ["no word"]
+    # Of what went wrong in a worker comes a text alone; Python names the error in its last line.
+    return lines[-1] if len(lines) > 1 else f"{type(error).__name__}: {lines[0]}"
