@@ -152,7 +152,7 @@ class _Bench:
             wall_s, ray_digest = self._build(RayEngine(cluster.address), "lost", lose)
         finally:
             ray.shutdown()
-            cluster.shutdown()
+            cluster.shutdown()  # type: ignore[no-untyped-call]
         return {"pairs": self._recipe.count, "ray_s": wall_s, "equal": digest == ray_digest}
 
     def _build_here(self) -> tuple[float, str]:
@@ -205,7 +205,7 @@ def _workers() -> list[psutil.Process]:
 
 
 def _kill_a_worker() -> int:
-    worker = _workers()[0].pid
+    worker: int = _workers()[0].pid
     os.kill(worker, signal.SIGKILL)
     return worker
 

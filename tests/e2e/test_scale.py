@@ -22,7 +22,7 @@ from facemend.datasets.places import Place
 from facemend.datasets.shards import SHARD_PAIRS, ShardFormat, build_shards
 from facemend.engine import LocalEngine
 from facemend.engine.ray import RayEngine
-from facemend.errors import FacemendError, OutputError, PictureError
+from facemend.errors import OutputError, PictureError
 from facemend.evaluation.baselines import BASELINES
 from facemend.evaluation.evaluate import Plan, evaluate
 from facemend.evaluation.opening import Bench
@@ -91,8 +91,8 @@ def test_a_damaged_picture_is_listed_by_ray_as_well(engine: RayEngine, tmp_path:
     assert len(list((tmp_path / "out/target").iterdir())) == 5
 
 
-def test_what_the_work_did_not_expect_is_one_line(engine: RayEngine) -> None:
-    with pytest.raises(FacemendError, match=r"^Ray could not finish the work: .*division by zero"):
+def test_what_the_work_raises_is_raised_here(engine: RayEngine) -> None:
+    with pytest.raises(ZeroDivisionError):
         list(engine.run(lambda: lambda place: 1 // place, 3))
 
 
@@ -108,7 +108,7 @@ def test_photos_on_ray_come_out_as_they_do_here(
     outcomes = {}
     for name, options in (("here", {"jobs": 1}), ("ray", {"engine": engine})):
         tasks = plan_tasks([folder], tmp_path / name, aligned=True, save_occlusion=True)
-        done = list(run_tasks(Opening(stand_in_model), tasks, Request(aligned=True), **options))  # type: ignore[arg-type]
+        done = list(run_tasks(Opening(stand_in_model), tasks, Request(aligned=True), **options))
         outcomes[name] = [(one.task.source, one.outcome, one.error) for one in done]
     assert outcomes["ray"] == outcomes["here"]
     assert [outcome for _, outcome, _ in outcomes["ray"]] == [*["reconstructed"] * 5, "failed"]
@@ -196,7 +196,7 @@ def test_the_command_starts_a_ray_of_its_own_and_ctrl_c_ends_it(tmp_path: Path) 
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130
     assert said.splitlines()[-1] == "facemend: interrupted"
-    gone, alive = psutil.wait_procs(below, timeout=30)
+    _gone, alive = psutil.wait_procs(below, timeout=30)
     assert not alive
     assert not (tmp_path / "out/manifest.jsonl").exists()
 
@@ -204,9 +204,9 @@ def test_the_command_starts_a_ray_of_its_own_and_ctrl_c_ends_it(tmp_path: Path) 
 def test_a_build_goes_on_when_a_node_is_lost(tmp_path: Path) -> None:
     """In the benchmark's own process: one process has one Ray."""
     script = Path(__file__).parents[2] / "benchmarks/scale.py"
-    command = [sys.executable, script, "--only", "lost_node", "--pairs", "300", "--tiny"]
+    command = [sys.executable, str(script), "--only", "lost_node", "--pairs", "300", "--tiny"]
     done = subprocess.run(
-        [*command, "--result", tmp_path / "result.json"], capture_output=True, text=True, check=False
+        [*command, "--result", str(tmp_path / "result.json")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((tmp_path / "result.json").read_text())["lost_node"]["equal"] is True

@@ -247,9 +247,13 @@ def _open(source: Path | str, split: str, split_file: Path | None) -> "FaceSourc
 
 def _summary(home: object, report: "BuildReport") -> str:
     lines = [f"{home}: {report.made} pairs made, {report.kept} kept ({_counts(report.kinds)})"]
+    if detected := report.landmarks.get("detected"):
+        lines.append(
+            f"{detected} pairs have no landmarks of their own; their faces were found by the detector"
+        )
     if missing := report.landmarks.get("canonical"):
         lines.append(
-            f"{missing} of {report.made + report.kept} pairs have no landmarks of their own; "
+            f"{missing} of {report.made + report.kept} pairs have no landmarks, and no face was found; "
             "their occlusions lie where faces of the canonical crop have theirs"
         )
     if profiles := report.landmarks.get("profile"):

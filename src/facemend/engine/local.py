@@ -53,7 +53,7 @@ class LocalEngine:
                 yield from waiting.popleft().result()
         except BrokenProcessPool as error:
             raise FacemendError(
-                "a worker died (out of memory?); the same command with fewer of them goes on where it stopped"
+                "a worker died (out of memory?); the same command with fewer of them goes on from here"
             ) from error
         finally:
             _close(pool)

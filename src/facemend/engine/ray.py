@@ -23,8 +23,6 @@ _Column = dict[str, npt.NDArray[Any]]
 
 _MOST_BLOCKS = 2000
 """Ray Data plans every block before the first is done: more of them cost memory, not speed."""
-_OURS = FacemendError, OSError
-"""What the work raises on purpose; it travels home as a result. The rest is Ray's to tell."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ class _Worker:
             if self._work is None:
                 self._work = self._open_work()
             return pickle.dumps((True, self._work(place)))
-        except _OURS as error:
+        except Exception as error:  # noqa: BLE001 - raised at home, as the local engine would
             return pickle.dumps((False, error))
 
 
@@ -128,10 +126,6 @@ def _connected(address: str | None, workers: int | None) -> Iterator[Any]:
             ray.shutdown()
 
 
-def _reason(error: BaseException) -> str:
-    """What went wrong in the end, in one line, without Ray's pages about where."""
-    while (inner := getattr(error, "cause", None) or error.__cause__) is not None:
-        error = inner
-    lines = str(error).strip().splitlines() or ["no word"]
-    # Of what went wrong in a worker comes a text alone; Python names the error in its last line.
-    return lines[-1] if len(lines) > 1 else f"{type(error).__name__}: {lines[0]}"
+def _reason(error: Exception) -> str:
+    """What Ray says in one line, without the pages about where."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
