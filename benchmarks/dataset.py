@@ -26,7 +26,7 @@ from facemend.datasets import FaceSource, open_source
 from facemend.datasets.build import build_dataset
 from facemend.datasets.encode import encode_png
 from facemend.datasets.pairs import Recipe, faces_for, make_pair
-from facemend.datasets.workers import run_all
+from facemend.engine import LocalEngine
 from facemend.images import Image
 from facemend.occlusion import KINDS
 
@@ -75,12 +75,12 @@ def main() -> None:
 
 
 def _build(path: Path, out: Path, recipe: Recipe, workers: int) -> None:
-    build_dataset(open_source(path), out, recipe, workers=workers)
+    build_dataset(open_source(path), out, recipe, engine=LocalEngine(workers))
 
 
 def _decode_and_encode(path: Path, out: Path, recipe: Recipe, workers: int) -> None:
     work = _DecodeAndEncode(faces_for(open_source(path), recipe), out, recipe.size_px)
-    assert sum(run_all(work, recipe.count, workers)) > 0
+    assert sum(LocalEngine(workers).run(work.open, recipe.count)) > 0
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,11 @@ class _DecodeAndEncode:
     out: Path
     size_px: int
 
-    def __call__(self, index: int) -> int:
+    def open(self) -> Callable[[int], int]:
+        """The work, for an engine."""
+        return self._write
+
+    def _write(self, index: int) -> int:
         """The bytes of two colour pictures and a gray one, written."""
         crop = self.faces.crop(self.faces.records[index % len(self.faces)], self.size_px)
         written = 0

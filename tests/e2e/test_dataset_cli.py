@@ -16,6 +16,7 @@ from facemend.cli.dataset import build
 from facemend.cli.main import main
 from facemend.datasets.encode import PictureFormat
 from facemend.datasets.layouts import Layout
+from facemend.datasets.shards import ShardFormat
 from facemend.images import read_image, write_png
 from facemend.occlusion import KINDS
 from tests.tiny_celeba import gradient, make_celeba
@@ -220,7 +221,7 @@ def test_every_layout_and_format_can_be_asked_for() -> None:
         for option in build.params
         if isinstance(option.type, click.Choice)
     }
-    assert offered["layout"] == list(Layout)
+    assert offered["layout"] == [*Layout, *ShardFormat]
     assert offered["picture_format"] == list(PictureFormat)
 
 

@@ -10,11 +10,12 @@ import pytest
 from PIL import Image as PillowImage
 
 from facemend.datasets import FaceRecord, FaceSource, open_source
-from facemend.datasets.build import Result, build_dataset
+from facemend.datasets.build import Finished, build_dataset
 from facemend.datasets.encode import PictureFormat
 from facemend.datasets.layouts import FOLDERS, Files, Layout
 from facemend.datasets.pairs import Recipe, make_pair
-from facemend.errors import OutputError, PictureError, SourceError, UsageError
+from facemend.engine import LocalEngine
+from facemend.errors import OutputError, PictureError, SourceError
 from facemend.images import read_image
 from facemend.occlusion import occlude
 from tests.tiny_celeba import make_celeba
@@ -36,7 +37,7 @@ def _rows(out: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (out / "manifest.jsonl").read_text("utf-8").splitlines()]
 
 
-def _interrupt_after(count: int, results: Iterable[Result]) -> Iterator[Result]:
+def _interrupt_after(count: int, results: Iterable[Finished]) -> Iterator[Finished]:
     for number, result in enumerate(results):
         if number == count:
             raise KeyboardInterrupt
@@ -79,7 +80,7 @@ def test_a_row_of_the_manifest_draws_its_occlusion_again(source: FaceSource, tmp
 def test_the_number_of_workers_does_not_change_a_byte(source: FaceSource, tmp_path: Path) -> None:
     recipe = Recipe(count=20, size_px=32)
     build_dataset(source, tmp_path / "one", recipe)
-    build_dataset(source, tmp_path / "two", recipe, workers=2)
+    build_dataset(source, tmp_path / "two", recipe, engine=LocalEngine(2))
     assert _contents(tmp_path / "one") == _contents(tmp_path / "two")
 
 
@@ -101,10 +102,14 @@ def test_an_interrupted_build_goes_on_to_the_same_bytes(
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         build_dataset(
-            source, out, RECIPE, workers=workers, progress=lambda results: _interrupt_after(5, results)
+            source,
+            out,
+            RECIPE,
+            engine=LocalEngine(workers),
+            progress=lambda results: _interrupt_after(5, results),
         )
     assert not (out / "manifest.jsonl").exists()
-    report = build_dataset(source, out, RECIPE, workers=workers)
+    report = build_dataset(source, out, RECIPE, engine=LocalEngine(workers))
     assert (report.made, report.kept) == (3, 5)
     assert _contents(out) == _contents(tmp_path / "whole")
 
@@ -241,23 +246,35 @@ def test_other_glasses_are_another_dataset(source: FaceSource, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_damaged_picture_stops_the_build_by_name(tmp_path: Path, workers: int) -> None:
+def test_a_damaged_picture_is_listed_and_costs_its_own_pairs_alone(tmp_path: Path, workers: int) -> None:
     home = make_celeba(tmp_path / "celeba", archive=False)
-    (home / "img_align_celeba" / "000004.jpg").write_bytes(b"no picture")
-    with pytest.raises(PictureError, match=r"000004\.jpg is not a picture"):
-        build_dataset(open_source(home), tmp_path / "out", RECIPE, workers=workers)
-    assert not (tmp_path / "out" / "manifest.jsonl").exists()
+    picture = home / "img_align_celeba" / "000002.jpg"
+    whole = picture.read_bytes()
+    build_dataset(open_source(home), tmp_path / "whole", RECIPE)
+    picture.write_bytes(b"no picture")
+    out = tmp_path / "out"
+    said = (
+        r"000002\.jpg is not a picture.*, and 1 more: 2 of 8 pairs are missing, listed in .*missing\.jsonl"
+    )
+    for _ in range(2):
+        with pytest.raises(PictureError, match=said):
+            build_dataset(open_source(home), out, RECIPE, engine=LocalEngine(workers))
+        assert not (out / "manifest.jsonl").exists()
+        missing = [json.loads(line) for line in (out / "missing.jsonl").read_text("utf-8").splitlines()]
+        assert [(row["file"], row["source"]) for row in missing] == [
+            ("000002.png", "000002.jpg"),
+            ("000008.png", "000002.jpg"),
+        ]
+    picture.write_bytes(whole)
+    report = build_dataset(open_source(home), out, RECIPE, engine=LocalEngine(workers))
+    assert (report.made, report.kept) == (2, 6)
+    assert _contents(out) == _contents(tmp_path / "whole")
 
 
 def test_an_output_folder_that_is_a_file_is_an_output_error(source: FaceSource, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
         build_dataset(source, tmp_path / "out", RECIPE)
-
-
-def test_fewer_than_one_worker_is_wrong_use(source: FaceSource, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="0 workers"):
-        build_dataset(source, tmp_path / "out", RECIPE, workers=0)
 
 
 def test_a_build_does_not_need_the_folder_it_was_made_in(source: FaceSource, tmp_path: Path) -> None:
@@ -276,7 +293,8 @@ def _refuse(monkeypatch: pytest.MonkeyPatch, method: str, allowed: int) -> None:
         nonlocal count
         count += 1
         if count > allowed:
-            write(path, arguments[0][:10])  # type: ignore[index]
+            if method == "write_bytes":
+                write(path, arguments[0][:10])  # type: ignore[index]
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(path, *arguments, **options)
 
@@ -285,7 +303,7 @@ def _refuse(monkeypatch: pytest.MonkeyPatch, method: str, allowed: int) -> None:
 
 @pytest.mark.parametrize(
     ("method", "allowed", "kept"),
-    [("write_text", 0, 0), ("write_bytes", 0, 0), ("write_bytes", 10, 3), ("write_text", 1, 8)],
+    [("write_text", 0, 0), ("write_bytes", 0, 0), ("write_bytes", 10, 3), ("replace", 25, 8)],
     ids=["at the options", "at the first pair", "at the fourth pair", "at the manifest"],
 )
 def test_a_full_disk_stops_a_build_which_then_goes_on_to_the_same_bytes(
@@ -375,7 +393,7 @@ def test_cutouts_join_the_kinds_and_their_bytes_belong_to_the_dataset(
 ) -> None:
     out = tmp_path / "out"
     recipe = Recipe(8, {"blur": 1, "cutouts": 1}, size_px=32, cutouts=_cutouts(tmp_path / "mine", 90))
-    build_dataset(source, out, recipe, workers=2)
+    build_dataset(source, out, recipe, engine=LocalEngine(2))
     parameters = [row["parameters"] for row in _rows(out) if row["kind"] == "cutouts"]
     assert 0 < len(parameters) < 8
     assert all(isinstance(each, dict) and each["file"] == "mouth/a.png" for each in parameters)

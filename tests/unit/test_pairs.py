@@ -1,3 +1,4 @@
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,9 @@ from hypothesis import strategies as st
 from facemend.datasets import FaceRecord, FaceSource, open_source
 from facemend.datasets.pairs import Landmarks, Recipe, equal_shares, faces_for, make_pair, parse_shares
 from facemend.errors import SourceError, UsageError
+from facemend.faces import find_faces
+from facemend.frame import crop_face
+from facemend.images import read_image, write_png
 from facemend.occlusion import KINDS, SEED_SET
 from tests.tiny_celeba import gradient, make_celeba
 
@@ -174,3 +178,34 @@ def test_a_kind_that_comes_twice_is_named() -> None:
 def test_cutouts_have_an_equal_share_where_there_are_some() -> None:
     assert equal_shares() == dict.fromkeys(SEED_SET, 1.0)
     assert equal_shares(Path("mine")) == dict.fromkeys([*SEED_SET, "cutouts"], 1.0)
+
+
+def test_where_landmarks_are_missing_the_detector_finds_the_face(tmp_path: Path) -> None:
+    portraits = files("facemend").joinpath("portraits")
+    names = sorted(entry.name for entry in portraits.iterdir() if entry.name.endswith((".png", ".jpg")))
+    assert names
+    for name in names:
+        photo = read_image(Path(str(portraits.joinpath(name))))
+        crop = crop_face(photo, find_faces(photo)[0].landmarks_px)
+        write_png(tmp_path / "faces" / "someone" / f"{name}.png", crop.image)
+    source = open_source(tmp_path / "faces")
+    for size_px in (64, 256):
+        recipe = Recipe(len(names), {"nose_mask": 1.0}, size_px)
+        for index in range(len(names)):
+            pair = make_pair(source, index, recipe)
+            assert pair.landmarks == "detected"
+            again = make_pair(source, index, recipe)
+            assert (pair.occluded == again.occluded).all()
+
+
+def test_a_face_far_from_the_middle_is_not_taken_for_that_of_the_crop(tmp_path: Path) -> None:
+    portraits = files("facemend").joinpath("portraits")
+    name = min(entry.name for entry in portraits.iterdir() if entry.name.endswith((".png", ".jpg")))
+    photo = read_image(Path(str(portraits.joinpath(name))))
+    face = crop_face(photo, find_faces(photo)[0].landmarks_px, 128).image
+    corner = np.full((256, 256, 3), 128, dtype=np.uint8)
+    corner[:128, :128] = face
+    write_png(tmp_path / "faces" / "someone" / "corner.png", corner)
+    pair = make_pair(open_source(tmp_path / "faces"), 0, Recipe(1, {"nose_mask": 1.0}))
+    assert find_faces(corner)
+    assert pair.landmarks == "canonical"

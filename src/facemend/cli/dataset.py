@@ -1,18 +1,19 @@
 """facemend dataset: pairs of occluded and target faces on disk, and pictures to judge them by."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from facemend.cli.options import quiet_option
+from facemend.cli.options import engine_option, quiet_option, ray_address_option
 from facemend.errors import UsageError
 
 if TYPE_CHECKING:
     from facemend.datasets import FaceSource
     from facemend.datasets.build import BuildReport
+
+Result = TypeVar("Result")
 
 _PATH = click.Path(path_type=Path)
 
@@ -45,8 +46,8 @@ def dataset() -> None:
 
 
 @dataset.command()
-@click.argument("source", type=_PATH)
-@click.argument("out", type=_PATH)
+@click.argument("source")
+@click.argument("out")
 @click.option("--count", type=int, required=True, help="Pairs; beyond the pictures, faces repeat.")
 @click.option(
     "--kinds",
@@ -60,10 +61,10 @@ def dataset() -> None:
 @_split_file_option
 @click.option(
     "--layout",
-    type=click.Choice(["folders", "imagefolder", "pix2pix"]),
+    type=click.Choice(["folders", "imagefolder", "pix2pix", "webdataset", "parquet"]),
     default="folders",
     show_default=True,
-    help="Folders of pictures, for Hugging Face's imagefolder, or side by side for pix2pix.",
+    help="Folders of pictures, for Hugging Face's imagefolder, side by side for pix2pix, or shards.",
 )
 @click.option(
     "--format",
@@ -75,11 +76,13 @@ def dataset() -> None:
 )
 @_seed_option
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one a processor core]")
+@engine_option
+@ray_address_option
 @click.option("--force", is_flag=True, help="Start anew in a folder that holds another dataset.")
 @quiet_option
 def build(
-    source: Path,
-    out: Path,
+    source: str,
+    out: str,
     count: int,
     kinds: str | None,
     cutouts: Path | None,
@@ -90,13 +93,16 @@ def build(
     picture_format: str,
     seed: int,
     workers: int | None,
+    engine: str,
+    ray_address: str | None,
     force: bool,
     quiet: bool,
 ) -> None:
     """Write pairs of occluded and target faces to OUT, with their exact alpha and a manifest.
 
-    SOURCE is CelebA as downloaded (img_align_celeba.zip or its folder, annotations beside it) or any
-    folder of face crops. The same command again goes on where it stopped.
+    SOURCE is CelebA as downloaded (img_align_celeba.zip or its folder, annotations beside it), any folder
+    of face crops, or a URL of a folder, a zip, tar shards or Parquet. OUT may be a URL for shards. The same
+    command again goes on where it stopped.
     """
     from tqdm import tqdm
 
@@ -104,19 +110,43 @@ def build(
     from facemend.datasets.encode import PictureFormat
     from facemend.datasets.layouts import Files, Layout
     from facemend.datasets.pairs import Recipe, equal_shares, parse_shares
+    from facemend.datasets.places import Place, is_url
+    from facemend.datasets.shards import SHARD_PAIRS, ShardFormat, build_shards
+    from facemend.engine import EngineName, open_engine
 
-    files = Files(Layout(layout), PictureFormat(picture_format))
+    def show(results: Iterable[Result], total: int, unit: str) -> Iterable[Result]:
+        bar: Iterable[Result] = tqdm(results, total=total, unit=unit, disable=True if quiet else None)
+        return bar
+
     recipe = Recipe(count, parse_shares(kinds) if kinds else equal_shares(cutouts), size, seed, cutouts)
-    home = files.layout.home(out, split)
-    report = build_dataset(
-        _open(source, split, split_file),
-        home,
-        recipe,
-        files,
-        workers=workers or os.cpu_count() or 1,
-        force=force,
-        progress=lambda results: tqdm(results, total=count, unit="pair", disable=True if quiet else None),
-    )
+    work = open_engine(EngineName(engine), workers=workers, address=ray_address)
+    pictures = PictureFormat(picture_format)
+    if layout in list(ShardFormat):
+        home: Path | Place = Place(out)
+        report = build_shards(
+            _open(source, split, split_file),
+            Place(out),
+            recipe,
+            ShardFormat(layout),
+            pictures,
+            engine=work,
+            force=force,
+            progress=lambda shards: show(shards, -(-count // SHARD_PAIRS), "shard"),
+        )
+    elif is_url(out):
+        raise UsageError(f"{out} takes shards, not {layout}; add --layout webdataset or parquet")
+    else:
+        files = Files(Layout(layout), pictures)
+        home = folder = files.layout.home(Path(out), split)
+        report = build_dataset(
+            _open(source, split, split_file),
+            folder,
+            recipe,
+            files,
+            engine=work,
+            force=force,
+            progress=lambda results: show(results, count, "pair"),
+        )
     if not quiet:
         click.echo(_summary(home, report))
 
@@ -205,7 +235,7 @@ def stats(folder: Path, output: Path | None, as_json: bool, force: bool, quiet: 
             click.echo(f"wrote {output}")
 
 
-def _open(source: Path, split: str, split_file: Path | None) -> "FaceSource":
+def _open(source: Path | str, split: str, split_file: Path | None) -> "FaceSource":
     """The people of a source who are asked for."""
     from facemend.datasets import Split, open_source, take_split
 
@@ -215,11 +245,15 @@ def _open(source: Path, split: str, split_file: Path | None) -> "FaceSource":
     return faces if split == "all" else take_split(faces, Split(split), split_file)
 
 
-def _summary(home: Path, report: "BuildReport") -> str:
+def _summary(home: object, report: "BuildReport") -> str:
     lines = [f"{home}: {report.made} pairs made, {report.kept} kept ({_counts(report.kinds)})"]
+    if detected := report.landmarks.get("detected"):
+        lines.append(
+            f"{detected} pairs have no landmarks of their own; their faces were found by the detector"
+        )
     if missing := report.landmarks.get("canonical"):
         lines.append(
-            f"{missing} of {report.made + report.kept} pairs have no landmarks of their own; "
+            f"{missing} of {report.made + report.kept} pairs have no landmarks, and no face was found; "
             "their occlusions lie where faces of the canonical crop have theirs"
         )
     if profiles := report.landmarks.get("profile"):

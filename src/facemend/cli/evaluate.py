@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from facemend.cli.options import command_line
+from facemend.cli.options import command_line, engine_option, ray_address_option
 
 _PATH = click.Path(path_type=Path)
 
@@ -16,8 +16,7 @@ _PATH = click.Path(path_type=Path)
     "source",
     metavar="SOURCE",
     required=True,
-    type=_PATH,
-    help="CelebA or a folder of face crops.",
+    help="CelebA, a folder of face crops, or a URL of some.",
 )
 @click.option("-o", "--output", "folder", metavar="REPORT", type=_PATH, help="Folder for the report.")
 @click.option(
@@ -66,13 +65,15 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--threads", type=click.IntRange(min=1), help="Processor threads a model may use.  [default: all]"
 )
+@engine_option
+@ray_address_option
 @click.option("--force", is_flag=True, help="Write over an earlier report.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @click.pass_context
 def evaluate(
     context: click.Context,
     models: tuple[Path, ...],
-    source: Path,
+    source: str,
     folder: Path | None,
     split: str,
     split_file: Path | None,
@@ -86,22 +87,27 @@ def evaluate(
     cache: Path | None,
     limit: int | None,
     threads: int | None,
+    engine: str,
+    ray_address: str | None,
     force: bool,
     quiet: bool,
 ) -> None:
     """Measure models and baselines on people unseen in training.
 
     MODEL is a facemend model, a TOML file that describes another ONNX network, or a folder of pictures
-    that some system made of --export-inputs. SOURCE is CelebA as downloaded, or any folder of face crops.
+    that some system made of --export-inputs. SOURCE is CelebA as downloaded, any folder of face crops, or a
+    URL of a folder, a zip, tar shards or Parquet.
     The folder REPORT gets report.html, report.json, report.md and grid.png. The same command again goes
     on where it was stopped. Without a MODEL only the baselines are measured.
     """
+    from dataclasses import replace
+
     from facemend.datasets import Split, open_source, take_split
+    from facemend.engine import EngineName, open_engine
     from facemend.evaluation.baselines import choose_baselines, learn
     from facemend.evaluation.evaluate import Plan, refuse_leaks
     from facemend.evaluation.evaluate import evaluate as measure
-    from facemend.evaluation.figures import open_slow_metrics
-    from facemend.evaluation.opening import open_systems
+    from facemend.evaluation.opening import Bench
     from facemend.evaluation.protocol import choose_kinds
     from facemend.evaluation.report import CACHE_NAME, check_folder, write_report
     from facemend.evaluation.store import Store
@@ -120,13 +126,19 @@ def evaluate(
     kept = cache or folder / CACHE_NAME
     everything = open_source(source)
     faces = take_split(everything, Split(split), split_file).first(limit)
-    systems = open_systems(models, threads)
-    slow = open_slow_metrics(identity=identity, lpips=lpips, fid=fid, threads=threads)
+    work = open_engine(
+        EngineName(engine), workers=1 if engine == EngineName.LOCAL else None, address=ray_address
+    )
+    if engine == EngineName.RAY:
+        threads = threads or 1  # a worker has a core
+    bench = Bench(models, (), identity, lpips, fid, threads)
+    systems, slow = bench()
     check_folder(folder, force=force)
     refuse_leaks(systems, faces, split)
-    systems += choose_baselines(
+    learnt = choose_baselines(
         baselines, lambda: learn(take_split(everything, Split.TRAIN, split_file), kept, progress=not quiet)
     )
+    systems += learnt
     with Store(kept) as store:
         evaluation = measure(
             systems,
@@ -137,6 +149,8 @@ def evaluate(
             store=store,
             command=command_line(context),
             progress=not quiet,
+            engine=work,
+            open_bench=None if engine == EngineName.LOCAL else replace(bench, baselines=learnt),
         )
     write_report(folder, evaluation, systems, faces, force=force)
     if not quiet:

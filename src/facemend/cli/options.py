@@ -21,6 +21,16 @@ device_option = click.option(
     show_default=True,
     help="Where to compute.",
 )
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Who does the work: this machine, or a Ray cluster (docs/scale.md).",
+)
+ray_address_option = click.option(
+    "--ray-address", metavar="ADDRESS", help="Of a Ray cluster.  [default: a Ray of its own, here]"
+)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 
 

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facemend.cli.options import REGION, device_option, model_option, quiet_option
+from facemend.cli.options import (
+    REGION,
+    device_option,
+    engine_option,
+    model_option,
+    quiet_option,
+    ray_address_option,
+)
 from facemend.errors import UsageError
 from facemend.reconstruction.options import Remove
 
@@ -90,6 +97,8 @@ _STREAM = (Path("-"),)
     type=click.IntRange(min=1),
     help="Processes that share several photos.  [default: one a core]",
 )
+@engine_option
+@ray_address_option
 @click.option(
     "--strip",
     is_flag=True,
@@ -122,6 +131,8 @@ def reconstruct(
     recursive: bool,
     in_place: bool,
     jobs: int | None,
+    engine: str,
+    ray_address: str | None,
     strip: bool,
     primary_only: bool,
     save_occlusion: bool,
@@ -136,6 +147,7 @@ def reconstruct(
     photos share the cores; a bad one is reported and skipped; what was finished before is skipped.
     PHOTO - reads one picture from stdin and writes it to stdout as PNG.
     """
+    from facemend.engine import EngineName, open_engine
     from facemend.reconstruction.batch import Opening, run_tasks
     from facemend.reconstruction.tasks import plan_tasks
 
@@ -162,7 +174,10 @@ def reconstruct(
         raise UsageError(
             f"{'--mask' if mask_file else '--face'} is for one photo, and here are {len(tasks)}"
         )
-    running = run_tasks(opening, tasks, request, force=force, jobs=jobs)
+    chosen = open_engine(EngineName(engine), workers=jobs, address=ray_address)
+    # Here, `run_tasks` knows how many processes so few photos are worth.
+    work = None if engine == EngineName.LOCAL else chosen
+    running = run_tasks(opening, tasks, request, force=force, jobs=jobs, engine=work)
     done = _shown(running, len(tasks), quiet)
     failed = any(one.error for one in done)
     if as_json:

@@ -5,7 +5,9 @@ from pathlib import Path
 from facemend.datasets.celeba import is_celeba, open_celeba
 from facemend.datasets.faces import FaceRecord, FaceSource, hash_identity, known_identities
 from facemend.datasets.folder import open_folder
+from facemend.datasets.places import is_url
 from facemend.datasets.splits import Split, check_no_leak, take_split
+from facemend.datasets.stored import ARCHIVES, open_stored
 
 __all__ = [
     "FaceRecord",
@@ -19,10 +21,16 @@ __all__ = [
 ]
 
 
-def open_source(path: Path) -> FaceSource:
-    """Opens CelebA in its official layout, or any folder of face crops.
+def open_source(where: Path | str) -> FaceSource:
+    """Opens CelebA in its official layout, any folder of face crops, or a URL or archive of them.
+
+    Args:
+        where: a path; or as a text a path or a URL, such as s3://bucket/faces.
 
     Raises:
         SourceError: neither is there.
     """
+    path = Path(where)
+    if is_url(str(where)) or (path.suffix.lower() in ARCHIVES and not is_celeba(path)):
+        return open_stored(str(where))
     return open_celeba(path) if is_celeba(path) else open_folder(path)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from facemend import __version__
+from facemend.datasets.encode import PictureFormat
 from facemend.datasets.faces import FaceRecord, FaceSource, fingerprint_of
-from facemend.datasets.layouts import FOLDERS, Files
-from facemend.datasets.manifest import LOG_FILE, MANIFEST_FILE, METADATA_FILE
+from facemend.datasets.layouts import FOLDERS
+from facemend.datasets.manifest import LOG_FILE, MANIFEST_FILE, METADATA_FILE, MISSING_FILE
 from facemend.datasets.pairs import Recipe
 from facemend.errors import OutputError
 from facemend.files import sha256_of, write_text
@@ -18,10 +19,12 @@ from facemend.occlusion import KINDS, allowed_kinds
 OPTIONS_FILE = "dataset.json"
 
 _PICTURE = re.compile(r"\d{6,}\.(png|webp)")
-_TEMPORARY = re.compile(r"\.(\d{6,}|dataset|manifest|metadata)\.\w+\.(png|webp|jsonl?)")
+_TEMPORARY = re.compile(r"\.(\d{6,}|dataset|manifest|metadata|missing)\.\w+\.(png|webp|jsonl?)")
 
 
-def options_of(source: FaceSource, recipe: Recipe, files: Files) -> dict[str, Any]:
+def options_of(
+    source: FaceSource, recipe: Recipe, layout: str, picture_format: PictureFormat
+) -> dict[str, Any]:
     """All that decides about a dataset's bytes, in JSON's types."""
     return {
         "facemend": __version__,
@@ -33,8 +36,8 @@ def options_of(source: FaceSource, recipe: Recipe, files: Files) -> dict[str, An
         "size_px": recipe.size_px,
         "seed": recipe.seed,
         "cutouts": None if recipe.cutouts is None else _fingerprint_of_folder(recipe.cutouts),
-        "layout": files.layout,
-        "format": files.picture_format,
+        "layout": layout,
+        "format": picture_format,
     }
 
 
@@ -76,7 +79,12 @@ def claim(folder: Path, options: Mapping[str, Any], *, force: bool) -> None:
             changed = [key for key in options if options[key] != found.get(key)]
             what = f"a dataset made with another {' and '.join(changed)}"
         raise OutputError(f"{folder} holds {what}; choose another folder or add --force to start anew")
-    for name in (MANIFEST_FILE, METADATA_FILE, LOG_FILE):  # the first says "complete", so it goes first
+    for name in (
+        MANIFEST_FILE,
+        METADATA_FILE,
+        LOG_FILE,
+        MISSING_FILE,
+    ):  # the first says "complete", so it goes first
         (folder / name).unlink(missing_ok=True)
     for old in _files_like(_PICTURE, folder):
         old.unlink()

@@ -1,19 +1,22 @@
 """The manifest of a dataset: a line of JSON for every pair."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from facemend.datasets.layouts import Files
 from facemend.datasets.pairs import Pair
-from facemend.files import write_text
+from facemend.files import written_whole
 
 MANIFEST_FILE = "manifest.jsonl"
 METADATA_FILE = "metadata.jsonl"
 LOG_FILE = f"{MANIFEST_FILE}.part"
 """The rows so far, in the order in which their pairs were made."""
+
+MISSING_FILE = "missing.jsonl"
+"""The pairs whose pictures could not be read: file, source and error."""
 
 Row = dict[str, Any]
 """A line of the manifest."""
@@ -62,22 +65,22 @@ def to_line(row: Row) -> str:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Writes rows whole or not at all, over what was there. Raises OutputError when the disk refuses."""
-    write_text(path, "".join(map(to_line, rows)), force=True)
+    with written_whole(path, force=True) as temporary, temporary.open("wb") as file:
+        file.writelines(to_line(row).encode() for row in rows)
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> Iterator[Row]:
     """The rows of a manifest or a log; a line that an interruption tore does not count.
 
     Raises:
         OSError: the file is not there, or cannot be read.
     """
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        with suppress(ValueError):
-            row = json.loads(line)
-            if isinstance(row, dict) and "file" in row:
-                rows.append(row)
-    return rows
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        for line in file:
+            with suppress(ValueError):
+                row = json.loads(line)
+                if isinstance(row, dict) and "file" in row:
+                    yield row
 
 
 def finished_rows(folder: Path) -> dict[str, Row]:

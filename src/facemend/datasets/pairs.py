@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 
 from facemend.datasets.faces import FaceRecord, FaceSource
 from facemend.errors import SourceError, UsageError
-from facemend.frame import CROP_SIZE_PX, Points, frame_to_crop
+from facemend.faces import Detector
+from facemend.frame import CROP_SIZE_PX, Points, canonical_landmarks, frame_to_crop
 from facemend.images import Image
 from facemend.occlusion import (
     KINDS,
@@ -29,6 +30,7 @@ CUTOUTS = "cutouts"
 
 _SMALLEST_PX, _LARGEST_PX = 16, 2048
 _FARTHEST_PX = 1e4
+_MOST_APART_PX = 0.15 * CROP_SIZE_PX
 
 
 def equal_shares(cutouts: Path | None = None) -> dict[str, float]:
@@ -80,12 +82,13 @@ class Recipe:
 class Landmarks(StrEnum):
     """How well it is known where a face lies.
 
+    DETECTED: the source has no landmarks, or impossible ones; the detector found the face.
     PROFILE: the nose is not between the eyes. The occlusion follows it as far as it can bend.
-    CANONICAL: there are no landmarks, or impossible ones; the occlusion lies where the canonical crop
-    has eyes, nose and mouth.
+    CANONICAL: neither is there; the occlusion lies where the canonical crop has eyes, nose and mouth.
     """
 
     ANNOTATED = "annotated"
+    DETECTED = "detected"
     PROFILE = "profile"
     CANONICAL = "canonical"
 
@@ -161,20 +164,45 @@ def make_pair(faces: FaceSource, index: int, recipe: Recipe) -> Pair:
     draw = (recipe.seed, record.name, index // len(faces))
     shares = allowed_kinds(recipe.shares, record.attributes)
     kind = choose_kind(shares, np.random.default_rng(seed_of("kind", *draw)), recipe.kinds)
-    landmarks, landmarks_px = _landmarks(record, recipe.size_px)
     crop = faces.crop(record, recipe.size_px)
+    landmarks, landmarks_px = _landmarks(faces, record, recipe.size_px)
     face = occlude(crop, landmarks_px, kind, seed_of("pair", *draw), recipe.kinds)
     return Pair(face.image, face.target, face.occlusion, record.name, record.identity, landmarks)
 
 
-def _landmarks(record: FaceRecord, size_px: int) -> tuple[Landmarks, Points | None]:
+def _landmarks(faces: FaceSource, record: FaceRecord, size_px: int) -> tuple[Landmarks, Points | None]:
     """What is known of a face's place, and its landmarks in the crop; None for the canonical ones."""
     points_px = record.frame_landmarks_px
     if points_px is None or not (np.abs(points_px) < _FARTHEST_PX).all():  # neither is nan
-        return Landmarks.CANONICAL, None
+        found_px = _detect(faces.crop(record))
+        if found_px is None:
+            return Landmarks.CANONICAL, None
+        return Landmarks.DETECTED, (found_px + 0.5) * (size_px / CROP_SIZE_PX) - 0.5
     left, right, nose = points_px[:3]
     across = right - left
     along = float((nose - left) @ across)  # 0 at the left eye
     is_between = 0 <= along <= float(across @ across)
     landmarks = Landmarks.ANNOTATED if is_between else Landmarks.PROFILE
     return landmarks, frame_to_crop(points_px, size_px)
+
+
+def _detect(crop: Image) -> Points | None:
+    """The landmarks of the face that a canonical crop (256, 256, 3) shows; None if none is found.
+
+    A face far from where the canonical one lies is somebody in the background, or no face.
+    """
+    canonical_px = canonical_landmarks()
+
+    def apart_px(found_px: Points) -> float:
+        return float(np.linalg.norm(found_px - canonical_px, axis=1).mean())
+
+    nearest_px = min((face.landmarks_px for face in _detector()(crop)), key=apart_px, default=None)
+    if nearest_px is None or apart_px(nearest_px) > _MOST_APART_PX:
+        return None
+    rounded: Points = nearest_px.round(1)  # so that the last bit of a float does not decide about a pixel
+    return rounded
+
+
+@cache
+def _detector() -> Detector:
+    return Detector(threads=1)  # workers share the cores among them

@@ -112,7 +112,7 @@ def measure_dataset(folder: Path, most_pictures: int = MOST_PICTURES) -> Dataset
     """
     files = _files_of(folder)
     try:
-        rows = read_rows(folder / MANIFEST_FILE)
+        rows = list(read_rows(folder / MANIFEST_FILE))
     except OSError as error:
         raise SourceError(
             f"{folder} has no {MANIFEST_FILE}: its build is not finished; give the same command again"

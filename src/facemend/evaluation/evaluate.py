@@ -1,14 +1,17 @@
 """Measures systems on the protocol's inputs, picture by picture, in bounded memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 
 from tqdm import tqdm
 
 from facemend import __version__
 from facemend.datasets import FaceRecord, FaceSource, check_no_leak, hash_identity, known_identities
+from facemend.engine import Engine, LocalEngine
 from facemend.errors import UsageError
 from facemend.evaluation.averages import PeopleBootstrap, average, frechet_rows
 from facemend.evaluation.comparisons import compare_systems, find_gaps
@@ -18,11 +21,16 @@ from facemend.evaluation.figures import SlowMetrics
 from facemend.evaluation.memory import peak_memory_mb
 from facemend.evaluation.protocol import PROTOCOL, bench_face, input_digest, join_digests, kinds_for
 from facemend.evaluation.results import AS_DRAWN, EvaluationReport, Measure, Measurement, SystemEntry
-from facemend.evaluation.store import Figures, Store, Vectors
+from facemend.evaluation.store import Figures, Ledger, Store, Vectors
 from facemend.evaluation.systems import FIRST, System
 from facemend.images import Image
 
 NO_OCCLUSION = "none"
+
+OpenBench = Callable[[], tuple[Sequence[System], SlowMetrics]]
+"""Opens the systems and what takes long to measure."""
+
+_THIS_PROCESS = LocalEngine(1)
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,16 @@ class _Notes:
     measurements: list[Measurement] = field(default_factory=list)
     milliseconds: dict[str, list[float]] = field(default_factory=dict)
     vectors: dict[tuple[str, Measure], list[Vectors]] = field(default_factory=dict)
+
+    def add(self, page: "_Notes") -> None:
+        """Puts what was noted of one more picture behind the rest."""
+        self.measurements += page.measurements
+        for kind, digests in page.digests.items():
+            self.digests[kind] += digests
+        for name, times in page.milliseconds.items():
+            self.milliseconds.setdefault(name, []).extend(times)
+        for measured, pairs in page.vectors.items():
+            self.vectors.setdefault(measured, []).extend(pairs)
 
     def note(self, system: System, inputs: Sequence[BenchInput], figures: Sequence[Figures]) -> None:
         for item, found in zip(inputs, figures, strict=True):
@@ -100,6 +118,8 @@ def evaluate(
     store: Store | None = None,
     command: str = "",
     progress: bool = False,
+    engine: Engine = _THIS_PROCESS,
+    open_bench: OpenBench | None = None,
 ) -> Evaluation:
     """Measures every system on every picture under every kind that it can take, and on the picture itself.
 
@@ -112,6 +132,9 @@ def evaluate(
         store: where figures are kept and looked up, so that a killed run goes on; None keeps none.
         command: what the report says repeats it.
         progress: whether to show a progress bar on a terminal.
+        engine: who does the work; only times depend on it.
+        open_bench: opens the systems and the slow metrics anew, in a worker of an engine that has several;
+            can be pickled. None: they stay in this process.
 
     Raises:
         UsageError: nothing to measure, or two systems of one name.
@@ -124,24 +147,53 @@ def evaluate(
     plan = plan or Plan()
     relations = refuse_leaks(systems, source, split)
     notes = _Notes({kind: [] for kind in kinds})
-    with ThreadPoolExecutor() as pool:
-        examiner = Examiner(store, plan.slow, pool)
-        shown = tqdm(source.records, unit="face", disable=None if progress else True)
-        for place, record in enumerate(shown):
-            crop = source.crop(record)
-            inputs = _draw(crop, record, kinds)
-            for item in inputs:
-                notes.digests[item.face.occlusion.kind].append(item.digest)
-            present = [system for system in systems if system.first is None or place < system.first]
-            for system in present:
-                notes.note(system, inputs, examiner.examine(system, inputs, slow=place < FIRST))
-                notes.note_unoccluded(system, record, examiner.examine_unoccluded(system, crop))
-            if plan.robustness and place < FIRST:
-                _examine_conditions(present, inputs, examiner, notes)
+    work = _Work(open_bench or (lambda: (systems, plan.slow)), source, tuple(kinds), plan.robustness, store)
+    with closing(engine.run(work.open, len(source), batch=1)) as pages:
+        shown = tqdm(pages, total=len(source), unit="face", disable=None if progress else True)
+        for page, taken in shown:
+            notes.add(page)
+            for key, figures in taken.items():
+                assert store is not None
+                store.put(key, figures)
     entries = [_entry(*pair, source, notes, plan) for pair in zip(systems, relations, strict=True)]
     return Evaluation(
         _report(source, kinds, split, notes, entries, plan, command), tuple(notes.measurements)
     )
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The measuring of one picture after another, wherever an engine does it."""
+
+    open_bench: OpenBench
+    source: FaceSource
+    kinds: tuple[str, ...]
+    robustness: bool
+    known: Store | None
+
+    def open(self) -> Callable[[int], tuple[_Notes, dict[str, Figures]]]:
+        """Opens the systems; the work gives what it notes of a picture, and the figures that are new."""
+        systems, slow = self.open_bench()
+        return partial(self._examine, systems, slow, ThreadPoolExecutor())
+
+    def _examine(
+        self, systems: Sequence[System], slow: SlowMetrics, pool: ThreadPoolExecutor, place: int
+    ) -> tuple[_Notes, dict[str, Figures]]:
+        record = self.source.records[place]
+        crop = self.source.crop(record)
+        inputs = _draw(crop, record, self.kinds)
+        notes = _Notes({kind: [] for kind in self.kinds})
+        for item in inputs:
+            notes.digests[item.face.occlusion.kind].append(item.digest)
+        ledger = None if self.known is None else Ledger(self.known)
+        examiner = Examiner(ledger, slow, pool)
+        present = [system for system in systems if system.first is None or place < system.first]
+        for system in present:
+            notes.note(system, inputs, examiner.examine(system, inputs, slow=place < FIRST))
+            notes.note_unoccluded(system, record, examiner.examine_unoccluded(system, crop))
+        if self.robustness and place < FIRST:
+            _examine_conditions(present, inputs, examiner, notes)
+        return notes, {} if ledger is None else ledger.taken
 
 
 def _check(systems: Sequence[System], source: FaceSource, kinds: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from facemend.datasets import FaceRecord
 from facemend.evaluation.figures import IDENTITY, SlowMetrics, Vector, compare, digest_of, false_edits
 from facemend.evaluation.results import AS_DRAWN, Measure
-from facemend.evaluation.store import Figures, Store, key_of
+from facemend.evaluation.store import Figures, Ledger, key_of
 from facemend.evaluation.systems import System
 from facemend.images import Alpha, Image
 from facemend.occlusion import OccludedFace
@@ -49,9 +49,9 @@ class _Answer:
 
 
 class Examiner:
-    """Takes figures; from a store where they are in it, and into the store where they are not."""
+    """Takes figures; from a ledger where they are in it, and into the ledger where they are not."""
 
-    def __init__(self, store: Store | None, slow: SlowMetrics, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, store: Ledger | None, slow: SlowMetrics, pool: ThreadPoolExecutor) -> None:
         self._store, self._slow, self._pool = store, slow, pool
         self._truths: dict[tuple[Measure, str], Vector] = {}
 

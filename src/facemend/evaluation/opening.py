@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from facemend.evaluation.figures import SlowMetrics, open_slow_metrics
 from facemend.evaluation.foreign import open_foreign
 from facemend.evaluation.submission import open_submission
 from facemend.evaluation.systems import System, open_model
@@ -36,3 +37,29 @@ def _open(path: Path, threads: int | None) -> System:
     if path.is_dir():
         return open_submission(path)
     return open_foreign(path, threads) if path.suffix == ".toml" else open_model(path, threads)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All that measures and is measured; each worker of an engine opens it for itself.
+
+    Attributes:
+        models: as `open_systems` takes them.
+        baselines: beside them.
+        identity, lpips, fid: as `open_slow_metrics` takes them.
+        threads: of the processor, for each; None lets ONNX Runtime choose.
+    """
+
+    models: Sequence[Path]
+    baselines: Sequence[System] = ()
+    identity: bool = False
+    lpips: Path | None = None
+    fid: Path | None = None
+    threads: int | None = None
+
+    def __call__(self) -> tuple[list[System], SlowMetrics]:
+        """Opens them. Raises what `open_systems` and `open_slow_metrics` do."""
+        slow = open_slow_metrics(
+            identity=self.identity, lpips=self.lpips, fid=self.fid, threads=self.threads
+        )
+        return [*open_systems(self.models, self.threads), *self.baselines], slow

@@ -4,13 +4,14 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ Vectors = npt.NDArray[np.float32]
 """(2, D): a network's features of the delivered picture, and of the truth."""
 
 _NAME = "figures.sqlite"
+_WRITTEN_AT = 18  # in the header of an SQLite file
 _CODE = (
     "images.py",
     "metrics",
@@ -113,6 +115,41 @@ class Store:
             )
         except sqlite3.Error as error:
             raise OutputError(f"cannot keep figures: {error}") from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travels to other processes and machines as a copy in memory, to be asked alone."""
+        with closing(sqlite3.connect(":memory:")) as copy:
+            self._file.backup(copy)
+            data = copy.serialize()
+        # The bytes that say how the file is written to: 2 for a log beside it, which a copy has not.
+        return _open_copy, (data[:_WRITTEN_AT] + b"\1\1" + data[_WRITTEN_AT + 2 :],)
+
+
+def _open_copy(data: bytes) -> "Store":
+    copy = Store(Path())
+    copy._file = sqlite3.connect(":memory:", check_same_thread=False)
+    copy._file.deserialize(data)
+    return copy
+
+
+class Ledger:
+    """Figures that are looked up in a store, and new ones that are kept until somebody puts them there.
+
+    Attributes:
+        taken: the new ones, by key.
+    """
+
+    def __init__(self, known: Store) -> None:
+        self._known = known
+        self.taken: dict[str, Figures] = {}
+
+    def get(self, key: str) -> Figures | None:
+        """What is known under a key; None if nothing is. Raises OutputError as `Store.get` does."""
+        return self.taken.get(key) or self._known.get(key)
+
+    def put(self, key: str, figures: Figures) -> None:
+        """Keeps new figures."""
+        self.taken[key] = figures
 
 
 def key_of(*parts: str) -> str:

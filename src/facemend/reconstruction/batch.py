@@ -4,7 +4,8 @@
 worker processes, each of which opens the model once. Both ways write the same bytes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from facemend.engine import Engine, LocalEngine, cores
 from facemend.errors import NoFaceFound, OutputError, PictureError
 from facemend.faces import Face
 from facemend.files import sha256_of, written_whole
@@ -24,7 +26,6 @@ from facemend.reconstruction.record import Copy, Records
 from facemend.reconstruction.request import Request
 from facemend.reconstruction.results import PillowPicture, Reconstruction
 from facemend.reconstruction.tasks import Task
-from facemend.reconstruction.workers import cores, run_all
 
 _FEWEST_FOR_WORKERS = 4
 """A process takes about as long to start as two photos take: fewer are done in this one."""
@@ -97,6 +98,7 @@ def run_tasks(
     *,
     force: bool = False,
     jobs: int | None = None,
+    engine: Engine | None = None,
 ) -> Iterator[Done]:
     """Reconstructs pictures; what became of each comes in their order.
 
@@ -106,6 +108,7 @@ def run_tasks(
         request: what is asked of every picture.
         force: overwrite whatever lies at the outputs.
         jobs: how many processes (None: as many as there are cores); 1 keeps to this one.
+        engine: who does the work instead of such processes, for any number of pictures.
 
     Raises:
         OutputError: an output exists and is other work (before anything is written), or cannot be
@@ -127,12 +130,23 @@ def run_tasks(
                 replaced.add(task)
     waiting = [(task, force or task in replaced) for task in tasks if task not in finished]
     workers = min(cores() if jobs is None else jobs, len(waiting))
-    results: Iterator[Done]
-    if workers > 1 and len(waiting) >= _FEWEST_FOR_WORKERS:
-        # A core each: threads within a picture would only wait for one another.
-        results = run_all(partial(_open_worker, replace(opening, threads=1), request), waiting, workers)
-    else:
+    if engine is None and workers > 1 and len(waiting) >= _FEWEST_FOR_WORKERS:
+        # Not forked: a copy of a process whose threads hold locks may wait for ever.
+        engine = LocalEngine(workers, "spawn")
+    results: Generator[Done, None, None]
+    if engine is None:
         results = (mend(reconstructor, task, request, overwrite=known) for task, known in waiting)
+    else:
+        # A core each: threads within a picture would only wait for one another.
+        work = partial(_open_worker, replace(opening, threads=1), request, waiting)
+        results = engine.run(work, len(waiting), batch=1)
+    with closing(results):
+        yield from _in_order(results, tasks, finished, records)
+
+
+def _in_order(
+    results: Iterator[Done], tasks: Sequence[Task], finished: Mapping[Task, Provenance], records: Records
+) -> Iterator[Done]:
     for task in tasks:
         if task in finished:
             yield Done(task, Outcome.SKIPPED, finished[task])
@@ -168,13 +182,17 @@ def mend(reconstructor: Reconstructor, task: Task, request: Request, *, overwrit
     return Done(task, _outcome(result), result.provenance, faces=faces)
 
 
-def _open_worker(opening: Opening, request: Request) -> Callable[[tuple[Task, bool]], Done]:
-    """In a worker: the model, opened once, and the function over a task."""
-    return partial(_mend_pair, opening(), request)
+def _open_worker(
+    opening: Opening, request: Request, waiting: Sequence[tuple[Task, bool]]
+) -> Callable[[int], Done]:
+    """In a worker: the model, opened once, and the function over a task's place."""
+    return partial(_mend_at, opening(), request, waiting)
 
 
-def _mend_pair(reconstructor: Reconstructor, request: Request, pair: tuple[Task, bool]) -> Done:
-    task, overwrite = pair
+def _mend_at(
+    reconstructor: Reconstructor, request: Request, waiting: Sequence[tuple[Task, bool]], place: int
+) -> Done:
+    task, overwrite = waiting[place]
     return mend(reconstructor, task, request, overwrite=overwrite)
 
 

@@ -1,0 +1,259 @@
+"""Faces wherever they are stored: folders, zip archives, WebDataset's tar shards, and Parquet, by URL.
+
+Only names and places are read when a source is opened; a picture is read when its turn comes.
+"""
+
+import csv
+import io
+import json
+import posixpath
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from facemend.datasets.faces import FaceRecord, FaceSource, fingerprint_of
+from facemend.datasets.folder import IDENTITY_FILE
+from facemend.datasets.places import Place
+from facemend.errors import PictureError, SourceError
+from facemend.frame import Points
+from facemend.images import PICTURE_SUFFIXES, Image, read_image
+
+ARCHIVES = (".zip", ".tar", ".parquet")
+_PICTURE_COLUMNS = ("image", "target")
+"""Where a Parquet file's pictures are: bytes, or Hugging Face's struct with bytes in it."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where one picture lies.
+
+    Attributes:
+        file: the file that holds it, below the source's place.
+        where: its member in a zip, offset and bytes in a tar, row group and row in Parquet; None
+            in a folder.
+        identity, landmarks: what is said of it there, if anything.
+    """
+
+    file: str
+    where: Any = None
+    identity: str | None = None
+    landmarks: Points | None = None
+
+
+def open_stored(url: str) -> FaceSource:
+    """Opens the faces at a URL or a path: a folder of pictures or of shards, or one such file.
+
+    Who is who: `identity` in a tar's KEY.json or in a column; for pictures and zips identities.csv beside
+    them, else the subfolder that a picture lies in. `landmarks`, ten numbers in the 178×218 frame, are
+    taken from the same places where they are.
+
+    Raises:
+        SourceError: nothing there, or nothing that can be understood.
+    """
+    home = url.rstrip("/")
+    place, files = _list(home)
+    kinds = {posixpath.splitext(name)[1].lower() for name, _, _ in files}
+    # Tar first: beside the tar shards of a dataset that facemend built lies a manifest of Parquet.
+    kind = next((kind for kind in (".tar", ".parquet", ".zip") if kind in kinds), None)
+    inside = [name for name, _, _ in files if kind is None or name.lower().endswith(kind)]
+    try:
+        entries = dict(_READERS[kind].entries(place, inside))
+    except (OSError, ValueError, tarfile.TarError, zipfile.BadZipFile) as error:
+        raise SourceError(f"{place} cannot be read: {error}") from error
+    if not entries:
+        raise SourceError(f"{place} holds no pictures")
+    name = posixpath.basename(str(place))
+    people = _identities(place, entries)
+    records = [
+        FaceRecord(key, f"{name}:{people[key]}" if key in people else None, entries[key].landmarks)
+        for key in sorted(entries)
+    ]
+    reader = _Pictures(place, entries, _READERS[kind])
+    return FaceSource(name, records, reader, fingerprint_of(*files))
+
+
+def _list(url: str) -> tuple[Place, list[tuple[str, int, int]]]:
+    """The place and the files in it; of a single file, its folder and itself."""
+    if url.partition("?")[0].lower().endswith(ARCHIVES):
+        path, question, query = url.partition("?")
+        folder, name = posixpath.split(path)
+        place = Place(folder + question + query)
+        files = [info for info in place.files() if info[0] == name]
+    else:
+        place = Place(url)
+        files = list(place.files())
+    if not files:
+        said = url.partition("?")[0]
+        raise SourceError(f"{said} holds no files; pass a folder, a zip, tar shards or Parquet")
+    return place, files
+
+
+def _identities(place: Place, entries: Mapping[str, Entry]) -> dict[str, str]:
+    """Who the pictures show, as far as it is known."""
+    known = {key: entry.identity for key, entry in entries.items() if entry.identity is not None}
+    if known:
+        return known
+    try:
+        text = place.read(IDENTITY_FILE).decode("utf-8-sig")
+    except OSError:
+        return {key: key.rsplit("/", 1)[0] for key in entries if "/" in key}
+    rows = list(csv.DictReader(io.StringIO(text)))
+    if not rows or not {"file", "identity"} <= set(rows[0]):
+        raise SourceError(f"{place}/{IDENTITY_FILE} needs the columns file and identity")
+    return {row["file"]: row["identity"] for row in rows if row["identity"]}
+
+
+@dataclass
+class _Pictures:
+    """Reads the pictures of a source; each process keeps the file open that it read last."""
+
+    place: Place
+    entries: Mapping[str, Entry]
+    reader: "_Reader"
+    _held: dict[str, Any] = field(default_factory=dict)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Pictures, (self.place, self.entries, self.reader)
+
+    def __call__(self, name: str) -> Image:
+        entry = self.entries[name]
+        try:
+            data = self.reader.read(self.place, entry, self._held)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise PictureError(f"{self.place}/{entry.file} has no readable {name}: {error}") from error
+        return read_image(io.BytesIO(data), name=f"{self.place}/{entry.file}: {name}")
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """How one kind of file is listed and read.
+
+    Attributes:
+        entries: the place and its files -> every picture's name and where it lies.
+        read: the place, an entry, and what the process holds open -> the picture's bytes.
+    """
+
+    entries: Callable[[Place, list[str]], Iterator[tuple[str, Entry]]]
+    read: Callable[[Place, Entry, dict[str, Any]], bytes]
+
+
+def _is_picture(name: str) -> bool:
+    return posixpath.splitext(name)[1].lower() in PICTURE_SUFFIXES
+
+
+def _hold(held: dict[str, Any], key: str, open_it: Callable[[], Any]) -> Any:
+    """What is open under a key; one at a time, so that memory does not grow."""
+    if key not in held:
+        held.clear()
+        held[key] = open_it()
+    return held[key]
+
+
+def _list_folder(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]:
+    yield from ((name, Entry(name)) for name in files if _is_picture(name))
+
+
+def _read_folder(place: Place, entry: Entry, held: dict[str, Any]) -> bytes:
+    return place.read(entry.file)
+
+
+def _list_zip(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]:
+    for file in files:
+        with place.open(file) as data, zipfile.ZipFile(data) as archive:
+            yield from ((name, Entry(file, name)) for name in archive.namelist() if _is_picture(name))
+
+
+def _read_zip(place: Place, entry: Entry, held: dict[str, Any]) -> bytes:
+    archive = _hold(held, entry.file, lambda: zipfile.ZipFile(place.open(entry.file)))
+    data: bytes = archive.read(entry.where)
+    return data
+
+
+def _list_tar(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]:
+    """A picture is KEY.jpg (or .png, .webp), or KEY.target.png of a dataset that facemend built."""
+    for file in files:
+        pictures: dict[str, tarfile.TarInfo] = {}
+        notes: dict[str, dict[str, Any]] = {}
+        with place.open(file) as data, tarfile.open(fileobj=data, mode="r:") as archive:
+            for member in archive:
+                key, _, ending = member.name.rpartition("/")[2].partition(".")
+                key = posixpath.join(posixpath.dirname(member.name), key)
+                if ending == "json":
+                    notes[key] = json.load(archive.extractfile(member) or io.BytesIO(b"{}"))
+                elif _is_picture(member.name) and not ending.startswith(("occluded.", "alpha.")):
+                    pictures[key] = member
+        for key, member in pictures.items():
+            note = notes.get(key, {})
+            name = str(note.get("source", member.name))
+            where = member.offset_data, member.size
+            yield name, Entry(file, where, _word(note.get("identity")), _points(note.get("landmarks")))
+
+
+def _read_tar(place: Place, entry: Entry, held: dict[str, Any]) -> bytes:
+    offset, size = entry.where
+    file = _hold(held, entry.file, lambda: place.open(entry.file))
+    file.seek(offset)
+    data: bytes = file.read(size)
+    return data
+
+
+def _list_parquet(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]:
+    from pyarrow import parquet
+
+    for file in files:
+        with place.open(file) as data:
+            table = parquet.ParquetFile(data)
+            columns = table.schema_arrow.names
+            if not set(_PICTURE_COLUMNS) & set(columns):
+                continue  # a manifest, for example
+            wanted = [name for name in ("source", "file", "identity", "landmarks") if name in columns]
+            for group in range(table.num_row_groups):
+                count = table.metadata.row_group(group).num_rows
+                rows = table.read_row_group(group, wanted).to_pylist() if wanted else [{}] * count
+                for row, note in enumerate(rows):
+                    name = note.get("source") or note.get("file") or f"{file}/{group}/{row}"
+                    known = _word(note.get("identity")), _points(note.get("landmarks"))
+                    yield name, Entry(file, (group, row), *known)
+
+
+def _read_parquet(place: Place, entry: Entry, held: dict[str, Any]) -> bytes:
+    group, row = entry.where
+    column = _hold(held, f"{entry.file} {group}", lambda: _read_group(place, entry.file, group))
+    value = column[row].as_py()
+    data: bytes = value["bytes"] if isinstance(value, dict) else value
+    return data
+
+
+def _read_group(place: Place, file: str, group: int) -> Any:
+    from pyarrow import parquet
+
+    with place.open(file) as data:
+        table = parquet.ParquetFile(data)
+        name = next(name for name in _PICTURE_COLUMNS if name in table.schema_arrow.names)
+        return table.read_row_group(group, [name]).column(0)
+
+
+def _word(value: object) -> str | None:
+    return None if value in (None, "") else str(value)
+
+
+def _points(value: object) -> Points | None:
+    """Ten numbers, or five pairs; None for anything else, such as a word about them."""
+    try:
+        points: Points = np.array(value, dtype=np.float64).reshape(5, 2)
+    except (TypeError, ValueError):
+        return None
+    return points
+
+
+_READERS: Mapping[str | None, _Reader] = {
+    None: _Reader(_list_folder, _read_folder),
+    ".zip": _Reader(_list_zip, _read_zip),
+    ".tar": _Reader(_list_tar, _read_tar),
+    ".parquet": _Reader(_list_parquet, _read_parquet),
+}

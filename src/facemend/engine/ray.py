@@ -1,0 +1,131 @@
+"""The engine of many machines: Ray Data streams the places through a pool of actors.
+
+Ray restarts a worker that dies, and gives the places of a lost node to the others; nothing of that is
+done here. Ray, Moritz et al., "Ray: A Distributed Framework for Emerging AI Applications", OSDI 2018.
+"""
+
+import logging
+import os
+import pickle
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from facemend.errors import FacemendError
+
+Result = TypeVar("Result")
+_Column = dict[str, npt.NDArray[Any]]
+
+_MOST_BLOCKS = 2000
+"""Ray Data plans every block before the first is done: more of them cost memory, not speed."""
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """Does work on a Ray cluster.
+
+    Attributes:
+        address: of a running cluster, for example "ray-head:6379" or "auto"; None starts a Ray on this
+            machine that ends with the work.
+        workers: processes; None: one for every processor core of the cluster.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+
+    def run(
+        self, open_work: Callable[[], Callable[[int], Result]], count: int, *, batch: int = 8
+    ) -> Generator[Result, None, None]:
+        """See `Engine.run`."""
+        if not count:
+            return
+        with _connected(self.address, self.workers) as ray:
+            cores = int(ray.cluster_resources().get("CPU", 1))
+            size = max(batch, -(-count // _MOST_BLOCKS))
+            results = ray.data.range(count, override_num_blocks=-(-count // size)).map_batches(
+                _Worker,
+                fn_constructor_args=(ray.put(open_work), str(Path.cwd())),
+                batch_size=None,
+                concurrency=(1, max(1, min(self.workers or cores, cores))),
+            )
+            try:
+                for row in results.iter_rows():
+                    done, result = pickle.loads(row["result"])
+                    if not done:
+                        raise result
+                    yield result
+            except ray.exceptions.RayError as error:
+                raise FacemendError(f"Ray could not finish the work: {_reason(error)}") from error
+
+
+class _Worker:
+    """An actor: opens the work once, and does it for block after block."""
+
+    def __init__(self, open_work: Any, folder: str) -> None:
+        import ray
+
+        with suppress(OSError):  # paths may be relative to the command's folder
+            os.chdir(folder)
+        self._open_work: Callable[[], Callable[[int], Any]] = ray.get(open_work)
+        self._work: Callable[[int], Any] | None = None
+
+    def __call__(self, places: _Column) -> _Column:
+        return {"result": np.array([self._do(int(place)) for place in places["id"]], dtype=object)}
+
+    def _do(self, place: int) -> bytes:
+        try:
+            if self._work is None:
+                self._work = self._open_work()
+            return pickle.dumps((True, self._work(place)))
+        except Exception as error:  # noqa: BLE001 - raised at home, as the local engine would
+            return pickle.dumps((False, error))
+
+
+@contextmanager
+def _connected(address: str | None, workers: int | None) -> Iterator[Any]:
+    """Ray, ready to be used: the caller's own connection where there is one, else ours, ended afterwards.
+
+    Raises:
+        FacemendError: Ray is not installed, or nobody answers at the address.
+    """
+    # Ray's own notes about its retries; what matters comes home as an error.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        import ray
+        import ray.data
+    except ModuleNotFoundError as error:
+        raise FacemendError(
+            "--engine ray needs Ray, which is not installed: pip install 'facemend[scale]'"
+        ) from error
+    began_here = not ray.is_initialized()
+    if began_here:
+        try:
+            ray.init(
+                address or "local",
+                num_cpus=None if address else workers,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            where = f"reach a Ray cluster at {address}" if address else "start Ray on this machine"
+            raise FacemendError(f"cannot {where}: {_reason(error)}") from error
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # the command shows one bar for every engine
+    context.execution_options.preserve_order = True
+    try:
+        yield ray
+    finally:
+        if began_here:
+            ray.shutdown()
+
+
+def _reason(error: Exception) -> str:
+    """What Ray says in one line, without the pages about where."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
