@@ -33,7 +33,7 @@ def test_a_face_that_was_found_is_there_once() -> None:
 
 def test_what_the_detector_sees_in_the_close_view_is_put_back() -> None:
     def see(close: Image, **_: float) -> tuple[Face, ...]:
-        assert close.shape == (121, 81, 3)
+        assert close.shape[:2] == (121, 81)
         return (Face((20, 30, 60, 90), np.full((5, 2), 40.0), 0.1),)
 
     (face,) = with_given(gradient(400, 300), [], [(100, 100, 40, 60)], see, "it")
