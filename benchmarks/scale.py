@@ -14,6 +14,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -58,8 +59,8 @@ def main() -> None:
             found = getattr(bench, name)()
             print(name, json.dumps(found), flush=True)
             known[name] = found
-    arguments.result.parent.mkdir(exist_ok=True)
-    arguments.result.write_text(json.dumps(known, indent=2) + "\n")
+            arguments.result.parent.mkdir(exist_ok=True)
+            arguments.result.write_text(json.dumps(known, indent=2) + "\n")
     sys.exit(any(each.get("equal") is False for each in known.values()))
 
 
@@ -179,6 +180,7 @@ class _Bench:
             digest.update(
                 path.relative_to(out).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest()
             )
+        shutil.rmtree(out)
         return wall_s, digest.hexdigest()
 
 

@@ -46,12 +46,14 @@ class RayEngine:
             return
         with _connected(self.address, self.workers) as ray:
             cores = int(ray.cluster_resources().get("CPU", 1))
+            workers = max(1, min(self.workers or cores, cores))
             size = max(batch, -(-count // _MOST_BLOCKS))
             results = ray.data.range(count, override_num_blocks=-(-count // size)).map_batches(
                 _Worker,
                 fn_constructor_args=(ray.put(open_work), str(Path.cwd())),
                 batch_size=None,
-                concurrency=(1, max(1, min(self.workers or cores, cores))),
+                # All at once; fewer are enough to go on with where a node is lost.
+                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
             )
             try:
                 for row in results.iter_rows():
