@@ -48,7 +48,7 @@ class Network:
             UsageError: less than one thread.
         """
         self._path = path
-        self._session = _open_session(path, threads)
+        self._session = open_session(path, threads)
         self._names = _OUTPUTS if finds_landmarks else _OUTPUTS[:2]
         if {node.name for node in self._session.get_outputs()} != set(self._names):
             raise ModelError(f"{path} is not this network of the face detector; install facemend again")
@@ -66,7 +66,7 @@ class Network:
         try:
             outputs = self._session.run(self._names, {"image": to_network(images)})
         except Exception as error:
-            raise ModelError(f"{self._path} cannot be run: {_first_line(error)}") from error
+            raise ModelError(f"{self._path} cannot be run: {first_line(error)}") from error
         # One row a picture, or a square of the larger picture.
         rows = [output.transpose(0, 2, 3, 1).astype(np.float64) for output in outputs]
         confidence, offsets, *landmarks = (row.reshape(-1, row.shape[3]) for row in rows)
@@ -74,7 +74,7 @@ class Network:
         return Judgement(confidence[:, 0], offsets, points.transpose(0, 2, 1))
 
 
-def _open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
+def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone: its warnings are about the graph, not for a user
     if threads is not None:
@@ -86,9 +86,9 @@ def _open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSessi
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise ModelError(f"{path} is not a model that can be read: {_first_line(error)}") from error
+        raise ModelError(f"{path} is not a model that can be read: {first_line(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """What ONNX Runtime says, in one line; its errors have no base class but Exception."""
     return (str(error).splitlines() or [repr(error)])[0]
