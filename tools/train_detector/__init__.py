@@ -1,1 +1,1 @@
-"""Makes the face detector's weights: labels, scenes, network, training, export. Run `python -m tools.train_detector`."""
+"""Makes the face detector's weights; see `__main__.py`."""

@@ -6,25 +6,30 @@ shapes and writing.
 
 import string
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import skimage.data
+from PIL import Image as PillowImage
 
-from facemend.images import Image, read_image
+from facemend.images import Image
 from facemend.occlusion import weaves
 from facemend.occlusion.prints import animal, camouflage, confetti, heather, print_, tie_dye
 
 _PHOTOGRAPHS = (
-    "brick.png", "cell.png", "chelsea.png", "coffee.png", "coins.png", "color.png", "clock_motion.png", "grass.png",
-    "gravel.png", "hubble_deep_field.jpg", "ihc.png", "moon.png", "motorcycle_left.png", "page.png", "retina.jpg",
-    "rocket.jpg", "text.png",
+    "brick.png", "cell.png", "chelsea.png", "coffee.png", "coins.png", "color.png", "clock_motion.png",
+    "grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png", "moon.png", "motorcycle_left.png",
+    "page.png", "retina.jpg", "rocket.jpg", "text.png",
 )  # fmt: skip
 _PATTERNS = (
     weaves.stripes, weaves.pinstripes, weaves.gingham, weaves.tartan, weaves.checkerboard, weaves.dots,
-    weaves.houndstooth, weaves.argyle, weaves.scales, animal, camouflage, confetti, heather, print_, tie_dye,
+    weaves.houndstooth, weaves.argyle, weaves.scales, animal, camouflage, confetti, heather, print_,
+    tie_dye,
 )  # fmt: skip
+_LETTERS = string.ascii_letters + string.digits + " !.&"
 # Of the 178×218 frame: left and right of the head, above it, and the shoulders.
 _MARGINS = (np.s_[:, :40], np.s_[:, 138:], np.s_[:42, :], np.s_[176:, :50], np.s_[176:, 128:])
 
@@ -42,7 +47,11 @@ class Backgrounds:
 
     def __call__(self, rng: np.random.Generator, side_px: int) -> Image:
         """A scene without a face."""
-        draw = _pick(rng, (self._photograph, self._margin, _noise, _plain, self._mosaic), (0.3, 0.24, 0.1, 0.12, 0.24))
+        draw = _pick(
+            rng,
+            (self._photograph, self._margin, _noise, _plain, self._mosaic),
+            (0.3, 0.24, 0.1, 0.12, 0.24),
+        )
         picture = np.ascontiguousarray(draw(rng, side_px))
         for _ in range(rng.integers(0, 7)):
             self._put_something(rng, picture)
@@ -52,7 +61,7 @@ class Backgrounds:
         """A part of a photograph of no person, turned, mirrored and tinted."""
         photo = self._photographs[rng.integers(len(self._photographs))]
         part = _part(rng, photo, float(rng.uniform(0.25, 1)))
-        picture = cv2.resize(part, (side_px, side_px), interpolation=cv2.INTER_AREA)
+        picture = _resized(part, side_px, cv2.INTER_AREA)
         picture = np.rot90(picture, rng.choice((0, 0, 1, 2, 3)))[:, :: rng.choice((-1, 1))]
         gains = rng.uniform(0.6, 1.3, 3) if rng.random() < 0.6 else np.full(3, rng.uniform(0.5, 1.2))
         return (picture * gains).clip(0, 255).astype(np.uint8)
@@ -61,16 +70,18 @@ class Backgrounds:
         """What stands beside a head in CelebA: rooms, crowds out of focus, hair, shoulders."""
         margin = self._frame(rng)[_MARGINS[rng.integers(len(_MARGINS))]]
         part = _part(rng, margin, float(rng.uniform(0.6, 1)))
-        return cv2.resize(part, (side_px, side_px), interpolation=cv2.INTER_CUBIC)
+        return _resized(part, side_px, cv2.INTER_CUBIC)
 
     def _mosaic(self, rng: np.random.Generator, side_px: int) -> Image:
         """Rectangles of everything, side by side."""
         picture = np.empty((side_px, side_px, 3), dtype=np.uint8)
         edges = [_edges(rng, side_px) for _ in "xy"]
-        for top, bottom in zip(edges[0], edges[0][1:]):
-            for left, right in zip(edges[1], edges[1][1:]):
+        for top, bottom in pairwise(edges[0]):
+            for left, right in pairwise(edges[1]):
                 size = max(bottom - top, right - left)
-                draw = _pick(rng, (self._photograph, self._margin, _noise, _pattern), (0.3, 0.4, 0.15, 0.15))
+                draw = _pick(
+                    rng, (self._photograph, self._margin, _noise, _pattern), (0.3, 0.4, 0.15, 0.15)
+                )
                 picture[top:bottom, left:right] = draw(rng, size)[: bottom - top, : right - left]
         return picture
 
@@ -81,9 +92,18 @@ class Backgrounds:
         x, y = (int(v) for v in rng.integers(-size // 2, side_px, 2))
         kind = rng.random()
         if kind < 0.2:
-            text = "".join(rng.choice(list(string.ascii_letters + string.digits + " !.&"), rng.integers(2, 12)))
+            text = "".join(rng.choice(list(_LETTERS), rng.integers(2, 12)))
             font, scale = int(rng.integers(0, 8)), float(rng.uniform(0.3, 2.0))
-            cv2.putText(picture, text, (x, y + size), font, scale, _colour(rng), int(rng.integers(1, 4)), cv2.LINE_AA)
+            cv2.putText(
+                picture,
+                text,
+                (x, y + size),
+                font,
+                scale,
+                _colour(rng),
+                int(rng.integers(1, 4)),
+                cv2.LINE_AA,
+            )
         elif kind < 0.6:
             height = max(4, int(size * rng.uniform(0.4, 1.8)))
             draw = _pick(rng, (_pattern, self._margin, _plain, self._photograph), (0.25, 0.25, 0.25, 0.25))
@@ -95,7 +115,7 @@ class Backgrounds:
             # Skin and hair without a face: hands, arms, heads from behind.
             mask = np.zeros((max(size, 4), max(int(size * rng.uniform(0.3, 1)), 4)), dtype=np.float32)
             _fill_shape(rng, mask)
-            paint = np.empty((*mask.shape, 3), dtype=np.uint8)
+            paint = np.zeros((mask.shape[0], mask.shape[1], 3))
             paint[:] = _skin(rng) if rng.random() < 0.6 else _hair(rng)
             shade = np.linspace(rng.uniform(0.6, 1.1), rng.uniform(0.6, 1.1), mask.shape[1])[None, :, None]
             _blend(picture, (paint * shade).clip(0, 255).astype(np.uint8), mask, x, y)
@@ -103,12 +123,14 @@ class Backgrounds:
 
 def read_rgb(path: Path) -> Image:
     """A picture of scikit-image's, whatever its mode."""
-    from PIL import Image as PillowImage
-
     with PillowImage.open(path) as picture:
-        picture = picture.convert("RGB")
-        picture.thumbnail((700, 700))
-        return np.asarray(picture, dtype=np.uint8)
+        colours = picture.convert("RGB")
+        colours.thumbnail((700, 700))
+        return np.asarray(colours, dtype=np.uint8)
+
+
+def _resized(picture: Image, side_px: int, filter_: int) -> Image:
+    return np.asarray(cv2.resize(picture, (side_px, side_px), interpolation=filter_), dtype=np.uint8)
 
 
 def _part(rng: np.random.Generator, picture: Image, share: float) -> Image:
@@ -131,8 +153,12 @@ def _plain(rng: np.random.Generator, side_px: int) -> Image:
     elif kind < 0.75:
         colours[1] = colours[0] * rng.uniform(0.5, 1)
     ramp = np.linspace(0, 1, side_px)
-    grid = ramp[:, None] if rng.random() < 0.5 else np.hypot(ramp[:, None] - rng.random(), ramp - rng.random())
-    mixed = colours[0] + np.broadcast_to(grid, (side_px, side_px))[..., None].clip(0, 1) * (colours[1] - colours[0])
+    grid = (
+        ramp[:, None] if rng.random() < 0.5 else np.hypot(ramp[:, None] - rng.random(), ramp - rng.random())
+    )
+    mixed = colours[0] + np.broadcast_to(grid, (side_px, side_px))[..., None].clip(0, 1) * (
+        colours[1] - colours[0]
+    )
     return mixed.clip(0, 255).astype(np.uint8)
 
 
@@ -144,7 +170,8 @@ def _noise(rng: np.random.Generator, side_px: int) -> Image:
         if rng.random() < 0.7:
             field[:] = field.mean(axis=2, keepdims=True) * 1.7
         total += cv2.resize(field, (side_px, side_px), interpolation=cv2.INTER_CUBIC) * rng.uniform(0, 45)
-    return (total + _colour(rng)).clip(0, 255).astype(np.uint8)
+    clouds: Image = (total + _colour(rng)).clip(0, 255).astype(np.uint8)
+    return clouds
 
 
 def _pattern(rng: np.random.Generator, side_px: int) -> Image:
@@ -153,12 +180,12 @@ def _pattern(rng: np.random.Generator, side_px: int) -> Image:
     scale = float(rng.uniform(0.3, 1.5))
     repeats = [int(np.ceil(side_px / scale / length)) for length in tile.shape[:2]]
     if max(repeats) > 60:
-        return cv2.resize(tile, (side_px, side_px), interpolation=cv2.INTER_NEAREST)
+        return _resized(tile, side_px, cv2.INTER_NEAREST)
     sheet = np.tile(tile, (*repeats, 1))[: int(side_px / scale) + 1, : int(side_px / scale) + 1]
-    return cv2.resize(sheet, (side_px, side_px), interpolation=cv2.INTER_AREA)
+    return _resized(sheet, side_px, cv2.INTER_AREA)
 
 
-def _fill_shape(rng: np.random.Generator, mask: np.ndarray) -> None:
+def _fill_shape(rng: np.random.Generator, mask: npt.NDArray[np.float32]) -> None:
     height, width = mask.shape
     kind = rng.random()
     if kind < 0.45:
@@ -171,7 +198,7 @@ def _fill_shape(rng: np.random.Generator, mask: np.ndarray) -> None:
         cv2.fillPoly(mask, [cv2.convexHull(corners)], 1.0, cv2.LINE_AA)
 
 
-def _blend(picture: Image, paint: Image, mask: np.ndarray, x: int, y: int) -> None:
+def _blend(picture: Image, paint: Image, mask: npt.NDArray[np.float32], x: int, y: int) -> None:
     """Paints (h, w, 3) onto the picture at x, y, which may leave it."""
     left, top = max(0, -x), max(0, -y)
     right, bottom = min(paint.shape[1], picture.shape[1] - x), min(paint.shape[0], picture.shape[0] - y)

@@ -1,4 +1,4 @@
-"""From the trained network to the file that facemend carries: it computes what torch computes, or is not written."""
+"""From the trained network to facemend's file: it computes what torch computes, or is not written."""
 
 import logging
 import warnings
@@ -49,7 +49,10 @@ def export(network: DetectorNetwork, output: Path) -> None:
 
 
 def _trace(served: _Served) -> onnx.ModelProto:
-    rows, columns = 32 * torch.export.Dim("rows", min=1, max=256), 32 * torch.export.Dim("columns", min=1, max=256)
+    rows, columns = (
+        32 * torch.export.Dim("rows", min=1, max=256),
+        32 * torch.export.Dim("columns", min=1, max=256),
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)

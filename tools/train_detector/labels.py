@@ -1,4 +1,4 @@
-"""Where the faces of CelebA's pictures are: boxes as YuNet draws them, landmarks steadied by CelebA's own alignment.
+"""Where the faces of CelebA's pictures are: boxes as YuNet draws them, eyes held near CelebA's alignment.
 
 CelebA has no boxes for its aligned pictures. YuNet labels them, once, on the uncovered picture.
 """
@@ -35,7 +35,7 @@ class LabelledFace:
 
 
 def read_labels(source: FaceSource, yunet: Path, cache: Path) -> list[LabelledFace]:
-    """The labels of a source's pictures that show one sure face and no other; found once, then kept in `cache`."""
+    """The labels of the pictures that show one sure face and no other; found once, then kept in `cache`."""
     if cache.is_file():
         with np.load(cache) as kept:
             return [
@@ -63,7 +63,9 @@ def read_labels(source: FaceSource, yunet: Path, cache: Path) -> list[LabelledFa
 def _label(network: cv2.FaceDetectorYN, name: str, frame: Image) -> LabelledFace | None:
     if frame.shape != (FRAME_HEIGHT_PX, FRAME_WIDTH_PX, 3):
         return None
-    padded = cv2.copyMakeBorder(frame[..., ::-1], *[_BORDER_PX] * 4, cv2.BORDER_REPLICATE)
+    padded = cv2.copyMakeBorder(
+        frame[..., ::-1], _BORDER_PX, _BORDER_PX, _BORDER_PX, _BORDER_PX, cv2.BORDER_REPLICATE
+    )
     rows = network.detect(np.ascontiguousarray(padded))[1]
     if rows is None or len(rows) != 1 or rows[0, 14] < _SURE:
         return None

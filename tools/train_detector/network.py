@@ -1,4 +1,4 @@
-"""The detector's network: one pass over a picture, and at every cell of three grids a score, a box, five points.
+"""The detector's network: at every cell of three grids over a picture a score, a box and five points.
 
 Anchor-free as FCOS (Tian et al., ICCV 2019) and YuNet (Wu, Peng, Yu, Machine Intelligence Research 20,
 2023): every cell near the middle of a face says where its edges and landmarks are. Not depthwise-separable
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tools.train_detector.targets import STRIDES_PX
+from facemend.faces.scanner import STRIDES_PX
 
 _STEM, _FINE, _WIDTH, _SHARED = 16, 32, 64, 48
 _SAID = 15  # score, box, five points
@@ -50,12 +50,14 @@ class DetectorNetwork(nn.Module):
         self.last = nn.ModuleList(Convolution(_SHARED, _SHARED) for _ in STRIDES_PX)
         self.heads = nn.ModuleList(nn.Conv2d(_SHARED, _SAID, 1) for _ in STRIDES_PX)
         for head in self.heads:
+            assert isinstance(head, nn.Conv2d)
             nn.init.normal_(head.weight, std=0.01)
+            assert head.bias is not None
             nn.init.zeros_(head.bias)
             nn.init.constant_(head.bias[:1], -4.0)  # faces are rare
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pictures (N, 3, H, W) in [-1, 1], H and W multiples of 32, to (N, cells, 15) in the order of `targets`."""
+        """(N, 3, H, W) in [-1, 1], H and W multiples of 32, to (N, cells, 15) in the order of `targets`."""
         x = self.stem(images)
         levels = []
         for stage in self.stages:
@@ -100,7 +102,7 @@ def loss_of(said: Tensor, wanted: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def _overlap(box: Tensor, truth: Tensor) -> Tensor:
-    """Generalised intersection over union (Rezatofighi et al., CVPR 2019) of (N, 4) middles and log sizes: (N,)."""
+    """Generalised IoU (Rezatofighi et al., CVPR 2019) of (N, 4) middles and log sizes: (N,)."""
     low, high = _edges(box)
     true_low, true_high = _edges(truth)
     common = (torch.minimum(high, true_high) - torch.maximum(low, true_low)).clamp(min=0).prod(dim=1)

@@ -1,4 +1,4 @@
-"""Scenes with faces that nobody photographed: CelebA's people, covered by our occlusions, anywhere in a picture."""
+"""Scenes that nobody photographed: CelebA's people, covered by our occlusions, anywhere in a picture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from facemend.capture import add_noise, coarsen, compress, tint
 from facemend.datasets import FaceSource
-from facemend.frame import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, Points
+from facemend.frame import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, Points, ValuesT
 from facemend.images import Alpha, Image
 from facemend.occlusion import choose_kind, occlude
 from tools.train_detector.backgrounds import Backgrounds
@@ -19,8 +19,9 @@ from tools.train_detector.targets import SceneFace
 Field = npt.NDArray[np.float32]
 
 _SHARES = {
-    "nose_mask": 0.13, "textured_mask": 0.3, "balaclava": 0.03, "blur": 0.03, "blur_full": 0.04, "blur_soft": 0.03,
-    "mask_full": 0.03, "pixelate": 0.04, "patch_full": 0.03, "sunglasses": 0.05, "object": 0.07,
+    "nose_mask": 0.13, "textured_mask": 0.3, "balaclava": 0.03, "blur": 0.03, "blur_full": 0.04,
+    "blur_soft": 0.03, "mask_full": 0.03, "pixelate": 0.04, "patch_full": 0.03, "sunglasses": 0.05,
+    "object": 0.07,
 }  # fmt: skip
 _UNCOVERED = 0.3
 _AT_HAND = 500  # faces; one is exchanged a scene
@@ -112,7 +113,7 @@ class Scenes:
 
 
 def _heights(rng: np.random.Generator, side_px: int) -> list[float]:
-    """The heights of a scene's faces: nobody, one, some, or a crowd; the large ones first, behind the small."""
+    """The heights of a scene's faces: nobody, one, some, or a crowd; the large ones first, behind."""
     kind = rng.random()
     if kind < 0.1:
         return []
@@ -168,7 +169,7 @@ def _paste(
 
 
 def _outline(rng: np.random.Generator) -> Field:
-    """How much of a frame is pasted, (218, 178), 0-1: the frame with soft or hard edges, or an oval around the head."""
+    """How much of a frame is pasted, (218, 178), 0-1: most of it, or an oval around the head."""
     alpha = np.zeros((FRAME_HEIGHT_PX, FRAME_WIDTH_PX), dtype=np.float32)
     soft = float(rng.choice((0.8, 2, 5, 9)))
     if rng.random() < 0.4:
@@ -177,11 +178,11 @@ def _outline(rng: np.random.Generator) -> Field:
     else:
         across, along = rng.uniform(50, 76), rng.uniform(72, 100)
         middle = _MIDDLE + rng.normal(0, 4, 2) - (0, rng.uniform(4, 18))
-        cv2.ellipse(alpha, (middle, (2 * across, 2 * along), 0), 1.0, -1, cv2.LINE_AA)
+        cv2.ellipse(alpha, (middle.tolist(), (2 * across, 2 * along), 0), 1.0, -1, cv2.LINE_AA)
         if rng.random() < 0.5:  # neck and shoulders
             alpha[170:, 40:140] = 1
         alpha[:, :2], alpha[:, -2:], alpha[:2], alpha[-2:] = 0, 0, 0, 0
-    return cv2.GaussianBlur(alpha, (0, 0), soft)
+    return np.asarray(cv2.GaussianBlur(alpha, (0, 0), soft), dtype=np.float32)
 
 
 def _blend_warped(image: Image, picture: Image, alpha: Field, to_scene: Points) -> Field:
@@ -196,7 +197,9 @@ def _blend_warped(image: Image, picture: Image, alpha: Field, to_scene: Points) 
     shrunk = shrunk - np.array([(0, 0, left), (0, 0, top)])
     size = int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top
     box = np.s_[top : top + size[1], left : left + size[0]]
-    paint = cv2.warpAffine(small, _cv(shrunk), size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    paint = cv2.warpAffine(
+        small, _cv(shrunk), size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     below = image[box].astype(np.float32)
     image[box] = (below + weight[box][..., None] * (paint - below) + 0.5).astype(np.uint8)
     return weight
@@ -204,16 +207,17 @@ def _blend_warped(image: Image, picture: Image, alpha: Field, to_scene: Points) 
 
 def _warped_alpha(alpha: Field, to_scene: Points, side: tuple[int, ...]) -> Field:
     small, shrunk = _shrunk(alpha, to_scene)
-    return cv2.warpAffine(small, _cv(shrunk), (side[0], side[1]), flags=cv2.INTER_LINEAR)
+    warped = cv2.warpAffine(small, _cv(shrunk), (side[0], side[1]), flags=cv2.INTER_LINEAR)
+    return np.asarray(warped, dtype=np.float32)
 
 
-def _shrunk(values: np.ndarray, to_scene: Points) -> tuple[np.ndarray, Points]:
-    """Values averaged over areas when they are to become less than half as large, and the transform for them."""
+def _shrunk(values: ValuesT, to_scene: Points) -> tuple[ValuesT, Points]:
+    """Values averaged over areas when they are to become much smaller, and the transform for them."""
     scale = float(np.hypot(*to_scene[:, 0]))
     if scale > 0.6:
         return values, to_scene
     height, width = (max(2, round(length * scale * 1.2)) for length in values.shape[:2])
-    small = cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA)
+    small: ValuesT = cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
     factors = np.array([values.shape[1] / width, values.shape[0] / height])
     linear = to_scene[:, :2] * factors
     offset = to_scene[:, 2] + to_scene[:, :2] @ (factors / 2 - 0.5)
@@ -264,7 +268,8 @@ def _capture(rng: np.random.Generator, image: Image) -> Image:
     if rng.random() < 0.15:
         image = coarsen(image, float(rng.uniform(1.2, 2.5)))
     elif rng.random() < 0.1:
-        image = cv2.blur(image, (int(rng.integers(1, 7)), int(rng.integers(1, 5))))
+        blurred = cv2.blur(image, (int(rng.integers(1, 7)), int(rng.integers(1, 5))))
+        image = np.asarray(blurred, dtype=np.uint8)
     if rng.random() < 0.25:
         image = add_noise(image, float(rng.uniform(2, 22)), rng)
     if rng.random() < 0.5:

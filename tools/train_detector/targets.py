@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from facemend.faces.scanner import STRIDES_PX, cells_of
 from facemend.frame import Points
 
-STRIDES_PX = (8, 16, 32)
 # The faces that each grid finds, by the root of the box's area; a face may be two grids' business.
 _SIZES_PX = ((0.0, 56.0), (40.0, 120.0), (84.0, np.inf))
 _MIDDLE, _AROUND = 0.22, 0.42  # of a face's box: cells that find it, cells that may do what they like
@@ -37,19 +37,10 @@ class SceneFace:
     counts: bool
 
 
-def cell_middles(height_px: int, width_px: int) -> tuple[Points, Points]:
-    """The middles (cells, 2) of all cells in pixel edges, finest grid first, row by row; and their strides (cells,)."""
-    middles, strides = [], []
-    for stride in STRIDES_PX:
-        y, x = np.mgrid[0 : height_px // stride, 0 : width_px // stride].reshape(2, -1)
-        middles.append((np.stack([x, y], axis=1) + 0.5) * stride)
-        strides.append(np.full(len(x), stride, dtype=np.float64))
-    return np.concatenate(middles), np.concatenate(strides)
-
-
 def targets_of(faces: list[SceneFace], height_px: int, width_px: int) -> Targets:
-    """What all cells should say: (cells, 16) of face or not, box (4), points (10), and whether the score counts."""
-    middles, strides = cell_middles(height_px, width_px)
+    """What all cells should say: (cells, 16) of face or not, box, points, and whether the score counts."""
+    middles, sides = cells_of(height_px, width_px)
+    strides = sides[:, 0]
     wanted = np.zeros((len(middles), 16), dtype=np.float32)
     wanted[:, 15] = 1
     nearest = np.full(len(middles), np.inf)

@@ -1,4 +1,4 @@
-"""The training loop: scenes in, checkpoints out; the same command again goes on where the last one ended."""
+"""The training loop: scenes in, checkpoints out; run again, it goes on where it ended."""
 
 import json
 import math
@@ -23,7 +23,7 @@ from tools.train_detector.targets import Targets, mirrored, targets_of
 
 _WARMUP_SCENES = 3000
 _CHECKPOINT_S = 120.0
-_EMA = 0.998
+_EMA = 0.99
 _SEEN_AGAIN, _REMEMBERED = 2, 2000
 
 
@@ -52,7 +52,7 @@ class Plan:
 
 
 class _Replay:
-    """The last scenes drawn: making one costs as much as learning from it, so each is learnt from several times."""
+    """The last scenes drawn: making one costs as much as learning from it, so each serves thrice."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -64,7 +64,9 @@ class _Replay:
     ) -> tuple[npt.NDArray[np.uint8], Targets]:
         """New scenes, and for each _SEEN_AGAIN old ones, mirrored and tinted at random."""
         kept = len(self._images)
-        chosen = self._rng.integers(kept, size=_SEEN_AGAIN * len(images)) if kept else np.empty(0, dtype=int)
+        chosen = (
+            self._rng.integers(kept, size=_SEEN_AGAIN * len(images)) if kept else np.empty(0, dtype=int)
+        )
         old = [self._changed(self._images[i], self._wanted[i]) for i in chosen]
         for image, targets in zip(images, wanted, strict=True):
             if len(self._images) < _REMEMBERED:
@@ -114,7 +116,8 @@ def train(scenes: Scenes, plan: Plan, folder: Path) -> DetectorNetwork:
     """Trains as planned; `folder` keeps the state, and a line of losses every 1,000 scenes."""
     torch.manual_seed(plan.seed)
     network = DetectorNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(_EMA), use_buffers=True)
+    averaging = get_ema_multi_avg_fn(_EMA)  # type: ignore[no-untyped-call]
+    average = AveragedModel(network, multi_avg_fn=averaging, use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
     state, seen = folder / "state.pt", 0
     if state.is_file():
@@ -140,7 +143,7 @@ def train(scenes: Scenes, plan: Plan, folder: Path) -> DetectorNetwork:
             answer = network(batch)
         loss, parts = loss_of(answer.float(), wanted)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
         average.update_parameters(network)
@@ -164,8 +167,8 @@ def averaged(state: Path) -> DetectorNetwork:
     network = DetectorNetwork()
     average = AveragedModel(network, use_buffers=True)
     average.load_state_dict(torch.load(state, weights_only=True)["average"])
-    result: DetectorNetwork = average.module
-    return result.eval()
+    network.load_state_dict(average.module.state_dict())
+    return network.eval()
 
 
 def _save(

@@ -1,14 +1,15 @@
 """The network that looks at a whole picture once, and what its grids say of faces.
 
-Every cell of three grids, 8, 16 and 32 px apart, says how sure it is of a face whose middle is near, and, in
-units of its own side and from its own middle, where that face and its landmarks are.
-`tools/train_detector` makes it.
+Every cell of three grids, 8, 16 and 32 px apart, says how sure it is of a face whose middle is near, and,
+in units of its own side and from its own middle, where that face and its landmarks are.
+`tools/train_detector` makes the network.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from facemend.errors import ModelError
 from facemend.faces.networks import first_line, open_session
@@ -35,7 +36,7 @@ class Candidates:
     boxes: Points
     landmarks_px: Points
 
-    def __getitem__(self, which: "np.typing.NDArray[np.intp] | list[int]") -> "Candidates":
+    def __getitem__(self, which: npt.NDArray[np.intp] | list[int]) -> "Candidates":
         return Candidates(self.confidence[which], self.boxes[which], self.landmarks_px[which])
 
     def scaled(self, factors: Points) -> "Candidates":
@@ -86,15 +87,23 @@ class Scanner:
             raise ModelError(f"{self._path} cannot be run: {first_line(error)}") from error
         confidence, boxes, landmarks = (output[0].astype(np.float64) for output in outputs)
         sure = np.flatnonzero(confidence > least)
-        middles, strides = (each[sure] for each in _cells(height, width))
+        middles, strides = (each[sure] for each in cells_of(height, width))
         centres = middles + boxes[sure, :2] * strides
         half = np.exp(boxes[sure, 2:].clip(max=_LARGEST_LOG)) * strides / 2
         points = landmarks[sure].reshape(-1, 5, 2) * strides[:, None] + middles[:, None] - 0.5
-        return Candidates(confidence[sure], np.concatenate([centres - half, centres + half], axis=1), points)
+        return Candidates(
+            confidence[sure], np.concatenate([centres - half, centres + half], axis=1), points
+        )
 
 
-def _cells(height_px: int, width_px: int) -> tuple[Points, Points]:
-    """The middles (cells, 2) of all cells, finest grid first, row by row, and their strides (cells, 1)."""
+def cells_of(height_px: int, width_px: int) -> tuple[Points, Points]:
+    """The middles (cells, 2) of all cells of a picture, in edges, and their strides (cells, 1).
+
+    Finest grid first, row by row.
+
+    Args:
+        height_px, width_px: multiples of 32.
+    """
     middles, strides = [], []
     for stride in STRIDES_PX:
         y, x = np.mgrid[0 : height_px // stride, 0 : width_px // stride].reshape(2, -1)
