@@ -37,6 +37,7 @@ class Plan:
         batch: scenes a step.
         learning_rate: the highest, after a warm-up and before a cosine down to nothing.
         seed: the same one draws the same scenes, if a run is not interrupted.
+        workers: processes that make scenes, 0 or 1; several would make the same ones.
     """
 
     scenes: int = 160_000
@@ -44,6 +45,7 @@ class Plan:
     batch: int = 24
     learning_rate: float = 3e-3
     seed: int = 0
+    workers: int = 1
 
     def rate_at(self, seen: int) -> float:
         """The learning rate after so many scenes."""
@@ -129,7 +131,12 @@ def train(scenes: Scenes, plan: Plan, folder: Path) -> DetectorNetwork:
     saved, said = time.monotonic(), seen
     sums: dict[str, float] = {}
     network.train()
-    loader = DataLoader(_Batches(scenes, plan, seen), batch_size=None, num_workers=1, prefetch_factor=3)
+    loader = DataLoader(
+        _Batches(scenes, plan, seen),
+        batch_size=None,
+        num_workers=plan.workers,
+        prefetch_factor=3 if plan.workers else None,
+    )
     replay = _Replay(np.random.default_rng((plan.seed, seen, 1)))
     for new_images, new_wanted in loader:
         if seen >= plan.scenes:

@@ -19,18 +19,18 @@ from facemend.faces.scanner import Candidates, Scanner, together
 from facemend.frame import Points, crop_face
 from facemend.images import Image
 
-MIN_CONFIDENCE = 0.5
+MIN_CONFIDENCE = 0.45
 MIN_SIZE_PX = 24.0
 
 _WEIGHTS = Path(__file__).parents[1] / "weights"
 _LONGEST_PX = 1280  # of the copy that is scanned
 # Each next scan, for larger faces, sees the photo this much smaller; the last one is no smaller than that.
 _SCAN_STEP, _SMALLEST_SCAN_PX = 3, 64
-_PLAUSIBLE = 0.3  # confidence that earns a second look
+_PLAUSIBLE = 0.3  # confidence that earns a look of the second network
+_PROMISING = 0.25  # mean confidence after it that earns another one, from where it sees the face
 _MOST_LOOKED_AT = 200  # candidates, the surest; a crowd has fewer
 # Overlaps of two finds of one face: shares of both together, and of the smaller one.
 _SAME_CANDIDATE, _SAME_FACE, _SAME_PART = 0.4, 0.4, 0.6
-_LOOKS = 2
 _OUTPUT_PX = 48  # what the second network looks at
 # It wants a face tightly cut, the canonical crop is wider: this part of it, 80 px wide.
 _UPRIGHT_CROP_PX, _UPRIGHT_CORNER_PX = 80, np.array([16, 22])
@@ -96,10 +96,12 @@ class Detector:
         """
         if not len(candidates.confidence):
             return candidates
-        landmarks = candidates.landmarks_px
-        for _ in range(_LOOKS):
-            confidence, boxes, landmarks = self._look_again(copy, landmarks)
-        found = Candidates((candidates.confidence + confidence) / 2, boxes, landmarks)
+        confidence, _, landmarks = self._look_again(copy, candidates.landmarks_px)
+        promising = np.flatnonzero(candidates.confidence + confidence >= 2 * _PROMISING)
+        if not len(promising):
+            return candidates[promising]
+        confidence, boxes, landmarks = self._look_again(copy, landmarks[promising])
+        found = Candidates((candidates.confidence[promising] + confidence) / 2, boxes, landmarks)
         found = found[suppress(found.boxes, found.confidence, _SAME_FACE)]
         # A part of a face looks like a face, too, but less so.
         return found[suppress(found.boxes, found.confidence, _SAME_PART, of_smaller=True)]
@@ -168,7 +170,7 @@ def _working_copy(image: Image) -> tuple[PillowImage.Image, Points]:
     photo = PillowImage.fromarray(image)
     shrink = max(1.0, max(photo.size) / _LONGEST_PX)
     size = max(1, round(photo.width / shrink)), max(1, round(photo.height / shrink))
-    return photo.resize(size, _FILTER), np.divide(photo.size, size)
+    return photo.resize(size, _FILTER, reducing_gap=1.0), np.divide(photo.size, size)
 
 
 def _face(box: Points, landmarks: Points, confidence: float) -> Face:
