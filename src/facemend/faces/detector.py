@@ -19,7 +19,7 @@ from facemend.faces.scanner import Candidates, Scanner, together
 from facemend.frame import Points, crop_face
 from facemend.images import Image
 
-MIN_CONFIDENCE = 0.45
+MIN_CONFIDENCE = 0.46
 MIN_SIZE_PX = 24.0
 
 _WEIGHTS = Path(__file__).parents[1] / "weights"
