@@ -1,15 +1,15 @@
-"""Converts the three MTCNN networks of the package mtcnn 1.0.0 into the detector's ONNX files.
+"""Converts the last of the three MTCNN networks, of the package mtcnn 1.0.0, into the detector's ONNX file.
 
     pip download mtcnn==1.0.0 --no-deps && python -m zipfile -e mtcnn-1.0.0-py3-none-any.whl mtcnn-1.0.0
     pip install joblib lz4
     python tools/convert_mtcnn.py mtcnn-1.0.0 [OUT]
 
-Writes detector_pnet.onnx, detector_rnet.onnx and detector_onet.onnx, the same bytes each time, and none
-of them unless ONNX Runtime computes what a NumPy forward pass over the package's own arrays does.
+Writes detector_onet.onnx, the same bytes each time, and not at all unless ONNX Runtime computes what a
+NumPy forward pass over the package's own arrays does.
 
 Zhang, Zhang, Li, Qiao, "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional
 Networks", IEEE Signal Processing Letters 23(10), 2016. Three things differ from the package's networks,
-none of them a result: the files take colours in [-1, 1] as every network of facemend does, a fully
+none of them a result: the file takes colours in [-1, 1] as every network of facemend does, a fully
 connected layer is a convolution over the whole of its input, and the softmax of the two classes is a
 sigmoid of their difference.
 """
@@ -39,69 +39,47 @@ _LAYER_ARRAYS = 3  # kernel, bias, slopes of the PReLU
 
 @dataclass(frozen=True)
 class Network:
-    """One of the three, as the package defines it.
+    """A network, as the package defines it.
 
     Attributes:
-        name: pnet, rnet or onet.
+        name: the package's.
         sha256: of its file; joblib's files are pickles, and no other pickle is opened.
         pools: side of the max-pooling (stride 2) after each convolution; 0 where there is none.
-        hidden: whether a fully connected layer lies between the convolutions and the heads.
         heads: what it says, in the order of its arrays; the last one is its two classes, face second.
-        side_px: of its input; None for any that is 12 or more.
+        side_px: of its input.
     """
 
     name: str
     sha256: str
     pools: tuple[int, ...]
-    hidden: bool
     heads: tuple[str, ...]
-    side_px: int | None
+    side_px: int
 
 
-NETWORKS = (
-    Network(
-        "pnet",
-        "ea6b0c3e685ebee3165326ad6484acc95f2ef78f1c94fbf40a55704fa989f7b5",
-        (2, 0, 0),
-        False,
-        ("offsets", "confidence"),
-        None,
-    ),
-    Network(
-        "rnet",
-        "cb00e6460f3c98b0bfafaba3c0a0ded4bdf6e62cee7174d969e8670d7e757fee",
-        (3, 3, 0),
-        True,
-        ("offsets", "confidence"),
-        24,
-    ),
-    Network(
-        "onet",
-        "94f6ea2f4cf985275ee958cdd762d17b6009348a4fb9d8c6be39ba73ffd22ca3",
-        (3, 3, 2, 0),
-        True,
-        ("offsets", "landmarks", "confidence"),
-        48,
-    ),
+ONET = Network(
+    "onet",
+    "94f6ea2f4cf985275ee958cdd762d17b6009348a4fb9d8c6be39ba73ffd22ca3",
+    (3, 3, 2, 0),
+    ("offsets", "landmarks", "confidence"),
+    48,
 )
 
 
 def main() -> None:
     """Reads the command line, converts, compares and writes."""
-    parser = argparse.ArgumentParser(description="MTCNN's weights as ONNX files.")
+    parser = argparse.ArgumentParser(description="MTCNN's last network as an ONNX file.")
     parser.add_argument("package", type=Path, help="the unpacked wheel of mtcnn 1.0.0")
     parser.add_argument("out", type=Path, nargs="?", default=_OUT, help="a folder (default: the package's)")
     options = parser.parse_args()
-    for network in NETWORKS:
-        arrays = read_arrays(options.package / "mtcnn/assets/weights" / f"{network.name}.lz4", network)
-        data = convert(network, arrays).SerializeToString(deterministic=True)
-        error = largest_difference(network, arrays, data)
-        if error > _TOLERANCE:
-            raise SystemExit(f"{network.name}: ONNX Runtime differs from NumPy by {error:.1e}; not written")
-        path = options.out / f"detector_{network.name}.onnx"
-        with written_whole(path, force=True) as temporary:
-            temporary.write_bytes(data)
-        print(f"{path.name}: {len(data)} bytes, within {error:.1e} of NumPy")
+    arrays = read_arrays(options.package / "mtcnn/assets/weights" / f"{ONET.name}.lz4", ONET)
+    data = convert(ONET, arrays).SerializeToString(deterministic=True)
+    error = largest_difference(ONET, arrays, data)
+    if error > _TOLERANCE:
+        raise SystemExit(f"ONNX Runtime differs from NumPy by {error:.1e}; nothing was written")
+    path = options.out / f"detector_{ONET.name}.onnx"
+    with written_whole(path, force=True) as temporary:
+        temporary.write_bytes(data)
+    print(f"{path.name}: {len(data)} bytes, within {error:.1e} of NumPy")
 
 
 def read_arrays(path: Path, network: Network) -> list[Array]:
@@ -151,13 +129,12 @@ def _split(
 
     The package flattens what reaches a fully connected layer column by column.
     """
-    layers = len(network.pools) + network.hidden
+    layers = len(network.pools) + 1
     hidden = [tuple(arrays[3 * n : 3 * n + 3]) for n in range(layers)]
-    if network.hidden:
-        flat, bias, slopes = hidden[-1]
-        channels = hidden[-2][0].shape[3]
-        side = round((flat.shape[0] / channels) ** 0.5)
-        hidden[-1] = (flat.reshape(side, side, channels, -1).transpose(1, 0, 2, 3), bias, slopes)
+    flat, bias, slopes = hidden[-1]
+    channels = hidden[-2][0].shape[3]
+    side = round((flat.shape[0] / channels) ** 0.5)
+    hidden[-1] = (flat.reshape(side, side, channels, -1).transpose(1, 0, 2, 3), bias, slopes)
     rest = arrays[3 * layers :]
     kernels = [kernel.reshape(1, 1, *kernel.shape[-2:]) for kernel in rest[::2]]
     return hidden, list(zip(kernels, rest[1::2], strict=True))
@@ -169,8 +146,7 @@ def _oihw(kernel: Array) -> Array:
 
 
 def _model(network: Network, nodes: list[onnx.NodeProto], weights: dict[str, Array]) -> onnx.ModelProto:
-    sides = [network.side_px or "height", network.side_px or "width"]
-    cells = [1, 1] if network.side_px else ["rows", "columns"]
+    sides, cells = [network.side_px, network.side_px], [1, 1]
     channels = {"offsets": 4, "landmarks": 10, "confidence": 1}
     kind = onnx.TensorProto.FLOAT
     graph = helper.make_graph(
@@ -189,8 +165,8 @@ def _model(network: Network, nodes: list[onnx.NodeProto], weights: dict[str, Arr
 
 def largest_difference(network: Network, arrays: list[Array], model: bytes) -> float:
     """How far ONNX Runtime is from NumPy, over every value of every head on random pictures."""
-    height, width = (network.side_px,) * 2 if network.side_px else (41, 58)
-    images = np.random.default_rng(0).integers(0, 256, (7, height, width, 3), dtype=np.uint8)
+    shape = (7, network.side_px, network.side_px, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     found = session.run(list(network.heads), {"image": to_network(images)})
     expected = forward(network, arrays, images)
@@ -211,10 +187,9 @@ def forward(network: Network, arrays: list[Array], images: Pixels) -> list[Array
         summed: Array = np.einsum("nyxihw,hwio->nyxo", windows, kernel, optimize=True)
         value = _prelu(summed + bias, slopes)
         value = _max_pool(value, pool) if pool else value
-    if network.hidden:
-        kernel, bias, slopes = (rest.pop(0) for _ in range(_LAYER_ARRAYS))
-        flat = value.transpose(0, 2, 1, 3).reshape(len(value), -1)
-        value = _prelu(np.asarray(flat @ kernel + bias, dtype=np.float32), slopes)[:, None, None]
+    kernel, bias, slopes = (rest.pop(0) for _ in range(_LAYER_ARRAYS))
+    flat = value.transpose(0, 2, 1, 3).reshape(len(value), -1)
+    value = _prelu(np.asarray(flat @ kernel + bias, dtype=np.float32), slopes)[:, None, None]
     *plain, classes = [
         value @ kernel.reshape(kernel.shape[-2:]) + bias
         for kernel, bias in zip(rest[::2], rest[1::2], strict=True)

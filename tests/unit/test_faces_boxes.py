@@ -1,14 +1,9 @@
 import numpy as np
 import pytest
 
-from facemend.faces.boxes import overlaps, shift, squares_around, suppress
+from facemend.faces.boxes import overlaps, shift, suppress
 
 BOXES = np.array([(0, 0, 10, 10), (0, 0, 10, 20), (5, 0, 15, 10), (30, 30, 40, 40)], dtype=np.float64)
-
-
-def test_a_square_keeps_the_middle_and_takes_the_longer_side() -> None:
-    assert squares_around(BOXES[1:2]).tolist() == [[-5, 0, 15, 20]]
-    assert squares_around(BOXES[:1]).tolist() == [[0, 0, 10, 10]]
 
 
 def test_edges_move_by_shares_of_the_boxs_own_sides() -> None:

@@ -10,13 +10,6 @@ from facemend.frame import Points
 _MOST_INWARDS = 0.45
 
 
-def squares_around(boxes: Points) -> Points:
-    """The square around the middle of each box (N, 4), as wide as its longer side."""
-    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
-    return np.concatenate([middle - half, middle + half], axis=1)
-
-
 def shift(boxes: Points, offsets: Points) -> Points:
     """Moves every edge of boxes (N, 4) by its offset (N, 4), a share of the box's width or height.
 

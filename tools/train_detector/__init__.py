@@ -1,0 +1,1 @@
+"""Makes the face detector's weights; see `__main__.py`."""
