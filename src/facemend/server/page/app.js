@@ -51,6 +51,7 @@ function select(photo) {
   current = photo;
   takeBrush(null);
   complain(photo.error);
+  say(photo.result ? outcomeOf(photo) : photo.error ? "" : "Waiting for its turn …");
   show();
 }
 
@@ -77,8 +78,8 @@ function outcomeOf(photo) {
   if (!count) return "No face was found, so nothing was changed.";
   const found = count === 1 ? "One face was found" : `${count} faces were found`;
   if (!changed) return `${found}; nothing hides ${count === 1 ? "it" : "them"}, so nothing was changed.`;
-  const which = changed === count ? (count === 1 ? "it" : "all") : `${changed} of them`;
-  return `${found}; what hides ${which} was reconstructed.`;
+  if (changed === count) return `${found} and reconstructed.`;
+  return `${found}, ${changed} of them reconstructed.`;
 }
 
 function show() {
@@ -88,7 +89,6 @@ function show() {
   find("work").hidden = !photo.before || !find("comparison").hidden;
   if (photo.before) stage.show(photo);
   find("busy").hidden = !photo.busy;
-  find("outcome").textContent = ready ? outcomeOf(photo) : photo.busy ? "Working on it …" : (photo.error ?? "");
   find("undo").disabled = !photo.canUndo;
   find("redo").disabled = !photo.canRedo;
   find("again").disabled = !photo.stale || photo.busy !== null;
