@@ -68,7 +68,7 @@ def page(browser: "Browser", url: str) -> Iterator["Page"]:
 def covered(portrait: Image) -> Image:
     """A portrait whose chin is under pure green: the stand-in model draws its negative there."""
     covered = portrait.copy()
-    covered[330:380, 220:290] = COVER
+    covered[340:370, 230:280] = COVER
     return covered
 
 
@@ -122,7 +122,7 @@ def test_from_a_photo_to_its_download(page: "Page", photo: Path, covered: Image,
     assert page.locator("#status").inner_text() == "One face was found and reconstructed."
     after = _pixels(page.locator("#after"))
     assert np.array_equal(_pixels(page.locator("#before")), covered)
-    hole = np.s_[335:375, 225:285]
+    hole = np.s_[345:365, 235:275]
     assert (after[hole][..., 1] < 60).all(), "the negative of green"
     assert np.array_equal(after[:150], covered[:150])
     # The wipe shows after on the right of it alone.
@@ -132,7 +132,7 @@ def test_from_a_photo_to_its_download(page: "Page", photo: Path, covered: Image,
         shown = _seen(page, "#stage").astype(int)
         green[place] = int((shown[..., 1] - shown[..., 0] > 200).sum())
     assert green["0"] == 0
-    assert green["100"] > 1000
+    assert green["100"] > 800
     # The brush adds a place on the forehead; nothing happens to it before it is mended again.
     page.get_by_role("button", name="Brush: add").click()
     box = page.locator("#brush").bounding_box()

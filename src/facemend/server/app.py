@@ -21,7 +21,7 @@ from facemend.reconstruction.provenance import NOTICE
 from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.server.answering import json_answer, picture_answer
 from facemend.server.asking import FORMATS, read_asked
-from facemend.server.guard import LOG, Guard
+from facemend.server.guard import GONE, LOG, Guard
 from facemend.server.mending import Mended, mend
 from facemend.server.metrics import MEDIA_TYPE, Metrics
 from facemend.server.openapi import MODELS, RECONSTRUCT, error_answers
@@ -104,6 +104,8 @@ class Server:
             )
         api.add_exception_handler(Problem, _answer_problem)
         api.add_exception_handler(HTTPException, _answer_http)
+        api.add_exception_handler(ClientGone, _answer_nobody)
+        api.add_exception_handler(Exception, _answer_failure)
         return api
 
     async def _reconstruct(self, request: Request) -> Response:
@@ -211,6 +213,15 @@ async def _page_file(file: PageFile, request: Request) -> Response:
 async def _answer_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return error.response()
+
+
+async def _answer_nobody(request: Request, error: Exception) -> Response:
+    return Response(status_code=GONE)
+
+
+async def _answer_failure(request: Request, error: Exception) -> Response:
+    """What was not foreseen; it is raised again for the guard, who logs it."""
+    return INTERNAL.response()
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:

@@ -84,6 +84,21 @@ async def read_asked(request: Request) -> Asked:
         Problem: it is no such form, or has fields that are unknown, missing or wrong.
     """
     form = await _form_of(request)
+    try:
+        files, texts = await _sorted(form)
+    finally:
+        await form.close()
+    if not files.get("photo"):
+        raise _bad("there is no photo; send one as the form's file `photo`")
+    try:
+        options = Options(**texts)
+    except ValidationError as error:
+        raise _bad(_say(error)) from error
+    return Asked(files["photo"], files.get("mask") or None, options)
+
+
+async def _sorted(form: FormData) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The files and the texts of a form, each by name."""
     files: dict[str, bytes] = {}
     texts: dict[str, Any] = {}
     for name, value in form.multi_items():
@@ -95,13 +110,7 @@ async def read_asked(request: Request) -> Asked:
             raise _bad(f"send {' and '.join(_FILES)} as files, all else as text; {_shown(name)} is not")
         else:
             texts[name] = value
-    if not files.get("photo"):
-        raise _bad("there is no photo; send one as the form's file `photo`")
-    try:
-        options = Options(**texts)
-    except ValidationError as error:
-        raise _bad(_say(error)) from error
-    return Asked(files["photo"], files.get("mask") or None, options)
+    return files, texts
 
 
 async def _form_of(request: Request) -> FormData:

@@ -39,7 +39,8 @@ _HEADERS = {
 }
 _ROUTES = frozenset({"/", "/v1/reconstruct", "/v1/models", "/healthz", "/readyz", "/metrics"})
 """Paths that are counted by name; a stranger's path is counted as `other`."""
-_GONE = 499
+GONE = 499
+"""What is counted for a client that went away; none sees it."""
 
 
 class Guard:
@@ -54,7 +55,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         began = time.monotonic()
-        status = _GONE
+        status = GONE
         sent = False
 
         async def say(message: Message) -> None:
@@ -134,5 +135,5 @@ def _name_of(host: str) -> str:
 
 def _same_token(said: str, token: str) -> bool:
     scheme, _, credentials = said.partition(" ")
-    same = hmac.compare_digest(credentials.strip().encode(), token.encode())
+    same = hmac.compare_digest(credentials.strip().encode("latin-1"), token.encode())
     return same and scheme.lower() == "bearer"

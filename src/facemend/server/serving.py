@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import warnings
 from functools import partial
 from typing import Any
 
@@ -84,6 +85,7 @@ def run(server: Server, listener: socket.socket, limits: Limits, *, quiet: bool 
 
     Logs one line a photo: the status and the time. No address, name or path of a client is logged.
     """
+    warnings.filterwarnings("ignore", module="PIL")  # about what is in a stranger's file
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     logging.getLogger("facemend.server").setLevel(logging.WARNING if quiet else logging.INFO)
     config = uvicorn.Config(
