@@ -86,6 +86,9 @@ class Guard:
     def _admit(self, scope: Scope) -> None:
         """Raises Problem for a request that may not be answered."""
         headers = Headers(scope=scope)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # A proxy before this server may have believed the other one (RFC 9112, 6.3).
+            raise Problem(400, "bad_form", "the request has two lengths; send one", {"Connection": "close"})
         host = headers.get("host", "")
         if self._settings.hosts is not None and _name_of(host) not in self._settings.hosts:
             raise Problem(
