@@ -81,7 +81,7 @@ def measure_throughput(count: int) -> dict[str, object]:
     """Photos a second of the library and of the server, taking turns, and the time of a request."""
     photo = photo_of(1000)
     cores = sorted(os.sched_getaffinity(0))
-    with started("--threads", "1", "--quiet") as (process, url):
+    with started("--threads", "1") as (process, url):
         psutil.Process(process.pid).cpu_affinity(cores[:1])
         for thread in psutil.Process(process.pid).threads():
             os.sched_setaffinity(thread.id, cores[:1])
@@ -130,7 +130,7 @@ def load(count: int) -> dict[str, object]:
     kinds = rng.choices(list(_KINDS), list(_KINDS.values()), k=count)
     sender = Sender()
     began = time.perf_counter()
-    with started("--threads", "1", "--quiet", "--timeout", "30") as (process, url):
+    with started("--threads", "1", "--timeout", "30") as (process, url):
         sender.url = url
         server = psutil.Process(process.pid)
         answers: Counter[tuple[str, int]] = Counter()
@@ -175,9 +175,9 @@ class Sender:
     def __init__(self) -> None:
         self.url = ""
         self.good_s: list[float] = []
-        good, small = photo_of(400), photo_of(256)
+        good, small = photo_of(256), photo_of(192)
         white = io.BytesIO()
-        PillowImage.new("L", (400, 400)).save(white, "PNG")
+        PillowImage.new("L", (256, 256)).save(white, "PNG")
         huge = io.BytesIO()
         PillowImage.new("L", (9_000, 9_000)).save(huge, "PNG")
         plain = io.BytesIO()

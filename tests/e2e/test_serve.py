@@ -175,8 +175,7 @@ run(Server(Reconstructor(sys.argv[1], threads=1), Settings(limits=limits)), list
             _until_alone(process)
     finally:
         process.kill()
-        process.wait()
-        process.stdout.close()
+        process.communicate()
 
 
 def _until_alone(process: "subprocess.Popen[str]") -> None:

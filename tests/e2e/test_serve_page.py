@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -18,13 +18,15 @@ from tests.served import serving
 from tests.stand_in import COVER, write_model
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser, Locator, Page, ViewportSize
+
+Scheme = Literal["light", "dark"]
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
 _BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(_BROWSER is None, reason="needs Chromium: apt-get install chromium")
 
-_PHONE = {"width": 390, "height": 844}
+_PHONE: "ViewportSize" = {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +210,8 @@ def _tab_to(page: "Page", name: str) -> None:
 def test_it_fits_a_phone_and_is_dark_where_the_reader_wants_it(
     browser: "Browser", url: str, photo: Path
 ) -> None:
-    for scheme, paper in (("dark", "rgb(20, 22, 27)"), ("light", "rgb(246, 245, 241)")):
+    papers: dict[Scheme, str] = {"dark": "rgb(20, 22, 27)", "light": "rgb(246, 245, 241)"}
+    for scheme, paper in papers.items():
         page = browser.new_page(viewport=_PHONE, color_scheme=scheme, has_touch=True)
         page.goto(url)
         _mend(page, photo)
@@ -227,7 +230,7 @@ def test_it_fits_a_phone_and_is_dark_where_the_reader_wants_it(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(browser: "Browser", url: str, photo: Path, scheme: str) -> None:
+def test_axe_finds_nothing_serious(browser: "Browser", url: str, photo: Path, scheme: Scheme) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     # axe is injected as a script, which the policy forbids to everybody else, too.
@@ -250,7 +253,7 @@ def test_axe_finds_nothing_serious(browser: "Browser", url: str, photo: Path, sc
 
 def _serious(response: dict[str, list[dict[str, object]]]) -> list[object]:
     return [
-        (each["id"], [node["html"] for node in each["nodes"]])  # type: ignore[attr-defined, index]
+        (each["id"], [node["html"] for node in each["nodes"]])  # type: ignore[attr-defined]
         for each in response["violations"]
         if each["impact"] in ("serious", "critical")
     ]

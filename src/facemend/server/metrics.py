@@ -15,18 +15,29 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        shared = {"namespace": "facemend", "registry": self._registry}
-        self.requests = Counter("requests", "Answers.", ("route", "status"), **shared)
-        self.request_s = Histogram(
-            "request_seconds", "Head to answer.", ("route",), buckets=_SECONDS, **shared
+        self.requests = Counter(
+            "facemend_requests", "Answers.", ("route", "status"), registry=self._registry
         )
-        self.received = Counter("received_bytes", "Bytes of bodies.", **shared)
-        self.mend_s = Histogram("mend_seconds", "Work on a photo.", buckets=_SECONDS, **shared)
-        self.megapixels = Histogram("photo_megapixels", "Size of photos.", buckets=_MEGAPIXELS, **shared)
-        self.faces = Counter("faces", "Faces, by what was done.", ("outcome",), **shared)
-        self.waiting = Gauge("waiting", "Photos in the queue.", **shared)
-        self.running = Gauge("running", "Photos being worked on.", **shared)
-        self.held = Gauge("held_bytes", "Bytes of bodies in memory.", **shared)
+        self.request_s = Histogram(
+            "facemend_request_seconds",
+            "Head to answer.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.received = Counter("facemend_received_bytes", "Bytes of bodies.", registry=self._registry)
+        self.mend_s = Histogram(
+            "facemend_mend_seconds", "Work on a photo.", buckets=_SECONDS, registry=self._registry
+        )
+        self.megapixels = Histogram(
+            "facemend_photo_megapixels", "Size of photos.", buckets=_MEGAPIXELS, registry=self._registry
+        )
+        self.faces = Counter(
+            "facemend_faces", "Faces, by what was done.", ("outcome",), registry=self._registry
+        )
+        self.waiting = Gauge("facemend_waiting", "Photos in the queue.", registry=self._registry)
+        self.running = Gauge("facemend_running", "Photos being worked on.", registry=self._registry)
+        self.held = Gauge("facemend_held_bytes", "Bytes of bodies in memory.", registry=self._registry)
 
     def watch(self, gauge: Gauge, value: Callable[[], float]) -> None:
         """Has a gauge ask for its value when it is read."""

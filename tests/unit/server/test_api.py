@@ -191,7 +191,7 @@ def test_an_unchanged_photo_is_its_file_byte_for_byte(client: TestClient) -> Non
     ],
 )
 def test_a_wrong_field_is_named(client: TestClient, png: bytes, fields: dict[str, str], says: str) -> None:
-    answer = post(client, png, **fields)
+    answer = post(client, png, None, **fields)
     assert answer.status_code in (400, 422)
     assert answer.json()["message"].startswith(says)
 
@@ -274,12 +274,12 @@ def test_who_may_ask(reconstructor: Reconstructor, png: bytes) -> None:
     settings = replace(SETTINGS, token="sésame", origins=frozenset({"https://friend.example"}))
     with TestClient(Server(reconstructor, settings).app) as client:
         for said in (None, "Bearer wrong", "Basic sésame", "Bearer", "Bearer sésame2"):
-            headers = {"authorization": said.encode()} if said else {}
+            headers = [(b"authorization", said.encode())] if said else []
             for path in ("/v1/models", "/metrics", "/v1/reconstruct"):
                 assert client.get(path, headers=headers).status_code == 401, said
         for path in ("/", "/healthz", "/readyz"):
             assert client.get(path).status_code == 200
-        right = {"authorization": "Bearer sésame".encode()}
+        right = [(b"authorization", "Bearer sésame".encode())]
         assert client.get("/v1/models", headers=right).status_code == 200
         for origin, status in (
             ("https://friend.example", 422),
@@ -288,12 +288,12 @@ def test_who_may_ask(reconstructor: Reconstructor, png: bytes) -> None:
             ("null", 403),
         ):
             answer = client.post(
-                "/v1/reconstruct", headers={**right, "origin": origin}, files={"mask": png}
+                "/v1/reconstruct", headers=[*right, (b"origin", origin.encode())], files={"mask": png}
             )
             assert answer.status_code == status, origin
-        allowed = client.get("/v1/models", headers={**right, "origin": "https://friend.example"})
+        allowed = client.get("/v1/models", headers=[*right, (b"origin", b"https://friend.example")])
         assert allowed.headers["access-control-allow-origin"] == "https://friend.example"
-        foreign = client.get("/v1/models", headers={**right, "origin": "https://evil.example"})
+        foreign = client.get("/v1/models", headers=[*right, (b"origin", b"https://evil.example")])
         assert "access-control-allow-origin" not in foreign.headers
 
 
