@@ -504,3 +504,15 @@ def test_a_photo_without_a_record_has_none(tmp_path: Path) -> None:
     assert read_record(tmp_path / "a") is None
     assert read_record(tmp_path / "none") is None
     assert read_record(tmp_path) is None
+
+
+def test_a_palette_that_is_missing_is_an_error_of_ours() -> None:
+    # Pillow asserts that it is there when it is asked for opacity; found by benchmarks/server_fuzz.py.
+    picture = Image.new("P", (4, 4))
+    file = BytesIO()
+    picture.save(file, "PNG")
+    data = file.getvalue()
+    at = data.index(b"PLTE") - 4
+    length = int.from_bytes(data[at : at + 4], "big") + 12
+    with pytest.raises(PictureError, match="cannot be read"):
+        read_photo(data[:at] + data[at + length :])

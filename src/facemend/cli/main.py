@@ -12,6 +12,7 @@ from facemend.cli.evaluate import evaluate
 from facemend.cli.export import export
 from facemend.cli.info import info
 from facemend.cli.reconstruct import reconstruct
+from facemend.cli.serve import serve
 from facemend.cli.train import train
 from facemend.errors import FacemendError
 
@@ -68,4 +69,5 @@ main.add_command(evaluate)
 main.add_command(export)
 main.add_command(info)
 main.add_command(reconstruct)
+main.add_command(serve)
 main.add_command(train)

@@ -65,6 +65,7 @@ DAMAGED = (
     RuntimeError,
     OverflowError,
     MemoryError,
+    AssertionError,
     struct.error,
     zlib.error,
     PillowImage.DecompressionBombError,

@@ -1,0 +1,150 @@
+"""facemend serve: a page for people and an HTTP API for programs."""
+
+import os
+from pathlib import Path
+
+import click
+
+from facemend.cli.options import device_option, model_option, quiet_option
+from facemend.errors import UsageError
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Listen on this address.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="And port; 0 for any."
+)
+@model_option
+@device_option
+@click.option("--threads", type=click.IntRange(min=1), help="Processor threads a photo (default: all).")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Photos worked on at the same time; they share one model.",
+)
+@click.option(
+    "--queue",
+    "waiting",
+    type=click.IntRange(min=0),
+    default=16,
+    show_default=True,
+    help="Photos that may wait; who comes then is told to come back.",
+)
+@click.option(
+    "--max-upload", type=click.IntRange(min=1), default=25, show_default=True, help="Largest upload, in MB."
+)
+@click.option(
+    "--max-megapixels",
+    type=click.FloatRange(min=0, min_open=True, max=200),
+    default=50,
+    show_default=True,
+    help="Largest photo.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60,
+    show_default=True,
+    help="Longest that a photo may wait and be worked on, in seconds.",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Ask API clients for the token in this file (or in FACEMEND_TOKEN).",
+)
+@click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Answer to this name, too, such as a proxy's; * for any.",
+)
+@click.option(
+    "--allow-origin",
+    "origins",
+    multiple=True,
+    metavar="URL",
+    help="Let pages of this site use the API (CORS).",
+)
+@click.option(
+    "--open", "open_", metavar="yes|no", type=bool, default=False, help="Open the page.  [default: no]"
+)
+@quiet_option
+def serve(
+    host: str,
+    port: int,
+    model: Path | None,
+    device: str,
+    threads: int | None,
+    workers: int,
+    waiting: int,
+    max_upload: int,
+    max_megapixels: float,
+    timeout: float,
+    token_file: Path | None,
+    hosts: tuple[str, ...],
+    origins: tuple[str, ...],
+    open_: bool,
+    quiet: bool,
+) -> None:
+    """Serve a page and an HTTP API that reconstruct photos, on this machine only.
+
+    Photos stay in memory: nothing is written, and only counts, sizes and times are logged. Ctrl-C ends it
+    once the photos that it began are done.
+    """
+    try:
+        from facemend.server.app import Server
+        from facemend.server.serving import open_socket, run
+        from facemend.server.settings import LOOPBACK_NAMES, MEGABYTE, Limits, Settings
+    except ModuleNotFoundError as error:
+        raise UsageError("serving needs more packages: pip install 'facemend[serve]'") from error
+    from facemend.reconstruction.reconstructor import Reconstructor
+
+    limits = Limits(
+        upload_bytes=max_upload * MEGABYTE,
+        held_bytes=10 * max_upload * MEGABYTE,
+        pixels=round(max_megapixels * 1e6),
+        waiting=waiting,
+        answer_s=timeout,
+    )
+    token = _token(token_file)
+    local = host in _LOOPBACK
+    names = LOOPBACK_NAMES.union(name.lower() for name in hosts)
+    settings = Settings(
+        workers=workers,
+        token=token,
+        hosts=None if "*" in hosts or (not local and not hosts) else names,
+        origins=frozenset(origin.rstrip("/") for origin in origins),
+        limits=limits,
+    )
+    listener = open_socket(host, port)
+    server = Server(Reconstructor(model, device=device, threads=threads), settings)
+    shown = f"[{host}]" if ":" in host else host
+    url = f"http://{shown}:{listener.getsockname()[1]}/"
+    if not quiet:
+        click.echo(f"facemend serves {url} (Ctrl-C ends it)")
+        if not local and token is None:
+            click.echo(
+                "facemend: anybody who reaches this address can use it; set FACEMEND_TOKEN", err=True
+            )
+    if open_:
+        click.launch(url)
+    run(server, listener, limits, quiet=quiet)
+
+
+def _token(file: Path | None) -> str | None:
+    """The token of the file or of the environment; an empty one would let everybody in."""
+    if file is None:
+        return os.environ.get("FACEMEND_TOKEN") or None
+    try:
+        token = file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the token file {file} cannot be read; give one that holds the token") from error
+    if not token:
+        raise UsageError(f"the token file {file} is empty; write a long random token into it")
+    return token

@@ -1,0 +1,1 @@
+"""The server: one page for people, one HTTP API for programs, one warm model for both."""

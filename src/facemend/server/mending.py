@@ -1,0 +1,150 @@
+"""From what is asked to what is answered. A new option of the library comes in here."""
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from facemend.photos import Format, Photo, encode_photo, read_photo
+from facemend.photos.formats import SUFFIXES
+from facemend.reconstruction.photo import view_of
+from facemend.reconstruction.provenance import Provenance
+from facemend.reconstruction.reconstructor import Reconstructor
+from facemend.reconstruction.results import FaceReconstruction, PillowPicture, Reconstruction
+from facemend.server.asking import FORMATS, Asked
+from facemend.server.checking import NamedBytes, check_head, read_mask
+from facemend.server.problems import Problem
+from facemend.server.settings import Limits
+
+MEDIA_TYPES = {
+    Format.PNG: "image/png",
+    Format.JPEG: "image/jpeg",
+    Format.WEBP: "image/webp",
+    Format.TIFF: "image/tiff",
+    Format.AVIF: "image/avif",
+    Format.HEIC: "image/heic",
+}
+_NAME = "the photo"
+
+
+@dataclass(frozen=True)
+class MendedFace:
+    """A face of a photo.
+
+    Attributes:
+        number: 1 for the largest.
+        done: what was done to it.
+        chosen: whether it was among those asked for.
+        reach_px: (x, y) of the four corners of what a mask may mark for it; empty for a ready crop.
+    """
+
+    number: int
+    done: FaceReconstruction
+    chosen: bool
+    reach_px: tuple[tuple[float, float], ...]
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything of it was reconstructed."""
+        return self.chosen and self.done.changed
+
+
+@dataclass(frozen=True)
+class Mended:
+    """A photo whose faces were reconstructed, ready to be sent.
+
+    Attributes:
+        photo: the delivered one.
+        before: the photo as it came, as a PNG; None if nobody asked.
+        picture: the delivered one's file.
+        kind: and its format.
+        faces: all that were found, the largest first.
+        provenance: how it was made.
+        work_s: how long it took.
+    """
+
+    photo: Photo
+    before: bytes | None
+    picture: bytes
+    kind: Format
+    faces: tuple[MendedFace, ...]
+    provenance: Provenance
+    work_s: float
+
+    @property
+    def outcome(self) -> str:
+        """What became of the photo: `reconstructed`, `unchanged` or `no_face`."""
+        if not self.faces:
+            return "no_face"
+        return "reconstructed" if any(face.changed for face in self.faces) else "unchanged"
+
+
+def mend(reconstructor: Reconstructor, asked: Asked, limits: Limits) -> Mended:
+    """Does what is asked, in the thread that it is called in.
+
+    Raises:
+        Problem: the photo or the mask is larger than the limits, or there is no such face.
+        FacemendError: as `Reconstructor.__call__` and `encode_photo` do.
+    """
+    began = time.monotonic()
+    options = asked.options
+    check_head(asked.photo, _NAME, limits)
+    result = reconstructor(
+        NamedBytes(asked.photo, _NAME),
+        aligned=options.aligned,
+        mask=None if asked.mask is None else read_mask(asked.mask, limits),
+        remove=options.remove,
+    )
+    photo, provenance = result.photo, result.provenance
+    numbers = range(1, len(result.faces) + 1)
+    chosen = frozenset(numbers if options.faces is None else options.faces)
+    before = None
+    if options.faces is not None or options.before:
+        original = read_photo(asked.photo, name=_NAME, max_pixels=limits.pixels)
+        before = encode_photo(replace(original, source=None), Format.PNG) if options.before else None
+        if not chosen.issuperset(numbers) or not chosen.issubset(numbers):
+            photo, provenance = _only(original, result, chosen)
+    kind = _kind_of(asked, photo)
+    picture = encode_photo(photo, kind, note=provenance.to_note(), strip=options.strip)
+    side_px = reconstructor.model.description.size_px
+    faces = tuple(
+        MendedFace(number, face, number in chosen, () if options.aligned else _reach(photo, face, side_px))
+        for number, face in zip(numbers, result.faces, strict=True)
+    )
+    return Mended(photo, before, picture, kind, faces, provenance, time.monotonic() - began)
+
+
+def _only(
+    original: Photo, result: Reconstruction[PillowPicture], chosen: frozenset[int]
+) -> tuple[Photo, Provenance]:
+    """The photo with these faces alone reconstructed, and how that was made."""
+    unknown = sorted(chosen.difference(range(1, len(result.faces) + 1)))
+    if unknown:
+        found = len(result.faces)
+        raise Problem(422, "no_such_face", f"there is no face {unknown[0]}; {found} found, numbered from 1")
+    pixels, regions = original.pixels.copy(), []
+    for number in sorted(chosen):
+        face = result.faces[number - 1]
+        touched = face.weight > 0
+        pixels[face.box][touched] = result.photo.pixels[face.box][touched]
+        if face.region is not None:
+            regions.append(face.region)
+    options = {**result.provenance.options, "faces": ",".join(map(str, sorted(chosen)))}
+    made = replace(result.provenance, regions=tuple(regions), options=options)
+    return original.with_pixels(pixels), made
+
+
+def _kind_of(asked: Asked, photo: Photo) -> Format:
+    if asked.options.format is not None:
+        return FORMATS[asked.options.format]
+    return photo.format if photo.format in SUFFIXES.values() else Format.PNG
+
+
+def _reach(photo: Photo, face: FaceReconstruction, side_px: int) -> tuple[tuple[float, float], ...]:
+    """The corners of the face's crop, as they lie in the photo, one after the other around it."""
+    view = view_of(photo.pixels, face.face, side_px)
+    if view is None:
+        return ()
+    last = side_px - 1
+    corners = np.array([(0, 0, 1), (last, 0, 1), (last, last, 1), (0, last, 1)], dtype=np.float64)
+    return tuple((round(x, 1), round(y, 1)) for x, y in (corners @ view.crop.crop_to_photo.T).tolist())

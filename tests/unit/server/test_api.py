@@ -1,0 +1,530 @@
+"""The application, called in this process without a port."""
+
+import asyncio
+import base64
+import hashlib
+import io
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+pytest.importorskip("fastapi", reason="needs the serve extra: pip install 'facemend[serve]'")
+
+from starlette.testclient import TestClient
+
+from facemend.errors import ModelError
+from facemend.faces import find_faces
+from facemend.images import Image
+from facemend.reconstruction.demo import read_portraits
+from facemend.reconstruction.provenance import read_provenance
+from facemend.reconstruction.reconstructor import Reconstructor
+from facemend.server.app import Server
+from facemend.server.settings import Limits, Settings
+from tests.stand_in import COVER
+
+LIMITS = Limits(upload_bytes=3_000_000, pixels=2_000_000, side_px=4_000)
+SETTINGS = Settings(hosts=frozenset({"testserver"}), limits=LIMITS)
+
+
+@pytest.fixture(scope="module")
+def reconstructor(stand_in_model: Path) -> Reconstructor:
+    return Reconstructor(stand_in_model, threads=1)
+
+
+@pytest.fixture(scope="module")
+def client(reconstructor: Reconstructor) -> Iterator[TestClient]:
+    with TestClient(Server(reconstructor, SETTINGS).app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def covered() -> Image:
+    photo = next(each.photo for each in read_portraits() if each.name == "Grace Hopper").copy()
+    photo[340:370, 230:280] = COVER
+    return photo
+
+
+@pytest.fixture(scope="module")
+def png(covered: Image) -> bytes:
+    return encoded(covered)
+
+
+def encoded(image: Image, kind: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    PillowImage.fromarray(image).save(file, kind, **options)
+    return file.getvalue()
+
+
+def decoded(data: bytes | str) -> Image:
+    with PillowImage.open(io.BytesIO(base64.b64decode(data) if isinstance(data, str) else data)) as picture:
+        return np.asarray(picture, dtype=np.uint8)
+
+
+def post(client: TestClient, photo: bytes, mask: bytes | None = None, **fields: str) -> Any:
+    files = {"photo": ("../../etc/passwd", photo)} | ({"mask": ("mask", mask)} if mask else {})
+    return client.post("/v1/reconstruct", files=files, data=fields)
+
+
+def test_a_picture_comes_back_as_the_library_makes_it(
+    client: TestClient, reconstructor: Reconstructor, png: bytes, tmp_path: Path
+) -> None:
+    answer = post(client, png)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["facemend-outcome"] == "reconstructed"
+    assert answer.headers["facemend-reconstructed"] == "1"
+    path = tmp_path / "library.png"
+    reconstructor(io.BytesIO(png)).save(path)
+    assert answer.content == path.read_bytes()
+
+
+def test_json_holds_the_picture_the_faces_and_what_was_found(
+    client: TestClient, png: bytes, covered: Image, tmp_path: Path
+) -> None:
+    answer = post(client, png, answer="json", before="true").json()
+    picture = base64.b64decode(answer["picture"]["base64"])
+    assert picture == post(client, png).content
+    assert np.array_equal(decoded(answer["before"]["base64"]), covered)
+    assert (answer["height_px"], answer["width_px"]) == covered.shape[:2]
+    (face,) = answer["faces"]
+    (found,) = find_faces(covered)
+    assert face["box_px"] == [round(value, 1) for value in found.box_px]
+    x1, y1, x2, y2 = face["area_px"]
+    changed = decoded(face["changed"]) > 0
+    cover = decoded(face["occlusions"]["covers"])
+    assert changed.shape == cover.shape == (y2 - y1, x2 - x1)
+    after = decoded(picture)
+    differs = (after != covered).any(axis=2)
+    assert differs.sum() > 1400
+    assert not differs[y1:y2, x1:x2][~changed].any()
+    assert differs.sum() == differs[y1:y2, x1:x2].sum()
+    (tmp_path / "answer.png").write_bytes(picture)
+    made = read_provenance(tmp_path / "answer.png")
+    assert made is not None
+    assert made.input_sha256 == hashlib.sha256(png).hexdigest() == answer["provenance"]["input_sha256"]
+
+
+def test_a_mask_marks_exactly_what_is_reconstructed(client: TestClient, png: bytes, covered: Image) -> None:
+    mask = np.zeros(covered.shape[:2], dtype=bool)
+    mask[240:260, 230:270] = True
+    answer = post(client, png, encoded(mask.astype(np.uint8) * 255))
+    assert np.array_equal((decoded(answer.content) != covered).any(axis=2), mask)
+    wrong = post(client, png, encoded(mask[:-1].astype(np.uint8) * 255))
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "bad_request")
+    nowhere = post(
+        client, encoded(np.zeros((300, 300, 3), np.uint8)), encoded(np.full((300, 300), 255, np.uint8))
+    )
+    assert (nowhere.status_code, nowhere.json()["code"]) == (422, "no_face")
+    assert nowhere.json()["message"] == "the photo has no face to reconstruct under the mask"
+
+
+def test_the_corners_of_a_face_are_where_a_mask_may_reach(
+    client: TestClient, png: bytes, covered: Image
+) -> None:
+    (face,) = post(client, png, answer="json").json()["faces"]
+    corners = np.array(face["reach_px"])
+    middle = corners.mean(axis=0)
+    height_px, width_px = covered.shape[:2]
+    beyond = middle + 1.08 * (corners - middle)
+    inside = ((beyond >= 0) & (beyond < (width_px - 1, height_px - 1))).all(axis=1)
+    corner = corners[np.flatnonzero(inside)[0]]
+    for share, status in ((0.97, 200), (1.08, 422)):
+        x, y = np.rint(middle + share * (corner - middle)).astype(int)
+        mask = np.zeros(covered.shape[:2], dtype=np.uint8)
+        mask[y, x] = 255
+        assert post(client, png, encoded(mask)).status_code == status
+
+
+def test_only_the_faces_asked_for_are_reconstructed(client: TestClient, covered: Image) -> None:
+    both = np.hstack([covered, covered[:, ::-1]])
+    photo = encoded(both)
+    answer = post(client, photo, answer="json", faces="2").json()
+    assert [(face["chosen"], face["reconstructed"]) for face in answer["faces"]] == [
+        (False, False),
+        (True, True),
+    ]
+    differs = (decoded(answer["picture"]["base64"]) != both).any(axis=2)
+    everything = (decoded(post(client, photo).content) != both).any(axis=2)
+    width_px = covered.shape[1]
+    left = answer["faces"][1]["box_px"][0] < width_px
+    kept, mended = (
+        (np.s_[:, width_px:], np.s_[:, :width_px]) if left else (np.s_[:, :width_px], np.s_[:, width_px:])
+    )
+    assert not differs[kept].any()
+    assert everything[kept].any()
+    assert np.array_equal(differs[mended], everything[mended])
+    assert answer["provenance"]["options"]["faces"] == "2"
+    assert len(answer["provenance"]["regions"]) == 1
+    missing = post(client, photo, faces="3").json()
+    assert missing == {"code": "no_such_face", "message": "there is no face 3; 2 found, numbered from 1"}
+
+
+def test_an_unchanged_photo_is_its_file_byte_for_byte(client: TestClient) -> None:
+    photo = encoded(np.full((200, 200, 3), 90, np.uint8), "JPEG", comment=b"mine")
+    answer = post(client, photo)
+    assert answer.headers["facemend-outcome"] == "no_face"
+    assert answer.content == photo
+    other = post(client, photo, format="png", strip="true")
+    assert other.headers["content-type"] == "image/png"
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"remove": "everything"}, "remove: "),
+        ({"answer": "xml"}, "answer: "),
+        ({"faces": "0"}, "faces: "),
+        ({"faces": "one"}, "faces: "),
+        ({"faces": ""}, "faces: "),
+        ({"format": "gif"}, "format: "),
+        ({"aligned": "perhaps"}, "aligned: "),
+        ({"model": "/etc/passwd"}, "there is no option model; there are answer, remove"),
+        ({"url": "http://127.0.0.1/"}, "there is no option url"),
+        ({"remove": "x" * 5000}, "the form cannot be read"),
+    ],
+)
+def test_a_wrong_field_is_named(client: TestClient, png: bytes, fields: dict[str, str], says: str) -> None:
+    answer = post(client, png, None, **fields)
+    assert answer.status_code in (400, 422)
+    assert answer.json()["message"].startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"", "multipart/form-data", 400),
+        (b"", "multipart/form-data; boundary=x", 422),
+        (b"--x\r\n", "multipart/form-data; boundary=x", 422),
+        (b"--x\r\nContent-Disposition: form-data\r\n\r\n\r\n--x--", "multipart/form-data; boundary=x", 400),
+        (b"--x--\r\n", "multipart/form-data; boundary=x", 422),
+        (b"photo=1", "application/x-www-form-urlencoded", 415),
+        (b"{}", "application/json", 415),
+    ],
+)
+def test_a_form_that_is_none_is_refused(client: TestClient, body: bytes, kind: str, status: int) -> None:
+    answer = client.post("/v1/reconstruct", content=body, headers={"content-type": kind})
+    assert answer.status_code == status, answer.text
+    assert answer.json()["message"]
+
+
+def test_a_mask_is_a_file_and_a_field_is_there_once(client: TestClient, png: bytes) -> None:
+    files = [("photo", ("a", png)), ("photo", ("b", png))]
+    twice = client.post("/v1/reconstruct", files=files)
+    assert twice.json() == {"code": "bad_request", "message": "photo is there twice; send it once"}
+    text = client.post("/v1/reconstruct", files={"photo": png}, data={"mask": "mask.png"})
+    assert text.json()["message"].startswith("send photo and mask as files")
+
+
+def test_sizes_are_checked_before_a_pixel_is_decoded(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr("facemend.photos.reading._photo_of", never)
+    many = encoded(np.zeros((1500, 1400, 3), np.uint8))
+    strip = encoded(np.zeros((3, 100_000, 3), np.uint8))
+    bomb = many[:16] + (60_000).to_bytes(4, "big") * 2 + many[24:]
+    passes = encoded(np.zeros((64, 64, 3), np.uint8), "JPEG")
+    passes = passes[:-2] + b"\xff\xda\x00\x02" * 60 + passes[-2:]
+    for photo, says in ((many, "megapixels"), (strip, "on a side"), (passes, "passes"), (bomb, "")):
+        answer = post(client, photo)
+        # A changed head no longer fits its checksum: Pillow refuses it even before its size is looked at.
+        assert answer.status_code == (413 if says else 422), answer.text
+        assert says in answer.json()["message"]
+
+
+def test_an_upload_that_is_too_large_is_refused(client: TestClient) -> None:
+    answer = post(client, b"x" * 4_000_000)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+    def chunks() -> Iterator[bytes]:
+        yield from (b"x" * 100_000 for _ in range(40))
+
+    unsaid = client.post(
+        "/v1/reconstruct", content=chunks(), headers={"content-type": "multipart/form-data"}
+    )
+    assert unsaid.status_code == 413
+
+
+def test_photos_that_are_none_are_refused_in_a_line(client: TestClient, png: bytes) -> None:
+    for name, photo in {
+        "text": b"hello",
+        "svg": b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
+        "gif": b"GIF89a" + bytes(100),
+        "truncated": png[: len(png) // 2],
+        "head": png[:40],
+        "pickle": b"\x80\x04\x95" + bytes(50),
+        "html in png": png[:8] + b"<html>" + png[8:],
+        "postscript": b"%!PS-Adobe-3.0\n(x) run",
+    }.items():
+        answer = post(client, photo)
+        assert (answer.status_code, answer.json()["code"]) == (422, "bad_picture"), name
+        assert "\n" not in answer.json()["message"]
+
+
+def test_who_may_ask(reconstructor: Reconstructor, png: bytes) -> None:
+    settings = replace(SETTINGS, token="sésame", origins=frozenset({"https://friend.example"}))
+    with TestClient(Server(reconstructor, settings).app) as client:
+        for said in (None, "Bearer wrong", "Basic sésame", "Bearer", "Bearer sésame2"):
+            headers = [(b"authorization", said.encode())] if said else []
+            for path in ("/v1/models", "/metrics", "/v1/reconstruct"):
+                assert client.get(path, headers=headers).status_code == 401, said
+        for path in ("/", "/healthz", "/readyz"):
+            assert client.get(path).status_code == 200
+        right = [(b"authorization", "Bearer sésame".encode())]
+        assert client.get("/v1/models", headers=right).status_code == 200
+        for origin, status in (
+            ("https://friend.example", 422),
+            ("http://testserver", 422),
+            ("https://evil.example", 403),
+            ("null", 403),
+        ):
+            answer = client.post(
+                "/v1/reconstruct", headers=[*right, (b"origin", origin.encode())], files={"mask": png}
+            )
+            assert answer.status_code == status, origin
+        allowed = client.get("/v1/models", headers=[*right, (b"origin", b"https://friend.example")])
+        assert allowed.headers["access-control-allow-origin"] == "https://friend.example"
+        foreign = client.get("/v1/models", headers=[*right, (b"origin", b"https://evil.example")])
+        assert "access-control-allow-origin" not in foreign.headers
+
+
+def test_without_being_told_no_other_site_and_no_other_name_is_answered(client: TestClient) -> None:
+    answer = client.get("/v1/models", headers={"origin": "https://evil.example"})
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+    for host in ("evil.example", "testserver.evil.example", "", "[::1]"):
+        assert client.get("/", headers={"host": host}).status_code == 421, host
+    assert client.get("/", headers={"host": "TESTSERVER:81"}).status_code == 200
+
+
+def test_every_answer_has_the_headers_that_keep_a_browser_safe(client: TestClient, png: bytes) -> None:
+    answers = [
+        client.get("/"),
+        client.get("/nothing"),
+        client.get("/", headers={"host": "x"}),
+        post(client, png),
+    ]
+    for answer in answers:
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert "server" not in answer.headers
+    assert post(client, png).headers["cache-control"] == "no-store"
+
+
+def test_the_page_is_whole_and_asks_nobody_else(client: TestClient) -> None:
+    page = client.get("/")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    for name in ("app.js", "api.js", "photo.js", "stage.js", "camera.js", "style.css", "icon.svg"):
+        file = client.get(f"/page/{name}")
+        assert file.status_code == 200
+        assert "http" not in file.text.replace("http://www.w3.org/2000/svg", "")
+        again = client.get(f"/page/{name}", headers={"if-none-match": file.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    for path in (
+        "/page/../app.py",
+        "/page/%2e%2e/app.py",
+        "/page/",
+        "/page",
+        "/page/__init__.py",
+        "//etc/passwd",
+    ):
+        assert client.get(path).status_code in (404, 307), path
+
+
+def test_errors_leak_nothing(
+    client: TestClient,
+    png: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for error in (ModelError("/secret/model.onnx cannot be run"), RuntimeError("secret of a client")):
+
+        def fail(*_: object, error: Exception = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(Reconstructor, "__call__", fail)
+        answer = post(client, png)
+        assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+        assert "secret" not in answer.text
+    assert "secret of a client" not in caplog.text
+    assert "RuntimeError in fail" in caplog.text
+    assert "/secret/model.onnx cannot be run" in caplog.text, "for whoever runs the server"
+
+
+def test_nothing_of_a_photo_is_logged_or_written(
+    client: TestClient, png: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("a file was written")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", never)
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile.rollover", never)
+    noise = np.random.default_rng(0).integers(0, 256, (700, 900, 3), dtype=np.uint8)
+    with caplog.at_level(logging.DEBUG, logger="facemend"):
+        assert post(client, encoded(noise)).status_code == 200, (
+            "1.9 MB: more than Starlette keeps in memory"
+        )
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("facemend")]
+    assert len(ours) == 1
+    assert ours[0].startswith("/v1/reconstruct 200 in ")
+
+
+def test_models_health_and_metrics(client: TestClient, png: bytes, reconstructor: Reconstructor) -> None:
+    said = client.get("/v1/models").json()
+    assert said["models"][0]["sha256"] == reconstructor.model.sha256
+    assert said["limits"]["pixels"] == LIMITS.pixels
+    assert "training_people" not in str(said)
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+    count = 'facemend_requests_total{route="/v1/reconstruct",status="200"}'
+    before = _metric(client, count)
+    post(client, png)
+    client.get("/anything/at/all")
+    assert _metric(client, count) == before + 1
+    text = client.get("/metrics").text
+    assert 'route="other"' in text
+    assert "anything" not in text
+    assert _metric(client, "facemend_held_bytes") == 0
+
+
+def _metric(client: TestClient, name: str) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)), 0.0)
+
+
+def test_the_document_has_every_route_and_answer(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    assert set(document["paths"]) == {"/v1/reconstruct", "/v1/models", "/healthz", "/readyz", "/metrics"}
+    post_ = document["paths"]["/v1/reconstruct"]["post"]
+    form = post_["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert set(form["properties"]) >= {"photo", "mask", "answer", "remove", "faces", "format"}
+    assert {"image/png", "application/json"} <= post_["responses"]["200"]["content"].keys()
+    assert {"400", "413", "415", "422", "429", "503"} <= post_["responses"].keys()
+
+
+class TestUnderLoad:
+    """With a reconstructor that works until it is told to stop."""
+
+    @pytest.fixture
+    def go(self) -> threading.Event:
+        return threading.Event()
+
+    @pytest.fixture
+    def slow(
+        self, reconstructor: Reconstructor, go: threading.Event, monkeypatch: pytest.MonkeyPatch
+    ) -> Reconstructor:
+        real = Reconstructor.__call__
+
+        def wait(self: Reconstructor, source: Any, **options: Any) -> Any:
+            if not isinstance(source, np.ndarray):  # not to warm up
+                assert go.wait(60)
+            return real(self, source, **options)
+
+        monkeypatch.setattr(Reconstructor, "__call__", wait)
+        return reconstructor
+
+    def test_one_more_than_fits_is_told_when_to_come_back(
+        self, slow: Reconstructor, go: threading.Event, png: bytes
+    ) -> None:
+        server = Server(slow, replace(SETTINGS, limits=replace(LIMITS, waiting=2)))
+        with TestClient(server.app) as client:
+            statuses: list[int] = []
+            threads = [
+                threading.Thread(target=lambda: statuses.append(post(client, png).status_code))
+                for _ in range(3)
+            ]
+            for thread in threads:
+                thread.start()
+            _until(lambda: _metric(client, "facemend_waiting") == 2)
+            assert client.get("/readyz").status_code == 503
+            assert client.get("/healthz").status_code == 200
+            refused = post(client, png)
+            assert (refused.status_code, refused.json()["code"]) == (429, "busy")
+            assert 1 <= int(refused.headers["retry-after"]) <= 60
+            go.set()
+            for thread in threads:
+                thread.join()
+            assert statuses == [200, 200, 200]
+            assert client.get("/readyz").status_code == 200
+
+    def test_who_waits_too_long_is_told_and_gone(
+        self, slow: Reconstructor, go: threading.Event, png: bytes
+    ) -> None:
+        server = Server(slow, replace(SETTINGS, limits=replace(LIMITS, answer_s=0.3)))
+        with TestClient(server.app) as client:
+            answer = post(client, png)
+            assert (answer.status_code, answer.json()["code"]) == (503, "too_slow")
+            assert answer.headers["retry-after"]
+            assert _metric(client, "facemend_running") == 1, "a thread cannot be stopped"
+            go.set()
+            _until(lambda: _metric(client, "facemend_running") == 0)
+
+    def test_a_client_that_goes_away_leaves_the_queue(
+        self, slow: Reconstructor, go: threading.Event, png: bytes
+    ) -> None:
+        server = Server(slow, SETTINGS)
+        with TestClient(server.app) as client:
+            first = threading.Thread(target=post, args=(client, png))
+            first.start()
+            _until(lambda: _metric(client, "facemend_running") == 1)
+
+            async def leave() -> None:
+                """Sends a whole request, and goes."""
+                boundary = b"--x\r\n"
+                head = b'Content-Disposition: form-data; name="photo"; filename="p"\r\n\r\n'
+                messages = [
+                    {"type": "http.request", "body": boundary + head + png + b"\r\n--x--\r\n"},
+                    {"type": "http.disconnect"},
+                ]
+                answers: list[Any] = []
+
+                async def receive() -> Any:
+                    return messages.pop(0) if messages else await asyncio.Event().wait()
+
+                async def send(message: Any) -> None:
+                    answers.append(message)
+
+                headers = [(b"host", b"testserver"), (b"content-type", b"multipart/form-data; boundary=x")]
+                scope = {
+                    "type": "http",
+                    "method": "POST",
+                    "path": "/v1/reconstruct",
+                    "raw_path": b"/v1/reconstruct",
+                    "query_string": b"",
+                    "headers": headers,
+                    "http_version": "1.1",
+                    "scheme": "http",
+                    "root_path": "",
+                    "server": ("testserver", 80),
+                    "client": None,
+                    "asgi": {"version": "3.0"},
+                }
+                await server.app(scope, receive, send)
+                assert [each.get("status") for each in answers] == [499, None], "to nobody"
+
+            assert client.portal is not None
+            client.portal.call(leave)
+            assert _metric(client, "facemend_waiting") == 0
+            assert _metric(client, 'facemend_requests_total{route="/v1/reconstruct",status="499"}') == 1
+            go.set()
+            first.join()
+
+
+def _until(true: Any) -> None:
+    """Waits until something is so; fails if it never is."""
+    for _ in range(2000):
+        if true():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it never came to that")
