@@ -37,7 +37,7 @@ def test_what_the_detector_sees_in_the_close_view_is_put_back() -> None:
         return (Face((20, 30, 60, 90), np.full((5, 2), 40.0), 0.1),)
 
     (face,) = with_given(gradient(400, 300), [], [(100, 100, 40, 60)], see, "it")
-    assert face.box_px == (99, 99, 139, 159)
+    assert face.box_px == (99.0, 99.0, 139.0, 159.0)
     np.testing.assert_array_equal(face.landmarks_px[0], (119, 109))
 
 
