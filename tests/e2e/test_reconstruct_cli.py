@@ -323,7 +323,7 @@ def draw_photo(path: Path, *, covered: bool = True) -> Path:
     image = portrait.photo.copy()
     x, y = portrait.landmarks_px[2:].mean(axis=0).astype(int)
     if covered:
-        image[y - 20 : y + 20, x - 22 : x + 22] = COVER
+        image[y - 32 : y + 32, x - 34 : x + 34] = COVER
     Image.fromarray(image).save(path)
     return path
 
