@@ -39,6 +39,7 @@ from tests.served import started
 _RESULT = Path(__file__).parent / "results" / "server.json"
 _CLIENTS = 8
 _WARM = 500
+_TOO_LATE = -2
 _KINDS = {"good": 46, "mask": 4, "plain": 6, "huge": 8, "broken": 22, "slow": 4, "aborted": 10}
 """Requests of the load, in percent."""
 _EXPECTED = {
@@ -57,13 +58,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--part", choices=("throughput", "load"), help="only this (default: both)")
     parser.add_argument("--requests", type=int, default=5000)
+    parser.add_argument("--minutes", type=float, default=60, help="send no more after that")
     parser.add_argument("--photos", type=int, default=40)
     arguments = parser.parse_args()
     result = json.loads(_RESULT.read_text()) if _RESULT.exists() else {}
     if arguments.part != "load":
         result["throughput"] = measure_throughput(arguments.photos)
     if arguments.part != "throughput":
-        result["load"] = load(arguments.requests)
+        result["load"] = load(arguments.requests, 60 * arguments.minutes)
     print(json.dumps(result, indent=2))
     _RESULT.write_text(json.dumps(result, indent=2) + "\n")
 
@@ -124,12 +126,13 @@ def _timed(url: str, photo: bytes) -> float:
     return time.perf_counter() - began
 
 
-def load(count: int) -> dict[str, object]:
+def load(count: int, most_s: float) -> dict[str, object]:
     """A mix of good and bad requests: what came of each kind, and what the server weighs after them."""
     rng = random.Random(0)
     kinds = rng.choices(list(_KINDS), list(_KINDS.values()), k=count)
     sender = Sender()
     began = time.perf_counter()
+    sender.until_s = began + most_s
     with started("--threads", "1", "--timeout", "30") as (process, url):
         sender.url = url
         server = psutil.Process(process.pid)
@@ -141,11 +144,13 @@ def load(count: int) -> dict[str, object]:
         end_mb = server.memory_info().rss / 1e6
         stuck = _stuck(url)
         assert process.poll() is None, "the server ended"
+    sent = sum(n for (_, status), n in answers.items() if status != _TOO_LATE)
+    answers = Counter({key: n for key, n in answers.items() if key[1] != _TOO_LATE})
     unexpected = {
         f"{kind} {status}": n for (kind, status), n in answers.items() if status not in _EXPECTED[kind]
     }
     return {
-        "requests": count,
+        "requests": sent,
         "seconds": round(time.perf_counter() - began, 1),
         "answers": {f"{kind} {status}": n for (kind, status), n in sorted(answers.items())},
         "unexpected": unexpected,
@@ -174,6 +179,7 @@ class Sender:
 
     def __init__(self) -> None:
         self.url = ""
+        self.until_s = float("inf")
         self.good_s: list[float] = []
         good, small = photo_of(256), photo_of(192)
         white = io.BytesIO()
@@ -193,7 +199,13 @@ class Sender:
         self._lock = threading.Lock()
 
     def send(self, kind: str) -> int:
-        """Sends one request of a kind: its status, 0 if it was broken off, -1 if there was no answer."""
+        """Sends one request of a kind.
+
+        Returns:
+            Its status; 0 if it was broken off, -1 if there was no answer, -2 if it was too late to send it.
+        """
+        if time.perf_counter() > self.until_s:
+            return _TOO_LATE
         with self._lock:
             turn = self._turn[kind]
             self._turn[kind] += 1
