@@ -113,12 +113,13 @@ class Backgrounds:
             _blend(picture, paint, mask, x, y)
         else:
             # Skin and hair without a face: hands, arms, heads from behind.
-            mask = np.zeros((max(size, 4), max(int(size * rng.uniform(0.3, 1)), 4)), dtype=np.float32)
+            height, width = max(size, 4), max(int(size * rng.uniform(0.3, 1)), 4)
+            mask = np.zeros((height, width), dtype=np.float32)
             _fill_shape(rng, mask)
-            paint = np.zeros((mask.shape[0], mask.shape[1], 3))
-            paint[:] = _skin(rng) if rng.random() < 0.6 else _hair(rng)
-            shade = np.linspace(rng.uniform(0.6, 1.1), rng.uniform(0.6, 1.1), mask.shape[1])[None, :, None]
-            _blend(picture, (paint * shade).clip(0, 255).astype(np.uint8), mask, x, y)
+            skin = np.array(_skin(rng) if rng.random() < 0.6 else _hair(rng))
+            shade = np.linspace(rng.uniform(0.6, 1.1), rng.uniform(0.6, 1.1), width)
+            lit = np.tile(skin * shade[:, None], (height, 1, 1))
+            _blend(picture, lit.clip(0, 255).astype(np.uint8), mask, x, y)
 
 
 def read_rgb(path: Path) -> Image:
@@ -159,7 +160,8 @@ def _plain(rng: np.random.Generator, side_px: int) -> Image:
     mixed = colours[0] + np.broadcast_to(grid, (side_px, side_px))[..., None].clip(0, 1) * (
         colours[1] - colours[0]
     )
-    return mixed.clip(0, 255).astype(np.uint8)
+    picture: Image = mixed.clip(0, 255).astype(np.uint8)
+    return picture
 
 
 def _noise(rng: np.random.Generator, side_px: int) -> Image:
