@@ -323,7 +323,7 @@ def draw_photo(path: Path, *, covered: bool = True) -> Path:
     image = portrait.photo.copy()
     x, y = portrait.landmarks_px[2:].mean(axis=0).astype(int)
     if covered:
-        image[y - 32 : y + 32, x - 34 : x + 34] = COVER
+        image[y - 24 : y + 24, x - 24 : x + 24] = COVER
     Image.fromarray(image).save(path)
     return path
 
