@@ -28,7 +28,7 @@ from facemend.engine import Engine
 from facemend.errors import OutputError, PictureError
 
 SHARD_PAIRS = 256
-"""Pairs a shard, the last one apart: some 60 MB at 256 px, which is what a worker holds of it."""
+"""Pairs a shard, the last one apart: some 40 MB at 256 px, which is what a worker holds of it."""
 COMPLETE_FILE = "complete.json"
 
 _SHA256 = b"shard_sha256"
