@@ -1,6 +1,7 @@
 """A model file that needs no training: it draws the negative, and takes pure colours for occlusions.
 
-Pure green (0, 255, 0) is a cover, pure blue (0, 0, 255) an accessory; a hint is a cover as well. Every
+Pure green (0, 255, 0) is a cover, pure blue (0, 0, 255) an accessory; a hint is a cover as well. Its
+interval is a pixel's largest colour value in the network's range, without its sign. Every
 pixel of a negative differs from the input's, so that a test sees where the reconstruction went.
 """
 
@@ -20,6 +21,7 @@ DESCRIPTION = ModelDescription(
     size_px=256,
     takes_hint=True,
     finds_occlusion=True,
+    says_interval=True,
     images_seen=0,
     hours=0.0,
     data="none",
@@ -28,10 +30,20 @@ DESCRIPTION = ModelDescription(
 
 
 def write_model(
-    path: Path, *, takes_hint: bool = True, finds_occlusion: bool = True, text: str | None = None
+    path: Path,
+    *,
+    takes_hint: bool = True,
+    finds_occlusion: bool = True,
+    says_interval: bool = True,
+    text: str | None = None,
 ) -> Path:
     """Writes the file; `text` replaces the description in it ("" leaves it out)."""
-    described = replace(DESCRIPTION, takes_hint=takes_hint, finds_occlusion=finds_occlusion)
+    described = replace(
+        DESCRIPTION,
+        takes_hint=takes_hint,
+        finds_occlusion=finds_occlusion,
+        says_interval=says_interval,
+    )
     side = described.size_px
     inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, side, side])]
     outputs = [helper.make_tensor_value_info("raw", TensorProto.FLOAT, ["n", 3, side, side])]
@@ -55,6 +67,12 @@ def write_model(
             nodes.append(helper.make_node("Max", ["cover", "hint"], ["cover_or_hint"]))
         covers = "cover_or_hint" if takes_hint else "cover"
         nodes.append(helper.make_node("Concat", [covers, "accessory"], ["alpha"], axis=1))
+    if says_interval:
+        outputs.append(helper.make_tensor_value_info("interval", TensorProto.FLOAT, ["n", 1, side, side]))
+        nodes += [
+            helper.make_node("ReduceMax", ["image"], ["brightest"], axes=[1]),
+            helper.make_node("Abs", ["brightest"], ["interval"]),
+        ]
     graph = helper.make_graph(nodes, "stand-in", inputs, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     if text != "":

@@ -67,6 +67,10 @@ def test_the_occlusion_found_is_told_by_class_at_the_pictures_size(reconstructor
     assert covers[30:50].max() < 0.05
     assert not covers[:20].any()
     assert np.array_equal(face.removed, covers)
+    assert face.interval is not None
+    assert face.interval.shape == (218, 178)
+    assert np.median(face.interval[cover_of(178, 218)]) == pytest.approx(127.5)  # green: one full channel
+    assert not face.interval[face.weight == 0].any()
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,9 @@ def test_a_batch_comes_back_as_uint8_pictures_and_an_alpha_by_class(stand_in_mod
     assert output.alpha is not None
     assert output.alpha.dtype == np.float32
     assert np.array_equal(output.alpha, expected)
+    assert output.interval is not None
+    off_gray = np.abs(images.max(axis=3).astype(np.float32) - 127.5)
+    np.testing.assert_allclose(output.interval, off_gray, atol=1e-4)
 
 
 def test_a_hint_reaches_the_network(stand_in_model: Path) -> None:
@@ -38,9 +41,11 @@ def test_a_hint_reaches_the_network(stand_in_model: Path) -> None:
 
 
 def test_a_model_without_hint_and_alpha_draws_only(tmp_path: Path) -> None:
-    model = Model(write_model(tmp_path / "m.onnx", takes_hint=False, finds_occlusion=False))
+    path = write_model(tmp_path / "m.onnx", takes_hint=False, finds_occlusion=False, says_interval=False)
+    model = Model(path)
     output = model(CROP[None], np.ones((1, 256, 256), dtype=np.bool_))
     assert output.alpha is None
+    assert output.interval is None
     assert np.array_equal(output.raw[0], 255 - CROP)
 
 
@@ -95,7 +100,7 @@ def test_a_foreign_model_is_refused(tmp_path: Path) -> None:
     [
         ("size_px", 128, "does not fit its description"),
         ("takes_hint", False, "has image, hint where its description promises image"),
-        ("finds_occlusion", False, "has raw, alpha where its description promises raw"),
+        ("finds_occlusion", False, "has raw, alpha, interval where its description promises raw, interval"),
         ("format", 99, "has format 99"),
     ],
 )

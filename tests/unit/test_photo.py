@@ -67,6 +67,9 @@ def test_no_pixel_outside_the_occlusion_changes(model: Model, side_px: float) ->
     assert changed[hidden].all()
     assert 1 < (weight > 0).sum() / hidden.sum() < 1 + 40 * max(side_px, 256) / 256 / np.sqrt(hidden.sum())
     assert done.occlusion[OcclusionClass.COVERS].shape == done.weight.shape
+    assert done.interval is not None
+    assert ((done.interval > 0) == (done.weight > 0)).mean() > 0.99
+    np.testing.assert_allclose(done.interval[hidden[done.box]].max(), 127.5, atol=2)
 
 
 def test_a_face_without_an_occlusion_keeps_its_bytes(model: Model) -> None:

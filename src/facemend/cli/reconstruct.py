@@ -272,6 +272,7 @@ def _describe(done: "DoneFace") -> dict[str, object]:
         "confidence": round(done.face.confidence, 3),
         "coverage": done.coverage,
         "reconstructed": done.coverage > 0,
+        "interval_levels": None if done.interval_levels is None else round(done.interval_levels, 1),
     }
 
 

@@ -1,6 +1,7 @@
 """Ready crops: 178×218 CelebA frames and square pictures, reconstructed at their own size."""
 
 import numpy as np
+from PIL import Image as PillowImage
 
 from facemend.errors import UsageError
 from facemend.faces import Face
@@ -53,6 +54,7 @@ def mend_aligned(
         removed=_into_frame(removed, image, rows),
         weight=weight,
         coverage=float((weight > 0).mean()),
+        interval=_interval(output, image, rows, weight),
     )
     mended = paste_into_aligned(image, made.image, name=name)
     mended[~free] = image[~free]
@@ -100,6 +102,15 @@ def _by_class(output: ModelOutput, image: Image, rows: slice) -> dict[OcclusionC
         name: _into_frame(resize_alpha(alpha, side_px, side_px), image, rows)
         for name, alpha in zip(OcclusionClass, output.alpha[0], strict=True)
     }
+
+
+def _interval(output: ModelOutput, image: Image, rows: slice, weight: Alpha) -> Alpha | None:
+    if output.interval is None:
+        return None
+    side_px = image.shape[1]
+    picture = PillowImage.fromarray(output.interval[0])
+    resized = picture.resize((side_px, side_px), PillowImage.Resampling.BILINEAR)
+    return _into_frame(np.asarray(resized, dtype=np.float32), image, rows) * (weight > 0)
 
 
 def _into_frame(square: Alpha, image: Image, rows: slice) -> Alpha:

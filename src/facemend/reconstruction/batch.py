@@ -48,10 +48,12 @@ class DoneFace:
     Attributes:
         face: where it is.
         coverage: share of the whole picture's pixels that were reconstructed, 0-1.
+        interval_levels: the mean of its `interval` over what was reconstructed; None if there is none.
     """
 
     face: Face
     coverage: float
+    interval_levels: float | None = None
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ def mend(reconstructor: Reconstructor, task: Task, request: Request, *, overwrit
     if not (task.in_place and data == result.photo.source):
         with written_whole(task.output, force=overwrite or task.in_place) as temporary:
             temporary.write_bytes(data)
-    faces = tuple(DoneFace(face.face, face.coverage) for face in result.faces)
+    faces = tuple(DoneFace(f.face, f.coverage, f.interval_levels) for f in result.faces)
     return Done(task, _outcome(result), result.provenance, faces=faces)
 
 

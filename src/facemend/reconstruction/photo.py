@@ -165,7 +165,8 @@ def _deliver(
         pixels[part] = blend(pixels[part], above, weight[part])
     by_class = {name: view.put(alpha).clip(0, 1) for name, alpha in found.items()}
     coverage = float((weight > 0).sum()) / (photo.shape[0] * photo.shape[1])
-    return pixels, FaceReconstruction(face, view.box, by_class, removed, weight, coverage)
+    interval = None if output.interval is None else view.put(output.interval[0]).clip(0) * (weight > 0)
+    return pixels, FaceReconstruction(face, view.box, by_class, removed, weight, coverage, interval)
 
 
 def _around(mask: Mask, margin_px: int) -> tuple[slice, slice]:

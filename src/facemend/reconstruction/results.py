@@ -31,6 +31,9 @@ class FaceReconstruction:
         weight: float32 (h, w), the reconstruction's share of each pixel, 0-1; where it is 0, and outside
             the box, the picture is the input.
         coverage: share of the whole picture's pixels that were reconstructed, 0-1.
+        interval: float32 (h, w), how far off the reconstruction may be: nine in ten of the true colour
+            values under the occlusion lie within ± so many levels of 255 of what the model drew; 0 where
+            `weight` is 0; None if the model does not say.
     """
 
     face: Face
@@ -39,11 +42,19 @@ class FaceReconstruction:
     removed: Alpha
     weight: Alpha
     coverage: float
+    interval: Alpha | None = None
 
     @property
     def changed(self) -> bool:
         """Whether anything was reconstructed."""
         return self.coverage > 0
+
+    @property
+    def interval_levels(self) -> float | None:
+        """How far off it may be, on average: the mean of `interval` over what was reconstructed."""
+        if self.interval is None or not self.changed:
+            return None
+        return float(self.interval[self.weight > 0].mean())
 
     @property
     def region(self) -> Region | None:
