@@ -157,7 +157,10 @@ def load(count: int, most_s: float) -> dict[str, object]:
         "stuck": stuck,
         "p50_good_s": round(statistics.median(sender.good_s), 3),
         "p99_good_s": round(statistics.quantiles(sender.good_s, n=100)[98], 3),
-        "memory_mb": {"after_500": round(warm_mb, 1), "at_the_end": round(end_mb, 1)},
+        "memory_mb": {
+            "after_500": round(warm_mb, 1) if sent > _WARM else None,
+            "at_the_end": round(end_mb, 1),
+        },
     }
 
 

@@ -66,7 +66,7 @@ async function mend(photo) {
     say("");
   } else if (photo.result) {
     if (photo === current) complain(null);
-    say(outcomeOf(photo));
+    say(photo === current ? outcomeOf(photo) : `${photo.name}: ${outcomeOf(photo)}`);
   }
   show();
 }
