@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
-from facemend.errors import ModelError, UsageError
+from facemend.errors import ModelError
 from facemend.frame import Points
 from facemend.images import to_network
+from facemend.sessions import first_line, open_session
 
 _OUTPUTS = ("confidence", "offsets", "landmarks")
 
@@ -70,29 +70,3 @@ class Network:
             output.reshape(len(images), -1).astype(np.float64) for output in outputs
         )
         return Judgement(confidence[:, 0], offsets, landmarks.reshape(-1, 2, 5).transpose(0, 2, 1))
-
-
-def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
-    """Opens a network of the detector; None leaves the number of threads to ONNX Runtime.
-
-    Raises:
-        ModelError: the file is missing or damaged.
-        UsageError: less than one thread.
-    """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors alone: its warnings are about the graph, not for a user
-    if threads is not None:
-        if threads < 1:
-            raise UsageError(f"{threads} threads cannot compute; use 1 or more")
-        options.intra_op_num_threads = threads
-    if not path.is_file():
-        raise ModelError(f"the face detector's file {path} does not exist; install facemend again")
-    try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ModelError(f"{path} is not a model that can be read: {first_line(error)}") from error
-
-
-def first_line(error: Exception) -> str:
-    """What ONNX Runtime says, in one line; its errors have no base class but Exception."""
-    return (str(error).splitlines() or [repr(error)])[0]

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from facemend.errors import ModelError
-from facemend.faces.networks import first_line, open_session
 from facemend.frame import Points
 from facemend.images import Image, to_network
+from facemend.sessions import first_line, open_session
 
 STRIDES_PX = (8, 16, 32)
 _OUTPUTS = ("confidence", "boxes", "landmarks")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 from PIL import Image as PillowImage
 
 from facemend.errors import ModelError, UsageError
@@ -16,6 +15,7 @@ from facemend.faces.boxes import suppress
 from facemend.faces.face import Face
 from facemend.frame import Points
 from facemend.images import Image
+from facemend.sessions import first_line, open_session
 
 _STRIDES = (8, 16, 32)
 _OUTPUTS = [f"{name}_{stride}" for name in ("cls", "obj", "bbox", "kps") for stride in _STRIDES]
@@ -39,7 +39,7 @@ class YuNet:
             UsageError: less than one thread.
         """
         self._path = path
-        self._session = _open(path, threads)
+        self._session = open_session(path, threads)
         inputs = self._session.get_inputs()
         gives = {node.name for node in self._session.get_outputs()}
         if len(inputs) != 1 or not gives.issuperset(_OUTPUTS):
@@ -102,7 +102,7 @@ class YuNet:
         try:
             values = self._session.run(_OUTPUTS, {self._input: batch})
         except Exception as error:
-            raise ModelError(f"{self._path} cannot be run: {_first_line(error)}") from error
+            raise ModelError(f"{self._path} cannot be run: {first_line(error)}") from error
         given: dict[str, npt.NDArray[np.float64]] = {
             name: value[0].astype(np.float64) for name, value in zip(_OUTPUTS, values, strict=True)
         }
@@ -119,26 +119,6 @@ class YuNet:
             )
         sure, boxes, landmarks = (np.concatenate(values) for values in zip(*found, strict=True))
         return sure, boxes, landmarks
-
-
-def _open(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors alone: its warnings are about the graph, not for a user
-    if threads is not None:
-        if threads < 1:
-            raise UsageError(f"{threads} threads cannot compute; use 1 or more")
-        options.intra_op_num_threads = threads
-    if not path.is_file():
-        raise ModelError(f"the face detector's file {path} does not exist")
-    try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ModelError(f"{path} is not a model that can be read: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    """What ONNX Runtime says, in one line; its errors have no base class but Exception."""
-    return (str(error).splitlines() or [repr(error)])[0]
 
 
 def _face(box: Points, landmarks: Points, confidence: float) -> Face:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from facemend.errors import ModelError
 from facemend.files import sha256_of
 from facemend.images import Image, resize, to_network
+from facemend.sessions import first_line, open_session
 
 Tensor = npt.NDArray[np.float32]
 
@@ -32,18 +32,11 @@ class Network:
         Raises:
             ModelError: it is missing or cannot be read.
         """
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors alone: its warnings are about the graph, not for a user
-        options.intra_op_num_threads = threads or 0
+        self._session = open_session(path, threads)
         try:
             self.sha256 = sha256_of(path)
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
         except OSError as error:
             raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
-        except Exception as error:
-            raise ModelError(f"{path} is not a model that can be read: {_first_line(error)}") from error
         self.path = path
         self.inputs: Mapping[str, tuple[int | None, ...]] = {
             node.name: tuple(length if isinstance(length, int) else None for length in node.shape)
@@ -59,7 +52,7 @@ class Network:
         try:
             found = self._session.run(None if output is None else [output], dict(feeds))[0]
         except Exception as error:
-            raise ModelError(f"{self.path} cannot be run: {_first_line(error)}") from error
+            raise ModelError(f"{self.path} cannot be run: {first_line(error)}") from error
         result = np.asarray(found, dtype=np.float32)
         if not np.isfinite(result).all():
             raise ModelError(f"{self.path} computes values that are no numbers")
@@ -112,8 +105,3 @@ def _tensor(image: Image, shape: tuple[int | None, ...]) -> Tensor:
     """A picture as (1, 3, H, W) in [-1, 1], resized where the network asks for one size."""
     height_px, width_px = (length or own for length, own in zip(shape[-2:], image.shape[:2], strict=True))
     return to_network(resize(image, width_px, height_px)[None])
-
-
-def _first_line(error: Exception) -> str:
-    """What ONNX Runtime says, in one line; its errors have no base class but Exception."""
-    return (str(error).splitlines() or [repr(error)])[0]

@@ -12,8 +12,9 @@ from facemend.files import sha256_of
 from facemend.images import Batch, from_network, levels_from_network, to_network
 from facemend.reconstruction.description import METADATA_KEY, ModelDescription
 from facemend.reconstruction.options import Device
+from facemend.sessions import CPU, first_line, open_session
 
-_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+_CUDA = "CUDAExecutionProvider"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Model:
         """
         self._path = Path(path)
         self.sha256 = _sha256(self._path)
-        self._session = _open_session(self._path, _providers(device), threads)
+        self._session = open_session(self._path, threads, _providers(device))
         texts = self._session.get_modelmeta().custom_metadata_map
         if METADATA_KEY not in texts:
             raise ModelError(f"{path} is not a facemend model; make one with facemend export")
@@ -101,7 +102,7 @@ class Model:
         try:
             outputs: list[Batch] = self._session.run(names, feeds)
         except Exception as error:
-            raise ModelError(f"{self._path} cannot be run: {_first_line(error)}") from error
+            raise ModelError(f"{self._path} cannot be run: {first_line(error)}") from error
         if not all(np.isfinite(output).all() for output in outputs):
             raise ModelError(f"{self._path} computes values that are no numbers; export it again")
         return dict(zip(names, outputs, strict=True))
@@ -152,22 +153,4 @@ def _providers(device: Device | str) -> list[str]:
             "this ONNX Runtime has no CUDA; install onnxruntime-gpu in place of onnxruntime, "
             "or use --device cpu"
         )
-    return [_CUDA, _CPU] if has_cuda and device != Device.CPU else [_CPU]
-
-
-def _open_session(path: Path, providers: list[str], threads: int | None) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors alone: its warnings are about the graph, not for a user
-    if threads is not None:
-        if threads < 1:
-            raise UsageError(f"{threads} threads cannot compute; use 1 or more")
-        options.intra_op_num_threads = threads
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:
-        raise ModelError(f"{path} is not a model that can be read: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    """What ONNX Runtime says, in one line; its errors have no base class but Exception."""
-    return (str(error).splitlines() or [repr(error)])[0]
+    return [_CUDA, CPU] if has_cuda and device != Device.CPU else [CPU]
