@@ -1,6 +1,5 @@
 """The same commands on Ray: the same bytes, whatever dies in between."""
 
-import json
 import logging
 import os
 import signal
@@ -199,14 +198,3 @@ def test_the_command_starts_a_ray_of_its_own_and_ctrl_c_ends_it(tmp_path: Path) 
     _gone, alive = psutil.wait_procs(below, timeout=30)
     assert not alive
     assert not (tmp_path / "out/manifest.jsonl").exists()
-
-
-def test_a_build_goes_on_when_a_node_is_lost(tmp_path: Path) -> None:
-    """In the benchmark's own process: one process has one Ray."""
-    script = Path(__file__).parents[2] / "benchmarks/scale.py"
-    command = [sys.executable, str(script), "--only", "lost_node", "--pairs", "300", "--tiny"]
-    done = subprocess.run(
-        [*command, "--result", str(tmp_path / "result.json")], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads((tmp_path / "result.json").read_text())["lost_node"]["equal"] is True
