@@ -184,7 +184,20 @@ def _trace(generator: nn.Module, description: ModelDescription) -> onnx.ModelPro
     if program is None:
         raise ExportError("torch could not turn the network into ONNX; nothing was written")
     graph: onnx.ModelProto = program.model_proto
+    _forget_origins(graph)
     return graph
+
+
+def _forget_origins(graph: onnx.ModelProto) -> None:
+    """Takes out torch's notes on which line of which file on this machine each node came from."""
+    for node in graph.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for value in (*graph.graph.input, *graph.graph.output, *graph.graph.initializer):
+        value.doc_string = ""
+        del value.metadata_props[:]
+    del graph.graph.value_info[:]
+    del graph.graph.metadata_props[:]
 
 
 @contextmanager

@@ -49,6 +49,12 @@ def test_a_file_knows_how_it_was_made(exported: Path, tiny_config: TrainingConfi
     assert "hole" in description.metrics
 
 
+def test_a_file_names_no_path_of_the_machine_that_made_it(exported: Path) -> None:
+    data = exported.read_bytes()
+    assert b".py" not in data
+    assert str(Path(__file__).parents[3]).encode() not in data
+
+
 def test_the_batch_is_free(exported: Path) -> None:
     session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
     for n in (1, 3):

@@ -115,7 +115,9 @@ def _silence(layer: nn.Module) -> None:
 
 def coordinates(image: Tensor) -> Tensor:
     """x and y in [-1, 1] for every pixel: (N, 2, H, W)."""
-    n, _, height, width = image.shape
-    y = torch.linspace(-1, 1, height).to(image).view(1, 1, height, 1).expand(n, 1, height, width)
-    x = torch.linspace(-1, 1, width).to(image).view(1, 1, 1, width).expand(n, 1, height, width)
-    return torch.cat([x, y], dim=1)
+    height, width = image.shape[-2:]
+    # Added to zeros of a batch of any length, so that the export keeps two lines and no picture of them.
+    nowhere = torch.zeros_like(image[:, :1])
+    x = torch.linspace(-1, 1, width).to(image).view(1, 1, 1, width)
+    y = torch.linspace(-1, 1, height).to(image).view(1, 1, height, 1)
+    return torch.cat([nowhere + x, nowhere + y], dim=1)
