@@ -10,7 +10,7 @@ import pytest
 _MACHINE_PATH = re.compile(r"(?<![\w.-])/(wor[k]|hom[e]|roo[t]|User[s]|tm[p])/\w|[A-Z]:\\User[s]")
 _REGISTRY = re.compile(r"--?(extra-)?index-ur[l]|//[a-z0-9.-]*(pyp[i]|np[m]|pythonhoste[d])[a-z0-9.-]*/")
 _FACES = re.compile(r"(^|/)\d{6}\.jpg$|img_align_celeba|real-masks")
-_LARGEST_MB = 17  # the shipped model; everything else is far smaller
+_LARGEST_MB = 18  # the shipped model; everything else is far smaller
 
 
 def _files(root: Path) -> list[Path]:

@@ -70,7 +70,7 @@ def page(browser: "Browser", url: str) -> Iterator["Page"]:
 def covered(portrait: Image) -> Image:
     """A portrait whose chin is under pure green: the stand-in model draws its negative there."""
     covered = portrait.copy()
-    covered[340:370, 230:280] = COVER
+    covered[305:370, 205:305] = COVER
     return covered
 
 
