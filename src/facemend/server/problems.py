@@ -44,7 +44,8 @@ def problem_of(error: FacemendError) -> Problem:
     """The answer to one of our errors. One about the server itself keeps its message to the log."""
     for kind, code in _CODES:
         if isinstance(error, kind):
-            return Problem(422, code, str(error))
+            # What comes after names an option of the command line, which a request does not have.
+            return Problem(422, code, str(error).partition("; say where")[0])
     return INTERNAL
 
 
