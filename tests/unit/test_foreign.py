@@ -181,7 +181,7 @@ def test_an_input_that_the_network_has_not_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"takes picture; network\.toml names image"):
         open_systems([path])
     (tmp_path / "network.onnx").unlink()
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match="does not exist"):
         open_systems([path])
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,9 @@ def test_a_box_where_nothing_is_seen_holds_a_typical_upright_face() -> None:
 
 def test_a_face_that_was_found_is_there_once() -> None:
     found = Face((10, 10, 60, 70), np.zeros((5, 2)), 0.9)
-    assert with_given(gradient(400, 300), [found], [(12, 12, 48, 56)], _nobody, "it") == (found,)
+    assert with_given(gradient(400, 300), [found], [(12, 12, 48, 56)], _nobody, "it") == (
+        replace(found, confidence=1.0),
+    )
 
 
 def test_what_the_detector_sees_in_the_close_view_is_put_back() -> None:

@@ -26,7 +26,12 @@ SMALLEST_CORE = 0.03
 occluded. Chosen so that unoccluded portraits come back unchanged; docs/photos.md says what it costs."""
 SMALLEST_REGION = 0.005
 """Share of the crop that every region must take in an occluded face: less is a mole or a shadow."""
-_SURE = 0.6  # how far above the threshold, on the way to 1, the model is sure: 0.8 at 0.5
+WEAK_FACE = 0.77
+"""A face of less confidence may be none: it counts as occluded only under a large cover, which explains
+both why it is hard to see and what is seen."""
+WEAK_FACE_CORE = 0.15
+"""What `SMALLEST_CORE` is for such a face."""
+_SURE, _CERTAIN = 0.6, 0.9  # how far above the threshold, on the way to 1: 0.8 and 0.95 at 0.5
 _RIM_PX = 3  # around a region, where its alpha fades
 
 
@@ -127,7 +132,10 @@ def mend_faces(
         if said is not None and not said.any():
             continue
         output = model(view.crop.image[None], None if said is None else view.hint(said)[None])
-        removed, weight = _occlusion_of(view, output, remove, threshold) if said is None else _exactly(said)
+        if said is None:
+            removed, weight = _occlusion_of(view, output, remove, threshold, face.confidence)
+        else:
+            removed, weight = _exactly(said)
         weight = np.where(free[view.box], weight, np.float32(0))
         pixels, mended = _deliver(result, face, view, output, removed, weight)
         result[view.box] = pixels
@@ -178,10 +186,12 @@ def _around(mask: Mask, margin_px: int) -> tuple[slice, slice]:
     )
 
 
-def _regions_of(alpha: Alpha, threshold: float) -> Mask:
+def _regions_of(alpha: Alpha, threshold: float, confidence: float) -> Mask:
     """The occlusion in a crop: none without a large core of which the model is sure."""
-    sure = alpha > threshold + _SURE * (1 - threshold)
-    if not large_regions(sure, round(SMALLEST_CORE * alpha.size)).any():
+    weak = confidence < WEAK_FACE
+    sure = alpha > threshold + (_CERTAIN if weak else _SURE) * (1 - threshold)
+    core = WEAK_FACE_CORE if weak else SMALLEST_CORE
+    if not large_regions(sure, round(core * alpha.size)).any():
         return np.zeros(alpha.shape, dtype=np.bool_)
     return large_regions(alpha > threshold, round(SMALLEST_REGION * alpha.size))
 
@@ -190,13 +200,15 @@ def _exactly(said: Mask) -> tuple[Alpha, Alpha]:
     return said.astype(np.float32), said.astype(np.float32)
 
 
-def _occlusion_of(view: View, output: ModelOutput, remove: Remove, threshold: float) -> tuple[Alpha, Alpha]:
+def _occlusion_of(
+    view: View, output: ModelOutput, remove: Remove, threshold: float, confidence: float
+) -> tuple[Alpha, Alpha]:
     """The occlusion to remove in the view's box, and the reconstruction's share of each pixel there."""
     if output.alpha is None:
         found = np.ones(view.crop.image.shape[:2], dtype=np.float32)  # it finds nothing: all is delivered
     else:
         found = wanted_alpha(output.alpha[0], remove)
-        found = np.where(grown(_regions_of(found, threshold), _RIM_PX), found, np.float32(0))
+        found = np.where(grown(_regions_of(found, threshold, confidence), _RIM_PX), found, np.float32(0))
     removed: Alpha = view.put(found).clip(0, 1)
     if not found.any():
         return removed, np.zeros_like(removed)

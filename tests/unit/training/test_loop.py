@@ -160,7 +160,7 @@ def test_weights_that_are_no_numbers_are_never_written(
     tiny_config: TrainingConfig, faces: Faces, tmp_path: Path
 ) -> None:
     checkpoint = load_checkpoint(_train(tiny_config, faces, tmp_path).checkpoint)
-    name = "generator/stem.weight"
+    name = "generator/stems.0.weight"
     spoilt = {**checkpoint.tensors, name: torch.full_like(checkpoint.tensors[name], torch.nan)}
     before = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     with pytest.raises(TrainingError, match=f"{name} is no number"):
