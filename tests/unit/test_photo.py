@@ -69,7 +69,7 @@ def test_no_pixel_outside_the_occlusion_changes(model: Model, side_px: float) ->
     assert done.occlusion[OcclusionClass.COVERS].shape == done.weight.shape
     assert done.interval is not None
     assert ((done.interval > 0) == (done.weight > 0)).mean() > 0.99
-    assert np.median(done.interval[hidden[done.box]]) == pytest.approx(127.5, abs=0.1)  # green: one full channel
+    assert np.median(done.interval[hidden[done.box]]) == pytest.approx(127.5, abs=0.1)
 
 
 def test_a_face_without_an_occlusion_keeps_its_bytes(model: Model) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from facemend.errors import ExportError
 from facemend.files import written_whole
-from facemend.training.export import store_as_fp16
+from facemend.training.export import forget_origins, store_as_fp16
 from tools.train_detector.network import DetectorNetwork
 
 _OPSET = 18
@@ -70,6 +70,7 @@ def _trace(served: _Served) -> onnx.ModelProto:
     if program is None:
         raise ExportError("torch could not turn the detector into ONNX; nothing was written")
     graph: onnx.ModelProto = program.model_proto
+    forget_origins(graph)
     return graph
 
 

@@ -184,11 +184,11 @@ def _trace(generator: nn.Module, description: ModelDescription) -> onnx.ModelPro
     if program is None:
         raise ExportError("torch could not turn the network into ONNX; nothing was written")
     graph: onnx.ModelProto = program.model_proto
-    _forget_origins(graph)
+    forget_origins(graph)
     return graph
 
 
-def _forget_origins(graph: onnx.ModelProto) -> None:
+def forget_origins(graph: onnx.ModelProto) -> None:
     """Takes out torch's notes on which line of which file on this machine each node came from."""
     for node in graph.graph.node:
         node.doc_string = ""
