@@ -167,7 +167,7 @@ def test_a_full_disk_ends_the_work_in_one_line_and_it_goes_on_from_there(
         assert not [name for name in _contents(disk) if "manifest.jsonl" in name.split("/")]
         subprocess.run(["mount", "-o", "remount,size=60m", disk], check=True)
         report = build_dataset(source, disk / "out", recipe, engine=engine)
-        assert 0 < report.kept < 40
+        assert report.kept < 40  # how many batches were whole before the first failed is Ray's affair
         assert _contents(disk / "out") == _contents(tmp_path / "here")
     finally:
         subprocess.run(["umount", disk], check=True)
