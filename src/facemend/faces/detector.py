@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
-from facemend.errors import UsageError
 from facemend.faces.boxes import shift, suppress
-from facemend.faces.face import Face
+from facemend.faces.face import Face, check_search
 from facemend.faces.networks import Judgement, Network
 from facemend.faces.scanner import Candidates, Scanner, together
 from facemend.frame import Points, crop_face
@@ -60,12 +59,7 @@ class Detector:
         self, image: Image, *, min_confidence: float = MIN_CONFIDENCE, min_size_px: float = MIN_SIZE_PX
     ) -> tuple[Face, ...]:
         """Finds the faces of a photo; see `find_faces`."""
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"the photo is {image.dtype} {image.shape}, not uint8 (H, W, 3)")
-        if not 0 <= min_confidence <= 1:
-            raise UsageError(f"a confidence of {min_confidence} cannot be; use 0 to 1")
-        if not min_size_px > 0:
-            raise UsageError(f"faces of {min_size_px} px cannot be; use more than 0")
+        check_search(image, min_confidence, min_size_px)
         if not image.size:
             return ()
         copy, shrink = _working_copy(image)

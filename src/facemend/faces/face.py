@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from facemend.errors import UsageError
 from facemend.frame import Points
+from facemend.images import Image
 
 
 @dataclass(frozen=True)
@@ -34,3 +36,18 @@ class Face:
             raise ValueError("landmarks are not finite")
         if not 0 <= self.confidence <= 1:
             raise ValueError(f"confidence {self.confidence} leaves 0-1")
+
+
+def check_search(image: Image, min_confidence: float, min_size_px: float) -> None:
+    """What every detector demands of what it is asked.
+
+    Raises:
+        ValueError: the photo is not uint8 (H, W, 3).
+        UsageError: a confidence that is not 0 to 1, or a size that is not above 0.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"the photo is {image.dtype} {image.shape}, not uint8 (H, W, 3)")
+    if not 0 <= min_confidence <= 1:
+        raise UsageError(f"a confidence of {min_confidence} cannot be; use 0 to 1")
+    if not min_size_px > 0:
+        raise UsageError(f"faces of {min_size_px} px cannot be; use more than 0")

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
-from facemend.errors import ModelError, UsageError
+from facemend.errors import ModelError
 from facemend.faces.boxes import suppress
-from facemend.faces.face import Face
+from facemend.faces.face import Face, check_search
 from facemend.frame import Points
 from facemend.images import Image
 from facemend.sessions import first_line, open_session
@@ -60,12 +60,7 @@ class YuNet:
 
         A photo of small faces is not enlarged for them beyond what `min_size_px` asks for.
         """
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"the photo is {image.dtype} {image.shape}, not uint8 (H, W, 3)")
-        if not 0 <= min_confidence <= 1:
-            raise UsageError(f"a confidence of {min_confidence} cannot be; use 0 to 1")
-        if not min_size_px > 0:
-            raise UsageError(f"faces of {min_size_px} px cannot be; use more than 0")
+        check_search(image, min_confidence, min_size_px)
         if not image.size:
             return ()
         pixels, shrink = self._copy(image, min_size_px)
