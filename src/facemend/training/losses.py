@@ -13,17 +13,17 @@ def l1_image(drawn: Tensor, target: Tensor) -> Tensor:
     return (drawn - target).abs().mean()
 
 
-def l1_where(drawn: Tensor, target: Tensor, where: Tensor, area: Tensor) -> Tensor:
-    """sum(where · |drawn - target|) / area: the mean over a region, so that small holes count.
+def l1_where(apart: Tensor, where: Tensor, area: Tensor) -> Tensor:
+    """sum(where · mean over colours of |drawn - target|) / area: the mean over a region, so that small
+    holes count.
 
     Args:
-        drawn, target: (N, 3, H, W).
+        apart: (N, 1, H, W), mean |drawn - target| over the colours.
         where: (N, 1, H, W), 0-1.
         area: scalar, sum(where); of a batch that is computed in parts, its mean over the parts, so that
             the mean of the parts' losses is the whole batch's loss.
     """
-    error = (drawn - target).abs().mean(dim=1, keepdim=True)
-    return (error * where).sum() / area.clamp(min=1)
+    return (apart * where).sum() / area.clamp(min=1)
 
 
 def psnr_where(drawn: Tensor, target: Tensor, where: Tensor) -> Tensor:
@@ -37,24 +37,25 @@ def psnr_where(drawn: Tensor, target: Tensor, where: Tensor) -> Tensor:
         drawn, target: (N, 3, H, W).
         where: (N, 1, H, W), 0-1.
     """
-    error = ((drawn - target).square().mean(dim=1, keepdim=True) * where).sum(dim=(1, 2, 3))
-    area = where.sum(dim=(1, 2, 3))
+    squares = F.mse_loss(drawn, target, reduction="none").mean(dim=1, keepdim=True)
+    error, area = (squares * where).sum(dim=(1, 2, 3)), where.sum(dim=(1, 2, 3))
     return ((error / area.clamp(min=1) + 1e-3).log() * (area > 0)).mean()
 
 
-def interval_where(drawn: Tensor, interval: Tensor, target: Tensor, where: Tensor, area: Tensor) -> Tensor:
+def interval_where(apart: Tensor, interval: Tensor, where: Tensor, area: Tensor) -> Tensor:
     """The pinball loss of |drawn - target| at 0.9: at its least, nine in ten errors are below `interval`.
 
-    Koenker and Bassett, "Regression Quantiles", Econometrica 1978. It trains the interval alone: `drawn`
-    gets no gradient.
+    Koenker and Bassett, "Regression Quantiles", Econometrica 1978: 0.9 · x where x > 0, else -0.1 · x, of
+    x = |drawn - target| - interval. It trains the interval alone: what is drawn gets no gradient.
 
     Args:
-        drawn, target: (N, 3, H, W).
+        apart: (N, 3, H, W), |drawn - target|.
         interval: (N, 1, H, W), ≥ 0.
         where, area: see `l1_where`.
     """
-    beyond = (drawn.detach() - target).abs() - interval
-    loss = torch.maximum(0.9 * beyond, -0.1 * beyond).mean(dim=1, keepdim=True)
+    apart = apart.detach()
+    beyond = F.relu(apart - interval).mean(dim=1, keepdim=True)
+    loss = beyond - 0.1 * (apart.mean(dim=1, keepdim=True) - interval)
     return (loss * where).sum() / area.clamp(min=1)
 
 
@@ -148,5 +149,4 @@ def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
 
 def blend(image: Tensor, drawn: Tensor, alpha: Tensor) -> Tensor:
     """alpha · drawn + (1 - alpha) · image; alpha (N, 1, H, W) or (N, 2, H, W), one channel a class."""
-    visible = (1 - alpha).prod(dim=1, keepdim=True)
-    return drawn + visible * (image - drawn)
+    return torch.lerp(drawn, image, (1 - alpha).prod(dim=1, keepdim=True))

@@ -79,7 +79,8 @@ class LightUNet(nn.Module):
                     here if drawn is None else here + F.interpolate(drawn, scale_factor=2, mode="bilinear")
                 )
         assert drawn is not None  # there is at least one head
-        return Drawing(drawn[:, :3], drawn[:, 3:5], F.softplus(drawn[:, 5:]))
+        raw, alpha_logits, interval = drawn.split([3, 2, 1], dim=1)
+        return Drawing(raw, alpha_logits, F.softplus(interval))
 
     def _entry(self, side_px: int) -> int:
         """The level at which a picture of this side comes in."""
