@@ -92,11 +92,12 @@ class Objective:
         if self._config.discriminator.kind == "patch70":
             seen = torch.cat([part.occluded, picture], dim=1)
         else:
+            side = self._config.discriminator.crop_px
+            occluded, target, drawn, hole = (
+                _cut_squares(x, part.focus, side) for x in (part.occluded, part.target, picture, part.hole)
+            )
             # Only the hole is judged: elsewhere both pictures are the target's.
-            hole = part.hole
-            pasted = hole * picture + (1 - hole) * part.target
-            seen = torch.cat([part.occluded, pasted, hole], dim=1)
-            seen = _cut_squares(seen, part.focus, self._config.discriminator.crop_px)
+            seen = torch.cat([occluded, torch.lerp(target, drawn, hole), hole], dim=1)
         return seen.contiguous(memory_format=torch.channels_last)
 
     def _judge(self, discriminator: nn.Module, seen: Tensor) -> list[list[Tensor]]:
@@ -116,5 +117,8 @@ def _cut_squares(x: Tensor, focus: Tensor, side: int) -> Tensor:
     side = min(side, x.shape[-1])
     corners = (focus - side // 2).clamp(0, x.shape[-1] - side).tolist()
     return torch.stack(
-        [x[n, :, top : top + side, left : left + side] for n, (left, top) in enumerate(corners)]
+        [
+            picture[:, top : top + side, left : left + side]
+            for picture, (left, top) in zip(x.unbind(), corners, strict=True)
+        ]
     )

@@ -113,7 +113,7 @@ class Trainer:
         torch.manual_seed(seed_of("dropout", self.config.seed, self.images_seen, place))
         self.generator.train()
         with autocast(self.config.precision, self._device):
-            raw, *others = network(part.occluded, part.hint)
+            raw, *others = network(part.occluded.contiguous(memory_format=torch.channels_last), part.hint)
         return Drawing(raw.float(), *(None if other is None else other.float() for other in others))
 
     def _step_discriminator(self, parts: Sequence[PairBatch], drawing: Drawing | None) -> Tensor:
