@@ -79,7 +79,7 @@ class LightUNet(nn.Module):
                     here if drawn is None else here + F.interpolate(drawn, scale_factor=2, mode="bilinear")
                 )
         assert drawn is not None  # there is at least one head
-        raw, alpha_logits, interval = drawn.split([3, 2, 1], dim=1)
+        raw, alpha_logits, interval = torch.split(drawn, [3, 2, 1], dim=1)
         return Drawing(raw, alpha_logits, F.softplus(interval))
 
     def _entry(self, side_px: int) -> int:
