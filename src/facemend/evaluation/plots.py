@@ -10,7 +10,7 @@ from facemend.evaluation.results import EvaluationReport, Group, Measure, Row
 _WIDTH, _HEIGHT = 640, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 12, 40
 _TICKS = 8
-_COLOURS = 8
+_COLOURS = 10
 """The page has as many classes c0, c1 …; further systems begin again."""
 
 
