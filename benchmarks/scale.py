@@ -1,12 +1,13 @@
 """Ray against the local engine: what it costs, what it holds in memory, and what it survives.
 
-    python benchmarks/scale.py [--source ../shared/celeba] [--pairs 5000] [--only NAME,...] [--tiny]
+    python benchmarks/scale.py [--source ../shared/celeba] [--pairs 5000] [--photos 200]
+        [--only NAME,...] [--tiny]
 
 overhead: the same build by both engines on two cores, after Ray's start. kills: the same with three
 workers killed on the way. lost_node: two Ray nodes with a core each, one of them lost in the middle.
 memory: the most that the command itself and one worker hold, at 1,000 and at 10,000 pairs. workers: one
-against two. Every build has to have the bytes of the local one. --tiny makes small pairs of six pictures
-that the script draws. Writes benchmarks/results/scale.json.
+against two. photos: the same photos by both engines. Every output has to have the bytes of the local one.
+--tiny makes small pairs of six pictures that the script draws. Writes benchmarks/results/scale.json.
 """
 
 import argparse
@@ -19,11 +20,13 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
+from PIL import Image as PillowImage
 
 from facemend.datasets import FaceSource, open_source
 from facemend.datasets.build import Finished, build_dataset
@@ -31,9 +34,14 @@ from facemend.datasets.pairs import Recipe
 from facemend.engine import Engine, LocalEngine
 from facemend.engine.ray import RayEngine
 from facemend.images import write_png
+from facemend.occlusion import occlude
+from facemend.reconstruction.batch import Opening, run_tasks
+from facemend.reconstruction.demo import read_portraits
+from facemend.reconstruction.request import Request
+from facemend.reconstruction.tasks import Task
 
 _ROOT = Path(__file__).resolve().parents[1]
-_NAMES = ("overhead", "kills", "workers", "memory", "lost_node")
+_NAMES = ("overhead", "kills", "workers", "memory", "lost_node", "photos")
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
@@ -42,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--source", type=Path, default=_ROOT.parent / "shared" / "celeba")
     parser.add_argument("--pairs", type=int, default=5000)
+    parser.add_argument("--photos", type=int, default=200)
     parser.add_argument("--only", default=",".join(_NAMES))
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--result", type=Path, default=_ROOT / "benchmarks/results/scale.json")
@@ -54,7 +63,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         source = open_source(_draw_faces(home / "faces") if arguments.tiny else arguments.source)
-        bench = _Bench(source, home, Recipe(arguments.pairs, size_px=32 if arguments.tiny else 256))
+        recipe = Recipe(arguments.pairs, size_px=32 if arguments.tiny else 256)
+        bench = _Bench(source, home, recipe, arguments.photos)
         for name in names:
             found = getattr(bench, name)()
             print(name, json.dumps(found), flush=True)
@@ -65,8 +75,8 @@ def main() -> None:
 
 
 class _Bench:
-    def __init__(self, source: FaceSource, home: Path, recipe: Recipe) -> None:
-        self._source, self._home, self._recipe = source, home, recipe
+    def __init__(self, source: FaceSource, home: Path, recipe: Recipe, photos: int) -> None:
+        self._source, self._home, self._recipe, self._photos = source, home, recipe, photos
         self._local: tuple[float, str] | None = None
 
     def overhead(self) -> dict[str, Any]:
@@ -156,6 +166,38 @@ class _Bench:
             cluster.shutdown()  # type: ignore[no-untyped-call]
         return {"pairs": self._recipe.count, "ray_s": wall_s, "equal": digest == ray_digest}
 
+    def photos(self) -> dict[str, Any]:
+        """Photos of the two portraits under masks, one after the other of another size, by both engines."""
+        sources = _take_photos(self._home / "photos", self._photos)
+        local_s, digest, outcomes = self._mend(sources, "local", LocalEngine(2, "spawn"))
+        with _ray(num_cpus=2):
+            ray_s, ray_digest, ray_outcomes = self._mend(sources, "ray", RayEngine())
+        megapixels = (
+            sum(PillowImage.open(path).width * PillowImage.open(path).height for path in sources) / 1e6
+        )
+        return {
+            "photos": len(sources),
+            "megapixels_each": round(megapixels / len(sources), 2),
+            "outcomes": outcomes,
+            "local_s": local_s,
+            "ray_s": ray_s,
+            "photos_an_hour_and_core": round(len(sources) / local_s * 3600 / 2),
+            "equal": (digest, outcomes) == (ray_digest, ray_outcomes),
+        }
+
+    def _mend(
+        self, sources: Sequence[Path], name: str, engine: Engine
+    ) -> tuple[float, str, dict[str, int]]:
+        """Seconds, a digest of all that was written, and how many photos came to what."""
+        out = self._home / f"mended-{name}"
+        tasks = [Task(path, out / path.name, None) for path in sources]
+        began = time.perf_counter()
+        done = [each.outcome for each in run_tasks(Opening(), tasks, Request(), engine=engine)]
+        wall_s = round(time.perf_counter() - began, 1)
+        digest = _digest_of(out, "*.jpg")
+        shutil.rmtree(out)
+        return wall_s, digest, dict(Counter(done))
+
     def _build_here(self) -> tuple[float, str]:
         if self._local is None:
             self._local = self._build(LocalEngine(2), "local")
@@ -175,13 +217,35 @@ class _Bench:
         began = time.perf_counter()
         build_dataset(self._source, out, self._recipe, engine=engine, progress=watched)
         wall_s = round(time.perf_counter() - began, 1)
-        digest = hashlib.sha256()
-        for path in sorted(path for path in out.rglob("*") if path.is_file()):
-            digest.update(
-                path.relative_to(out).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest()
-            )
+        digest = _digest_of(out, "*")
         shutil.rmtree(out)
-        return wall_s, digest.hexdigest()
+        return wall_s, digest
+
+
+def _digest_of(folder: Path, pattern: str) -> str:
+    """Of the names and bytes of the files that lie below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob(pattern) if path.is_file()):
+        name = path.relative_to(folder).as_posix().encode()
+        digest.update(name + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _take_photos(home: Path, count: int) -> list[Path]:
+    """The two portraits that come with facemend under masks, 0.2 to 2 megapixels, as JPEG."""
+    portraits, kinds = read_portraits(), ("nose_mask", "textured_mask", "mask_full", "blur")
+    home.mkdir()
+    paths = []
+    for seed in range(count):
+        portrait = portraits[seed % len(portraits)]
+        occluded = occlude(portrait.photo, portrait.landmarks_px, kinds[seed // 2 % len(kinds)], seed).image
+        scale = 1 + seed % 5 / 2
+        size = round(occluded.shape[1] * scale), round(occluded.shape[0] * scale)
+        paths.append(home / f"{seed:04}.jpg")
+        PillowImage.fromarray(occluded).resize(size, PillowImage.Resampling.BICUBIC).save(
+            paths[-1], quality=92
+        )
+    return paths
 
 
 class _ray:  # noqa: N801
