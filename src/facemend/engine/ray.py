@@ -23,6 +23,10 @@ _Column = dict[str, npt.NDArray[Any]]
 
 _MOST_BLOCKS = 2000
 """Ray Data plans every block before the first is done: more of them cost memory, not speed."""
+_FEW_BLOCKS = 100
+"""A block costs Ray some milliseconds: where there are more blocks than these, they are made larger …"""
+_LARGEST = 4
+"""… up to so many batches: what is lost with a worker is done again."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class RayEngine:
         with _connected(self.address, self.workers) as ray:
             cores = int(ray.cluster_resources().get("CPU", 1))
             workers = max(1, min(self.workers or cores, cores))
-            size = max(batch, -(-count // _MOST_BLOCKS))
+            batches = min(_LARGEST, max(1, count // (batch * _FEW_BLOCKS)))
+            size = max(batch * batches, -(-count // _MOST_BLOCKS))
             results = ray.data.range(count, override_num_blocks=-(-count // size)).map_batches(
                 _Worker,
                 fn_constructor_args=(ray.put(open_work), str(Path.cwd())),

@@ -33,6 +33,8 @@ WEAK_FACE_CORE = 0.15
 """What `SMALLEST_CORE` is for such a face."""
 _SURE, _CERTAIN = 0.6, 0.9  # how far above the threshold, on the way to 1: 0.8 and 0.95 at 0.5
 _RIM_PX = 3  # around a region, where its alpha fades
+_BICUBIC_PX = 2  # how far the filter sees
+_FAINT = 1 / 255  # an alpha below it is none
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,14 @@ class View:
         inside: Mask = self.put(np.ones((side, side), dtype=np.float32)) > 0.999
         return inside
 
+    def cut(self, part: tuple[slice, slice]) -> "View":
+        """The same view with rows and columns of its box in place of the box."""
+        rows, columns = (
+            slice(whole.start + cut.start, whole.start + cut.stop)
+            for whole, cut in zip(self.box, part, strict=True)
+        )
+        return replace(self, box=(rows, columns))
+
     def hint(self, said: Mask) -> Mask:
         """A mask of the box's size as the crop sees it: a pixel that it touches at all is in it."""
         picture = np.repeat(said[:, :, None].astype(np.uint8) * 255, 3, axis=2)
@@ -71,15 +81,39 @@ class View:
 
     def put(self, values: ValuesT) -> ValuesT:
         """What lies in the crop, uint8 (S, S, 3) or float32 (S, S), as it lies in the box; 0 beyond it."""
+        rows, columns = self.box
+        width_px, height_px = columns.stop - columns.start, rows.stop - rows.start
+        result = np.zeros((height_px, width_px, *values.shape[2:]), dtype=values.dtype)
+        part = self._reach(values)
+        if part is None:
+            return result
         side = len(values)
         shrunk = max(1, round(side * min(1.0, self.scale)))
         small = PillowImage.fromarray(values).resize((shrunk, shrunk), PillowImage.Resampling.BICUBIC)
-        rows, columns = self.box
+        y, x = part
         linear = np.linalg.inv(self.crop.crop_to_photo[:, :2])
-        offset = linear @ ((columns.start, rows.start) - self.crop.crop_to_photo[:, 2])
+        corner = np.array((columns.start + x.start, rows.start + y.start))
+        offset = linear @ (corner - self.crop.crop_to_photo[:, 2])
         to_crop = np.column_stack([linear, offset + 0.5]) * (shrunk / side) - ((0, 0, 0.5), (0, 0, 0.5))
-        width_px, height_px = columns.stop - columns.start, rows.stop - rows.start
-        return sample(np.asarray(small, dtype=values.dtype), to_crop, width_px, height_px)
+        seen = np.asarray(small, dtype=values.dtype)
+        result[part] = sample(seen, to_crop, x.stop - x.start, y.stop - y.start)
+        return result
+
+    def _reach(self, values: ValuesT) -> tuple[slice, slice] | None:
+        """Rows and columns of the box where values other than 0 may lie: often a small part of it."""
+        mask: Mask = (values if values.ndim == 2 else values.max(axis=2)) != 0
+        if not mask.any():
+            return None
+        y, x = _around(mask, math.ceil(_BICUBIC_PX / min(1.0, self.scale)) + 1)
+        ends = np.array([(a, b, 1) for a in (x.start - 1, x.stop) for b in (y.start - 1, y.stop)])
+        corners = ends @ self.crop.crop_to_photo.T
+        rows, columns = self.box
+        origin, end = (columns.start, rows.start), (columns.stop, rows.stop)
+        low = (np.floor(corners.min(axis=0)).clip(origin, end) - origin).astype(int)
+        high = (np.ceil(corners.max(axis=0) + 1).clip(origin, end) - origin).astype(int)
+        if (low >= high).any():
+            return None
+        return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
 def view_of(photo: Image, face: Face, size_px: int) -> View | None:
@@ -160,20 +194,22 @@ def _deliver(
     """
     found = {} if output.alpha is None else dict(zip(OcclusionClass, output.alpha[0], strict=True))
     pixels = photo[view.box]
+    interval = None if output.interval is None else np.zeros(weight.shape, dtype=np.float32)
     if weight.any():
         part = _around(weight > 0, math.ceil(RING_PX * view.scale))
-        rows, columns = (
-            slice(whole.start + cut.start, whole.start + cut.stop)
-            for whole, cut in zip(view.box, part, strict=True)
-        )
-        above = replace(view, box=(rows, columns)).put(output.raw[0])
+        near = view.cut(part)
+        above = near.put(output.raw[0])
         rng = np.random.default_rng(seed_of("grain", hashlib.sha256(view.crop.image.tobytes()).hexdigest()))
         above = match_grain(pixels[part], above, weight[part] > 0, view.scale, rng)
         pixels = pixels.copy()
         pixels[part] = blend(pixels[part], above, weight[part])
-    by_class = {name: view.put(alpha).clip(0, 1) for name, alpha in found.items()}
+        if interval is not None and output.interval is not None:
+            interval[part] = near.put(output.interval[0]).clip(0) * (weight[part] > 0)
+    by_class = {
+        name: view.put(np.where(alpha < _FAINT, np.float32(0), alpha)).clip(0, 1)
+        for name, alpha in found.items()
+    }
     coverage = float((weight > 0).sum()) / (photo.shape[0] * photo.shape[1])
-    interval = None if output.interval is None else view.put(output.interval[0]).clip(0) * (weight > 0)
     return pixels, FaceReconstruction(face, view.box, by_class, removed, weight, coverage, interval)
 
 
@@ -210,9 +246,12 @@ def _occlusion_of(
         found = wanted_alpha(output.alpha[0], remove)
         found = np.where(grown(_regions_of(found, threshold, confidence), _RIM_PX), found, np.float32(0))
     removed: Alpha = view.put(found).clip(0, 1)
-    if not found.any():
-        return removed, np.zeros_like(removed)
+    hole = removed > threshold
+    weight = np.zeros_like(removed)
+    if not hole.any():
+        return removed, weight
     dilation_px, feather_px = (max(1, round(px * view.scale)) for px in (DILATION_PX, FEATHER_PX))
-    weight = feathered(removed > threshold, dilation_px, feather_px)
+    part = _around(hole, dilation_px + 2 * feather_px + 1)
     # At the crop's own edge the hole would be dilated to where nothing was drawn.
-    return removed, np.where(view.inside, weight, np.float32(0))
+    weight[part] = feathered(hole[part], dilation_px, feather_px) * view.cut(part).inside
+    return removed, weight
