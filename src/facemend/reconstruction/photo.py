@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -34,7 +34,6 @@ WEAK_FACE_CORE = 0.15
 _SURE, _CERTAIN = 0.6, 0.9  # how far above the threshold, on the way to 1: 0.8 and 0.95 at 0.5
 _RIM_PX = 3  # around a region, where its alpha fades
 _BICUBIC_PX = 2  # how far the filter sees
-_FAINT = 1 / 255  # an alpha below it is none
 
 
 @dataclass(frozen=True)
@@ -114,6 +113,25 @@ class View:
         if (low >= high).any():
             return None
         return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
+
+
+class _ByClass(Mapping[OcclusionClass, Alpha]):
+    """The alpha of each class as it lies in a view's box, put there when it is first asked for: seldom."""
+
+    def __init__(self, view: View, in_crop: Mapping[OcclusionClass, Alpha]) -> None:
+        self._view, self._in_crop, self._in_box = view, in_crop, dict[OcclusionClass, Alpha]()
+
+    def __getitem__(self, occlusion_class: OcclusionClass) -> Alpha:
+        if occlusion_class not in self._in_box:
+            alpha = self._view.put(self._in_crop[occlusion_class])
+            self._in_box[occlusion_class] = alpha.clip(0, 1)
+        return self._in_box[occlusion_class]
+
+    def __iter__(self) -> Iterator[OcclusionClass]:
+        return iter(self._in_crop)
+
+    def __len__(self) -> int:
+        return len(self._in_crop)
 
 
 def view_of(photo: Image, face: Face, size_px: int) -> View | None:
@@ -205,10 +223,7 @@ def _deliver(
         pixels[part] = blend(pixels[part], above, weight[part])
         if interval is not None and output.interval is not None:
             interval[part] = near.put(output.interval[0]).clip(0) * (weight[part] > 0)
-    by_class = {
-        name: view.put(np.where(alpha < _FAINT, np.float32(0), alpha)).clip(0, 1)
-        for name, alpha in found.items()
-    }
+    by_class = _ByClass(view, found)
     coverage = float((weight > 0).sum()) / (photo.shape[0] * photo.shape[1])
     return pixels, FaceReconstruction(face, view.box, by_class, removed, weight, coverage, interval)
 
