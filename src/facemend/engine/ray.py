@@ -53,7 +53,9 @@ class RayEngine:
             workers = max(1, min(self.workers or cores, cores))
             batches = min(_LARGEST, max(1, count // (batch * _FEW_BLOCKS)))
             size = max(batch * batches, -(-count // _MOST_BLOCKS))
-            results = ray.data.range(count, override_num_blocks=-(-count // size)).map_batches(
+            # The places themselves, not a `range` of them: that is computed by processes of its own.
+            places = ray.data.from_items(list(range(count)), override_num_blocks=-(-count // size))
+            results = places.map_batches(
                 _Worker,
                 fn_constructor_args=(ray.put(open_work), str(Path.cwd())),
                 batch_size=None,
@@ -82,7 +84,7 @@ class _Worker:
         self._work: Callable[[int], Any] | None = None
 
     def __call__(self, places: _Column) -> _Column:
-        return {"result": np.array([self._do(int(place)) for place in places["id"]], dtype=object)}
+        return {"result": np.array([self._do(int(place)) for place in places["item"]], dtype=object)}
 
     def _do(self, place: int) -> bytes:
         try:

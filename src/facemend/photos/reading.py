@@ -91,7 +91,8 @@ def _photo_of(picture: PillowImage.Image, data: bytes, kind: Format, name: str) 
 
 def _channels_of(picture: PillowImage.Image) -> tuple[Image, Opacity | None]:
     if not picture.has_transparency_data:
-        return np.asarray(picture.convert("RGB"), dtype=np.uint8), None
+        rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
+        return np.asarray(rgb, dtype=np.uint8), None
     both = np.asarray(picture.convert("RGBA"), dtype=np.uint8)
     return np.ascontiguousarray(both[..., :3]), np.ascontiguousarray(both[..., 3])
 
