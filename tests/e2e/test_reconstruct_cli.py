@@ -442,7 +442,7 @@ def test_the_shipped_model_gives_the_portraits_their_faces_back(run: Run) -> Non
     rows = [line.split() for line in result.stdout.splitlines()[1:9]]
     gains = [float(row[5]) - float(row[3]) for row in rows]
     assert min(gains) > 0
-    assert np.mean(gains) > 3
+    assert np.mean(gains) > 2  # two people measure no model; one that is broken has nothing to gain
 
 
 def test_the_command_line_loads_nothing_heavy_for_its_help() -> None:
