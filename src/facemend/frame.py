@@ -118,11 +118,13 @@ def _part_around(photo: Image, corners: Points, margin_px: int) -> tuple[Image, 
     low, high = corners.min(axis=0) - margin_px, corners.max(axis=0) + margin_px + 1
     low = np.floor(low.clip(-2 * size, size - 1)).astype(int)
     high = np.ceil(high.clip(low + 1, 3 * size)).astype(int)
-    inner_low, inner_high = low.clip(0), high.clip(None, size)
-    part = photo[inner_low[1] : inner_high[1], inner_low[0] : inner_high[0]]
-    (left, top), (right, bottom) = inner_low - low, high - inner_high
-    if left or top or right or bottom:
-        part = np.pad(part, ((top, bottom), (left, right), (0, 0)), mode="edge")
+    if (low >= 0).all() and (high <= size).all():  # as most are: no need to copy them
+        part = photo[low[1] : high[1], low[0] : high[0]]
+    else:
+        columns, rows = (
+            np.arange(a, b).clip(0, most - 1) for a, b, most in zip(low, high, size, strict=True)
+        )
+        part = photo[rows][:, columns]
     return part, low.astype(np.float64)
 
 
