@@ -192,9 +192,10 @@ function drawArea(pen, { canvas, area: [x1, y1, x2, y2] }, scale) {
   pen.drawImage(canvas, x1 * scale, y1 * scale, (x2 - x1) * scale, (y2 - y1) * scale);
 }
 
-function drawStroke(pen, { points, width, adds }, scale) {
+/** A stroke of the brush; one that removes takes away what is there, whatever its colour. */
+export function drawStroke(pen, { points, width, adds }, scale, colour = "#fff") {
   pen.globalCompositeOperation = adds ? "source-over" : "destination-out";
-  pen.strokeStyle = "#fff";
+  pen.strokeStyle = colour;
   pen.lineWidth = width * scale;
   pen.lineCap = pen.lineJoin = "round";
   pen.beginPath();

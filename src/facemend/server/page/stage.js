@@ -1,5 +1,7 @@
 // Where a photo is seen: before and after with a wipe between them, the tint, the faces' frames, and the brush.
 
+import { drawStroke } from "./photo.js";
+
 const TINT = "rgb(232 42 120 / 50%)";
 const STEP_SHARE = 0.012; // of the photo's width, for an arrow key
 
@@ -88,22 +90,8 @@ export class Stage {
     const pen = tint.getContext("2d");
     tint.hidden = !this.tinted && !this.mode && !this.photo.stale;
     if (!tint.hidden) this.photo.drawMask(pen, this.photo.scale, TINT);
-    if (this.stroke && this.photo.result) this.preview(pen);
-  }
-
-  /** The stroke that is being drawn, before it is cut to the faces. */
-  preview(pen) {
-    const { points, width, adds } = this.stroke;
-    const scale = this.photo.scale;
-    pen.globalCompositeOperation = adds ? "source-over" : "destination-out";
-    pen.strokeStyle = TINT;
-    pen.lineWidth = width * scale;
-    pen.lineCap = pen.lineJoin = "round";
-    pen.beginPath();
-    points.forEach(([x, y], i) => pen[i ? "lineTo" : "moveTo"](x * scale, y * scale));
-    if (points.length === 1) pen.lineTo(points[0][0] * scale + 0.01, points[0][1] * scale);
-    pen.stroke();
-    pen.globalCompositeOperation = "source-over";
+    // The stroke that is being drawn, before it is cut to the faces.
+    if (this.stroke && this.photo.result) drawStroke(pen, this.stroke, this.photo.scale, TINT);
   }
 
   drawMarks() {
