@@ -105,8 +105,33 @@ def test_an_alpha_stays_in_0_to_1_when_it_is_resized() -> None:
 
 
 @pytest.mark.parametrize(
-    ("remove", "expected"), [(Remove.COVERS, 0.2), (Remove.ACCESSORIES, 0.7), (Remove.ALL, 0.7)]
+    ("remove", "expected"), [(Remove.COVERS, 0.85), (Remove.ACCESSORIES, 0.9), (Remove.ALL, 0.9)]
 )
 def test_the_wanted_alpha_is_that_of_the_classes_asked_for(remove: Remove, expected: float) -> None:
-    alpha = np.stack([np.full((4, 4), value, dtype=np.float32) for value in (0.2, 0.7)])
+    alpha = np.stack([np.full((4, 4), value, dtype=np.float32) for value in (0.85, 0.9)])
     assert wanted_alpha(alpha, remove) == pytest.approx(expected)
+
+
+def test_what_has_no_core_that_the_model_is_sure_of_is_no_occlusion() -> None:
+    unsure = np.full((2, 100, 100), 0.79, dtype=np.float32)
+    assert not wanted_alpha(unsure, Remove.ALL).any()
+    cored = unsure.copy()
+    cored[0, 10:15, 20:30] = 0.81  # 0.5% of the crop
+    assert wanted_alpha(cored, Remove.ALL) == pytest.approx(cored.max(axis=0))
+    assert not wanted_alpha(cored, Remove.ACCESSORIES).any()
+    cored[0, 10, 20] = 0.79
+    assert not wanted_alpha(cored, Remove.ALL).any()
+
+
+def test_a_core_is_connected() -> None:
+    alpha = np.zeros((2, 100, 100), dtype=np.float32)
+    alpha[0, 10:15, 20:25] = alpha[0, 10:15, 30:35] = 1
+    assert not wanted_alpha(alpha, Remove.COVERS).any()
+    alpha[0, 12, 25:30] = 1
+    assert wanted_alpha(alpha, Remove.COVERS).any()
+
+
+def test_a_lower_threshold_lowers_what_a_core_is() -> None:
+    alpha = np.full((2, 20, 20), 0.7, dtype=np.float32)
+    assert not wanted_alpha(alpha, Remove.ALL).any()
+    assert wanted_alpha(alpha, Remove.ALL, threshold=0.2).any()

@@ -90,7 +90,7 @@ def _deliver(
     if output.alpha is None:
         removed = np.ones(square.shape[:2], dtype=np.float32)  # it finds nothing, so it delivers all
     else:
-        removed = resize_alpha(wanted_alpha(output.alpha[0], remove), side_px, side_px)
+        removed = resize_alpha(wanted_alpha(output.alpha[0], remove, threshold), side_px, side_px)
     return removed, composite(square, raw, removed, threshold=threshold)
 
 

@@ -12,11 +12,14 @@ from PIL import Image as PillowImage
 from facemend.frame import CROP_SIZE_PX
 from facemend.images import Alpha, Image, resize
 from facemend.reconstruction.options import Remove
-from facemend.reconstruction.regions import feathered
+from facemend.reconstruction.regions import feathered, large_regions
 
 DILATION_PX, FEATHER_PX = 2, 1
 """In pixels of a 256×256 crop; larger and smaller pictures scale them."""
 THRESHOLD = 0.5
+SMALLEST_CORE = 0.005
+"""Share of the crop that a connected region must take, of which the model is sure, for a face to count as
+occluded; docs/experiments.md says what it costs and what it spares faces that nothing hides."""
 _CHANNELS = {Remove.COVERS: [0], Remove.ACCESSORIES: [1], Remove.ALL: [0, 1]}
 
 
@@ -70,10 +73,21 @@ def blend(below: Image, above: Image, weight: Alpha) -> Image:
     return result
 
 
-def wanted_alpha(alpha: npt.NDArray[np.float32], remove: Remove) -> Alpha:
-    """The alpha to remove, (H, W), out of a model's alpha by class, (2, H, W)."""
+def wanted_alpha(alpha: npt.NDArray[np.float32], remove: Remove, threshold: float = THRESHOLD) -> Alpha:
+    """The alpha to remove, (H, W), out of a model's alpha by class, (2, H, W); 0 if it has no core."""
     wanted: Alpha = alpha[_CHANNELS[remove]].max(axis=0)
-    return wanted
+    return wanted if has_core(wanted, threshold, SMALLEST_CORE) else np.zeros_like(wanted)
+
+
+def has_core(alpha: Alpha, threshold: float, share: float, sure: float = 0.6) -> bool:
+    """Whether a connected region of a crop's alpha is sure to be occluded, and takes such a share of it.
+
+    Args:
+        threshold: an alpha above it is occluded.
+        sure: how far above the threshold that begins, on the way to 1: 0.6 is an alpha of 0.8 at 0.5.
+    """
+    certain = alpha > threshold + sure * (1 - threshold)
+    return bool(large_regions(certain, round(share * alpha.size)).any())
 
 
 def resize_alpha(alpha: Alpha, width_px: int, height_px: int) -> Alpha:

@@ -14,23 +14,30 @@ from facemend.faces import Face, trust_eyes
 from facemend.frame import Crop, Points, ValuesT, crop_face, sample
 from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import OcclusionClass, seed_of
-from facemend.reconstruction.composite import DILATION_PX, FEATHER_PX, THRESHOLD, blend, wanted_alpha
+from facemend.reconstruction.composite import (
+    DILATION_PX,
+    FEATHER_PX,
+    THRESHOLD,
+    blend,
+    has_core,
+    wanted_alpha,
+)
 from facemend.reconstruction.grain import RING_PX, match_grain
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.regions import feathered, grown, large_regions
 from facemend.reconstruction.results import FaceReconstruction
 
-SMALLEST_CORE = 0.03
-"""Share of the crop that a connected region must take, of which the model is sure, for a face to count as
-occluded. Chosen so that unoccluded portraits come back unchanged; docs/photos.md says what it costs."""
+PHOTO_CORE = 0.03
+"""What `composite.SMALLEST_CORE` is in a photo, where nobody says that the face is occluded. Chosen so that
+unoccluded portraits come back unchanged; docs/photos.md says what it costs."""
 SMALLEST_REGION = 0.005
 """Share of the crop that every region must take in an occluded face: less is a mole or a shadow."""
 WEAK_FACE = 0.77
 """A face of less confidence may be none: it counts as occluded only under a large cover, which explains
 both why it is hard to see and what is seen."""
 WEAK_FACE_CORE = 0.15
-"""What `SMALLEST_CORE` is for such a face."""
+"""What `PHOTO_CORE` is for such a face."""
 _SURE, _CERTAIN = 0.6, 0.9  # how far above the threshold, on the way to 1: 0.8 and 0.95 at 0.5
 _RIM_PX = 3  # around a region, where its alpha fades
 _BICUBIC_PX = 2  # how far the filter sees
@@ -240,9 +247,8 @@ def _around(mask: Mask, margin_px: int) -> tuple[slice, slice]:
 def _regions_of(alpha: Alpha, threshold: float, confidence: float) -> Mask:
     """The occlusion in a crop: none without a large core of which the model is sure."""
     weak = confidence < WEAK_FACE
-    sure = alpha > threshold + (_CERTAIN if weak else _SURE) * (1 - threshold)
-    core = WEAK_FACE_CORE if weak else SMALLEST_CORE
-    if not large_regions(sure, round(core * alpha.size)).any():
+    core, sure = (WEAK_FACE_CORE, _CERTAIN) if weak else (PHOTO_CORE, _SURE)
+    if not has_core(alpha, threshold, core, sure):
         return np.zeros(alpha.shape, dtype=np.bool_)
     return large_regions(alpha > threshold, round(SMALLEST_REGION * alpha.size))
 
@@ -258,7 +264,7 @@ def _occlusion_of(
     if output.alpha is None:
         found = np.ones(view.crop.image.shape[:2], dtype=np.float32)  # it finds nothing: all is delivered
     else:
-        found = wanted_alpha(output.alpha[0], remove)
+        found = wanted_alpha(output.alpha[0], remove, threshold)
         found = np.where(grown(_regions_of(found, threshold, confidence), _RIM_PX), found, np.float32(0))
     removed: Alpha = view.put(found).clip(0, 1)
     hole = removed > threshold

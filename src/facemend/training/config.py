@@ -92,6 +92,7 @@ class LossConfig(_Section):
     """Weights of the losses (see losses.py); 0 leaves one out.
 
     Attributes:
+        deep_features: distance between what a network that knows faces sees in both, see `FeaturesConfig`.
         game: what `adversarial` plays: `bce` (non-saturating), `lsgan` or `hinge`.
         r1: penalty on the discriminator's gradient at real pictures.
     """
@@ -105,6 +106,7 @@ class LossConfig(_Section):
     interval: Weight = 0
     adversarial: Weight = 0
     feature_matching: Weight = 0
+    deep_features: Weight = 0
     game: Literal["bce", "lsgan", "hinge"] = "bce"
     r1: Weight = 0
 
@@ -112,6 +114,18 @@ class LossConfig(_Section):
     def judged(self) -> bool:
         """Whether there is a discriminator in these losses."""
         return self.adversarial > 0 or self.feature_matching > 0
+
+
+class FeaturesConfig(_Section):
+    """How the network behind `deep_features` learns the training faces' attributes, once, before the run.
+
+    Attributes:
+        images: how many faces it is shown.
+        seed: its own, so that runs with other seeds share it.
+    """
+
+    images: Count = 160_000
+    seed: int = 0
 
 
 class PhaseConfig(_Section):
@@ -124,7 +138,8 @@ class PhaseConfig(_Section):
         batch: pictures a step, over all processes together.
         accumulate: parts in which each process computes its share of a batch, one after the other, to
             need less memory; the result is the same up to rounding.
-        optimizer: Adam, or AdamW with decoupled weight decay.
+        optimizer: Adam; AdamW with decoupled weight decay; or Muon, at AdamW's learning rates, for the
+            generator, with AdamW for the discriminator.
         learning_rate, discriminator_learning_rate: at their peak.
         schedule: `constant`, or a `cosine` from the peak to 2% of it.
         warmup_images: learning rates rise linearly over so many pictures.
@@ -136,7 +151,7 @@ class PhaseConfig(_Section):
     size_px: Annotated[int, Field(ge=64, multiple_of=64)] = 256
     batch: Count = 8
     accumulate: Count = 1
-    optimizer: Literal["adam", "adamw"] = "adamw"
+    optimizer: Literal["adam", "adamw", "muon"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)]
     discriminator_learning_rate: Annotated[float, Field(gt=0)] = 2e-4
     betas: tuple[Share, Share] = (0.9, 0.99)
@@ -176,6 +191,7 @@ class TrainingConfig(_Section):
     trackers: tuple[str, ...] = ()
     generator: GeneratorConfig = GeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    features: FeaturesConfig = FeaturesConfig()
     data: DataConfig
     phases: Annotated[tuple[PhaseConfig, ...], Field(min_length=1)]
 
@@ -189,6 +205,8 @@ class TrainingConfig(_Section):
             finds = (phase.losses.alpha, phase.losses.l1_composite, phase.losses.psnr_hole)
             if self.generator.kind == "pix2pix" and (any(finds) or phase.losses.interval):
                 raise ValueError(f"phase {phase.name}: pix2pix has no alpha and no interval to train")
+            if self.data.pairs and phase.losses.deep_features:
+                raise ValueError(f"phase {phase.name}: deep_features are of faces, not of pairs")
         return self
 
 
@@ -258,6 +276,7 @@ def _section_of(section: type[_Section] | None, key: str) -> type[_Section] | No
         "data": DataConfig,
         "phases": PhaseConfig,
         "losses": LossConfig,
+        "features": FeaturesConfig,
     }
     return sections.get(key) if section else None
 

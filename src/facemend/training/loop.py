@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from accelerate import Accelerator
+from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -23,6 +24,8 @@ from facemend.training.checkpoint import (
 )
 from facemend.training.config import PhaseConfig, TrainingConfig
 from facemend.training.data import Crops, OccludedFaces, PairBatch, cached_crops, load_batches
+from facemend.training.features import known_features, open_features
+from facemend.training.networks.features import SIDE_PX as FEATURES_SIDE_PX
 from facemend.training.pairs import PairedPictures, decode_pair
 from facemend.training.processes import (
     any_process,
@@ -89,6 +92,7 @@ def train(
         _progress_line(config, trainer.images_seen, quiet=quiet or not team.is_main_process) as line,
     ):
         crops = decode(config, faces, cache, team, quiet=quiet)
+        trainer.features = learn_features(config, faces, crops, cache, team, quiet=quiet)
         validator = _validator(config, val_faces)
         for phase, start, end in _phases_left(config, trainer.images_seen):
             trainer.enter(phase, start)
@@ -118,8 +122,31 @@ def decode(
     """Crops of every size that the phases need; the first process of each machine decodes them."""
     how = decode_pair if config.data.pairs else FaceSource.crop
     sizes = {phase.size_px for phase in config.phases}
+    if _need_features(config):
+        sizes.add(FEATURES_SIDE_PX)
     with team.local_main_process_first():
         return {size_px: cached_crops(faces, size_px, cache, how, quiet=quiet) for size_px in sizes}
+
+
+def _need_features(config: TrainingConfig) -> bool:
+    return any(phase.losses.deep_features for phase in config.phases)
+
+
+def learn_features(
+    config: TrainingConfig,
+    faces: FaceSource,
+    crops: Mapping[int, Crops],
+    cache: Path,
+    team: Accelerator,
+    *,
+    quiet: bool,
+) -> nn.Module | None:
+    """The network behind `deep_features`, if a phase has it; each machine's first process teaches it."""
+    if not _need_features(config):
+        return None
+    with team.local_main_process_first():
+        path = known_features(config, faces, crops[FEATURES_SIDE_PX], cache, quiet=quiet)
+    return open_features(path, team.device)
 
 
 def open_batches(

@@ -147,6 +147,20 @@ def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     return torch.stack([(r.detach() - f).abs().mean() for r, f in zip(real, fake, strict=True)]).mean()
 
 
+def deep_features(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """mean over layers of mean |F_i(real) - F_i(fake)| / mean |F_i(real)|: how differently two faces look.
+
+    Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and Super-Resolution", ECCV
+    2016, equation 2, with L1 in place of squares and every layer brought to the same scale.
+
+    Args:
+        real, fake: a feature network's layers; real ones carry no gradient.
+    """
+    return torch.stack(
+        [(r - f).abs().mean() / r.abs().mean().clamp(min=1e-6) for r, f in zip(real, fake, strict=True)]
+    ).mean()
+
+
 def blend(image: Tensor, drawn: Tensor, alpha: Tensor) -> Tensor:
     """alpha · drawn + (1 - alpha) · image; alpha (N, 1, H, W) or (N, 2, H, W), one channel a class."""
     return torch.lerp(drawn, image, (1 - alpha).prod(dim=1, keepdim=True))

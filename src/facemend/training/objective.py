@@ -19,10 +19,20 @@ class Objective:
         config: says what the discriminator sees and in which precision it computes.
         weights: of the losses; those of weight 0 are not computed.
         device: where batches and networks are.
+        features: the network behind the loss `deep_features`, if that has a weight.
     """
 
-    def __init__(self, config: TrainingConfig, weights: LossConfig, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        weights: LossConfig,
+        device: torch.device,
+        features: nn.Module | None = None,
+    ) -> None:
+        if weights.deep_features and features is None:
+            raise ValueError("the loss deep_features needs its network")
         self._config, self._weights, self._device = config, weights, device
+        self._features = features
 
     def of_discriminator(self, discriminator: nn.Module, part: PairBatch, drawn: Tensor) -> Tensor:
         """The discriminator's loss; `drawn` (N, 3, H, W) carries no gradient."""
@@ -47,6 +57,8 @@ class Objective:
         terms = self._drawn_terms(part, drawing, area)
         if self._weights.judged:
             terms |= self._judged_terms(discriminator, part, drawing.raw)
+        if self._weights.deep_features:
+            terms["deep_features"] = self._deep_term(part, drawing.raw)
         weighted = [getattr(self._weights, name) * term for name, term in terms.items()]
         return terms | {"generator": torch.stack(weighted).sum()}
 
@@ -86,6 +98,15 @@ class Objective:
                 losses.feature_matching(r[:-1], f[:-1]) for r, f in zip(real, fake, strict=True)
             )
         return terms
+
+    def _deep_term(self, part: PairBatch, drawn: Tensor) -> Tensor:
+        assert self._features is not None  # checked when it was made
+        with autocast(self._config.precision, self._device):
+            with torch.no_grad():
+                real = self._features(part.target).layers
+            # As with the PatchGAN: outside the hole both are the target.
+            fake = self._features(torch.lerp(part.target, drawn, part.hole)).layers
+        return losses.deep_features([r.float() for r in real], [f.float() for f in fake])
 
     def _view(self, part: PairBatch, picture: Tensor) -> Tensor:
         """What the discriminator sees of a real or drawn picture: the occluded one beside it."""

@@ -6,10 +6,22 @@ import torch
 from torch import nn
 
 from facemend.training.config import PhaseConfig
+from facemend.training.muon import Muon
 
 
-def make_optimizer(network: nn.Module, phase: PhaseConfig, rate: float) -> torch.optim.Optimizer:
-    """The phase's optimiser for all weights of a network."""
+def generator_optimizer(network: nn.Module, phase: PhaseConfig) -> torch.optim.Optimizer:
+    """The phase's optimiser for all weights of a generator."""
+    if phase.optimizer == "muon":
+        return Muon(network.parameters(), phase.learning_rate, phase.betas, phase.weight_decay)
+    return _adam(network, phase, phase.learning_rate)
+
+
+def discriminator_optimizer(network: nn.Module, phase: PhaseConfig) -> torch.optim.Optimizer:
+    """The phase's optimiser for all weights of a discriminator; AdamW where the generator has Muon."""
+    return _adam(network, phase, phase.discriminator_learning_rate)
+
+
+def _adam(network: nn.Module, phase: PhaseConfig, rate: float) -> torch.optim.Optimizer:
     if phase.optimizer == "adam":
         return torch.optim.Adam(network.parameters(), lr=rate, betas=phase.betas, fused=True)
     return torch.optim.AdamW(

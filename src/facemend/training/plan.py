@@ -14,9 +14,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from facemend.datasets import FaceSource
-from facemend.training.config import PhaseConfig, TrainingConfig
+from facemend.training.config import FeaturesConfig, PhaseConfig, TrainingConfig
 from facemend.training.data import Crops
-from facemend.training.loop import decode, open_batches
+from facemend.training.loop import decode, learn_features, open_batches
 from facemend.training.networks import parameter_count
 from facemend.training.processes import join_processes
 from facemend.training.trainer import Trainer
@@ -97,6 +97,8 @@ def measure(config: TrainingConfig, faces: FaceSource) -> Plan:
         trainer = Trainer(config, faces, team)
         few = faces.first(_TIMED_STEPS * max(phase.batch for phase in config.phases))
         crops = decode(config, few, Path(folder), team, quiet=True)
+        hardly = config.model_copy(update={"features": FeaturesConfig(images=1)})
+        trainer.features = learn_features(hardly, few, crops, Path(folder), team, quiet=True)
         return Plan(
             config,
             str(team.device),

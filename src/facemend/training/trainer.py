@@ -19,7 +19,12 @@ from facemend.training.config import PhaseConfig, TrainingConfig
 from facemend.training.data import PairBatch
 from facemend.training.networks import Drawing, make_discriminator, make_generator
 from facemend.training.objective import Objective
-from facemend.training.optimizers import make_optimizer, rate_at, set_rate
+from facemend.training.optimizers import (
+    discriminator_optimizer,
+    generator_optimizer,
+    rate_at,
+    set_rate,
+)
 from facemend.training.precision import autocast
 from facemend.training.processes import mean_over_processes
 from facemend.training.resume import check_same_run, current_commit
@@ -56,6 +61,8 @@ class Trainer:
         )
         self._data = f"{faces.name}, {len(faces)} pictures of {len(identities)} people"
         self._optimizer_state: Checkpoint | None = None
+        self.features: nn.Module | None = None
+        """The network behind the loss `deep_features`; it is set before a phase that has it is entered."""
 
     @property
     def shown(self) -> nn.Module:
@@ -66,11 +73,9 @@ class Trainer:
         """Makes the phase's optimisers; takes their state from a checkpoint made inside the phase."""
         self.phase, self.phase_start = phase, start
         self._alarm = Alarm()
-        self._objective = Objective(self.config, phase.losses, self._device)
-        self.generator_optimizer = make_optimizer(self.generator, phase, phase.learning_rate)
-        self.discriminator_optimizer = make_optimizer(
-            self.discriminator, phase, phase.discriminator_learning_rate
-        )
+        self._objective = Objective(self.config, phase.losses, self._device, self.features)
+        self.generator_optimizer = generator_optimizer(self.generator, phase)
+        self.discriminator_optimizer = discriminator_optimizer(self.discriminator, phase)
         saved, self._optimizer_state = self._optimizer_state, None
         if saved is not None and self.images_seen > start:
             restore_optimizer(self.generator_optimizer, saved.part("generator_optimizer"))

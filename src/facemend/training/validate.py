@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -14,7 +13,8 @@ from facemend.images import Image, Mask, from_network, to_network
 from facemend.metrics.psnr import psnr
 from facemend.metrics.ssim import ssim
 from facemend.occlusion import occlude, seed_of
-from facemend.reconstruction.composite import composite
+from facemend.reconstruction.composite import composite, wanted_alpha
+from facemend.reconstruction.options import Remove
 from facemend.training.pairs import decode_pair, halves
 
 _SAMPLES = 8
@@ -119,7 +119,7 @@ def _deliver(generator: nn.Module, cases: list[Case]) -> list[_Delivered]:
         if logits is None:
             delivered.append(_Delivered(drawn, drawn))
             continue
-        alpha: npt.NDArray[np.float32] = logits.sigmoid().amax(dim=1)[0].cpu().numpy()
+        alpha = wanted_alpha(logits.sigmoid()[0].cpu().numpy(), Remove.ALL)
         delivered.append(_Delivered(drawn, composite(case.image, drawn, alpha).image))
     generator.train(training)
     return delivered

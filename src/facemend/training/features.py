@@ -1,0 +1,112 @@
+"""Teaches a small network the attributes of the training faces, once, for the deep-feature loss.
+
+No network that was trained on ImageNet or on other people's faces is needed: what tells a smile from
+closed lips, a beard from a chin and the old from the young is learnt from CelebA's own 40 attributes.
+Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and Super-Resolution", ECCV 2016.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from tqdm import trange
+
+from facemend.datasets import FaceSource
+from facemend.datasets.faces import fingerprint_of
+from facemend.errors import TrainingError
+from facemend.files import written_whole
+from facemend.images import to_network
+from facemend.training.config import TrainingConfig
+from facemend.training.data import Crops
+from facemend.training.networks.features import FeatureNet
+from facemend.training.precision import autocast
+
+_BATCH, _RATE, _SHIFT_PX = 64, 2e-3, 6
+
+
+def known_features(
+    config: TrainingConfig, faces: FaceSource, crops: Crops, folder: Path, *, quiet: bool
+) -> Path:
+    """Where the network for these faces lies; it is taught them first if it does not lie there yet.
+
+    Args:
+        crops: of the faces, at the size that the network sees.
+
+    Raises:
+        TrainingError: there are faces without attributes.
+        OutputError: the folder cannot be written.
+    """
+    names = (record.name for record in faces.records)
+    settings = (config.features.images, config.features.seed, config.precision)
+    path = (
+        folder / f"features-{fingerprint_of(faces.name, faces.fingerprint, *settings, *names)}.safetensors"
+    )
+    if not path.exists():
+        network = teach(config, crops, quiet=quiet)
+        with written_whole(path) as temporary:
+            save_file({key: value.contiguous() for key, value in network.state_dict().items()}, temporary)
+    return path
+
+
+def open_features(path: Path, device: torch.device) -> FeatureNet:
+    """The network in a file, for use: it learns no more."""
+    weights = load_file(path)
+    network = FeatureNet(len(weights["attributes.bias"]))
+    network.load_state_dict(weights)
+    network.eval().requires_grad_(requires_grad=False)
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def teach(config: TrainingConfig, crops: Crops, *, quiet: bool) -> FeatureNet:
+    """A network that tells the faces' attributes, on the CPU.
+
+    Raises:
+        TrainingError: there are faces without attributes.
+    """
+    truths = attribute_table(crops)
+    torch.manual_seed(config.features.seed)
+    rng = np.random.default_rng(config.features.seed)
+    network = FeatureNet(truths.shape[1])
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    steps = -(-config.features.images // _BATCH)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps)
+    for _ in trange(steps, desc="learning the faces' attributes", disable=quiet or None, leave=False):
+        chosen = np.sort(rng.integers(len(crops), size=_BATCH))
+        shown = np.stack([_moved(crops.images[row], rng) for row in chosen])
+        pictures = torch.from_numpy(to_network(shown)).contiguous(memory_format=torch.channels_last)
+        with autocast(config.precision, torch.device("cpu")):
+            logits = network(pictures).logits
+        loss = F.binary_cross_entropy_with_logits(logits.float(), torch.from_numpy(truths[chosen]))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+    return network
+
+
+def attribute_table(crops: Crops) -> npt.NDArray[np.float32]:
+    """(N, attributes), 1 for yes and 0 for no, the attributes in order of their names.
+
+    Raises:
+        TrainingError: the faces have none, or not all of them the same.
+    """
+    names = sorted(crops.attributes[0])
+    if not names or any(sorted(each) != names for each in crops.attributes):
+        raise TrainingError(
+            "the loss deep_features needs the attributes of every face, as in CelebA's "
+            "list_attr_celeba.txt; set its weight to 0"
+        )
+    return np.array([[each[name] for name in names] for each in crops.attributes], dtype=np.float32)
+
+
+def _moved(image: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Mirrored or not, and shifted a little; what comes in from beyond the border repeats it."""
+    x, y = rng.integers(-_SHIFT_PX, _SHIFT_PX + 1, 2)
+    side = np.arange(len(image))
+    moved: npt.NDArray[np.uint8] = image[(side + y).clip(0, len(image) - 1)]
+    moved = moved[:, (side + x).clip(0, len(image) - 1)]
+    return moved[:, ::-1] if rng.random() < 0.5 else moved
