@@ -124,7 +124,7 @@ class FeaturesConfig(_Section):
         seed: its own, so that runs with other seeds share it.
     """
 
-    images: Count = 160_000
+    images: Count = 64_000
     seed: int = 0
 
 
