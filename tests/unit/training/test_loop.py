@@ -78,17 +78,13 @@ def test_what_was_logged_after_the_last_checkpoint_is_logged_once(
 
 def test_training_learns(tiny_config: TrainingConfig, faces: Faces, tmp_path: Path) -> None:
     longer = tiny_config.phases[0].model_copy(update={"images": 480, "learning_rate": 3e-3})
-    config = tiny_config.model_copy(update={"phases": (longer,), "ema": 0.5})
-    _train(config, faces, tmp_path / "run")
-    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    first = _train(
-        config.model_copy(update={"phases": (longer.model_copy(update={"images": 4}),)}),
-        faces,
-        tmp_path / "short",
-    )
-    assert first.finished
-    before = json.loads((tmp_path / "short" / "log.jsonl").read_text().splitlines()[-1])
-    assert rows[-1]["validation/composite"] > before["validation/composite"] + 1
+    config = tiny_config.model_copy(update={"phases": (longer,), "log_seconds": 0.0})
+    _train(config, faces, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    for name in ("loss/l1_hole", "loss/l1_outside", "loss/alpha"):
+        figures = [row[name] for row in rows if name in row]
+        first, last = sum(figures[:10]) / 10, sum(figures[-10:]) / 10
+        assert last < 0.8 * first, name
 
 
 def test_another_config_is_refused(tiny_config: TrainingConfig, faces: Faces, tmp_path: Path) -> None:
