@@ -20,6 +20,8 @@ THRESHOLD = 0.5
 SMALLEST_CORE = 0.005
 """Share of the crop that a connected region must take, of which the model is sure, for a face to count as
 occluded; docs/experiments.md says what it costs and what it spares faces that nothing hides."""
+SURE = 0.6
+"""How far above the threshold, on the way to 1, the model is sure: an alpha of 0.8 at 0.5."""
 _CHANNELS = {Remove.COVERS: [0], Remove.ACCESSORIES: [1], Remove.ALL: [0, 1]}
 
 
@@ -79,12 +81,12 @@ def wanted_alpha(alpha: npt.NDArray[np.float32], remove: Remove, threshold: floa
     return wanted if has_core(wanted, threshold, SMALLEST_CORE) else np.zeros_like(wanted)
 
 
-def has_core(alpha: Alpha, threshold: float, share: float, sure: float = 0.6) -> bool:
+def has_core(alpha: Alpha, threshold: float, share: float, sure: float = SURE) -> bool:
     """Whether a connected region of a crop's alpha is sure to be occluded, and takes such a share of it.
 
     Args:
         threshold: an alpha above it is occluded.
-        sure: how far above the threshold that begins, on the way to 1: 0.6 is an alpha of 0.8 at 0.5.
+        sure: where that begins, see `SURE`.
     """
     certain = alpha > threshold + sure * (1 - threshold)
     return bool(large_regions(certain, round(share * alpha.size)).any())

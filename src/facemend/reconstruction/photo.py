@@ -17,6 +17,7 @@ from facemend.occlusion import OcclusionClass, seed_of
 from facemend.reconstruction.composite import (
     DILATION_PX,
     FEATHER_PX,
+    SURE,
     THRESHOLD,
     blend,
     has_core,
@@ -38,7 +39,7 @@ WEAK_FACE = 0.77
 both why it is hard to see and what is seen."""
 WEAK_FACE_CORE = 0.15
 """What `PHOTO_CORE` is for such a face."""
-_SURE, _CERTAIN = 0.6, 0.9  # how far above the threshold, on the way to 1: 0.8 and 0.95 at 0.5
+_CERTAIN = 0.9  # what `composite.SURE` is for such a face: an alpha of 0.95 at 0.5
 _RIM_PX = 3  # around a region, where its alpha fades
 _BICUBIC_PX = 2  # how far the filter sees
 
@@ -247,7 +248,7 @@ def _around(mask: Mask, margin_px: int) -> tuple[slice, slice]:
 def _regions_of(alpha: Alpha, threshold: float, confidence: float) -> Mask:
     """The occlusion in a crop: none without a large core of which the model is sure."""
     weak = confidence < WEAK_FACE
-    core, sure = (WEAK_FACE_CORE, _CERTAIN) if weak else (PHOTO_CORE, _SURE)
+    core, sure = (WEAK_FACE_CORE, _CERTAIN) if weak else (PHOTO_CORE, SURE)
     if not has_core(alpha, threshold, core, sure):
         return np.zeros(alpha.shape, dtype=np.bool_)
     return large_regions(alpha > threshold, round(SMALLEST_REGION * alpha.size))
