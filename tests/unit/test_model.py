@@ -132,5 +132,5 @@ def test_an_unknown_device_and_no_threads_are_used_wrongly(stand_in_model: Path)
 
 def test_a_copy_without_weights_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("facemend.weights.__file__", str(tmp_path / "__init__.py"))
-    with pytest.raises(ModelError, match="carries no model; name a model file"):
+    with pytest.raises(ModelError, match=r"carries no facemend\.onnx; name a model file"):
         shipped_model_path()

@@ -13,17 +13,35 @@ import click
 @click.option("--best", is_flag=True, help="The checkpoint that validated best, not the newest.")
 @click.option("--fp32", is_flag=True, help="Store weights in full precision (twice the size).")
 @click.option(
-    "--weights", type=click.Path(path_type=Path), help="Also write fp16 safetensors, for train --init."
+    "--discriminator",
+    type=click.Path(path_type=Path),
+    help="Also write this network, which the ONNX file does not hold, as fp16 safetensors.",
+)
+@click.option(
+    "--blend",
+    type=(click.Path(path_type=Path), click.FloatRange(0, 1, min_open=True, max_open=True)),
+    metavar="RUN SHARE",
+    help="Mix in a share (0-1) of another run's weights, of the same network: that of before the "
+    "adversarial phase takes noise away and leaves most of the detail.",
 )
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing.")
 def export(
-    run: Path, output: Path, best: bool, fp32: bool, weights: Path | None, force: bool, quiet: bool
+    run: Path,
+    output: Path,
+    best: bool,
+    fp32: bool,
+    discriminator: Path | None,
+    blend: tuple[Path, float] | None,
+    force: bool,
+    quiet: bool,
 ) -> None:
     """Write the newest checkpoint of RUN as one ONNX file, if it computes what torch computes."""
     from facemend.training.export import export as export_run
 
-    exported = export_run(run, output, best=best, fp16=not fp32, weights=weights, force=force)
+    exported = export_run(
+        run, output, best=best, fp16=not fp32, discriminator=discriminator, blend=blend, force=force
+    )
     if not quiet:
         click.echo(
             f"wrote {output}, {exported.megabytes:.1f} MB; differs from torch by at most "

@@ -15,7 +15,13 @@ import click
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the config."
 )
-@click.option("--init", type=click.Path(path_type=Path), help="Start from these weights (safetensors).")
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path),
+    metavar="WEIGHTS",
+    help='Start from these: "facemend", the model that is shipped and its discriminator; an exported model '
+    "(.onnx), its generator alone; a checkpoint, both.",
+)
 @click.option("--fresh", is_flag=True, help="Start anew: what is in the run's folder is deleted.")
 @click.option(
     "--cache", type=click.Path(path_type=Path), help="Folder for decoded faces (default: RUN/cache)."

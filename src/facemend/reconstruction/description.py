@@ -33,6 +33,8 @@ class ModelDescription:
         config: the resolved training configuration.
         commit: the git commit of the code that trained it, or "unknown".
         metrics: figures on the val split at export, by name.
+        blend: if its weights lie between those of two runs (`facemend export --blend`): the other run's
+            share and how many images that had seen.
         format: version of this description.
     """
 
@@ -48,6 +50,7 @@ class ModelDescription:
     commit: str = "unknown"
     metrics: Mapping[str, float] = field(default_factory=dict)
     says_interval: bool = False
+    blend: Mapping[str, float] = field(default_factory=dict)
     format: int = FORMAT
 
     @property

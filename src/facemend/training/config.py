@@ -103,6 +103,7 @@ class LossConfig(_Section):
     l1_composite: Weight = 0
     psnr_hole: Weight = 0
     alpha: Weight = 0
+    alpha_overlap: Weight = 0
     interval: Weight = 0
     adversarial: Weight = 0
     feature_matching: Weight = 0

@@ -5,7 +5,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,9 @@ _MAX_DIFFERENCE = 1e-3
 """Largest allowed difference between ONNX Runtime and torch in fp32, in the range [-1, 1] (0.13 of 255)."""
 _MEAN_FP16_DIFFERENCE = 1 / 127.5
 """Largest allowed mean difference of an fp16 file from fp32: 1 of 255 levels."""
+GENERATOR_PREFIX = "generator."
+FP16_SUFFIX = "_fp16"
+"""A weight of the network is called PREFIX + its name in torch, + SUFFIX if it is stored as fp16."""
 _SMALLEST_FP16 = 256
 """Weights with fewer numbers stay fp32: they cost nothing."""
 
@@ -62,7 +65,8 @@ def export(
     *,
     best: bool = False,
     fp16: bool = True,
-    weights: Path | None = None,
+    discriminator: Path | None = None,
+    blend: tuple[Path, float] | None = None,
     force: bool = False,
 ) -> Exported:
     """Writes a checkpoint of a run, the newest, as an ONNX file that knows how it was made.
@@ -72,17 +76,23 @@ def export(
     Args:
         best: the checkpoint that validated best in the last phase, instead of the newest.
         fp16: store weights in half precision (they are computed with in fp32).
-        weights: also write generator and discriminator as fp16 safetensors, to start training from.
+        discriminator: also write that network, as fp16 safetensors; the model file has the generator.
+        blend: another run of the same network, and the share of its newest weights, see `blended`.
 
     Raises:
-        TrainingError: the run has no checkpoint.
+        TrainingError: a run has no checkpoint, or the two have different networks.
         ExportError: ONNX Runtime's output differs from torch's.
         OutputError: a file exists and `force` is not set, or cannot be written.
     """
     checkpoint = load_checkpoint(_chosen(run, best=best))
-    config = checkpoint.settings()
-    generator = _generator(config, checkpoint)
-    description = describe(config, checkpoint, run)
+    description = describe(checkpoint.settings(), checkpoint, run)
+    if blend is not None:
+        other, share = blend
+        checkpoint, made_of = blended(checkpoint, load_checkpoint(_chosen(other, best=False)), share)
+        description = replace(
+            description, training_people=checkpoint.training_people, metrics={}, blend=made_of
+        )
+    generator = _generator(checkpoint.settings(), checkpoint)
     with written_whole(output, force=force) as temporary:
         graph = _trace(generator, description)
         max_difference = float(np.max(_differences(generator, description, graph)))
@@ -101,8 +111,8 @@ def export(
             )
         helper.set_model_props(graph, {METADATA_KEY: description.to_json()})
         temporary.write_bytes(graph.SerializeToString())
-    if weights is not None:
-        _write_weights(checkpoint, weights, force=force)
+    if discriminator is not None:
+        _write_discriminator(checkpoint, discriminator, force=force)
     return Exported(output, output.stat().st_size / 1e6, max_difference, mean_difference)
 
 
@@ -138,6 +148,37 @@ def describe(config: TrainingConfig, checkpoint: Checkpoint, run: Path) -> Model
     )
 
 
+def blended(one: Checkpoint, other: Checkpoint, share: float) -> tuple[Checkpoint, dict[str, float | int]]:
+    """(1 - share) · one + share · other, weight by weight, of the generators that are served.
+
+    Between a model and the one that its adversarial phase made of it lies, at every share, a model of its
+    own: most of the detail, little of the noise. Wang et al., "ESRGAN", ECCV 2018 workshops, section 3.4
+    (network interpolation). All else, the discriminator too, is that of `one`.
+
+    Returns:
+        the checkpoint, trained on the people of both; and what a model file says of it.
+
+    Raises:
+        TrainingError: the networks differ, or the share is not between 0 and 1.
+    """
+    if not 0 < share < 1:
+        raise TrainingError(f"a blend's share is between 0 and 1, not {share}")
+    ours, theirs = _served_weights(one), _served_weights(other)
+    if {key: value.shape for key, value in ours.items()} != {k: v.shape for k, v in theirs.items()}:
+        raise TrainingError(
+            "only weights of the same network can be blended; the two runs' networks differ"
+        )
+    part = "ema" if one.settings().ema else "generator"
+    mixed = {f"{part}/{key}": torch.lerp(ours[key], theirs[key].to(ours[key]), share) for key in ours}
+    people = (
+        None
+        if one.training_people is None or other.training_people is None
+        else tuple(sorted({*one.training_people, *other.training_people}))
+    )
+    made_of = {"share": share, "images_seen": other.progress.images_seen}
+    return replace(one, tensors={**one.tensors, **mixed}, training_people=people), made_of
+
+
 def phase_at(config: TrainingConfig, images_seen: int) -> PhaseConfig:
     """The phase in which the last of so many images was seen."""
     for phase in config.phases:
@@ -162,8 +203,13 @@ class _Served(nn.Module):
 
 def _generator(config: TrainingConfig, checkpoint: Checkpoint) -> nn.Module:
     generator = make_generator(config.generator)
-    generator.load_state_dict(checkpoint.part("ema" if config.ema else "generator"))
+    generator.load_state_dict(_served_weights(checkpoint))
     return generator.eval()
+
+
+def _served_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The generator's running mean, if it has one."""
+    return checkpoint.part("ema" if checkpoint.settings().ema else "generator")
 
 
 def _trace(generator: nn.Module, description: ModelDescription) -> onnx.ModelProto:
@@ -248,8 +294,8 @@ def store_as_fp16(graph: onnx.ModelProto) -> onnx.ModelProto:
         if values.dtype != np.float32 or values.size < _SMALLEST_FP16:
             continue
         name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_fp16"))
-        casts.append(helper.make_node("Cast", [f"{name}_fp16"], [name], to=TensorProto.FLOAT))
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}{FP16_SUFFIX}"))
+        casts.append(helper.make_node("Cast", [f"{name}{FP16_SUFFIX}"], [name], to=TensorProto.FLOAT))
     nodes = [*casts, *small.graph.node]
     del small.graph.node[:]
     small.graph.node.extend(nodes)
@@ -257,14 +303,14 @@ def store_as_fp16(graph: onnx.ModelProto) -> onnx.ModelProto:
     return small
 
 
-def _write_weights(checkpoint: Checkpoint, path: Path, *, force: bool) -> None:
-    tensors = {
-        f"{part}/{key}": value.half()
-        for part in ("ema" if checkpoint.config["ema"] else "generator", "discriminator")
-        for key, value in checkpoint.part(part).items()
-    }
+def _write_discriminator(checkpoint: Checkpoint, path: Path, *, force: bool) -> None:
+    weights = checkpoint.part("discriminator").items()
     with written_whole(path, force=force) as temporary:
-        save_file(tensors, temporary, metadata={"facemend": header_of(checkpoint)})
+        save_file(
+            {f"discriminator/{key}": value.half().contiguous() for key, value in weights},
+            temporary,
+            metadata={"facemend": header_of(checkpoint)},
+        )
 
 
 def _last_validation(log: Path, images_seen: int) -> dict[str, float]:

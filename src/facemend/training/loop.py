@@ -32,6 +32,7 @@ from facemend.training.processes import (
     check_same_start,
     join_processes,
 )
+from facemend.training.start import starting_weights
 from facemend.training.trainer import Trainer
 from facemend.training.validate import Validator, occluded_cases, paired_cases
 from facemend.training.watch import Watch
@@ -72,7 +73,7 @@ def train(
         run: folder for checkpoints, logs and samples.
         cache: folder for decoded crops.
         accelerator: the processes that train together (default: those that a launcher started).
-        init: start from these weights (a checkpoint, or exported safetensors).
+        init: start from these weights, see `starting_weights`.
 
     Raises:
         TrainingError: the run in the folder has another config, a loss is no number any more or has
@@ -84,7 +85,7 @@ def train(
     if (checkpoint := newest_checkpoint(run)) is not None:
         trainer.restore(load_checkpoint(checkpoint))
     elif init is not None:
-        trainer.start_from(load_checkpoint(init))
+        trainer.start_from(starting_weights(init))
     check_same_start(team, trainer.images_seen)
     with (
         _stop_signals() as asked_to_stop,

@@ -75,6 +75,8 @@ class Objective:
             terms["l1_outside"] = losses.l1_where(distance, 1 - hole, hole.numel() - area)
         if weights.alpha and drawing.alpha_logits is not None:
             terms["alpha"] = losses.alpha_loss(drawing.alpha_logits, part.alpha)
+        if weights.alpha_overlap and drawing.alpha_logits is not None:
+            terms["alpha_overlap"] = losses.alpha_overlap(drawing.alpha_logits, part.alpha)
         if drawing.alpha_logits is not None and (weights.l1_composite or weights.psnr_hole):
             composite = losses.blend(part.occluded, drawing.raw, drawing.alpha_logits.sigmoid())
             if weights.l1_composite:

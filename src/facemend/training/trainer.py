@@ -28,6 +28,7 @@ from facemend.training.optimizers import (
 from facemend.training.precision import autocast
 from facemend.training.processes import mean_over_processes
 from facemend.training.resume import check_same_run, current_commit
+from facemend.training.start import StartingWeights
 
 
 class Trainer:
@@ -217,18 +218,18 @@ class Trainer:
         self.images_seen, self.seconds = saved.progress.images_seen, saved.progress.seconds
         self._optimizer_state = saved
 
-    def start_from(self, saved: Checkpoint) -> None:
-        """Takes over the weights of another run; optimisers and clock start anew.
+    def start_from(self, weights: StartingWeights) -> None:
+        """Takes over networks that learnt before; optimisers and clock start anew.
 
         Raises:
-            TrainingError: its networks have another shape.
+            TrainingError: they have another shape.
         """
-        weights = saved.part("ema") or saved.part("generator")
         try:
-            self.generator.load_state_dict(weights)
-            self.ema.load_state_dict(weights)
-            if saved.part("discriminator"):
-                self.discriminator.load_state_dict(saved.part("discriminator"))
+            if weights.generator:
+                self.generator.load_state_dict(weights.generator)
+                self.ema.load_state_dict(weights.generator)
+            if weights.discriminator:
+                self.discriminator.load_state_dict(weights.discriminator)
         except RuntimeError as error:
             raise TrainingError(f"the weights to start from are of another network: {error}") from error
 

@@ -11,7 +11,20 @@ def shipped_model_path() -> Path:
     Raises:
         ModelError: this copy of facemend carries none.
     """
-    path = Path(__file__).parent / "facemend.onnx"
+    return _shipped("facemend.onnx", "name a model file (--model FILE)")
+
+
+def shipped_discriminator_path() -> Path:
+    """What judged that model in training, as safetensors: training goes on from both.
+
+    Raises:
+        ModelError: this copy of facemend carries none.
+    """
+    return _shipped("discriminator.safetensors", "start from a checkpoint")
+
+
+def _shipped(name: str, instead: str) -> Path:
+    path = Path(__file__).parent / name
     if not path.is_file():
-        raise ModelError("this copy of facemend carries no model; name a model file (--model FILE)")
+        raise ModelError(f"this copy of facemend carries no {name}; {instead}")
     return path

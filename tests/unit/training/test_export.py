@@ -1,9 +1,11 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime
 import pytest
@@ -29,7 +31,7 @@ def run(tiny_config: TrainingConfig, faces: Faces, tmp_path_factory: pytest.Temp
 @pytest.fixture(scope="module")
 def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
-    export.export(run, path, weights=path.with_suffix(".safetensors"))
+    export.export(run, path, discriminator=path.with_suffix(".safetensors"))
     return path
 
 
@@ -110,11 +112,43 @@ def test_the_best_checkpoint_can_be_exported(run: Path, tmp_path: Path) -> None:
     assert description.metrics["hole"] == pytest.approx(then["validation/hole"], abs=1e-3)
 
 
-def test_exported_weights_start_another_run(exported: Path) -> None:
-    weights = load_checkpoint(exported.with_suffix(".safetensors"))
-    assert weights.part("ema")
-    assert weights.part("discriminator")
-    assert weights.progress.images_seen == 32
+def test_weights_between_two_runs(run: Path, tmp_path: Path) -> None:
+    before = tmp_path / "before"
+    (before / "checkpoints").mkdir(parents=True)
+    shutil.copy(numbered_checkpoint(run, 16), numbered_checkpoint(before, 16))
+    path = export.export(run, tmp_path / "model.onnx", fp16=False, blend=(before, 0.25)).path
+
+    def weights(file: Path) -> dict[str, npt.NDArray[np.float32]]:
+        return {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(file).graph.initializer}
+
+    name, mixed = "generator.heads.0.bias", weights(path)
+    late = weights(export.export(run, tmp_path / "late.onnx", fp16=False).path)
+    early = weights(export.export(before, tmp_path / "early.onnx", fp16=False).path)
+    assert np.abs(late[name] - early[name]).max() > 0
+    np.testing.assert_allclose(mixed[name], 0.75 * late[name] + 0.25 * early[name], rtol=1e-5, atol=1e-7)
+    description = _describe(path)
+    assert description.blend == {"share": 0.25, "images_seen": 16}
+    assert description.metrics == {}, "nobody has validated it"
+
+
+def test_a_blend_was_trained_on_the_people_of_both(run: Path) -> None:
+    one = load_checkpoint(numbered_checkpoint(run, 32))
+    assert one.training_people is not None
+    other = replace(one, training_people=("somebody", one.training_people[0]))
+    people = export.blended(one, other, 0.5)[0].training_people
+    assert people == tuple(sorted({"somebody", *one.training_people}))
+    assert export.blended(one, replace(one, training_people=None), 0.5)[0].training_people is None
+
+
+def test_only_the_same_network_can_be_blended(run: Path) -> None:
+    one = load_checkpoint(numbered_checkpoint(run, 32))
+    smaller = replace(
+        one, tensors={k: v for k, v in one.tensors.items() if not k.startswith("ema/stems.0")}
+    )
+    with pytest.raises(TrainingError, match="networks differ"):
+        export.blended(one, smaller, 0.5)
+    with pytest.raises(TrainingError, match="between 0 and 1"):
+        export.blended(one, one, 1.5)
 
 
 def test_nothing_to_export_and_nothing_overwritten(run: Path, tmp_path: Path) -> None:

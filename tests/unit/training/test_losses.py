@@ -81,6 +81,25 @@ def test_alpha_loss_is_the_binary_cross_entropy() -> None:
     assert losses.alpha_loss(logits, alpha).item() == pytest.approx(expected, rel=1e-6)
 
 
+def test_alpha_overlap_is_one_minus_the_iou() -> None:
+    # Four places of one class: found with certainty are 1 and 2, hidden are 2 and 3: one of three in both.
+    logits = torch.tensor([-99.0, 99.0, 99.0, -99.0]).reshape(1, 1, 2, 2).repeat(2, 2, 1, 1)
+    alpha = torch.tensor([0.0, 0.0, 1.0, 1.0]).reshape(1, 1, 2, 2).repeat(2, 2, 1, 1)
+    logits[:, 1], alpha[:, 1] = -99, 0
+    assert losses.alpha_overlap(logits, alpha).item() == pytest.approx(2 / 3)
+    alpha[1] = 0
+    assert losses.alpha_overlap(logits, alpha).item() == pytest.approx(1 / 3), "nothing hidden counts 0"
+
+
+def test_a_small_occlusion_that_is_missed_counts_as_much_as_a_large_one() -> None:
+    logits = torch.full((2, 2, 8, 8), -20.0)
+    alpha = torch.zeros(2, 2, 8, 8)
+    alpha[0, 0, :2, :2], alpha[1, 0] = 1, 1
+    small, large = losses.alpha_overlap(logits[:1], alpha[:1]), losses.alpha_overlap(logits[1:], alpha[1:])
+    assert small.item() == pytest.approx(large.item(), abs=1e-4)
+    assert small.item() == pytest.approx(1, abs=1e-4)
+
+
 def test_adversarial_losses_are_the_papers_bce() -> None:
     real, fake = torch.tensor([[1.5, -0.5]]), torch.tensor([[0.3, -2.0]])
     bce = torch.nn.functional.binary_cross_entropy_with_logits

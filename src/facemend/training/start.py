@@ -1,0 +1,61 @@
+"""The weights that a run can start from: a checkpoint's, an exported model's, or those that are shipped."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+import torch
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+from torch import Tensor
+
+from facemend.errors import TrainingError
+from facemend.training.checkpoint import load_checkpoint
+from facemend.training.export import FP16_SUFFIX, GENERATOR_PREFIX
+from facemend.weights import shipped_discriminator_path, shipped_model_path
+
+SHIPPED = "facemend"
+"""The name of the shipped model, in place of a path."""
+
+
+@dataclass(frozen=True)
+class StartingWeights:
+    """Weights by the names that the networks give them; a network without any starts at random."""
+
+    generator: Mapping[str, Tensor] = field(default_factory=dict)
+    discriminator: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def starting_weights(init: Path) -> StartingWeights:
+    """What `--init` names: a checkpoint, an exported model (its generator), or `facemend` (both).
+
+    Raises:
+        TrainingError: the file cannot be read, or holds no weights of ours.
+        ModelError: this copy of facemend carries no model.
+    """
+    if str(init) == SHIPPED:
+        discriminator = load_checkpoint(shipped_discriminator_path()).part("discriminator")
+        return StartingWeights(_weights_in(shipped_model_path()), discriminator)
+    if init.suffix.lower() == ".onnx":
+        return StartingWeights(_weights_in(init))
+    saved = load_checkpoint(init)
+    return StartingWeights(saved.part("ema") or saved.part("generator"), saved.part("discriminator"))
+
+
+def _weights_in(model: Path) -> dict[str, Tensor]:
+    """The generator in an ONNX file: torch's exporter keeps the names of the weights."""
+    try:
+        graph = onnx.load(model).graph
+    except (OSError, DecodeError) as error:
+        raise TrainingError(f"{model} is no readable model: {error}") from error
+    weights = {
+        tensor.name.removeprefix(GENERATOR_PREFIX).removesuffix(FP16_SUFFIX): torch.from_numpy(
+            numpy_helper.to_array(tensor).copy()
+        ).float()
+        for tensor in graph.initializer
+        if tensor.name.startswith(GENERATOR_PREFIX)
+    }
+    if not weights:
+        raise TrainingError(f"{model} holds no generator of facemend; start from a checkpoint")
+    return weights
