@@ -44,7 +44,8 @@ class Checkpoint:
         data: where the faces came from.
         commit: of the code.
         tensors: generator/…, ema/…, discriminator/…, generator_optimizer/…, discriminator_optimizer/…,
-            and scaler/… in fp16. No random state: what is random follows from the seed and the position.
+            before/… with the loss `anchor`, and scaler/… in fp16. No random state: what is random follows
+            from the seed and the position.
     """
 
     config: Mapping[str, Any]

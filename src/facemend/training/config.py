@@ -92,6 +92,7 @@ class LossConfig(_Section):
     """Weights of the losses (see losses.py); 0 leaves one out.
 
     Attributes:
+        anchor: distance, in what is coarse, from what the network drew at the beginning of the phase.
         deep_features: distance between what a network that knows faces sees in both, see `FeaturesConfig`.
         game: what `adversarial` plays: `bce` (non-saturating), `lsgan` or `hinge`.
         r1: penalty on the discriminator's gradient at real pictures.
@@ -108,6 +109,7 @@ class LossConfig(_Section):
     adversarial: Weight = 0
     feature_matching: Weight = 0
     deep_features: Weight = 0
+    anchor: Weight = 0
     game: Literal["bce", "lsgan", "hinge"] = "bce"
     r1: Weight = 0
 

@@ -176,6 +176,24 @@ def deep_features(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     ).mean()
 
 
+def anchor(drawn: Tensor, before: Tensor, where: Tensor, area: Tensor) -> Tensor:
+    """|drawn - before| over a region, both averaged over squares of 4 px: what is coarse stays as it was.
+
+    The mean of all faces that fit is the best guess in dB, a single face the best to look at. An
+    adversarial loss shall add detail, and need not move what a network that guessed the mean knew of tone
+    and shape. Unlike the distance from the target, this one has no noise, so that it can weigh much.
+
+    Args:
+        drawn, before: (N, 3, H, W), now and by the network at the phase's beginning.
+        where, area: see `l1_where`.
+    """
+    apart = F.avg_pool2d(drawn - before, _COARSE_PX).abs().mean(dim=1, keepdim=True)
+    return l1_where(apart, F.avg_pool2d(where, _COARSE_PX), area / _COARSE_PX**2)
+
+
+_COARSE_PX = 4
+
+
 def blend(image: Tensor, drawn: Tensor, alpha: Tensor) -> Tensor:
     """alpha · drawn + (1 - alpha) · image; alpha (N, 1, H, W) or (N, 2, H, W), one channel a class."""
     return torch.lerp(drawn, image, (1 - alpha).prod(dim=1, keepdim=True))

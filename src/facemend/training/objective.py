@@ -20,6 +20,7 @@ class Objective:
         weights: of the losses; those of weight 0 are not computed.
         device: where batches and networks are.
         features: the network behind the loss `deep_features`, if that has a weight.
+        before: the generator as it was, behind the loss `anchor`, if that has a weight.
     """
 
     def __init__(
@@ -28,11 +29,14 @@ class Objective:
         weights: LossConfig,
         device: torch.device,
         features: nn.Module | None = None,
+        before: nn.Module | None = None,
     ) -> None:
         if weights.deep_features and features is None:
             raise ValueError("the loss deep_features needs its network")
+        if weights.anchor and before is None:
+            raise ValueError("the loss anchor needs the generator as it was")
         self._config, self._weights, self._device = config, weights, device
-        self._features = features
+        self._features, self._before = features, before
 
     def of_discriminator(self, discriminator: nn.Module, part: PairBatch, drawn: Tensor) -> Tensor:
         """The discriminator's loss; `drawn` (N, 3, H, W) carries no gradient."""
@@ -59,6 +63,8 @@ class Objective:
             terms |= self._judged_terms(discriminator, part, drawing.raw)
         if self._weights.deep_features:
             terms["deep_features"] = self._deep_term(part, drawing.raw)
+        if self._weights.anchor:
+            terms["anchor"] = self._anchor_term(part, drawing.raw, area)
         weighted = [getattr(self._weights, name) * term for name, term in terms.items()]
         return terms | {"generator": torch.stack(weighted).sum()}
 
@@ -109,6 +115,12 @@ class Objective:
             # As with the PatchGAN: outside the hole both are the target.
             fake = self._features(torch.lerp(part.target, drawn, part.hole)).layers
         return losses.deep_features([r.float() for r in real], [f.float() for f in fake])
+
+    def _anchor_term(self, part: PairBatch, drawn: Tensor, area: Tensor) -> Tensor:
+        assert self._before is not None  # checked when it was made
+        with torch.no_grad(), autocast(self._config.precision, self._device):
+            before = self._before(part.occluded.contiguous(memory_format=torch.channels_last), part.hint)[0]
+        return losses.anchor(drawn, before.float(), part.hole, area)
 
     def _view(self, part: PairBatch, picture: Tensor) -> Tensor:
         """What the discriminator sees of a real or drawn picture: the occluded one beside it."""

@@ -71,14 +71,22 @@ class Trainer:
         return self.ema if self.config.ema else self.generator
 
     def enter(self, phase: PhaseConfig, start: int) -> None:
-        """Makes the phase's optimisers; takes their state from a checkpoint made inside the phase."""
+        """Makes the phase's optimisers; takes their state from a checkpoint made inside the phase.
+
+        For the loss `anchor` it also keeps the generator as it is at the beginning.
+        """
         self.phase, self.phase_start = phase, start
         self._alarm = Alarm()
-        self._objective = Objective(self.config, phase.losses, self._device, self.features)
+        saved, self._optimizer_state = self._optimizer_state, None
+        if self.images_seen == start:
+            saved = None
+        self._before = deepcopy(self.shown).requires_grad_(requires_grad=False).eval()
+        if saved is not None and phase.losses.anchor:
+            self._before.load_state_dict(saved.part("before"))
+        self._objective = Objective(self.config, phase.losses, self._device, self.features, self._before)
         self.generator_optimizer = generator_optimizer(self.generator, phase)
         self.discriminator_optimizer = discriminator_optimizer(self.discriminator, phase)
-        saved, self._optimizer_state = self._optimizer_state, None
-        if saved is not None and self.images_seen > start:
+        if saved is not None:
             restore_optimizer(self.generator_optimizer, saved.part("generator_optimizer"))
             restore_optimizer(self.discriminator_optimizer, saved.part("discriminator_optimizer"))
 
@@ -188,6 +196,8 @@ class Trainer:
         """Everything, as it is now."""
         tensors: dict[str, Tensor] = {}
         networks = {"generator": self.generator, "ema": self.ema, "discriminator": self.discriminator}
+        if self.phase.losses.anchor:
+            networks["before"] = self._before
         for name, network in networks.items():
             tensors |= {f"{name}/{key}": value for key, value in network.state_dict().items()}
         tensors |= flatten_optimizer("generator_optimizer", self.generator_optimizer)

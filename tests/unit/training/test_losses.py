@@ -100,6 +100,17 @@ def test_a_small_occlusion_that_is_missed_counts_as_much_as_a_large_one() -> Non
     assert small.item() == pytest.approx(1, abs=1e-4)
 
 
+def test_the_anchor_holds_what_is_coarse_and_lets_detail_go() -> None:
+    before, where = torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8)
+    where[..., :4] = 1
+    grain = torch.tensor([1.0, -1.0]).repeat(4)
+    assert losses.anchor(before + grain, before, where, where.sum()).item() == 0
+    darker = before - 0.5
+    assert losses.anchor(darker, before, where, where.sum()).item() == pytest.approx(0.5)
+    darker[..., :4] = 0
+    assert losses.anchor(darker, before, where, where.sum()).item() == 0, "outside the hole it is silent"
+
+
 def test_adversarial_losses_are_the_papers_bce() -> None:
     real, fake = torch.tensor([[1.5, -0.5]]), torch.tensor([[0.3, -2.0]])
     bce = torch.nn.functional.binary_cross_entropy_with_logits
