@@ -37,9 +37,9 @@ SMALLEST_REGION = 0.005
 WEAK_FACE = 0.77
 """A face of less confidence may be none: it counts as occluded only under a large cover, which explains
 both why it is hard to see and what is seen."""
-WEAK_FACE_CORE = 0.15
+WEAK_FACE_CORE = 0.17
 """What `PHOTO_CORE` is for such a face."""
-_CERTAIN = 0.9  # what `composite.SURE` is for such a face: an alpha of 0.95 at 0.5
+_CERTAIN = 0.99  # what `composite.SURE` is for such a face: an alpha of 0.995 at 0.5
 _RIM_PX = 3  # around a region, where its alpha fades
 _BICUBIC_PX = 2  # how far the filter sees
 
