@@ -80,15 +80,20 @@ class Trainer:
         saved, self._optimizer_state = self._optimizer_state, None
         if self.images_seen == start:
             saved = None
-        self._before = deepcopy(self.shown).requires_grad_(requires_grad=False).eval()
-        if saved is not None and phase.losses.anchor:
-            self._before.load_state_dict(saved.part("before"))
+        self._before = self._as_it_was(saved) if phase.losses.anchor else None
         self._objective = Objective(self.config, phase.losses, self._device, self.features, self._before)
         self.generator_optimizer = generator_optimizer(self.generator, phase)
         self.discriminator_optimizer = discriminator_optimizer(self.discriminator, phase)
         if saved is not None:
             restore_optimizer(self.generator_optimizer, saved.part("generator_optimizer"))
             restore_optimizer(self.discriminator_optimizer, saved.part("discriminator_optimizer"))
+
+    def _as_it_was(self, saved: Checkpoint | None) -> nn.Module:
+        """The generator at the phase's beginning: as it is now, or as a checkpoint has kept it."""
+        before = deepcopy(self.shown).requires_grad_(requires_grad=False).eval()
+        if saved is not None:
+            before.load_state_dict(saved.part("before"))
+        return before
 
     def step(self, batch: PairBatch) -> dict[str, float]:
         """One update of the discriminator, if the phase has one, and of the generator.
@@ -196,7 +201,7 @@ class Trainer:
         """Everything, as it is now."""
         tensors: dict[str, Tensor] = {}
         networks = {"generator": self.generator, "ema": self.ema, "discriminator": self.discriminator}
-        if self.phase.losses.anchor:
+        if self._before is not None:
             networks["before"] = self._before
         for name, network in networks.items():
             tensors |= {f"{name}/{key}": value for key, value in network.state_dict().items()}
