@@ -139,6 +139,8 @@ class PhaseConfig(_Section):
         images: how many pictures it lasts.
         size_px: side of the square crops; the network is fully convolutional.
         batch: pictures a step, over all processes together.
+        echo: how often each picture is shown once it is drawn, in other company; for machines that compute
+            faster than they draw.
         accumulate: parts in which each process computes its share of a batch, one after the other, to
             need less memory; the result is the same up to rounding.
         optimizer: Adam; AdamW with decoupled weight decay; or Muon, at AdamW's learning rates, for the
@@ -153,6 +155,7 @@ class PhaseConfig(_Section):
     images: Count
     size_px: Annotated[int, Field(ge=64, multiple_of=64)] = 256
     batch: Count = 8
+    echo: Count = 1
     accumulate: Count = 1
     optimizer: Literal["adam", "adamw", "muon"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)]
@@ -201,6 +204,10 @@ class TrainingConfig(_Section):
     @model_validator(mode="after")
     def _sizes_fit(self) -> "TrainingConfig":
         for phase in self.phases:
+            if phase.echo > 1 and (phase.batch % phase.echo or phase.images % phase.batch):
+                raise ValueError(
+                    f"phase {phase.name}: echo has to divide batch, and batch to divide images"
+                )
             if self.generator.kind == "pix2pix" and phase.size_px != 256:
                 raise ValueError(f"phase {phase.name}: the paper's U-Net 256 takes size_px = 256 only")
             if self.data.jitter_px and self.data.jitter_px < phase.size_px:

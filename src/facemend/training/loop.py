@@ -10,11 +10,11 @@ from pathlib import Path
 
 from accelerate import Accelerator
 from torch import nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from facemend.datasets import FaceSource
 from facemend.errors import TrainingError
+from facemend.occlusion import seed_of
 from facemend.training.checkpoint import (
     load_checkpoint,
     newest_checkpoint,
@@ -23,7 +23,15 @@ from facemend.training.checkpoint import (
     save_checkpoint,
 )
 from facemend.training.config import PhaseConfig, TrainingConfig
-from facemend.training.data import Crops, OccludedFaces, PairBatch, cached_crops, load_batches
+from facemend.training.data import (
+    Crops,
+    OccludedFaces,
+    PackedBatch,
+    PairBatch,
+    cached_crops,
+    load_batches,
+)
+from facemend.training.echo import KEPT, echoed
 from facemend.training.features import known_features, open_features
 from facemend.training.networks.features import SIDE_PX as FEATURES_SIDE_PX
 from facemend.training.pairs import PairedPictures, decode_pair
@@ -95,10 +103,12 @@ def train(
         crops = decode(config, faces, cache, team, quiet=quiet)
         trainer.features = learn_features(config, faces, crops, cache, team, quiet=quiet)
         validator = _validator(config, val_faces)
-        for phase, start, end in _phases_left(config, trainer.images_seen):
+        for phase, start in _phases_left(config, trainer.images_seen):
             trainer.enter(phase, start)
             saved_at = time.monotonic()
-            for batch in watch.wait_for(open_batches(config, phase, crops, trainer.images_seen, end, team)):
+            for batch in watch.wait_for(
+                open_batches(config, phase, crops, start, trainer.images_seen, team)
+            ):
                 seen_before = trainer.images_seen
                 watch.log_step(trainer.images_seen, phase.name, trainer.step(batch))
                 line.update(trainer.images_seen - seen_before)
@@ -154,32 +164,51 @@ def open_batches(
     config: TrainingConfig,
     phase: PhaseConfig,
     crops: Mapping[int, Crops],
+    phase_start: int,
     start: int,
-    end: int,
     team: Accelerator,
-) -> DataLoader[PairBatch]:
-    """This process's shares of a phase's batches, from position to position.
+) -> Iterator[PairBatch]:
+    """This process's shares of a phase's batches, on its device, from a position to the phase's end.
+
+    Args:
+        phase_start, start: images seen at the phase's start, and by now.
 
     Raises:
         TrainingError: they cannot be shared equally.
     """
-    parts = team.num_processes * phase.accumulate
-    if phase.batch % parts or (end - start) % phase.batch % parts:
+    parts, end = team.num_processes * phase.accumulate, phase_start + phase.images
+    if phase.batch // phase.echo % parts or (end - start) % phase.batch % parts:
         raise TrainingError(
-            f"phase {phase.name}: batches of {phase.batch} pictures until {end} cannot be shared equally "
-            f"by {team.num_processes} processes in {phase.accumulate} parts each"
+            f"phase {phase.name}: batches of {phase.batch // phase.echo} pictures until {end} cannot be "
+            f"shared equally by {team.num_processes} processes in {phase.accumulate} parts each"
         )
     kind = PairedPictures if config.data.pairs else OccludedFaces
-    return load_batches(
-        kind(crops[phase.size_px], config.data, phase.size_px, config.seed),
-        start,
-        end,
-        phase.batch,
-        config.workers,
-        process=team.process_index,
-        processes=team.num_processes,
-        pin=team.device.type == "cuda",
+    shown = (start - phase_start) // phase.batch
+    first = max(shown - KEPT + 1, 0) if phase.echo > 1 else shown
+    batch = phase.batch // phase.echo
+    fresh: Iterator[PackedBatch] = (
+        packed.to(team.device)
+        for packed in load_batches(
+            kind(crops[phase.size_px], config.data, phase.size_px, config.seed),
+            phase_start + first * batch,
+            phase_start + phase.images // phase.echo,
+            batch,
+            config.workers,
+            process=team.process_index,
+            processes=team.num_processes,
+            pin=team.device.type == "cuda",
+        )
     )
+    if phase.echo > 1:
+        fresh = echoed(
+            fresh,
+            phase.echo,
+            first=first,
+            skip=shown - first,
+            seed=seed_of(config.seed, team.process_index),
+            mirror=config.data.flip,
+        )
+    return (packed.unpack() for packed in fresh)
 
 
 def _validator(config: TrainingConfig, val_faces: FaceSource) -> Validator:
@@ -189,14 +218,13 @@ def _validator(config: TrainingConfig, val_faces: FaceSource) -> Validator:
     return Validator(partial(occluded_cases, faces, config.data.kinds))
 
 
-def _phases_left(config: TrainingConfig, images_seen: int) -> Iterator[tuple[PhaseConfig, int, int]]:
-    """The phases that are not done, with the images seen at their start and end."""
+def _phases_left(config: TrainingConfig, images_seen: int) -> Iterator[tuple[PhaseConfig, int]]:
+    """The phases that are not done, with the images seen at their start."""
     start = 0
     for phase in config.phases:
-        end = start + phase.images
-        if images_seen < end:
-            yield phase, start, end
-        start = end
+        if images_seen < start + phase.images:
+            yield phase, start
+        start += phase.images
 
 
 def _passed(interval: int, before: int, now: int) -> bool:

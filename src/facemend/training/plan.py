@@ -112,8 +112,8 @@ def _measure_phase(
     trainer: Trainer, phase: PhaseConfig, crops: Mapping[int, Crops], team: Accelerator
 ) -> PhasePlan:
     """One step counted, a few to warm up, a few timed."""
-    stop = (1 + _WARM_STEPS + _TIMED_STEPS) * phase.batch
-    batches = iter(open_batches(trainer.config, phase, crops, 0, stop, team))
+    few = phase.model_copy(update={"images": (1 + _WARM_STEPS + _TIMED_STEPS) * phase.batch})
+    batches = open_batches(trainer.config, few, crops, 0, 0, team)
     trainer.enter(_without_r1(phase), trainer.images_seen)
     with FlopCounterMode(display=False) as counter:
         trainer.step(next(batches))

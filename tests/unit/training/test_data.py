@@ -58,7 +58,7 @@ def test_processes_share_a_batch_and_leave_nothing_out(crops: Crops) -> None:
 
 def test_the_parts_of_a_batch_are_the_batch(crops: Crops) -> None:
     dataset = OccludedFaces(crops, _CONFIG, 64, seed=3)
-    batch = stack([dataset[position] for position in range(6)])
+    batch = stack([dataset[position] for position in range(6)]).unpack()
     parts = batch.split(3)
     assert [len(part) for part in parts] == [2, 2, 2]
     assert torch.equal(torch.cat([part.alpha for part in parts]), batch.alpha)
@@ -80,7 +80,7 @@ def test_an_epoch_shows_every_face_once(crops: Crops) -> None:
 
 def test_pairs_differ_in_the_hole_only_and_hints_tell_it(crops: Crops) -> None:
     dataset = OccludedFaces(crops, _CONFIG, 64, seed=1)
-    batch = stack([dataset[position] for position in range(40)])
+    batch = stack([dataset[position] for position in range(40)]).unpack()
     visible = batch.hole == 0
     assert torch.equal((batch.occluded * visible), (batch.target * visible))
     hinted = batch.hint.amax(dim=(1, 2, 3)) > 0
@@ -92,7 +92,7 @@ def test_pairs_differ_in_the_hole_only_and_hints_tell_it(crops: Crops) -> None:
 
 def test_the_focus_lies_in_the_hole(crops: Crops) -> None:
     dataset = OccludedFaces(crops, DataConfig(kinds={"nose_mask": 1.0}, unoccluded=0), 64, seed=1)
-    batch = stack([dataset[position] for position in range(8)])
+    batch = stack([dataset[position] for position in range(8)]).unpack()
     for n, (x, y) in enumerate(batch.focus.tolist()):
         assert batch.hole[n, 0, y, x] == 1
 

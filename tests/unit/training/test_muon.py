@@ -15,8 +15,8 @@ def test_an_orthogonalised_matrix_keeps_its_directions(
     torch.manual_seed(0)
     left, _, right = torch.linalg.svd(torch.randn(shape), full_matrices=False)
     matrix = left @ torch.diag(torch.logspace(0, -1, len(right))) @ right
-    result = orthogonalised(matrix).float()
-    assert result.shape == shape
+    result, other = orthogonalised(torch.stack([matrix, 3 * torch.randn(shape)])).float()
+    assert result.shape == other.shape == shape
     turned = left.T @ result @ right.T  # diagonal, if the directions are the same
     sizes = turned.diagonal()
     assert 0.6 < sizes.min() <= sizes.max() < 1.3
@@ -24,7 +24,7 @@ def test_an_orthogonalised_matrix_keeps_its_directions(
 
 
 def test_a_gradient_that_is_zero_moves_nothing() -> None:
-    assert not orthogonalised(torch.zeros(3, 5)).any()
+    assert not orthogonalised(torch.zeros(1, 3, 5)).any()
 
 
 def test_a_step_has_the_size_of_adamws() -> None:

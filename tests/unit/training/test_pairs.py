@@ -50,7 +50,7 @@ def test_pairs_are_mirrored_and_jittered_alike(folders: Path, tmp_path: Path) ->
     source = open_pairs(folders, "folders")
     crops = cached_crops(source, 64, tmp_path / "cache", decode_pair, quiet=True)
     dataset = PairedPictures(crops, DataConfig(pairs="folders", jitter_px=72), 64, seed=0)
-    batch = stack([dataset[position] for position in range(12)])
+    batch = stack([dataset[position] for position in range(12)]).unpack()
     assert (batch.occluded + batch.target).abs().max() < 0.02  # each is the other's negative
     assert len({tuple(picture.flatten().tolist()) for picture in batch.target}) > 6
     assert batch.hole.min() == 1
