@@ -44,6 +44,7 @@ class Trainer:
 
     def __init__(self, config: TrainingConfig, faces: FaceSource, accelerator: Accelerator) -> None:
         torch.manual_seed(config.seed)
+        torch.backends.cudnn.benchmark = True  # a phase's pictures are all of one size
         self.config, self._accelerator = config, accelerator
         self._device: torch.device = accelerator.device
         self.generator = _placed(make_generator(config.generator), self._device)
