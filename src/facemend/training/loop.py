@@ -177,34 +177,32 @@ def open_batches(
         TrainingError: they cannot be shared equally.
     """
     parts, end = team.num_processes * phase.accumulate, phase_start + phase.images
-    if phase.batch // phase.echo % parts or (end - start) % phase.batch % parts:
+    share = phase.batch // phase.echo
+    if share % parts or (end - start) % phase.batch % parts:
         raise TrainingError(
-            f"phase {phase.name}: batches of {phase.batch // phase.echo} pictures until {end} cannot be "
-            f"shared equally by {team.num_processes} processes in {phase.accumulate} parts each"
+            f"phase {phase.name}: batches of {share} pictures until {end} cannot be shared equally by "
+            f"{team.num_processes} processes in {phase.accumulate} parts each"
         )
     kind = PairedPictures if config.data.pairs else OccludedFaces
-    shown = (start - phase_start) // phase.batch
-    first = max(shown - KEPT + 1, 0) if phase.echo > 1 else shown
-    batch = phase.batch // phase.echo
-    fresh: Iterator[PackedBatch] = (
-        packed.to(team.device)
-        for packed in load_batches(
-            kind(crops[phase.size_px], config.data, phase.size_px, config.seed),
-            phase_start + first * batch,
-            phase_start + phase.images // phase.echo,
-            batch,
-            config.workers,
-            process=team.process_index,
-            processes=team.num_processes,
-            pin=team.device.type == "cuda",
-        )
+    drawn = (start - phase_start) // phase.echo
+    again = min(drawn // share, KEPT - 1) if phase.echo > 1 else 0
+    loader = load_batches(
+        kind(crops[phase.size_px], config.data, phase.size_px, config.seed),
+        phase_start + drawn - again * share,
+        phase_start + phase.images // phase.echo,
+        share,
+        config.workers,
+        process=team.process_index,
+        processes=team.num_processes,
+        pin=team.device.type == "cuda",
     )
+    fresh: Iterator[PackedBatch] = (packed.to(team.device) for packed in loader)
     if phase.echo > 1:
         fresh = echoed(
             fresh,
             phase.echo,
-            first=first,
-            skip=shown - first,
+            first=drawn // share - again,
+            skip=again,
             seed=seed_of(config.seed, team.process_index),
             mirror=config.data.flip,
         )

@@ -31,8 +31,8 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether the processor multiplies bf16 matrices itself.
 
-    CPUs: avx512_bf16 or amx_bf16, known on Linux only. CUDA: from Ampere on, and MPS: no; both as torch
-    documents it, not run by us.
+    CPUs: avx512_bf16 or amx_bf16, known on Linux only. CUDA: from Ampere on; we ran an H100. MPS: no, as
+    torch documents it.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))

@@ -42,6 +42,7 @@ def _stopping_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     monkeypatch.setattr(trainer.Trainer, "step", counted)
 
 
+@pytest.mark.parametrize("echo", [1, 2])
 @pytest.mark.parametrize("steps", [2, 6])
 def test_a_stopped_run_goes_on_to_the_same_bits(
     tiny_config: TrainingConfig,
@@ -49,13 +50,16 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     steps: int,
+    echo: int,
 ) -> None:
-    whole = _train(tiny_config, faces, tmp_path / "whole")
+    phases = tuple(phase.model_copy(update={"echo": echo}) for phase in tiny_config.phases)
+    config = tiny_config.model_copy(update={"phases": phases})
+    whole = _train(config, faces, tmp_path / "whole")
     with monkeypatch.context() as patched:
         _stopping_after(patched, steps)
-        stopped = _train(tiny_config, faces, tmp_path / "parts")
+        stopped = _train(config, faces, tmp_path / "parts")
     assert (stopped.finished, stopped.images_seen) == (False, 4 * steps)
-    resumed = _train(tiny_config, faces, tmp_path / "parts")
+    resumed = _train(config, faces, tmp_path / "parts")
     assert (resumed.finished, resumed.images_seen) == (True, whole.images_seen)
     expected, got = load_checkpoint(whole.checkpoint).tensors, load_checkpoint(resumed.checkpoint).tensors
     assert expected.keys() == got.keys()
