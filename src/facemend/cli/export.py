@@ -24,6 +24,12 @@ import click
     help="Mix in a share (0-1) of another run's weights, of the same network: that of before the "
     "adversarial phase takes noise away and leaves most of the detail.",
 )
+@click.option(
+    "--interval-factor",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    help="Make the interval so many times as wide: that of a blend is a little wide. Choose it on val.",
+)
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing.")
 def export(
@@ -33,6 +39,7 @@ def export(
     fp32: bool,
     discriminator: Path | None,
     blend: tuple[Path, float] | None,
+    interval_factor: float,
     force: bool,
     quiet: bool,
 ) -> None:
@@ -40,7 +47,14 @@ def export(
     from facemend.training.export import export as export_run
 
     exported = export_run(
-        run, output, best=best, fp16=not fp32, discriminator=discriminator, blend=blend, force=force
+        run,
+        output,
+        best=best,
+        fp16=not fp32,
+        discriminator=discriminator,
+        blend=blend,
+        interval_factor=interval_factor,
+        force=force,
     )
     if not quiet:
         click.echo(

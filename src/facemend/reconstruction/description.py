@@ -35,6 +35,7 @@ class ModelDescription:
         metrics: figures on the val split at export, by name.
         blend: if its weights lie between those of two runs (`facemend export --blend`): the other run's
             share and how many images that had seen.
+        interval_factor: what the network's interval was made so many times as wide by, to be calibrated.
         format: version of this description.
     """
 
@@ -51,6 +52,7 @@ class ModelDescription:
     metrics: Mapping[str, float] = field(default_factory=dict)
     says_interval: bool = False
     blend: Mapping[str, float] = field(default_factory=dict)
+    interval_factor: float = 1.0
     format: int = FORMAT
 
     @property

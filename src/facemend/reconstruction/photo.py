@@ -34,12 +34,12 @@ PHOTO_CORE = 0.03
 unoccluded portraits come back unchanged; docs/photos.md says what it costs."""
 SMALLEST_REGION = 0.005
 """Share of the crop that every region must take in an occluded face: less is a mole or a shadow."""
-WEAK_FACE = 0.77
+WEAK_FACE = 0.8
 """A face of less confidence may be none: it counts as occluded only under a large cover, which explains
 both why it is hard to see and what is seen."""
-WEAK_FACE_CORE = 0.17
+WEAK_FACE_CORE = 0.1
 """What `PHOTO_CORE` is for such a face."""
-_CERTAIN = 0.99  # what `composite.SURE` is for such a face: an alpha of 0.995 at 0.5
+_CERTAIN = 0.9994  # what `composite.SURE` is for such a face: an alpha of 0.9997 at 0.5
 _RIM_PX = 3  # around a region, where its alpha fades
 _BICUBIC_PX = 2  # how far the filter sees
 

@@ -68,6 +68,14 @@ class Checkpoint:
                 f"the checkpoint was made by another facemend ({self.commit}); its config is not understood"
             ) from error
 
+    def served(self) -> dict[str, Tensor]:
+        """The weights of the generator that is validated and exported: its running mean, if it has one.
+
+        Raises:
+            TrainingError: see `settings`.
+        """
+        return self.part("ema" if self.settings().ema else "generator")
+
     def part(self, name: str) -> dict[str, Tensor]:
         """The tensors under one name, the name taken off."""
         start = f"{name}/"

@@ -67,6 +67,7 @@ def export(
     fp16: bool = True,
     discriminator: Path | None = None,
     blend: tuple[Path, float] | None = None,
+    interval_factor: float = 1.0,
     force: bool = False,
 ) -> Exported:
     """Writes a checkpoint of a run, the newest, as an ONNX file that knows how it was made.
@@ -78,9 +79,12 @@ def export(
         fp16: store weights in half precision (they are computed with in fp32).
         discriminator: also write that network, as fp16 safetensors; the model file has the generator.
         blend: another run of the same network, and the share of its newest weights, see `blended`.
+        interval_factor: makes the interval so many times as wide. A blend draws better than either network
+            that learnt how far off it is, so its interval is a little wide; choose this on `val`.
 
     Raises:
-        TrainingError: a run has no checkpoint, or the two have different networks.
+        TrainingError: a run has no checkpoint, the two have different networks, or the network says no
+            interval that could be made wider.
         ExportError: ONNX Runtime's output differs from torch's.
         OutputError: a file exists and `force` is not set, or cannot be written.
     """
@@ -92,10 +96,14 @@ def export(
         description = replace(
             description, training_people=checkpoint.training_people, metrics={}, blend=made_of
         )
-    generator = _generator(checkpoint.settings(), checkpoint)
+    if interval_factor != 1:
+        if not description.says_interval:
+            raise TrainingError("this network says no interval; leave out its factor")
+        description = replace(description, interval_factor=interval_factor)
+    served = _Served(_generator(checkpoint.settings(), checkpoint), interval_factor).eval()
     with written_whole(output, force=force) as temporary:
-        graph = _trace(generator, description)
-        max_difference = float(np.max(_differences(generator, description, graph)))
+        graph = _trace(served, description)
+        max_difference = float(np.max(_differences(served, description, graph)))
         if max_difference > _MAX_DIFFERENCE:
             raise ExportError(
                 f"ONNX Runtime differs from torch by {max_difference:.2g} (allowed: {_MAX_DIFFERENCE}); "
@@ -103,7 +111,7 @@ def export(
             )
         if fp16:
             graph = store_as_fp16(graph)
-        mean_difference = float(np.mean(_differences(generator, description, graph)))
+        mean_difference = float(np.mean(_differences(served, description, graph)))
         if mean_difference > _MEAN_FP16_DIFFERENCE:
             raise ExportError(
                 f"in fp16 the output differs by {mean_difference * 127.5:.2g} of 255 levels on average; "
@@ -163,7 +171,7 @@ def blended(one: Checkpoint, other: Checkpoint, share: float) -> tuple[Checkpoin
     """
     if not 0 < share < 1:
         raise TrainingError(f"a blend's share is between 0 and 1, not {share}")
-    ours, theirs = _served_weights(one), _served_weights(other)
+    ours, theirs = one.served(), other.served()
     if {key: value.shape for key, value in ours.items()} != {k: v.shape for k, v in theirs.items()}:
         raise TrainingError(
             "only weights of the same network can be blended; the two runs' networks differ"
@@ -191,29 +199,25 @@ def phase_at(config: TrainingConfig, images_seen: int) -> PhaseConfig:
 class _Served(nn.Module):
     """The generator with the inputs and outputs that ModelDescription promises."""
 
-    def __init__(self, generator: nn.Module) -> None:
+    def __init__(self, generator: nn.Module, interval_factor: float = 1.0) -> None:
         super().__init__()
-        self.generator = generator
+        self.generator, self._interval_factor = generator, interval_factor
 
     def forward(self, image: Tensor, hint: Tensor | None = None) -> tuple[Tensor, ...]:
         raw, logits, interval = self.generator(image, hint)
+        if self._interval_factor != 1:
+            interval = interval * self._interval_factor
         outputs = (raw, None if logits is None else logits.sigmoid(), interval)
         return tuple(output for output in outputs if output is not None)
 
 
 def _generator(config: TrainingConfig, checkpoint: Checkpoint) -> nn.Module:
     generator = make_generator(config.generator)
-    generator.load_state_dict(_served_weights(checkpoint))
+    generator.load_state_dict(checkpoint.served())
     return generator.eval()
 
 
-def _served_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """The generator's running mean, if it has one."""
-    return checkpoint.part("ema" if checkpoint.settings().ema else "generator")
-
-
-def _trace(generator: nn.Module, description: ModelDescription) -> onnx.ModelProto:
-    served = _Served(generator).eval()
+def _trace(served: nn.Module, description: ModelDescription) -> onnx.ModelProto:
     crops = _fixed_crops(description)
     batch = torch.export.Dim("n")
     with _quiet_exporter():
@@ -271,11 +275,10 @@ def _fixed_crops(description: ModelDescription) -> dict[str, npt.NDArray[np.floa
 
 
 def _differences(
-    generator: nn.Module, description: ModelDescription, graph: onnx.ModelProto
+    served: nn.Module, description: ModelDescription, graph: onnx.ModelProto
 ) -> npt.NDArray[np.float32]:
     """|ONNX Runtime - torch| on the fixed crops, of all outputs, flat."""
     crops = _fixed_crops(description)
-    served = _Served(generator)
     with torch.inference_mode():
         expected = served(*(torch.from_numpy(value) for value in crops.values()))
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])

@@ -40,7 +40,7 @@ def starting_weights(init: Path) -> StartingWeights:
     if init.suffix.lower() == ".onnx":
         return StartingWeights(_weights_in(init))
     saved = load_checkpoint(init)
-    return StartingWeights(saved.part("ema") or saved.part("generator"), saved.part("discriminator"))
+    return StartingWeights(saved.served(), saved.part("discriminator"))
 
 
 def _weights_in(model: Path) -> dict[str, Tensor]:

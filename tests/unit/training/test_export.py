@@ -131,6 +131,25 @@ def test_weights_between_two_runs(run: Path, tmp_path: Path) -> None:
     assert description.metrics == {}, "nobody has validated it"
 
 
+def test_the_interval_alone_can_be_made_wider(run: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    size_px = _describe(export.export(run, tmp_path / "as-it-is.onnx").path).size_px
+    crop = rng.uniform(-1, 1, (1, 3, size_px, size_px)).astype(np.float32)
+
+    def outputs(file: Path) -> dict[str, npt.NDArray[np.float32]]:
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        computed = session.run(names, {"image": crop, "hint": np.zeros_like(crop[:, :1])})
+        return dict(zip(names, computed, strict=True))
+
+    wider = export.export(run, tmp_path / "wider.onnx", interval_factor=1.5).path
+    before, now = outputs(tmp_path / "as-it-is.onnx"), outputs(wider)
+    np.testing.assert_array_equal(before["raw"], now["raw"])
+    np.testing.assert_array_equal(before["alpha"], now["alpha"])
+    np.testing.assert_allclose(1.5 * before["interval"], now["interval"], rtol=1e-6)
+    assert _describe(wider).interval_factor == 1.5
+
+
 def test_a_blend_was_trained_on_the_people_of_both(run: Path) -> None:
     one = load_checkpoint(numbered_checkpoint(run, 32))
     assert one.training_people is not None
