@@ -1,4 +1,7 @@
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from facemend.frame import Points, canonical_landmarks
 from facemend.images import Image
 from facemend.occlusion import OcclusionClass
 from facemend.reconstruction.demo import read_portraits
-from facemend.reconstruction.model import Model
+from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.photo import mend_faces, view_of
 from facemend.reconstruction.reconstructor import Reconstructor
@@ -77,6 +80,34 @@ def test_a_face_without_an_occlusion_keeps_its_bytes(model: Model) -> None:
     mended, (done,) = mend_faces(photo, [_face(300, 250, 200)], model, Remove.COVERS)
     np.testing.assert_array_equal(mended, photo)
     assert not done.weight.any()
+
+
+def _covered_by(share: float, alpha: float, *confidences: float) -> list[bool]:
+    """Whether faces of such confidences count as covered; the model says so of a share of each crop."""
+    side = round(256 * share**0.5)
+    said = np.zeros((1, 2, 256, 256), dtype=np.float32)
+    said[:, 0, 128 - side // 2 : 128 + side // 2, 128 - side // 2 : 128 + side // 2] = alpha
+    output = ModelOutput(raw=np.zeros((1, 256, 256, 3), dtype=np.uint8), alpha=said)
+    model = cast("Model", Mock(return_value=output, description=Mock(size_px=256)))
+    faces = [
+        replace(_face(200, 150 + 300 * place, 150), confidence=confidence)
+        for place, confidence in enumerate(confidences)
+    ]
+    done = mend_faces(gradient(300 * len(faces), 300), faces, model, Remove.COVERS)[1]
+    return [face.coverage > 0 for face in done]
+
+
+def test_a_doubtful_face_takes_a_larger_and_surer_cover() -> None:
+    assert _covered_by(0.05, 0.9, 0.9) == [True]
+    assert _covered_by(0.05, 0.9999, 0.7) == [False]
+    assert _covered_by(0.2, 0.998, 0.7) == [False]
+    assert _covered_by(0.2, 0.9993, 0.7) == [True]
+
+
+def test_beside_a_surer_face_a_doubtful_one_takes_more() -> None:
+    assert _covered_by(0.2, 0.9993, 0.7, 0.9) == [False, True]
+    assert _covered_by(0.2, 0.9999, 0.7, 0.9) == [True, True]
+    assert _covered_by(0.2, 0.9993, 0.7, 0.6) == [True, False]
 
 
 def test_accessories_stay_unless_they_are_asked_for(model: Model) -> None:

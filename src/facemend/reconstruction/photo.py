@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -39,7 +40,9 @@ WEAK_FACE = 0.8
 both why it is hard to see and what is seen."""
 WEAK_FACE_CORE = 0.1
 """What `PHOTO_CORE` is for such a face."""
-_CERTAIN = 0.9994  # what `composite.SURE` is for such a face: an alpha of 0.9997 at 0.5
+_SURER, _CERTAIN = 0.998, 0.9994
+"""What `composite.SURE` is for such a face: at a threshold of 0.5 an alpha of 0.999 if it is the surest of
+its photo, of 0.9997 beside a surer one, where it is more likely to be none."""
 _RIM_PX = 3  # around a region, where its alpha fades
 _BICUBIC_PX = 2  # how far the filter sees
 
@@ -184,6 +187,7 @@ def mend_faces(
     result, done = photo.copy(), []
     free = np.ones(photo.shape[:2], dtype=np.bool_) if kept is None else ~kept
     left = None if mask is None else mask & free
+    surest = max((face.confidence for face in faces), default=0.0)
     for face in faces:
         view = view_of(result, face, model.description.size_px)
         if view is None:
@@ -193,7 +197,8 @@ def mend_faces(
             continue
         output = model(view.crop.image[None], None if said is None else view.hint(said)[None])
         if said is None:
-            removed, weight = _occlusion_of(view, output, remove, threshold, face.confidence)
+            core = _core_of(face.confidence, surest)
+            removed, weight = _occlusion_of(view, output, remove, threshold, core)
         else:
             removed, weight = _exactly(said)
         weight = np.where(free[view.box], weight, np.float32(0))
@@ -245,11 +250,23 @@ def _around(mask: Mask, margin_px: int) -> tuple[slice, slice]:
     )
 
 
-def _regions_of(alpha: Alpha, threshold: float, confidence: float) -> Mask:
+class _Core(NamedTuple):
+    """The share of the crop that has to be surely occluded, and what is sure: see `composite.has_core`."""
+
+    share: float
+    sure: float
+
+
+def _core_of(confidence: float, surest: float) -> _Core:
+    """What is asked of a face of some confidence, in a photo whose surest face has another."""
+    if confidence >= WEAK_FACE:
+        return _Core(PHOTO_CORE, SURE)
+    return _Core(WEAK_FACE_CORE, _SURER if confidence == surest else _CERTAIN)
+
+
+def _regions_of(alpha: Alpha, threshold: float, core: _Core) -> Mask:
     """The occlusion in a crop: none without a large core of which the model is sure."""
-    weak = confidence < WEAK_FACE
-    core, sure = (WEAK_FACE_CORE, _CERTAIN) if weak else (PHOTO_CORE, SURE)
-    if not has_core(alpha, threshold, core, sure):
+    if not has_core(alpha, threshold, *core):
         return np.zeros(alpha.shape, dtype=np.bool_)
     return large_regions(alpha > threshold, round(SMALLEST_REGION * alpha.size))
 
@@ -259,14 +276,14 @@ def _exactly(said: Mask) -> tuple[Alpha, Alpha]:
 
 
 def _occlusion_of(
-    view: View, output: ModelOutput, remove: Remove, threshold: float, confidence: float
+    view: View, output: ModelOutput, remove: Remove, threshold: float, core: _Core
 ) -> tuple[Alpha, Alpha]:
     """The occlusion to remove in the view's box, and the reconstruction's share of each pixel there."""
     if output.alpha is None:
         found = np.ones(view.crop.image.shape[:2], dtype=np.float32)  # it finds nothing: all is delivered
     else:
         found = wanted_alpha(output.alpha[0], remove, threshold)
-        found = np.where(grown(_regions_of(found, threshold, confidence), _RIM_PX), found, np.float32(0))
+        found = np.where(grown(_regions_of(found, threshold, core), _RIM_PX), found, np.float32(0))
     removed: Alpha = view.put(found).clip(0, 1)
     hole = removed > threshold
     weight = np.zeros_like(removed)
