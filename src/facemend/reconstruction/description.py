@@ -35,7 +35,7 @@ class ModelDescription:
         metrics: figures on the val split at export, by name.
         blend: if its weights lie between those of two runs (`facemend export --blend`): the other run's
             share and how many images that had seen.
-        interval_factor: what the network's interval was made so many times as wide by, to be calibrated.
+        interval_factor: the network's interval was made so many times as wide, to be calibrated.
         format: version of this description.
     """
 

@@ -5,7 +5,6 @@ a restart changes it, nor the number of processes that train together.
 """
 
 import json
-import os
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from tqdm import tqdm
 from facemend import capture
 from facemend.datasets import FaceRecord, FaceSource
 from facemend.datasets.faces import fingerprint_of
+from facemend.engine import cores
 from facemend.errors import TrainingError
 from facemend.files import write_text, written_whole
 from facemend.frame import Points, canonical_landmarks, frame_to_crop
@@ -85,13 +85,17 @@ def cached_crops(
         with written_whole(path) as temporary:
             shape = (len(source), *decode(source, source.records[0], size_px).shape)
             crops = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                decoded = pool.map(lambda record: decode(source, record, size_px), source.records)
-                faces = tqdm(
-                    decoded, desc="decoding faces", total=len(source), disable=quiet or None, leave=False
-                )
-                for row, crop in enumerate(faces):
-                    crops[row] = crop
+
+            def fill(row: int) -> None:
+                crops[row] = decode(source, source.records[row], size_px)
+
+            rows = range(len(source))
+            with (
+                ThreadPoolExecutor(cores()) as pool,
+                tqdm(rows, desc="decoding faces", disable=quiet or None, leave=False) as line,
+            ):
+                for _ in pool.map(fill, rows):
+                    line.update()
             crops.flush()
         write_text(
             path.with_suffix(".json"), json.dumps({"source": source.name, "names": names}), force=True
@@ -159,9 +163,6 @@ class PackedBatch:
     alpha: Tensor
     hint: Tensor
     focus: Tensor
-
-    def __len__(self) -> int:
-        return len(self.target)
 
     def pin_memory(self) -> "PackedBatch":
         """The same in memory that a GPU can fetch from while it computes; torch's loader calls this."""

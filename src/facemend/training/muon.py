@@ -81,7 +81,7 @@ class Muon(torch.optim.Optimizer):
         gradients = [_gradient(each) for each in weights]
         means = [self._running("mean", each) for each in weights]
         squares = [self._running("square", each) for each in weights]
-        steps = [self.state[each].setdefault("step", torch.zeros(())) for each in weights]
+        steps = [self._running("step", each) for each in weights]
         torch._foreach_add_(steps, 1)
         torch._foreach_lerp_(means, gradients, 1 - beta)
         torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - beta_of_squares)
@@ -93,8 +93,11 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_addcdiv_(list(weights), means, spreads, sizes)
 
     def _running(self, name: str, weights: Tensor) -> Tensor:
-        mean: Tensor = self.state[weights].setdefault(name, torch.zeros_like(weights))
-        return mean
+        state = self.state[weights]
+        if name not in state:
+            state[name] = torch.zeros(()) if name == "step" else torch.zeros_like(weights)
+        running: Tensor = state[name]
+        return running
 
 
 def _gradient(weights: Tensor) -> Tensor:
