@@ -82,7 +82,7 @@ def test_a_face_without_an_occlusion_keeps_its_bytes(model: Model) -> None:
     assert not done.weight.any()
 
 
-def _covered_by(share: float, alpha: float, *confidences: float) -> list[bool]:
+def _covered_by(share: float, alpha: float, *confidences: float, min_confidence: float = 0.0) -> list[bool]:
     """Whether faces of such confidences count as covered; the model says so of a share of each crop."""
     side = round(256 * share**0.5)
     said = np.zeros((1, 2, 256, 256), dtype=np.float32)
@@ -93,7 +93,8 @@ def _covered_by(share: float, alpha: float, *confidences: float) -> list[bool]:
         replace(_face(200, 150 + 300 * place, 150), confidence=confidence)
         for place, confidence in enumerate(confidences)
     ]
-    done = mend_faces(gradient(300 * len(faces), 300), faces, model, Remove.COVERS)[1]
+    photo = gradient(300 * len(faces), 300)
+    done = mend_faces(photo, faces, model, Remove.COVERS, min_confidence=min_confidence)[1]
     return [face.coverage > 0 for face in done]
 
 
@@ -108,6 +109,23 @@ def test_beside_a_surer_face_a_doubtful_one_takes_more() -> None:
     assert _covered_by(0.2, 0.9993, 0.7, 0.9) == [False, True]
     assert _covered_by(0.2, 0.9999, 0.7, 0.9) == [True, True]
     assert _covered_by(0.2, 0.9993, 0.7, 0.6) == [True, False]
+
+
+def test_the_surest_face_may_have_a_very_large_cover_that_is_less_sure() -> None:
+    assert _covered_by(0.35, 0.96, 0.7) == [True]
+    assert _covered_by(0.35, 0.94, 0.7) == [False]
+    assert _covered_by(0.35, 0.96, 0.7, 0.9) == [False, True]
+
+
+def test_what_may_be_a_hidden_face_is_one_only_under_a_large_cover_and_comes_last() -> None:
+    assert _covered_by(0.15, 0.9999, 0.3, min_confidence=0.46) == []
+    assert _covered_by(0.25, 0.9993, 0.3, min_confidence=0.46) == [True]
+    assert _covered_by(0.25, 0.9993, 0.3, 0.9, min_confidence=0.46) == [True]
+    assert _covered_by(0.25, 0.9999, 0.3, 0.9, min_confidence=0.46) == [True, True]
+    # A face that is as sure as is asked for is one, covered or not.
+    assert _covered_by(0.15, 0.5, 0.5, 0.3, min_confidence=0.46) == [False]
+    # Whoever wants surer faces is not given hidden ones in their place.
+    assert _covered_by(0.15, 0.9999, 0.9, min_confidence=0.95) == []
 
 
 def test_accessories_stay_unless_they_are_asked_for(model: Model) -> None:

@@ -86,7 +86,8 @@ class Detector:
     def _looked_at(self, copy: PillowImage.Image, candidates: Candidates) -> Candidates:
         """The candidates as both networks see them, each face once, the surest first.
 
-        Their confidence is the mean of both networks'; boxes and landmarks are those of the last look.
+        Their confidence is the mean of both networks'. The surer the second is, the more it says about
+        boxes and landmarks: of a face that is hidden whole, which it takes for none, the first knows more.
         """
         if not len(candidates.confidence):
             return candidates
@@ -94,8 +95,11 @@ class Detector:
         promising = np.flatnonzero(candidates.confidence + confidence >= 2 * _PROMISING)
         if not len(promising):
             return candidates[promising]
+        first = candidates[promising]
         confidence, boxes, landmarks = self._look_again(copy, landmarks[promising])
-        found = Candidates((candidates.confidence[promising] + confidence) / 2, boxes, landmarks)
+        boxes = first.boxes + confidence[:, None] * (boxes - first.boxes)
+        landmarks = first.landmarks_px + confidence[:, None, None] * (landmarks - first.landmarks_px)
+        found = Candidates((first.confidence + confidence) / 2, boxes, landmarks)
         found = found[suppress(found.boxes, found.confidence, _SAME_FACE)]
         # A part of a face looks like a face, too, but less so.
         return found[suppress(found.boxes, found.confidence, _SAME_PART, of_smaller=True)]

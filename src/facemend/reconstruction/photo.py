@@ -12,39 +12,20 @@ from PIL import Image as PillowImage
 
 from facemend.errors import UsageError
 from facemend.faces import Face, trust_eyes
-from facemend.frame import Crop, Points, ValuesT, crop_face, sample
+from facemend.frame import Crop, Points, ValuesT, crop_face, sample, similarity
 from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import OcclusionClass, seed_of
-from facemend.reconstruction.composite import (
-    DILATION_PX,
-    FEATHER_PX,
-    SURE,
-    THRESHOLD,
-    blend,
-    has_core,
-    wanted_alpha,
-)
+from facemend.reconstruction.composite import DILATION_PX, FEATHER_PX, THRESHOLD, blend
+from facemend.reconstruction.covered import USUAL_CORES, WEAK_FACE, Core, cores_of, found_in
 from facemend.reconstruction.grain import RING_PX, match_grain
+from facemend.reconstruction.hidden import landmarks_under, whole_cover
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Remove
-from facemend.reconstruction.regions import feathered, grown, large_regions
+from facemend.reconstruction.regions import feathered
 from facemend.reconstruction.results import FaceReconstruction
 
-PHOTO_CORE = 0.03
-"""What `composite.SMALLEST_CORE` is in a photo, where nobody says that the face is occluded. Chosen so that
-unoccluded portraits come back unchanged; docs/photos.md says what it costs."""
-SMALLEST_REGION = 0.005
-"""Share of the crop that every region must take in an occluded face: less is a mole or a shadow."""
-WEAK_FACE = 0.8
-"""A face of less confidence may be none: it counts as occluded only under a large cover, which explains
-both why it is hard to see and what is seen."""
-WEAK_FACE_CORE = 0.1
-"""What `PHOTO_CORE` is for such a face."""
-_SURER, _CERTAIN = 0.998, 0.9994
-"""What `composite.SURE` is for such a face: at a threshold of 0.5 an alpha of 0.999 if it is the surest of
-its photo, of 0.9997 beside a surer one, where it is more likely to be none."""
-_RIM_PX = 3  # around a region, where its alpha fades
 _BICUBIC_PX = 2  # how far the filter sees
+_CLOSER_LOOKS = 3  # at a face that is hidden whole
 
 
 @dataclass(frozen=True)
@@ -168,6 +149,7 @@ def mend_faces(
     *,
     kept: Mask | None = None,
     threshold: float = THRESHOLD,
+    min_confidence: float = 0.0,
 ) -> tuple[Image, tuple[FaceReconstruction, ...]]:
     """Reconstructs faces of a photo, one after the other, so that later ones see what came before.
 
@@ -177,6 +159,7 @@ def mend_faces(
         mask: bool (H, W), True exactly where to reconstruct.
         kept: bool (H, W), True where nothing may change, whatever the mask says.
         threshold: 0-1, an alpha above it is an occlusion.
+        min_confidence: 0-1, what is less sure is a face only where it is hidden; it comes last.
 
     Returns:
         The photo, and what was done to each face that lies in it.
@@ -188,25 +171,29 @@ def mend_faces(
     free = np.ones(photo.shape[:2], dtype=np.bool_) if kept is None else ~kept
     left = None if mask is None else mask & free
     surest = max((face.confidence for face in faces), default=0.0)
-    for face in faces:
+    for face in sorted(faces, key=lambda face: face.confidence < min_confidence):
         view = view_of(result, face, model.description.size_px)
         if view is None:
             continue
-        said = None if left is None else left[view.box] & view.inside
-        if said is not None and not said.any():
-            continue
-        output = model(view.crop.image[None], None if said is None else view.hint(said)[None])
-        if said is None:
-            core = _core_of(face.confidence, surest)
-            removed, weight = _occlusion_of(view, output, remove, threshold, core)
+        if left is None:
+            cores = cores_of(face.confidence, surest, min_confidence)
+            seen = _look(face, view, model, remove, threshold, cores)
+            if face.confidence < WEAK_FACE:
+                seen = _look_closer(result, seen, model, remove, threshold)
+            if face.confidence < min_confidence and not seen.found.any():
+                continue
+            removed, weight = _in_photo(seen.view, seen.found, threshold)
         else:
-            removed, weight = _exactly(said)
-        weight = np.where(free[view.box], weight, np.float32(0))
-        pixels, mended = _deliver(result, face, view, output, removed, weight)
-        result[view.box] = pixels
-        done.append(mended)
-        if left is not None and said is not None:
+            said = left[view.box] & view.inside
+            if not said.any():
+                continue
+            output = model(view.crop.image[None], view.hint(said)[None])
+            seen = _Seen(face, view, output, np.zeros(0, dtype=np.float32))
+            removed = weight = said.astype(np.float32)
             left[view.box] &= ~said
+        weight = np.where(free[seen.view.box], weight, np.float32(0))
+        result[seen.view.box], mended = _deliver(result, seen, removed, weight)
+        done.append(mended)
     if left is not None and left.any():
         raise UsageError(
             f"the mask marks {int(left.sum())} pixels that belong to no face found; keep to the faces, or "
@@ -215,14 +202,57 @@ def mend_faces(
     return result, tuple(done)
 
 
-def _deliver(
-    photo: Image, face: Face, view: View, output: ModelOutput, removed: Alpha, weight: Alpha
-) -> tuple[Image, FaceReconstruction]:
+class _Seen(NamedTuple):
+    """A face, where it was cut out, what the model says of it, and the occlusion to remove in the crop."""
+
+    face: Face
+    view: View
+    output: ModelOutput
+    found: Alpha
+
+
+def _look(
+    face: Face, view: View, model: Model, remove: Remove, threshold: float, cores: tuple[Core, ...]
+) -> _Seen:
+    output = model(view.crop.image[None])
+    return _Seen(face, view, output, found_in(output, remove, threshold, cores))
+
+
+def _look_closer(photo: Image, seen: _Seen, model: Model, remove: Remove, threshold: float) -> _Seen:
+    """A face that is hidden whole, where its cover says that it lies; any other one as it was."""
+    for _ in range(_CLOSER_LOOKS):
+        cover = whole_cover(seen.found > threshold)
+        if cover is None:
+            break
+        landmarks_px = landmarks_under(cover, seen.view.crop.crop_to_photo)
+        moved = _moved(seen.face, landmarks_px)
+        view = view_of(photo, moved, model.description.size_px)
+        if view is None:
+            break
+        closer = _look(moved, view, model, remove, threshold, USUAL_CORES)
+        if not closer.found.any():
+            break
+        seen = closer
+    return seen
+
+
+def _moved(face: Face, landmarks_px: Points) -> Face:
+    """A face with its landmarks elsewhere, and its box with them."""
+    there = similarity(face.landmarks_px, landmarks_px)
+    low, high = np.reshape(face.box_px, (2, 2))
+    middle = there[:, :2] @ (low + high) / 2 + there[:, 2]
+    half = np.hypot(*there[:, 0]) * (high - low) / 2
+    (x1, y1), (x2, y2) = (middle - half).tolist(), (middle + half).tolist()
+    return Face((x1, y1, x2, y2), landmarks_px, face.confidence)
+
+
+def _deliver(photo: Image, seen: _Seen, removed: Alpha, weight: Alpha) -> tuple[Image, FaceReconstruction]:
     """The pixels of a view's box with its face reconstructed, and what was done.
 
     Args:
         removed, weight: of the box's size, see `FaceReconstruction`.
     """
+    face, view, output, _ = seen
     found = {} if output.alpha is None else dict(zip(OcclusionClass, output.alpha[0], strict=True))
     pixels = photo[view.box]
     interval = None if output.interval is None else np.zeros(weight.shape, dtype=np.float32)
@@ -250,40 +280,8 @@ def _around(mask: Mask, margin_px: int) -> tuple[slice, slice]:
     )
 
 
-class _Core(NamedTuple):
-    """The share of the crop that has to be surely occluded, and what is sure: see `composite.has_core`."""
-
-    share: float
-    sure: float
-
-
-def _core_of(confidence: float, surest: float) -> _Core:
-    """What is asked of a face of some confidence, in a photo whose surest face has another."""
-    if confidence >= WEAK_FACE:
-        return _Core(PHOTO_CORE, SURE)
-    return _Core(WEAK_FACE_CORE, _SURER if confidence == surest else _CERTAIN)
-
-
-def _regions_of(alpha: Alpha, threshold: float, core: _Core) -> Mask:
-    """The occlusion in a crop: none without a large core of which the model is sure."""
-    if not has_core(alpha, threshold, *core):
-        return np.zeros(alpha.shape, dtype=np.bool_)
-    return large_regions(alpha > threshold, round(SMALLEST_REGION * alpha.size))
-
-
-def _exactly(said: Mask) -> tuple[Alpha, Alpha]:
-    return said.astype(np.float32), said.astype(np.float32)
-
-
-def _occlusion_of(
-    view: View, output: ModelOutput, remove: Remove, threshold: float, core: _Core
-) -> tuple[Alpha, Alpha]:
+def _in_photo(view: View, found: Alpha, threshold: float) -> tuple[Alpha, Alpha]:
     """The occlusion to remove in the view's box, and the reconstruction's share of each pixel there."""
-    if output.alpha is None:
-        found = np.ones(view.crop.image.shape[:2], dtype=np.float32)  # it finds nothing: all is delivered
-    else:
-        found = wanted_alpha(output.alpha[0], remove, threshold)
-        found = np.where(grown(_regions_of(found, threshold, core), _RIM_PX), found, np.float32(0))
     removed: Alpha = view.put(found).clip(0, 1)
     hole = removed > threshold
     weight = np.zeros_like(removed)

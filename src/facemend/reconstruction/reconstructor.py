@@ -21,6 +21,7 @@ from facemend.images import Image, Mask, read_image
 from facemend.photos import Photo, photo_of_pillow, photo_of_pixels, read_photo
 from facemend.reconstruction.aligned import mend_aligned
 from facemend.reconstruction.composite import THRESHOLD
+from facemend.reconstruction.covered import HIDDEN_FACE
 from facemend.reconstruction.given import with_given
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import Device, Remove
@@ -167,8 +168,9 @@ class Reconstructor:
         else:
             there = self._faces_of(photo, request)
             pixels, faces = mend_faces(
-                photo.pixels, there, self.model, request.remove, mask, kept=kept, threshold=threshold
-            )
+                photo.pixels, there, self.model, request.remove, mask, kept=kept, threshold=threshold,
+                min_confidence=request.min_confidence,
+            )  # fmt: skip
         photo = photo.with_pixels(pixels)
         if request.strip:
             photo = photo.without_metadata()
@@ -219,9 +221,12 @@ class Reconstructor:
         return Provenance(self.model.description.name, self.model.sha256, input_sha256, options)
 
     def _faces_of(self, photo: Photo, request: Request) -> tuple[Face, ...]:
+        # A place that may be a hidden face is one where a cover is found, or said to be.
+        tells = self.model.description.finds_occlusion or request.mask is not None
+        least = request.min_confidence * (HIDDEN_FACE if tells else 1)
         found = [
             face
-            for face in self._detector(photo.pixels, min_confidence=request.min_confidence)
+            for face in self._detector(photo.pixels, min_confidence=least)
             if face.box_px[2] - face.box_px[0] >= MIN_SIZE_PX
         ]  # what is smaller is a pattern more often than a face
         faces = with_given(photo.pixels, found, request.faces, self._detector, photo.name)
