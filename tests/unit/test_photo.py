@@ -14,8 +14,9 @@ from facemend.occlusion import OcclusionClass
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Remove
-from facemend.reconstruction.photo import mend_faces, view_of
+from facemend.reconstruction.photo import mend_faces
 from facemend.reconstruction.reconstructor import Reconstructor
+from facemend.reconstruction.view import view_of
 from tests.stand_in import COVER
 from tests.tiny_celeba import gradient
 
@@ -151,18 +152,49 @@ def test_a_face_at_the_border_is_mended_as_far_as_it_is_seen(model: Model) -> No
     assert not (mended == COVER).all(axis=2).any()
 
 
-def test_where_nothing_was_drawn_nothing_is_dark(model: Model) -> None:
-    """A hole that reaches the crop's edge ends there: beyond it there is nothing to put."""
+@pytest.mark.parametrize(("end", "lowest"), [(460, 460), (500, 427)])
+def test_where_nothing_was_drawn_nothing_is_dark(model: Model, end: int, lowest: int) -> None:
+    """A hole that goes on below the crop ends where it ends, or at the crop's edge if that is too far."""
     face = _face(256, 300, 300)
     photo = np.full((600, 600, 3), 200, dtype=np.uint8)
-    photo[330:500, 200:400] = COVER
+    photo[330:end, 200:400] = COVER
     mended, (done,) = mend_faces(photo, [face], model, Remove.COVERS)
-    lowest = np.flatnonzero(done.weight.any(axis=1)).max()
-    assert lowest == pytest.approx(300 + 127.5 - done.box[0].start, abs=1)
+    changed_rows = np.flatnonzero(done.weight.any(axis=1)) + done.box[0].start
+    assert changed_rows.max() == pytest.approx(lowest, abs=4)
     # The stand-in's negatives: of the gray, and of the cover.
     changed = mended[(mended != photo).any(axis=2)].astype(int)
     near = np.abs(changed - (55, 55, 55)).max(axis=1), np.abs(changed - (255, 0, 255)).max(axis=1)
     assert (np.minimum(*near) < 150).all()
+
+
+@pytest.mark.parametrize("degrees", [0, 40])
+@pytest.mark.parametrize("side_px", [100, 256, 700])
+def test_a_cover_that_goes_on_below_the_crop_is_gone(model: Model, side_px: float, degrees: float) -> None:
+    face = _face(side_px, 500, 450, degrees)
+    view = view_of(np.zeros((900, 1000, 3), dtype=np.uint8), face, 256)
+    assert view is not None
+    # In the crop: from the mouth to 15 rows below its edge.
+    rows, columns = np.indices((900, 1000))
+    to_crop = np.linalg.inv(view.crop.crop_to_photo[:, :2])
+    places = np.stack([columns, rows], axis=2) - view.crop.crop_to_photo[:, 2]
+    x, y = np.moveaxis(places @ to_crop.T, 2, 0)
+    cover = (abs(x - 127) < 50) & (y > 190) & (y < 270)
+    photo = gradient(1000, 900)
+    photo[cover] = COVER
+    mended, (done,) = mend_faces(photo, [face], model, Remove.COVERS)
+    weight = np.zeros(photo.shape[:2], dtype=np.float32)
+    weight[done.box] = done.weight
+    assert (weight[cover] == 1).mean() > 0.99
+    rim = 6 * max(1, 256 / side_px)
+    near = (abs(x - 127) < 50 + rim) & (y > 190 - rim) & (y < 270 + rim)
+    assert not weight[~near].any()
+    np.testing.assert_array_equal(mended[weight == 0], photo[weight == 0])
+    # Drawn there, too: the stand-in draws negatives.
+    below = cover & (y > 258) & (y < 266) & (abs(x - 127) < 44)
+    assert np.abs(mended[below].astype(int) - (255, 0, 255)).max() < 40
+    assert done.occlusion[OcclusionClass.COVERS].shape == done.weight.shape
+    assert done.interval is not None
+    assert (done.interval[below[done.box]] > 0).all()
 
 
 def test_a_mask_is_mended_exactly_and_must_lie_on_a_face(model: Model) -> None:

@@ -7,10 +7,10 @@ import numpy as np
 
 from facemend.photos import Format, Photo, encode_photo, read_photo
 from facemend.photos.formats import SUFFIXES
-from facemend.reconstruction.photo import view_of
 from facemend.reconstruction.provenance import Provenance
 from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.reconstruction.results import FaceReconstruction, PillowPicture, Reconstruction
+from facemend.reconstruction.view import view_of
 from facemend.server.asking import FORMATS, Asked
 from facemend.server.checking import NamedBytes, check_head, read_mask
 from facemend.server.problems import Problem
