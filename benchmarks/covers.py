@@ -3,8 +3,8 @@
     python benchmarks/covers.py --portraits FOLDER [--every N]
 
 Each photo's surest face is covered once a kind, by the landmarks that the detector sees in the uncovered
-photo; then `Reconstructor` is given the photo as a user would. A cover counts as `found` if half of its
-pixels are reconstructed, as `gone` if 95% are; `beside` are photos in which as much as 30% of the cover's
+photo; then `Reconstructor` is given the photo as a user would. A cover (alpha above 0.5) counts as `found`
+if half of its pixels are reconstructed, as `gone` if 95% are; `beside` are photos in which as much as 30% of the cover's
 area was reconstructed where it is not. `uncovered` are the photos as they are: `changed` should be none.
 Writes benchmarks/results/covers.json.
 """
@@ -43,7 +43,7 @@ def main() -> None:
             if (number + place) % options.every == 0:
                 seed = seed_of("covers", path.name, kind)
                 hidden = occlude(photo, landmarks_px, kind, seed)
-                result[kind] += _counted(reconstructor, hidden.image, hidden.occlusion.mask)
+                result[kind] += _counted(reconstructor, hidden.image, hidden.occlusion.alpha > 0.5)
     for kind, counts in result.items():
         print(f"{kind:16}", dict(counts))
     _RESULT.parent.mkdir(exist_ok=True)

@@ -20,8 +20,9 @@ from facemend.reconstruction.view import View, view_below, view_of
 
 _CLOSER_LOOKS = 3  # at a face that is hidden whole
 _CUT_OFF = 0.12  # share of the crop's last row that a cover takes which goes on below
-_WIDER, _LOWER = 1.15, 0.075  # the wider crop, in sides of the crop: its side, and how much lower it lies
-_BELOW = 0.14  # how far it shows what lies below, in sides of the crop
+_WIDER = ((1.1, 0.05, 0.09), (1.15, 0.075, 0.14))
+"""Wider crops, the first in which the cover ends is taken: its side, how much lower it lies, and how much
+it shows of what lies below, in sides of the crop."""
 _ENDS = 0.15  # share of its width at the edge that a cover may have at the end of that; more is a scarf
 _FADED, _BESIDE = 0.02, 0.04  # where both crops are mixed; how far a cover may widen below
 
@@ -104,25 +105,26 @@ class Looker:
         cut = np.flatnonzero(seen.found[-1] > self.threshold)
         if len(cut) < _CUT_OFF * side:
             return seen
-        # The wider crop's pixel p is the crop's pixel middle + _WIDER * (p - middle) + lower.
-        middle, lower = (side - 1) / 2, np.array([0, _LOWER * side])
-        in_crop = middle + _WIDER * (canonical_landmarks(side) - middle) + lower
-        to_photo = seen.view.crop.crop_to_photo
-        moved = _moved(seen.face, in_crop @ to_photo[:, :2].T + to_photo[:, 2])
-        wider = self._look(photo, moved, USUAL_CORES)
-        if wider is None:
-            return seen
-        to_wider = np.column_stack([np.eye(2) / _WIDER, middle - (middle + lower) / _WIDER])
-        longer = _Longer(side, round(_BELOW * side), to_wider)
-        found = longer(seen.found, wider.found)
-        found[:side] = seen.found
         columns = np.arange(side)
         beside = np.minimum(columns - cut[0], cut[-1] - columns) < -_BESIDE * side
-        found[side:, beside] = 0
-        if (found[-1] > self.threshold).sum() > _ENDS * len(cut):
-            return seen
-        view = view_below(photo, seen.view, longer.rows)
-        return Seen(seen.face, view, longer.output(seen.output, wider.output), found)
+        middle, to_photo = (side - 1) / 2, seen.view.crop.crop_to_photo
+        for larger, lower, below in _WIDER:
+            # The wider crop's pixel p is the crop's pixel corner + larger * p.
+            corner = middle * (1 - larger) + np.array([0, lower * side])
+            in_crop = corner + larger * canonical_landmarks(side)
+            moved = _moved(seen.face, in_crop @ to_photo[:, :2].T + to_photo[:, 2])
+            wider = self._look(photo, moved, USUAL_CORES)
+            if wider is None:
+                break
+            to_wider = np.column_stack([np.eye(2) / larger, -corner / larger])
+            longer = _Longer(side, round(below * side), to_wider)
+            found = longer(seen.found, wider.found)
+            found[:side] = seen.found
+            found[side:, beside] = 0
+            if (found[-1] > self.threshold).sum() <= _ENDS * len(cut):
+                view = view_below(photo, seen.view, longer.rows)
+                return Seen(seen.face, view, longer.output(seen.output, wider.output), found)
+        return seen
 
 
 @dataclass(frozen=True)
