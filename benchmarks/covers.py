@@ -4,9 +4,9 @@
 
 Each photo's surest face is covered once a kind, by the landmarks that the detector sees in the uncovered
 photo; then `Reconstructor` is given the photo as a user would. A cover (alpha above 0.5) counts as `found`
-if half of its pixels are reconstructed, as `gone` if 95% are; `beside` are photos in which as much as 30% of the cover's
-area was reconstructed where it is not. `uncovered` are the photos as they are: `changed` should be none.
-Writes benchmarks/results/covers.json.
+if half of its pixels are reconstructed, as `gone` if 95% are; `beside` are photos in which as much as 30%
+of the cover's area was reconstructed where it is not. `uncovered` are the photos as they are: `changed`
+should be none. Writes benchmarks/results/covers.json.
 """
 
 import argparse
