@@ -57,7 +57,7 @@ class Looker:
             cores: one of which an occlusion must have, see `covered`.
         """
         seen = self._look(photo, face, cores)
-        if seen is None or not seen.found.any():
+        if seen is None or seen.output.alpha is None or not seen.found.any():
             return seen
         if face.confidence < WEAK_FACE:
             seen = self._closer(photo, seen)
