@@ -33,8 +33,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from facemend.datasets import FaceRecord, FaceSource
 from facemend.images import Image
+from facemend.training.batches import PairBatch
 from facemend.training.config import LossConfig, TrainingConfig, read_config
-from facemend.training.data import PairBatch
 from facemend.training.networks import parameter_count
 from facemend.training.precision import has_fast_bf16
 from facemend.training.processes import join_processes

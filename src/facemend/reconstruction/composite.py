@@ -77,8 +77,14 @@ def blend(below: Image, above: Image, weight: Alpha) -> Image:
 
 def wanted_alpha(alpha: npt.NDArray[np.float32], remove: Remove, threshold: float = THRESHOLD) -> Alpha:
     """The alpha to remove, (H, W), out of a model's alpha by class, (2, H, W); 0 if it has no core."""
-    wanted: Alpha = alpha[_CHANNELS[remove]].max(axis=0)
+    wanted = alpha_of(alpha, remove)
     return wanted if has_core(wanted, threshold, SMALLEST_CORE) else np.zeros_like(wanted)
+
+
+def alpha_of(alpha: npt.NDArray[np.float32], remove: Remove) -> Alpha:
+    """The alpha of the classes to remove, (H, W), out of a model's alpha by class, (2, H, W)."""
+    of_classes: Alpha = alpha[_CHANNELS[remove]].max(axis=0)
+    return of_classes
 
 
 def has_core(alpha: Alpha, threshold: float, share: float, sure: float = SURE) -> bool:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from facemend.images import Alpha, Mask
-from facemend.reconstruction.composite import SURE, has_core, wanted_alpha
+from facemend.reconstruction.composite import SURE, alpha_of, has_core
 from facemend.reconstruction.model import ModelOutput
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.regions import grown, large_regions
@@ -60,7 +60,7 @@ def found_in(output: ModelOutput, remove: Remove, threshold: float, cores: tuple
     """The occlusion to remove in one crop, (S, S): 0 without one of the cores, and beyond large regions."""
     if output.alpha is None:  # it finds nothing: all is delivered
         return np.ones(output.raw.shape[1:3], dtype=np.float32)
-    found = wanted_alpha(output.alpha[0], remove, threshold)
+    found = alpha_of(output.alpha[0], remove)
     return np.where(grown(_regions_of(found, threshold, cores), _RIM_PX), found, np.float32(0))
 
 

@@ -9,13 +9,12 @@ import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
@@ -28,6 +27,7 @@ from facemend.files import write_text, written_whole
 from facemend.frame import Points, canonical_landmarks, frame_to_crop
 from facemend.images import Image, resize
 from facemend.occlusion import OcclusionClass, allowed_kinds, choose_kind, occlude
+from facemend.training.batches import PackedBatch, Sample, stack
 from facemend.training.config import DataConfig
 
 CLASSES = (OcclusionClass.COVERS, OcclusionClass.ACCESSORIES)
@@ -108,118 +108,6 @@ def cached_crops(
     ]
     attributes = [record.attributes for record in source.records]
     return Crops(np.load(path, mmap_mode="r"), np.stack(landmarks), attributes)
-
-
-@dataclass(frozen=True)
-class PairBatch:
-    """What the network is shown.
-
-    Attributes:
-        occluded, target: float32 (N, 3, H, W) in [-1, 1].
-        alpha: float32 (N, 2, H, W), 0-1: covers, accessories.
-        hint: float32 (N, 1, H, W): 1 where the network is told of the occlusion.
-        focus: int64 (N, 2): a point (x, y) in the hole, or the picture's middle.
-    """
-
-    occluded: Tensor
-    target: Tensor
-    alpha: Tensor
-    hint: Tensor
-    focus: Tensor
-
-    @property
-    def hole(self) -> Tensor:
-        """(N, 1, H, W), 1 where anything is occluded."""
-        return (self.alpha.amax(dim=1, keepdim=True) > 0).to(self.alpha.dtype)
-
-    def __len__(self) -> int:
-        return len(self.target)
-
-    def split(self, parts: int) -> "list[PairBatch]":
-        """The same pictures in so many equal parts, in order."""
-        if parts == 1:
-            return [self]
-        chunks = [getattr(self, field.name).chunk(parts) for field in fields(self)]
-        return [PairBatch(*part) for part in zip(*chunks, strict=True)]
-
-    def to(self, device: torch.device) -> "PairBatch":
-        """The same batch on a device; the focus stays on the CPU, which cuts by it."""
-        return replace(self, **_moved(self, device))
-
-
-@dataclass(frozen=True)
-class PackedBatch:
-    """A `PairBatch` as it travels from the processes that draw it: a quarter of the bytes.
-
-    Attributes:
-        occluded, target: uint8 (N, H, W, 3) RGB.
-        alpha: float16 (N, 2, H, W), 0-1.
-        hint: uint8 (N, 1, H, W), 0 or 1.
-        focus: see `PairBatch`.
-    """
-
-    occluded: Tensor
-    target: Tensor
-    alpha: Tensor
-    hint: Tensor
-    focus: Tensor
-
-    def pin_memory(self) -> "PackedBatch":
-        """The same in memory that a GPU can fetch from while it computes; torch's loader calls this."""
-        return PackedBatch(*(getattr(self, field.name).pin_memory() for field in fields(self)))
-
-    def to(self, device: torch.device) -> "PackedBatch":
-        """The same batch on a device; the focus stays on the CPU."""
-        return replace(self, **_moved(self, device))
-
-    def unpack(self) -> PairBatch:
-        """The batch in the network's range."""
-        return PairBatch(
-            occluded=_to_network(self.occluded),
-            target=_to_network(self.target),
-            alpha=self.alpha.float(),
-            hint=self.hint.float(),
-            focus=self.focus,
-        )
-
-    def mirror(self) -> "PackedBatch":
-        """Left and right exchanged."""
-        width = self.alpha.shape[-1]
-        return PackedBatch(
-            occluded=self.occluded.flip(2),
-            target=self.target.flip(2),
-            alpha=self.alpha.flip(3),
-            hint=self.hint.flip(3),
-            focus=torch.tensor([width - 1, 0]) + self.focus * torch.tensor([-1, 1]),
-        )
-
-    @staticmethod
-    def join(batches: "Sequence[PackedBatch]") -> "PackedBatch":
-        """One batch of all, in order."""
-        return PackedBatch(
-            *(torch.cat([getattr(each, field.name) for each in batches]) for field in fields(PackedBatch))
-        )
-
-
-def _moved(batch: PairBatch | PackedBatch, device: torch.device) -> dict[str, Tensor]:
-    names = [field.name for field in fields(batch) if field.name != "focus"]
-    return {name: getattr(batch, name).to(device, non_blocking=True) for name in names}
-
-
-def _to_network(images: Tensor) -> Tensor:
-    """As `images.to_network`, wherever the tensor is."""
-    return images.permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One picture of a `PairBatch`, before it becomes tensors; pictures are uint8 (H, W, 3) RGB."""
-
-    occluded: Image
-    target: Image
-    alpha: npt.NDArray[np.float32]
-    hint: npt.NDArray[np.float32]
-    focus: npt.NDArray[np.int64]
 
 
 class Shown(Dataset[Sample], ABC):
@@ -376,14 +264,3 @@ def _leave_signals_to_the_trainer(worker: int) -> None:
     and lets its workers go. If it dies itself, torch ends them."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-
-
-def stack(samples: Sequence[Sample]) -> PackedBatch:
-    """Samples to a batch."""
-    return PackedBatch(
-        occluded=torch.from_numpy(np.stack([s.occluded for s in samples])),
-        target=torch.from_numpy(np.stack([s.target for s in samples])),
-        alpha=torch.from_numpy(np.stack([s.alpha for s in samples]).astype(np.float16)),
-        hint=torch.from_numpy(np.stack([s.hint for s in samples]).astype(np.uint8)),
-        focus=torch.from_numpy(np.stack([s.focus for s in samples])),
-    )

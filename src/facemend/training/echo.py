@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from facemend.occlusion import seed_of
-from facemend.training.data import PackedBatch
+from facemend.training.batches import PackedBatch
 
 KEPT = 64
 """From so many of the newest batches it is drawn what is shown again; they stay on the device."""

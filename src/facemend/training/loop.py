@@ -15,6 +15,7 @@ from tqdm import tqdm
 from facemend.datasets import FaceSource
 from facemend.errors import TrainingError
 from facemend.occlusion import seed_of
+from facemend.training.batches import PackedBatch, PairBatch
 from facemend.training.checkpoint import (
     load_checkpoint,
     newest_checkpoint,
@@ -23,14 +24,7 @@ from facemend.training.checkpoint import (
     save_checkpoint,
 )
 from facemend.training.config import PhaseConfig, TrainingConfig
-from facemend.training.data import (
-    Crops,
-    OccludedFaces,
-    PackedBatch,
-    PairBatch,
-    cached_crops,
-    load_batches,
-)
+from facemend.training.data import Crops, OccludedFaces, cached_crops, load_batches
 from facemend.training.echo import KEPT, echoed
 from facemend.training.features import known_features, open_features
 from facemend.training.networks.features import SIDE_PX as FEATURES_SIDE_PX

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from facemend.training import losses
+from facemend.training.batches import PairBatch
 from facemend.training.config import LossConfig, TrainingConfig
-from facemend.training.data import PairBatch
 from facemend.training.networks import Drawing
 from facemend.training.precision import autocast
 

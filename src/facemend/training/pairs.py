@@ -14,7 +14,8 @@ from facemend.datasets.faces import fingerprint_of
 from facemend.errors import PictureError, SourceError
 from facemend.images import PICTURE_SUFFIXES, Image, read_image, resize
 from facemend.occlusion import OcclusionClass
-from facemend.training.data import CLASSES, Sample, Shown, cut_enlarged
+from facemend.training.batches import Sample
+from facemend.training.data import CLASSES, Shown, cut_enlarged
 
 Form = Literal["folders", "side_by_side"]
 _SHOWN, _TARGET = "occluded", "target"

@@ -14,9 +14,9 @@ from facemend.datasets import FaceSource, hash_identity
 from facemend.errors import TrainingError
 from facemend.occlusion import seed_of
 from facemend.training.alarm import Alarm
+from facemend.training.batches import PairBatch
 from facemend.training.checkpoint import Checkpoint, Progress, flatten_optimizer, restore_optimizer
 from facemend.training.config import PhaseConfig, TrainingConfig
-from facemend.training.data import PairBatch
 from facemend.training.networks import Drawing, make_discriminator, make_generator
 from facemend.training.objective import Objective
 from facemend.training.optimizers import (

@@ -7,8 +7,9 @@ import torch
 
 from facemend.datasets.faces import FaceSource
 from facemend.errors import TrainingError
+from facemend.training.batches import stack
 from facemend.training.config import DataConfig
-from facemend.training.data import Crops, OccludedFaces, cached_crops, load_batches, stack
+from facemend.training.data import Crops, OccludedFaces, cached_crops, load_batches
 
 Faces = Callable[..., FaceSource]
 _CONFIG = DataConfig(kinds={"nose_mask": 1.0, "mask_full": 1.0}, unoccluded=0.3, hinted=0.5)

@@ -6,8 +6,8 @@ from itertools import islice, pairwise
 import pytest
 import torch
 
+from facemend.training.batches import PackedBatch
 from facemend.training.config import TrainingConfig
-from facemend.training.data import PackedBatch
 from facemend.training.echo import KEPT, echoed
 
 

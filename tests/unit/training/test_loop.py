@@ -11,6 +11,7 @@ import torch
 from facemend.datasets.faces import FaceSource
 from facemend.errors import TrainingError
 from facemend.training import loop, trainer, validate
+from facemend.training.batches import PairBatch
 from facemend.training.checkpoint import (
     Progress,
     best_checkpoint,
@@ -19,7 +20,6 @@ from facemend.training.checkpoint import (
     save_checkpoint,
 )
 from facemend.training.config import TrainingConfig
-from facemend.training.data import PairBatch
 
 Faces = Callable[..., FaceSource]
 

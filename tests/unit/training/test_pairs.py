@@ -5,8 +5,9 @@ import pytest
 
 from facemend.errors import PictureError, SourceError
 from facemend.images import write_png
+from facemend.training.batches import stack
 from facemend.training.config import DataConfig
-from facemend.training.data import cached_crops, stack
+from facemend.training.data import cached_crops
 from facemend.training.pairs import PairedPictures, decode_pair, halves, open_pairs
 from facemend.training.validate import paired_cases
 from tests.tiny_celeba import gradient

@@ -9,8 +9,8 @@ from facemend.errors import TrainingError
 from facemend.occlusion import seed_of
 from facemend.training import objective
 from facemend.training import trainer as module
+from facemend.training.batches import PairBatch
 from facemend.training.config import TrainingConfig
-from facemend.training.data import PairBatch
 from facemend.training.precision import autocast
 from facemend.training.processes import join_processes
 from facemend.training.trainer import Trainer

@@ -1,0 +1,124 @@
+"""Pictures on their way to the network: drawn one by one, packed into batches, unpacked for use."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from facemend.images import Image
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture of a `PairBatch`, before it becomes tensors; pictures are uint8 (H, W, 3) RGB."""
+
+    occluded: Image
+    target: Image
+    alpha: npt.NDArray[np.float32]
+    hint: npt.NDArray[np.float32]
+    focus: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Tensors:
+    """What all batches hold; `focus` is int64 (N, 2): a point (x, y) in the hole, or the middle."""
+
+    occluded: Tensor
+    target: Tensor
+    alpha: Tensor
+    hint: Tensor
+    focus: Tensor
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on a device; the focus stays on the CPU, which cuts by it."""
+        names = [field.name for field in fields(self) if field.name != "focus"]
+        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
+
+
+@dataclass(frozen=True)
+class PairBatch(_Tensors):
+    """What the network is shown.
+
+    Attributes:
+        occluded, target: float32 (N, 3, H, W) in [-1, 1].
+        alpha: float32 (N, 2, H, W), 0-1: covers, accessories.
+        hint: float32 (N, 1, H, W): 1 where the network is told of the occlusion.
+    """
+
+    @property
+    def hole(self) -> Tensor:
+        """(N, 1, H, W), 1 where anything is occluded."""
+        return (self.alpha.amax(dim=1, keepdim=True) > 0).to(self.alpha.dtype)
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def split(self, parts: int) -> "list[PairBatch]":
+        """The same pictures in so many equal parts, in order."""
+        if parts == 1:
+            return [self]
+        chunks = [getattr(self, field.name).chunk(parts) for field in fields(self)]
+        return [PairBatch(*part) for part in zip(*chunks, strict=True)]
+
+
+@dataclass(frozen=True)
+class PackedBatch(_Tensors):
+    """A `PairBatch` as it travels from the processes that draw it: a quarter of the bytes.
+
+    Attributes:
+        occluded, target: uint8 (N, H, W, 3) RGB.
+        alpha: float16 (N, 2, H, W), 0-1.
+        hint: uint8 (N, 1, H, W), 0 or 1.
+    """
+
+    def pin_memory(self) -> "PackedBatch":
+        """The same in memory that a GPU can fetch from while it computes; torch's loader calls this."""
+        return PackedBatch(*(getattr(self, field.name).pin_memory() for field in fields(self)))
+
+    def unpack(self) -> PairBatch:
+        """The batch in the network's range."""
+        return PairBatch(
+            occluded=_to_network(self.occluded),
+            target=_to_network(self.target),
+            alpha=self.alpha.float(),
+            hint=self.hint.float(),
+            focus=self.focus,
+        )
+
+    def mirror(self) -> "PackedBatch":
+        """Left and right exchanged."""
+        width = self.alpha.shape[-1]
+        return PackedBatch(
+            occluded=self.occluded.flip(2),
+            target=self.target.flip(2),
+            alpha=self.alpha.flip(3),
+            hint=self.hint.flip(3),
+            focus=torch.tensor([width - 1, 0]) + self.focus * torch.tensor([-1, 1]),
+        )
+
+    @staticmethod
+    def join(batches: "Sequence[PackedBatch]") -> "PackedBatch":
+        """One batch of all, in order."""
+        return PackedBatch(
+            *(torch.cat([getattr(each, field.name) for each in batches]) for field in fields(PackedBatch))
+        )
+
+
+def stack(samples: Sequence[Sample]) -> PackedBatch:
+    """Samples to a batch."""
+    return PackedBatch(
+        occluded=torch.from_numpy(np.stack([s.occluded for s in samples])),
+        target=torch.from_numpy(np.stack([s.target for s in samples])),
+        alpha=torch.from_numpy(np.stack([s.alpha for s in samples]).astype(np.float16)),
+        hint=torch.from_numpy(np.stack([s.hint for s in samples]).astype(np.uint8)),
+        focus=torch.from_numpy(np.stack([s.focus for s in samples])),
+    )
+
+
+def _to_network(images: Tensor) -> Tensor:
+    """As `images.to_network`, wherever the tensor is."""
+    return images.permute(0, 3, 1, 2).float() / 127.5 - 1
