@@ -10,7 +10,8 @@ import numpy.typing as npt
 from facemend.errors import ModelError
 from facemend.images import resize
 from facemend.occlusion import OccludedFace
-from facemend.reconstruction.composite import composite, resize_alpha, wanted_alpha
+from facemend.reconstruction.composite import THRESHOLD, composite, resize_alpha, wanted_alpha
+from facemend.reconstruction.consistency import consistent
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import Remove
 
@@ -102,6 +103,9 @@ def _within_0_and_1(alpha: Alphas) -> bool:
     return bool((alpha >= 0).all() and (alpha <= 1).all())
 
 
+_DELIVERED = 2  # counts how what is delivered was made of what a network says: figures are kept by it
+
+
 def open_model(path: Path, threads: int | None = None) -> System:
     """A facemend model file as a system; blind. A model without alpha delivers its raw picture.
 
@@ -128,20 +132,26 @@ def open_model(path: Path, threads: int | None = None) -> System:
         sha256=model.sha256,
         # A trained model that names nobody says nothing.
         training_people=frozenset(people) if people else None,
-        fingerprint=model.sha256,
+        fingerprint=f"{model.sha256} {_DELIVERED}",
         file=path,
     )
 
 
 def _reconstruct(model: Model, images: Images, remove: Remove) -> Delivery:
     side, model_side = images.shape[1], model.description.size_px
-    output = model(np.stack([resize(image, model_side, model_side) for image in images]))
-    raw = np.stack([resize(picture, side, side) for picture in output.raw])
+    crops = np.stack([resize(image, model_side, model_side) for image in images])
+    output = model(crops)
     if output.alpha is None:
+        raw = np.stack([resize(picture, side, side) for picture in output.raw])
         return Delivery(raw, raw, None)
     wanted = [wanted_alpha(alpha, remove) for alpha in output.alpha]
+    faces = [
+        consistent(crop, one, alpha > THRESHOLD)
+        for crop, one, alpha in zip(crops, output.each(), wanted, strict=True)
+    ]
+    raw = np.stack([resize(face.raw[0], side, side) for face in faces])
     delivered = [composite(*parts).image for parts in zip(images, raw, wanted, strict=True)]
-    # Pictures of another size than the model's are resized, and no interval is known for what comes out.
-    interval = output.interval if side == model_side else None
     alphas = np.stack([resize_alpha(alpha, side, side) for alpha in wanted])
-    return Delivery(raw, np.stack(delivered), alphas, interval)
+    # Pictures of another size than the model's are resized, and no interval is known for what comes out.
+    intervals = [face.interval for face in faces if face.interval is not None and side == model_side]
+    return Delivery(raw, np.stack(delivered), alphas, np.concatenate(intervals) if intervals else None)

@@ -9,6 +9,7 @@ from facemend.frame import aligned_rows, canonical_landmarks, crop_from_aligned,
 from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import OcclusionClass
 from facemend.reconstruction.composite import THRESHOLD, Composite, composite, resize_alpha, wanted_alpha
+from facemend.reconstruction.consistency import consistent
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.results import FaceReconstruction
@@ -44,7 +45,7 @@ def mend_aligned(
     rows = aligned_rows(image, name)
     free = np.ones(image.shape[:2], dtype=np.bool_) if kept is None else ~kept
     square, said = image[rows], None if mask is None else _cut_mask(mask & free, rows, name)
-    output = _run(model, square, said)
+    output = _run(model, square, said, remove, threshold)
     removed, made = _deliver(square, output, said, remove, threshold)
     weight = np.where(free, _into_frame(made.weight, image, rows), np.float32(0))
     done = FaceReconstruction(
@@ -61,12 +62,17 @@ def mend_aligned(
     return mended, done
 
 
-def _run(model: Model, square: Image, mask: Mask | None) -> ModelOutput:
+def _run(model: Model, square: Image, mask: Mask | None, remove: Remove, threshold: float) -> ModelOutput:
     side = model.description.size_px
     crop = crop_from_aligned(square, side)
-    # A pixel of the crop that the mask touches at all is occluded.
-    hint = None if mask is None else resize_alpha(mask.astype(np.float32), side, side)[None] > 0
-    return model(crop[None], hint)
+    if mask is not None:
+        # A pixel of the crop that the mask touches at all is occluded.
+        hint = resize_alpha(mask.astype(np.float32), side, side) > 0
+        return consistent(crop, model(crop[None], hint[None]), hint)
+    output = model(crop[None])
+    if output.alpha is None:
+        return output
+    return consistent(crop, output, wanted_alpha(output.alpha[0], remove, threshold) > threshold)
 
 
 def _cut_mask(mask: Mask, rows: slice, name: str) -> Mask:

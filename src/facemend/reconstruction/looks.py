@@ -12,6 +12,7 @@ import numpy as np
 from facemend.faces import Face
 from facemend.frame import Points, ValuesT, canonical_landmarks, sample, similarity
 from facemend.images import Alpha, Image, Mask
+from facemend.reconstruction.consistency import consistent
 from facemend.reconstruction.covered import USUAL_CORES, WEAK_FACE, Core, found_in
 from facemend.reconstruction.hidden import landmarks_under, whole_cover
 from facemend.reconstruction.model import Model, ModelOutput
@@ -72,7 +73,8 @@ class Looker:
         said = None if view is None else mask[view.box] & view.inside
         if view is None or said is None or not said.any():
             return None
-        output = self.model(view.crop.image[None], view.hint(said)[None])
+        hint = view.hint(said)
+        output = consistent(view.crop.image, self.model(view.crop.image[None], hint[None]), hint)
         return Seen(face, view, output, said.astype(np.float32))
 
     def _look(self, photo: Image, face: Face, cores: tuple[Core, ...]) -> Seen | None:
@@ -80,7 +82,10 @@ class Looker:
         if view is None:
             return None
         output = self.model(view.crop.image[None])
-        return Seen(face, view, output, found_in(output, self.remove, self.threshold, cores))
+        found = found_in(output, self.remove, self.threshold, cores)
+        if output.alpha is not None:
+            output = consistent(view.crop.image, output, found > self.threshold)
+        return Seen(face, view, output, found)
 
     def _closer(self, photo: Image, seen: Seen) -> Seen:
         """A face that is hidden whole, where its cover says that it lies; any other one as it was."""

@@ -1,5 +1,6 @@
 """A model file in ONNX Runtime: uint8 pictures in, uint8 pictures and the occlusion found out."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,13 @@ class ModelOutput:
     raw: npt.NDArray[np.uint8]
     alpha: npt.NDArray[np.float32] | None
     interval: npt.NDArray[np.float32] | None = None
+
+    def each(self) -> "Iterator[ModelOutput]":
+        """What it says about each crop, in order, as batches of one."""
+        for place in range(len(self.raw)):
+            one = slice(place, place + 1)
+            alpha, interval = (None if part is None else part[one] for part in (self.alpha, self.interval))
+            yield ModelOutput(self.raw[one], alpha, interval)
 
 
 class Model:
