@@ -8,7 +8,7 @@ Registration", CVGIP 53(3), 1991 (back-projection); Wang, Yu, Zhang, "Zero-Shot 
 Denoising Diffusion Null-Space Model", ICLR 2023, section 3.1 (range and null space).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -21,6 +21,19 @@ Matrix = npt.NDArray[np.float64]
 Box = tuple[slice, slice]
 Edge = Literal["through", "repeated", "mirrored"]
 """What a blur takes for the pixels beyond the hole: those that lie there, or the hole's own once more."""
+
+
+@dataclass(frozen=True)
+class _Blur:
+    """How a blur was made: a standard deviation in pixels, what it did at the hole's edges, and by what.
+
+    `boxes` are three box blurs in a row, as browsers and Pillow make them, in place of a true Gaussian.
+    """
+
+    sigma: float
+    edge: Edge
+    boxes: bool
+
 
 _EDGES: tuple[Edge, ...] = ("through", "repeated", "mirrored")
 _SIGMAS_PX = tuple(np.geomspace(3, 26, 12))  # of a 256×256 crop
@@ -70,7 +83,7 @@ def consistent(image: Image, output: ModelOutput, hole: Mask) -> ModelOutput:
     blur = _blur_of(seen, drawn, box, least_noise)
     if blur is None:
         return output
-    down, across = (_axis(part, len(seen), *blur) for part in box)
+    down, across = (_axis(part, len(seen), blur) for part in box)
     misfit = seen[_inner(box)] - _blurred(drawn, down, across)
     spectrum = _Spectrum.of(misfit, down[:, box[0]], across[:, box[1]])
     correction = spectrum.correction(least_noise)
@@ -105,35 +118,39 @@ def _is_plain(image: Image, box: Box) -> bool:
     return float(image[_inner(box)].std(axis=(0, 1)).max()) < _PLAIN
 
 
-def _blur_of(seen: Matrix, drawn: Matrix, box: Box, least_noise: float) -> tuple[float, Edge] | None:
-    """Sigma in pixels and edge of the blur that makes what is seen out of what was drawn; if one does.
+def _blur_of(seen: Matrix, drawn: Matrix, box: Box, least_noise: float) -> _Blur | None:
+    """The blur that makes what is seen out of what was drawn; None if none does.
 
     It is looked for in gray and at half the size, among some, then ever more closely around the best one.
     """
     half_seen, half_drawn = (_halved(each.mean(axis=2)) for each in (seen, drawn))
     rows, columns = (slice((part.start + 1) // 2, part.stop // 2) for part in box)
-    half = rows, columns
-    there = half_seen[_inner(half)]
+    there = half_seen[_inner((rows, columns))]
 
-    def surprise(sigma: float, edge: Edge, least: float) -> float:
-        down, across = (_axis(part, len(half_seen), sigma, edge) for part in half)
-        misfit = there - _blurred(half_drawn, down, across)
-        return _Spectrum.of(misfit, down[:, rows], across[:, columns]).surprise(max(least, least_noise / 4))
+    def misfit(blur: _Blur) -> tuple[Matrix, Matrix, Matrix]:
+        down, across = (_axis(part, len(half_seen), blur) for part in (rows, columns))
+        return there - _blurred(half_drawn, down, across), down, across
 
-    def left(sigma: float, edge: Edge) -> float:
-        down, across = (_axis(part, len(half_seen), sigma, edge) for part in half)
-        return float(np.sqrt(((there - _blurred(half_drawn, down, across)) ** 2).mean()))
+    def left(blur: _Blur) -> float:
+        return float(np.sqrt((misfit(blur)[0] ** 2).mean()))
+
+    def best(tries: list[_Blur], least: float) -> _Blur:
+        return min(tries, key=lambda blur: surprise(blur, max(least, least_noise / 4)))
+
+    def surprise(blur: _Blur, least: float) -> float:
+        unexplained, down, across = misfit(blur)
+        return _Spectrum.of(unexplained, down[:, rows], across[:, columns]).surprise(least)
 
     scale = len(half_seen) / 256
-    roughly = [(sigma * scale, edge) for sigma in _SIGMAS_PX for edge in _EDGES]
-    sigma, edge = min(roughly, key=lambda each: surprise(each[0], each[1], _ROUGHLY))
+    roughly = [
+        _Blur(s * scale, edge, boxes) for s in _SIGMAS_PX for edge in _EDGES for boxes in (True, False)
+    ]
+    blur = best(roughly, _ROUGHLY)
     for step, least in _FINER:
-        tries = [(near, edge) for near in (sigma / step, sigma, sigma * step)]
-        sigma, edge = min(tries, key=lambda each: surprise(each[0], each[1], least))
-    most = min(
-        _LARGEST_MISFIT, _EXPLAINED * float(there.std()), _WORSE * min(left(*each) for each in roughly)
-    )
-    return (2 * sigma, edge) if left(sigma, edge) < most else None
+        blur = best([replace(blur, sigma=blur.sigma * by) for by in (1 / step, 1, step)], least)
+        blur = best([blur, replace(blur, boxes=not blur.boxes)], least)
+    most = min(_LARGEST_MISFIT, _EXPLAINED * float(there.std()), _WORSE * min(map(left, roughly)))
+    return replace(blur, sigma=2 * blur.sigma) if left(blur) < most else None
 
 
 def _halved(plane: Matrix) -> Matrix:
@@ -147,27 +164,35 @@ def _inner(box: Box) -> Box:
     return rows, columns
 
 
-def _axis(part: slice, side: int, sigma: float, edge: Edge) -> Matrix:
-    """A blur along one axis: from all pixels of the crop to those of the hole without its rim.
-
-    Three box blurs in a row, as browsers and Pillow blur; a Gaussian is nearly the same.
-    """
-    first, last = (0, side) if edge == "through" else (part.start, part.stop)
-    once = _box_blur(last - first, sigma, mirrored=edge == "mirrored")
+def _axis(part: slice, side: int, blur: _Blur) -> Matrix:
+    """A blur along one axis: from all pixels of the crop to those of the hole without its rim."""
+    first, last = (0, side) if blur.edge == "through" else (part.start, part.stop)
+    weights = _box(blur.sigma) if blur.boxes else _gaussian(blur.sigma)
+    once = _matrix(weights, last - first, mirrored=blur.edge == "mirrored")
     whole = np.zeros((part.stop - part.start - 2 * _RIM_PX, side))
     kept = once[part.start + _RIM_PX - first : part.stop - _RIM_PX - first]
-    whole[:, first:last] = kept @ once @ once
+    whole[:, first:last] = kept @ once @ once if blur.boxes else kept
     return whole
 
 
-def _box_blur(length: int, sigma: float, *, mirrored: bool) -> Matrix:
-    """One of three box blurs, (length, length), that together have a standard deviation of `sigma`."""
+def _box(sigma: float) -> Matrix:
+    """The weights of one of three box blurs that together have a standard deviation of `sigma`."""
     radius = int((np.sqrt(4 * sigma**2 + 1) - 1) / 2)
     # The pixels at both ends count in part, so that the variance is that of the Gaussian.
     ends = (2 * radius + 1) * (radius * (radius + 1) - sigma**2) / (6 * (sigma**2 / 3 - (radius + 1) ** 2))
-    away = np.arange(-radius - 1, radius + 2)
-    weights = np.where(np.abs(away) > radius, ends, 1.0)
-    places = np.arange(length)[:, None] + away
+    return np.array([ends, *[1.0] * (2 * radius + 1), ends])
+
+
+def _gaussian(sigma: float) -> Matrix:
+    reach = int(np.ceil(4 * sigma))
+    weights: Matrix = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
+    return weights
+
+
+def _matrix(weights: Matrix, length: int, *, mirrored: bool) -> Matrix:
+    """Weighted means around each of so many pixels, (length, length)."""
+    reach = len(weights) // 2
+    places = np.arange(length)[:, None] + np.arange(-reach, reach + 1)
     if mirrored:
         places = length - 1 - np.abs(length - 1 - np.abs(places))
     places = np.arange(length)[:, None] * length + places.clip(0, length - 1)
@@ -210,9 +235,8 @@ class _Spectrum:
         power = self.misfit**2 if self.misfit.ndim == 2 else (self.misfit**2).mean(axis=2)
         unexplained = power - _NETWORK * _DETAIL**2 * self.passed
         bands = np.digitize(self.passed, [share**2 for share in _BANDS])
-        return max(
-            float(unexplained[bands == band].mean()) for band in np.unique(bands[bands < len(_BANDS)])
-        )
+        noise = [float(unexplained[bands == b].mean()) for b in range(len(_BANDS)) if (bands == b).any()]
+        return max(noise, default=0.0)
 
     def surprise(self, least_noise: float) -> float:
         """Minus the log-likelihood of the misfit, if the network is off by _DETAIL at every frequency."""

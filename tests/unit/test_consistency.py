@@ -1,0 +1,123 @@
+import io
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from facemend.frame import crop_face
+from facemend.images import Image, Mask
+from facemend.metrics.psnr import psnr
+from facemend.occlusion import occlude
+from facemend.reconstruction.consistency import consistent
+from facemend.reconstruction.demo import read_portraits
+from facemend.reconstruction.model import ModelOutput
+
+CROPS = [crop_face(portrait.photo, portrait.landmarks_px).image for portrait in read_portraits()]
+
+
+def _drawn(truth: Image, seed: int = 0) -> Image:
+    """What a network might draw: right in what is finest, wrong by some levels in what is coarse."""
+    noise = np.random.default_rng(seed).normal(size=truth.shape)
+    coarse = cv2.GaussianBlur(noise, (0, 0), 14 * len(truth) / 256)
+    drawn: Image = np.rint(truth + 12 * coarse / coarse.std()).clip(0, 255).astype(np.uint8)
+    return drawn
+
+
+def _output(raw: Image) -> ModelOutput:
+    shape = raw.shape[:2]
+    alpha = np.zeros((1, 2, *shape), dtype=np.float32)
+    return ModelOutput(raw[None], alpha, np.full((1, *shape), 10, dtype=np.float32))
+
+
+def _gain(truth: Image, occluded: Image, hole: Mask) -> float:
+    """How much nearer to the truth the answer comes in the hole, in dB; nothing else may change."""
+    drawn = _drawn(truth)
+    given = _output(drawn)
+    kept = consistent(occluded, given, hole)
+    np.testing.assert_array_equal(kept.raw[0][~hole], drawn[~hole])
+    assert kept.alpha is given.alpha
+    assert kept.interval is not None
+    np.testing.assert_array_equal(kept.interval[0][~hole], 10)
+    assert (kept.interval[0][hole] < 10).all() == (kept is not given)
+    before, after = (psnr(picture, truth, hole) for picture in (drawn, kept.raw[0]))
+    assert before is not None
+    assert after is not None
+    return after - before
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", ["blur", "blur_full"])
+def test_what_a_blur_lets_through_is_kept(kind: str, seed: int) -> None:
+    truth = CROPS[seed % 2]
+    face = occlude(truth, None, kind, seed)
+    assert _gain(truth, face.image, face.occlusion.mask) > 1
+
+
+@pytest.mark.parametrize("sigma_px", [5, 11, 18])
+@pytest.mark.parametrize("border", [cv2.BORDER_REFLECT_101, cv2.BORDER_REPLICATE])
+def test_a_true_gaussian_of_the_cut_out_alone_is_recognised(border: int, sigma_px: float) -> None:
+    truth = CROPS[0]
+    hole = np.zeros(truth.shape[:2], dtype=np.bool_)
+    hole[105:230, 64:188] = True
+    occluded = truth.copy()
+    part = np.ascontiguousarray(truth[105:230, 64:188])
+    occluded[105:230, 64:188] = cv2.GaussianBlur(part, (0, 0), sigma_px, borderType=border)
+    assert _gain(truth, occluded, hole) > 1
+
+
+def test_it_works_at_other_sizes_and_where_the_hole_is_not_known_exactly() -> None:
+    truth = np.asarray(PillowImage.fromarray(CROPS[1]).resize((128, 128)))
+    face = occlude(truth, None, "blur_full", 3)
+    hole = face.occlusion.mask.copy()
+    rows = np.flatnonzero(hole.any(axis=1))
+    hole[rows[-1] + 1] = hole[rows[-1]]
+    hole[rows[0], ::3] = False
+    drawn = _drawn(truth)
+    kept = consistent(face.image, _output(drawn), hole).raw[0]
+    before, after = (psnr(picture, truth, face.occlusion.mask) for picture in (drawn, kept))
+    assert before is not None
+    assert after is not None
+    assert after > before + 0.5
+
+
+@pytest.mark.parametrize("quality", [50, 90])
+def test_jpeg_is_not_taken_for_what_was_seen(quality: int) -> None:
+    for seed, truth in enumerate(CROPS):
+        face = occlude(truth, None, "blur_full", seed)
+        file = io.BytesIO()
+        PillowImage.fromarray(face.image).save(file, "JPEG", quality=quality)
+        occluded = np.asarray(PillowImage.open(file).convert("RGB"))
+        assert _gain(truth, occluded, face.occlusion.mask) > -0.1
+
+
+@pytest.mark.parametrize(
+    "kind", ["nose_mask", "mask_full", "textured_mask", "pixelate", "sunglasses", "patch_full"]
+)
+def test_what_is_no_blur_is_left_alone(kind: str) -> None:
+    for seed in range(4):
+        face = occlude(CROPS[seed % 2], None, kind, seed)
+        given = _output(_drawn(CROPS[seed % 2]))
+        assert consistent(face.image, given, face.occlusion.mask) is given
+
+
+def test_without_a_hole_or_with_a_tiny_one_nothing_happens() -> None:
+    truth = CROPS[0]
+    given = _output(_drawn(truth))
+    hole = np.zeros(truth.shape[:2], dtype=np.bool_)
+    assert consistent(truth, given, hole) is given
+    hole[100:112, 100:112] = True
+    assert consistent(truth, given, hole) is given
+    small = np.full((16, 16, 3), 90, dtype=np.uint8)
+    given = _output(small)
+    assert consistent(small, given, np.ones((16, 16), dtype=np.bool_)) is given
+
+
+def test_a_gradient_that_is_no_blurred_face_is_left_alone() -> None:
+    truth = CROPS[0]
+    occluded = truth.copy()
+    occluded[105:230, 64:188] = np.linspace(30, 220, 125)[:, None, None]
+    hole = np.zeros(truth.shape[:2], dtype=np.bool_)
+    hole[105:230, 64:188] = True
+    given = _output(_drawn(truth))
+    assert consistent(occluded, given, hole) is given
