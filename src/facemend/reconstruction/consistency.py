@@ -52,11 +52,8 @@ _BANDS = (1e-4, 1e-3, 5e-3, 2e-2)
 """Ends of the bands of frequencies that come through so little that what is seen of them is noise; that of
 JPEG is not alike in all."""
 _NETWORK = 8.0  # times as much as is usual the network may be off before that counts as noise
-_JPEG, _ROUNDED, _MOST_JPEG = (
-    8.0,
-    0.35,
-    16.0,
-)  # levels to a level of detail; detail of none; variance at most
+_JPEG, _MOST_JPEG = 8.0, 16.0  # levels of what is coarse to a level of detail; variance at most
+_ROUNDED = 0.35  # levels of detail that are there without JPEG
 _SURER = 0.93  # how wide the interval stays where a blur was explained
 _RIM_PX = 2  # at the hole's edges, where a pixel may be blurred or not
 
