@@ -1,35 +1,47 @@
-"""Draws the pictures of the documents anew: docs/demo.png and docs/occlusions.png.
+"""Draws the pictures of the documents anew: docs/demo.jpg and docs/occlusions.jpg.
 
     python tools/draw_docs.py
 
 They show the two portraits in the public domain that come along, and nobody else.
 """
 
+import io
 from pathlib import Path
 
 import numpy as np
+from PIL import Image as PillowImage
 
 from facemend.datasets import FaceRecord, FaceSource
 from facemend.datasets.pairs import Recipe
 from facemend.datasets.preview import draw_preview
 from facemend.frame import crop_face
-from facemend.images import Image, write_png
+from facemend.images import Image
 from facemend.occlusion import KINDS
+from facemend.photos import Photo, read_photo, write_photo
 from facemend.reconstruction.demo import demo_provenance, draw_demo, read_portraits, run_demo
 from facemend.reconstruction.reconstructor import Reconstructor
 
 _DOCS = Path(__file__).resolve().parents[1] / "docs"
-_DRAWS, _TILE_PX = 3, 140
+_DRAWS, _TILE_PX, _QUALITY = 3, 140, 82
 
 
 def main() -> None:
     """Writes both pictures."""
     reconstructor = Reconstructor()
     demo = draw_demo(run_demo(reconstructor))
-    write_png(_DOCS / "demo.png", demo, text=demo_provenance(reconstructor).to_text(), force=True)
+    note = demo_provenance(reconstructor).to_note()
+    write_photo(_DOCS / "demo.jpg", _small(demo), note=note, force=True)
     recipe = Recipe(count=2 * _DRAWS, shares=dict.fromkeys(KINDS, 1.0))
     sheet = draw_preview(portraits_as_source(), recipe, _TILE_PX)
-    write_png(_DOCS / "occlusions.png", np.asarray(sheet), force=True)
+    write_photo(_DOCS / "occlusions.jpg", _small(np.asarray(sheet)), force=True)
+
+
+def _small(picture: Image) -> Photo:
+    """A picture as a JPEG file of moderate quality, which keeps its tables where it is written again."""
+    file = io.BytesIO()
+    PillowImage.fromarray(picture).save(file, "JPEG", quality=_QUALITY)
+    file.seek(0)
+    return read_photo(file).with_pixels(picture)
 
 
 def portraits_as_source() -> FaceSource:
