@@ -103,7 +103,7 @@ def _within_0_and_1(alpha: Alphas) -> bool:
     return bool((alpha >= 0).all() and (alpha <= 1).all())
 
 
-_DELIVERED = 2  # counts how what is delivered was made of what a network says: figures are kept by it
+_DELIVERED = 3  # counts how what is delivered was made of what a network says: figures are kept by it
 
 
 def open_model(path: Path, threads: int | None = None) -> System:

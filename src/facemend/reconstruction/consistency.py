@@ -34,15 +34,23 @@ class _Blur:
     edge: Edge
     boxes: bool
 
+    def near(self, step: float) -> "list[_Blur]":
+        """It and its neighbours: narrower, wider, made the other way."""
+        sigmas = [self.sigma, self.sigma / step, self.sigma * step]
+        return [
+            _Blur(sigma, self.edge, boxes) for boxes in (self.boxes, not self.boxes) for sigma in sigmas
+        ]
+
 
 _EDGES: tuple[Edge, ...] = ("through", "repeated", "mirrored")
 _SIGMAS_PX = tuple(np.geomspace(3, 26, 12))  # of a 256×256 crop
 _ROUGHLY, _FINER = 4.0, ((1.1, 1.0), (1.05, 0.2), (1.025, 0.05), (1.012, 0.02))
 """The least variance, in levels, of what none of them is to explain; and in what steps the best of them is
 improved, each with such a variance: far off, much is left over."""
+_FINEST = (1.015, 1.006)  # at the whole size
 _SMALLEST_SIDE, _SMALLEST_PX = 0.12, 16  # of a hole: share of the crop, and pixels, that it spans
 _FULL = 0.93  # share of a hole and its box that both take
-_SMOOTH = 3.0  # levels of 255: the most finest detail that a blurred face has
+_SMOOTH = 1.8  # levels of 255: the most finest detail that a blurred face has
 _PLAIN = 1.5  # levels: what varies less is no face
 _LARGEST_MISFIT, _EXPLAINED = 8.0, 0.6  # levels; share of the variation that is seen
 _WORSE = 1.5  # times what another blur leaves over: then it is not known which one it was
@@ -51,7 +59,7 @@ _LEAST_NOISE = 0.02  # its variance, in levels
 _BANDS = (1e-4, 1e-3, 5e-3, 2e-2)
 """Ends of the bands of frequencies that come through so little that what is seen of them is noise; that of
 JPEG is not alike in all."""
-_NETWORK = 8.0  # times as much as is usual the network may be off before that counts as noise
+_NETWORK = 30.0  # times as much as is usual the network may be off before that counts as noise
 _JPEG, _MOST_JPEG = 8.0, 16.0  # levels of what is coarse to a level of detail; variance at most
 _ROUNDED = 0.35  # levels of detail that are there without JPEG
 _SURER = 0.93  # how wide the interval stays where a blur was explained
@@ -118,36 +126,58 @@ def _is_plain(image: Image, box: Box) -> bool:
 def _blur_of(seen: Matrix, drawn: Matrix, box: Box, least_noise: float) -> _Blur | None:
     """The blur that makes what is seen out of what was drawn; None if none does.
 
-    It is looked for in gray and at half the size, among some, then ever more closely around the best one.
+    It is looked for in gray: at half the size among some, then ever more closely around the best one.
     """
-    half_seen, half_drawn = (_halved(each.mean(axis=2)) for each in (seen, drawn))
+    gray, gray_drawn = seen.mean(axis=2), drawn.mean(axis=2)
     rows, columns = (slice((part.start + 1) // 2, part.stop // 2) for part in box)
-    there = half_seen[_inner((rows, columns))]
-
-    def misfit(blur: _Blur) -> tuple[Matrix, Matrix, Matrix]:
-        down, across = (_axis(part, len(half_seen), blur) for part in (rows, columns))
-        return there - _blurred(half_drawn, down, across), down, across
-
-    def left(blur: _Blur) -> float:
-        return float(np.sqrt((misfit(blur)[0] ** 2).mean()))
-
-    def best(tries: list[_Blur], least: float) -> _Blur:
-        return min(tries, key=lambda blur: surprise(blur, max(least, least_noise / 4)))
-
-    def surprise(blur: _Blur, least: float) -> float:
-        unexplained, down, across = misfit(blur)
-        return _Spectrum.of(unexplained, down[:, rows], across[:, columns]).surprise(least)
-
-    scale = len(half_seen) / 256
+    half = _Search(_halved(gray), _halved(gray_drawn), (rows, columns), least_noise / 4)
+    scale = len(half.seen) / 256
     roughly = [
         _Blur(s * scale, edge, boxes) for s in _SIGMAS_PX for edge in _EDGES for boxes in (True, False)
     ]
-    blur = best(roughly, _ROUGHLY)
+    blur = half.best(roughly, _ROUGHLY)
     for step, least in _FINER:
-        blur = best([replace(blur, sigma=blur.sigma * by) for by in (1 / step, 1, step)], least)
-        blur = best([blur, replace(blur, boxes=not blur.boxes)], least)
-    most = min(_LARGEST_MISFIT, _EXPLAINED * float(there.std()), _WORSE * min(map(left, roughly)))
-    return replace(blur, sigma=2 * blur.sigma) if left(blur) < most else None
+        blur = half.best(blur.near(step), least)
+    most = min(_LARGEST_MISFIT, _EXPLAINED * half.variation, _WORSE * min(map(half.left, roughly)))
+    if half.left(blur) >= most:
+        return None
+    whole, blur = _Search(gray, gray_drawn, box, least_noise), replace(blur, sigma=2 * blur.sigma)
+    for step in _FINEST:
+        blur = whole.best(blur.near(step), _LEAST_NOISE)
+    return blur
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Looks for the blur of a box of a gray picture, (S, S), given what was drawn."""
+
+    seen: Matrix
+    drawn: Matrix
+    box: Box
+    least_noise: float
+
+    @property
+    def variation(self) -> float:
+        """What is seen to vary in the box, in levels."""
+        return float(self.seen[_inner(self.box)].std())
+
+    def best(self, tries: list[_Blur], least_noise: float) -> _Blur:
+        """That blur which surprises least, at such a variance of noise at least."""
+        least = max(least_noise, self.least_noise)
+
+        def surprise(blur: _Blur) -> float:
+            misfit, (down, across) = self._misfit(blur)
+            return _Spectrum.of(misfit, down[:, self.box[0]], across[:, self.box[1]]).surprise(least)
+
+        return min(tries, key=surprise)
+
+    def left(self, blur: _Blur) -> float:
+        """What a blur leaves over, in levels."""
+        return float(np.sqrt((self._misfit(blur)[0] ** 2).mean()))
+
+    def _misfit(self, blur: _Blur) -> tuple[Matrix, tuple[Matrix, Matrix]]:
+        down, across = (_axis(part, len(self.seen), blur) for part in self.box)
+        return self.seen[_inner(self.box)] - _blurred(self.drawn, down, across), (down, across)
 
 
 def _halved(plane: Matrix) -> Matrix:
