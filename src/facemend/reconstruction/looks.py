@@ -62,7 +62,7 @@ class Looker:
             return seen
         if face.confidence < WEAK_FACE:
             seen = self._closer(photo, seen)
-        return self._below(photo, seen)
+        return self._below(photo, self._agreeing(seen))
 
     def where_said(self, photo: Image, face: Face, mask: Mask) -> Seen | None:
         """A face where a mask (H, W) of the photo says that it is hidden; None if it does not.
@@ -82,10 +82,12 @@ class Looker:
         if view is None:
             return None
         output = self.model(view.crop.image[None])
-        found = found_in(output, self.remove, self.threshold, cores)
-        if output.alpha is not None:
-            output = consistent(view.crop.image, output, found > self.threshold)
-        return Seen(face, view, output, found)
+        return Seen(face, view, output, found_in(output, self.remove, self.threshold, cores))
+
+    def _agreeing(self, seen: Seen) -> Seen:
+        """The same, its reconstruction made to agree with what a blur lets through."""
+        output = consistent(seen.view.crop.image, seen.output, seen.found > self.threshold)
+        return seen._replace(output=output)
 
     def _closer(self, photo: Image, seen: Seen) -> Seen:
         """A face that is hidden whole, where its cover says that it lies; any other one as it was."""
@@ -128,7 +130,8 @@ class Looker:
             found[side:, beside] = 0
             if (found[-1] > self.threshold).sum() <= _ENDS * len(cut):
                 view = view_below(photo, seen.view, longer.rows)
-                return Seen(seen.face, view, longer.output(seen.output, wider.output), found)
+                output = longer.output(seen.output, self._agreeing(wider).output)
+                return Seen(seen.face, view, output, found)
         return seen
 
 
