@@ -18,7 +18,7 @@ class Alarm:
         self._steps = 0
 
     def check(self, losses: Mapping[str, float], images_seen: int) -> None:
-        """Looks at one step's losses, before the weights are changed by them.
+        """Looks at one step's losses.
 
         Raises:
             TrainingError: one is no number, or far beyond its running mean.

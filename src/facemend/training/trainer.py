@@ -106,7 +106,8 @@ class Trainer:
             The losses of the whole batch, by name; `generator` is their weighted sum.
 
         Raises:
-            TrainingError: a loss is no number or has exploded; the generator is as it was before.
+            TrainingError: a loss or the gradient is no number, or a loss has exploded; the weights are
+                spoilt then, and the last checkpoint is from before.
         """
         began, phase = time.monotonic(), self.phase
         rate = rate_at(phase, self.images_seen - self.phase_start)
@@ -119,11 +120,13 @@ class Trainer:
         if phase.losses.judged:
             figures["discriminator"] = self._step_discriminator(parts, drawing)
         figures |= self._add_gradients(parts, drawing)
-        means = mean_over_processes(self._accelerator, torch.stack(list(figures.values()))).tolist()
-        result = dict(zip(figures, means, strict=True))
-        self._alarm.check(result, self.images_seen)
-        self._update_generator()
+        means = mean_over_processes(self._accelerator, torch.stack(list(figures.values())))
+        norm = self._update_generator()
         self._follow()
+        # Only now: whoever asks a GPU for a number waits until it has done all that it was given.
+        result = dict(zip(figures, means.tolist(), strict=True))
+        self._alarm.check(result, self.images_seen)
+        self._check_gradient(norm)
         self.images_seen += len(batch) * self._accelerator.num_processes
         self.seconds += time.monotonic() - began
         return result
@@ -177,17 +180,22 @@ class Trainer:
         apart: AbstractContextManager[object] = self._accelerator.no_sync(network)
         return apart
 
-    def _update_generator(self) -> None:
+    def _update_generator(self) -> Tensor | None:
+        """Returns the norm of the gradient, where it is bounded."""
         self._scaler.unscale_(self.generator_optimizer)
+        norm: Tensor | None = None
         if self.phase.clip_norm:
             norm = nn.utils.clip_grad_norm_(self.generator.parameters(), self.phase.clip_norm)
-            if not self._scaler.is_enabled() and not math.isfinite(norm):
-                raise TrainingError(
-                    f"the gradient is no number any more in the step after {self.images_seen} images; "
-                    "the last checkpoint is from before; try a lower learning_rate"
-                )
         self._scaler.step(self.generator_optimizer)
         self._scaler.update()
+        return norm
+
+    def _check_gradient(self, norm: Tensor | None) -> None:
+        if norm is not None and not self._scaler.is_enabled() and not math.isfinite(norm):
+            raise TrainingError(
+                f"the gradient is no number any more in the step after {self.images_seen} images; "
+                "the last checkpoint is from before; try a lower learning_rate"
+            )
 
     def _follow(self) -> None:
         """The running mean of the weights; early on it forgets faster, so that it starts quickly."""
