@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from facemend.errors import ExportError
 from facemend.files import written_whole
-from facemend.training.export import forget_origins, store_as_fp16
+from facemend.training.export import forget_origins
+from facemend.training.stored import store
 from tools.train_detector.network import DetectorNetwork
 
 _OPSET = 18
@@ -42,7 +43,7 @@ def export(network: DetectorNetwork, output: Path) -> None:
     served = _Served(network).eval()
     graph = _trace(served)
     _compare(served, graph, _MOST_FP32)
-    small = store_as_fp16(graph)
+    small = store(graph, "fp16")
     _compare(served, small, _MOST_FP16)
     with written_whole(output, force=True) as temporary:
         temporary.write_bytes(small.SerializeToString())

@@ -1,8 +1,12 @@
 """facemend export: from a run to the file that is served."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from facemend.training.stored import Storage
 
 
 @click.command()
@@ -11,7 +15,14 @@ import click
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="The ONNX file to write."
 )
 @click.option("--best", is_flag=True, help="The checkpoint that validated best, not the newest.")
-@click.option("--fp32", is_flag=True, help="Store weights in full precision (twice the size).")
+@click.option(
+    "--weights",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    default="fp16",
+    show_default=True,
+    help="How weights are stored: whole, in half the size, or the large ones in a quarter of it. They are "
+    "computed with in fp32.",
+)
 @click.option(
     "--discriminator",
     type=click.Path(path_type=Path),
@@ -36,7 +47,7 @@ def export(
     run: Path,
     output: Path,
     best: bool,
-    fp32: bool,
+    weights: "Storage",
     discriminator: Path | None,
     blend: tuple[Path, float] | None,
     interval_factor: float,
@@ -50,7 +61,7 @@ def export(
         run,
         output,
         best=best,
-        fp16=not fp32,
+        weights=weights,
         discriminator=discriminator,
         blend=blend,
         interval_factor=interval_factor,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -29,17 +29,15 @@ from facemend.training.checkpoint import (
 )
 from facemend.training.config import PhaseConfig, TrainingConfig
 from facemend.training.networks import make_generator
+from facemend.training.stored import Storage, store
 
 _OPSET = 18
 _MAX_DIFFERENCE = 1e-3
 """Largest allowed difference between ONNX Runtime and torch in fp32, in the range [-1, 1] (0.13 of 255)."""
-_MEAN_FP16_DIFFERENCE = 1 / 127.5
-"""Largest allowed mean difference of an fp16 file from fp32: 1 of 255 levels."""
+_MEAN_DIFFERENCE = 1 / 127.5
+"""Largest allowed mean difference of the file, as its weights are stored, from torch: 1 of 255 levels."""
 GENERATOR_PREFIX = "generator."
-FP16_SUFFIX = "_fp16"
-"""A weight of the network is called PREFIX + its name in torch, + SUFFIX if it is stored as fp16."""
-_SMALLEST_FP16 = 256
-"""Weights with fewer numbers stay fp32: they cost nothing."""
+"""A weight of the network is called this + its name in torch; see stored.py for how it is stored."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def export(
     output: Path,
     *,
     best: bool = False,
-    fp16: bool = True,
+    weights: Storage = "fp16",
     discriminator: Path | None = None,
     blend: tuple[Path, float] | None = None,
     interval_factor: float = 1.0,
@@ -76,7 +74,7 @@ def export(
 
     Args:
         best: the checkpoint that validated best in the last phase, instead of the newest.
-        fp16: store weights in half precision (they are computed with in fp32).
+        weights: how they are stored; they are computed with in fp32.
         discriminator: also write that network, as fp16 safetensors; the model file has the generator.
         blend: another run of the same network, and the share of its newest weights, see `blended`.
         interval_factor: makes the interval so many times as wide. A blend draws better than either network
@@ -109,13 +107,12 @@ def export(
                 f"ONNX Runtime differs from torch by {max_difference:.2g} (allowed: {_MAX_DIFFERENCE}); "
                 "nothing was written"
             )
-        if fp16:
-            graph = store_as_fp16(graph)
+        graph = store(graph, weights)
         mean_difference = float(np.mean(_differences(served, description, graph)))
-        if mean_difference > _MEAN_FP16_DIFFERENCE:
+        if mean_difference > _MEAN_DIFFERENCE:
             raise ExportError(
-                f"in fp16 the output differs by {mean_difference * 127.5:.2g} of 255 levels on average; "
-                "export with --fp32; nothing was written"
+                f"in {weights} the output differs by {mean_difference * 127.5:.2g} of 255 levels on "
+                "average; export with --weights fp32; nothing was written"
             )
         helper.set_model_props(graph, {METADATA_KEY: description.to_json()})
         temporary.write_bytes(graph.SerializeToString())
@@ -285,25 +282,6 @@ def _differences(
     computed = session.run(None, crops)
     pairs = zip(computed, expected, strict=True)
     return np.concatenate([np.abs(ours - theirs.numpy()).ravel() for ours, theirs in pairs])
-
-
-def store_as_fp16(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Stores large weights as fp16, each cast back to fp32 where it is used (folded away on loading)."""
-    small = onnx.ModelProto()
-    small.CopyFrom(graph)
-    casts = []
-    for tensor in small.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < _SMALLEST_FP16:
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}{FP16_SUFFIX}"))
-        casts.append(helper.make_node("Cast", [f"{name}{FP16_SUFFIX}"], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *small.graph.node]
-    del small.graph.node[:]
-    small.graph.node.extend(nodes)
-    onnx.checker.check_model(small)
-    return small
 
 
 def _write_discriminator(checkpoint: Checkpoint, path: Path, *, force: bool) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import onnx
 import torch
 from google.protobuf.message import DecodeError
-from onnx import numpy_helper
 from torch import Tensor
 
 from facemend.errors import TrainingError
 from facemend.training.checkpoint import load_checkpoint
-from facemend.training.export import FP16_SUFFIX, GENERATOR_PREFIX
+from facemend.training.export import GENERATOR_PREFIX
+from facemend.training.stored import read_weights
 from facemend.weights import shipped_discriminator_path, shipped_model_path
 
 SHIPPED = "facemend"
@@ -46,16 +46,11 @@ def starting_weights(init: Path) -> StartingWeights:
 def _weights_in(model: Path) -> dict[str, Tensor]:
     """The generator in an ONNX file: torch's exporter keeps the names of the weights."""
     try:
-        graph = onnx.load(model).graph
+        graph = onnx.load(model)
     except (OSError, DecodeError) as error:
         raise TrainingError(f"{model} is no readable model: {error}") from error
-    weights = {
-        tensor.name.removeprefix(GENERATOR_PREFIX).removesuffix(FP16_SUFFIX): torch.from_numpy(
-            numpy_helper.to_array(tensor).copy()
-        ).float()
-        for tensor in graph.initializer
-        if tensor.name.startswith(GENERATOR_PREFIX)
-    }
+    read = read_weights(graph, GENERATOR_PREFIX)
+    weights = {name: torch.from_numpy(values.copy()) for name, values in read.items()}
     if not weights:
         raise TrainingError(f"{model} holds no generator of facemend; start from a checkpoint")
     return weights

@@ -69,7 +69,7 @@ def test_the_batch_is_free(exported: Path) -> None:
 
 
 def test_fp16_makes_the_file_smaller_and_stays_near(run: Path, exported: Path, tmp_path: Path) -> None:
-    full = export.export(run, tmp_path / "full.onnx", fp16=False)
+    full = export.export(run, tmp_path / "full.onnx", weights="fp32")
     assert exported.stat().st_size / 1e6 < full.megabytes
     crops = {"image": np.zeros((1, 3, 64, 64), np.float32), "hint": np.zeros((1, 1, 64, 64), np.float32)}
     drawn = [
@@ -116,14 +116,14 @@ def test_weights_between_two_runs(run: Path, tmp_path: Path) -> None:
     before = tmp_path / "before"
     (before / "checkpoints").mkdir(parents=True)
     shutil.copy(numbered_checkpoint(run, 16), numbered_checkpoint(before, 16))
-    path = export.export(run, tmp_path / "model.onnx", fp16=False, blend=(before, 0.25)).path
+    path = export.export(run, tmp_path / "model.onnx", weights="fp32", blend=(before, 0.25)).path
 
     def weights(file: Path) -> dict[str, npt.NDArray[np.float32]]:
         return {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(file).graph.initializer}
 
     name, mixed = "generator.heads.0.bias", weights(path)
-    late = weights(export.export(run, tmp_path / "late.onnx", fp16=False).path)
-    early = weights(export.export(before, tmp_path / "early.onnx", fp16=False).path)
+    late = weights(export.export(run, tmp_path / "late.onnx", weights="fp32").path)
+    early = weights(export.export(before, tmp_path / "early.onnx", weights="fp32").path)
     assert np.abs(late[name] - early[name]).max() > 0
     np.testing.assert_allclose(mixed[name], 0.75 * late[name] + 0.25 * early[name], rtol=1e-5, atol=1e-7)
     description = _describe(path)

@@ -22,7 +22,7 @@ def run(tiny_config: TrainingConfig, faces: Faces, tmp_path_factory: pytest.Temp
     folder = tmp_path_factory.mktemp("run")
     loop.train(tiny_config, faces(6), faces(2, "others"), folder, cache=folder / "cache", quiet=True)
     export.export(run=folder, output=folder / "model.onnx", discriminator=folder / "judge.safetensors")
-    export.export(run=folder, output=folder / "whole.onnx", fp16=False)
+    export.export(run=folder, output=folder / "whole.onnx", weights="fp32")
     return folder
 
 
