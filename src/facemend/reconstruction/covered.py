@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from facemend.images import Alpha, Mask
-from facemend.reconstruction.composite import SURE, alpha_of, has_core
+from facemend.reconstruction.composite import alpha_of, has_core
 from facemend.reconstruction.model import ModelOutput
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.regions import grown, large_regions
@@ -24,9 +24,12 @@ HIDDEN_FACE = 0.55
 """What is at least so many times as sure as a face has to be may be one that is hidden whole."""
 HIDDEN_FACE_CORE = 0.2
 """What `PHOTO_CORE` is there."""
-_SURER, _CERTAIN = 0.998, 0.9994
-"""What `composite.SURE` is for both: at a threshold of 0.5 an alpha of 0.999 for the surest face of a
-photo, of 0.9997 beside a surer one, where it is more likely to be none."""
+_SURER = 0.998
+"""What `composite.SURE` is for both, if they are the surest face of a photo: at a threshold of 0.5 an alpha
+of 0.999."""
+_CERTAIN_WEAK, _CERTAIN_HIDDEN = 0.9998, 0.9994
+"""Beside a surer face, where there is more likely none: alphas of 0.9999, and of 0.9997 in a cover that has
+to be twice as large."""
 _RIM_PX = 3  # around a region, where its alpha fades
 
 
@@ -37,8 +40,8 @@ class Core(NamedTuple):
     sure: float
 
 
-USUAL_CORES = (Core(PHOTO_CORE, SURE),)
-"""What is asked of a sure face."""
+USUAL_CORES = (Core(PHOTO_CORE, 0.8),)
+"""What is asked of a sure face: at a threshold of 0.5 an alpha of 0.9, which a dark hat does not reach."""
 _WIDE = Core(0.3, 0.9)  # a cover so large may be less sure: at a threshold of 0.5 an alpha of 0.95
 
 
@@ -50,9 +53,10 @@ def cores_of(confidence: float, surest: float, min_confidence: float) -> tuple[C
     """
     if confidence >= max(WEAK_FACE, min_confidence):
         return USUAL_CORES
-    share = WEAK_FACE_CORE if confidence >= min_confidence else HIDDEN_FACE_CORE
+    weak = confidence >= min_confidence
+    share = WEAK_FACE_CORE if weak else HIDDEN_FACE_CORE
     if confidence < surest:
-        return (Core(share, _CERTAIN),)
+        return (Core(share, _CERTAIN_WEAK if weak else _CERTAIN_HIDDEN),)
     return Core(share, _SURER), _WIDE
 
 
