@@ -102,6 +102,7 @@ def _covered_by(share: float, alpha: float, *confidences: float, min_confidence:
 def test_a_doubtful_face_takes_a_larger_and_surer_cover() -> None:
     assert _covered_by(0.05, 0.95, 0.9) == [True]
     assert _covered_by(0.05, 0.85, 0.9) == [False]
+    assert _covered_by(0.05, 0.9999, 0.7) == [False]
     assert _covered_by(0.2, 0.998, 0.7) == [False]
     assert _covered_by(0.2, 0.9993, 0.7) == [True]
 

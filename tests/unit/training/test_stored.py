@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import get_args
 
+import click
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -10,6 +11,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from facemend.cli.export import export
 from facemend.training.stored import Storage, read_weights, store
 
 _LARGE, _SMALL, _BIAS = (256, 256, 3, 3), (8, 256, 1, 1), (256,)
@@ -93,6 +95,12 @@ def test_whoever_loads_it_computes_in_fp32(graph: onnx.ModelProto, tmp_path: Pat
     options.optimized_model_filepath = str(tmp_path / "loaded.onnx")
     onnxruntime.InferenceSession(small.SerializeToString(), options, providers=["CPUExecutionProvider"])
     assert {node.op_type for node in onnx.load(tmp_path / "loaded.onnx").graph.node} == {"Conv"}
+
+
+def test_the_command_offers_them_all() -> None:
+    (weights,) = (option for option in export.params if option.name == "weights")
+    assert isinstance(weights.type, click.Choice)
+    assert tuple(weights.type.choices) == get_args(Storage)
 
 
 def test_small_weights_keep_more_of_themselves(graph: onnx.ModelProto) -> None:
