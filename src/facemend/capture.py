@@ -48,15 +48,15 @@ def misalign(
     What comes in from beyond the border repeats the border's pixels.
 
     Args:
-        image: (S, S, 3).
+        image: (S, S, 3), or taller: about the middle of its upper square.
         landmarks_px: (5, 2) in its pixels.
         scale: above 1 the face becomes larger.
         shift_px: x and y.
 
     Returns:
-        The crop (S, S, 3), and the landmarks in it.
+        The crop, of the same size, and the landmarks in it.
     """
-    side_px = image.shape[0]
+    height_px, side_px = image.shape[:2]
     middle = np.full(2, (side_px - 1) / 2)
     angle = np.deg2rad(rotation_degrees)
     turn = scale * np.array([(np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))])
@@ -67,4 +67,4 @@ def misalign(
     border_px = side_px // 4
     padded = np.pad(image, ((border_px, border_px), (border_px, border_px), (0, 0)), mode="edge")
     back[:, 2] += border_px
-    return sample(padded, back, side_px, side_px), moved
+    return sample(padded, back, side_px, height_px), moved

@@ -4,10 +4,15 @@ CelebA's aligned images are 178×218 pixels with the eyes on fixed points. The c
 centre square (rows 20 to 197), resized to 256×256. A face in a photo is brought into the same view by
 the similarity transform that puts its five landmarks onto CelebA's.
 
+The tall crop goes on below the square: 256×320, the square on top. It shows the rest of the frame (rows 198
+to 217), where masks and beards end, and repeats the frame's last row below that. A network takes the square
+or the tall crop. Where a picture ends earlier, its last row is repeated.
+
 Coordinates are (x, y) in pixels; the centre of the top left pixel is (0, 0). Left and right are as the
 viewer sees them.
 """
 
+import math
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -24,6 +29,7 @@ ValuesT = TypeVar("ValuesT", npt.NDArray[np.uint8], npt.NDArray[np.float32])
 CROP_SIZE_PX = 256
 FRAME_WIDTH_PX, FRAME_HEIGHT_PX = 178, 218
 _FRAME_TOP_PX = 20
+_SHOWN_PX = FRAME_HEIGHT_PX - _FRAME_TOP_PX  # rows of the frame that the tall crop shows
 
 LANDMARK_NAMES = ("left eye", "right eye", "nose", "left mouth corner", "right mouth corner")
 FRAME_LANDMARKS_PX: Points = np.array(
@@ -56,13 +62,54 @@ def canonical_landmarks(size_px: int = CROP_SIZE_PX) -> Points:
     return frame_to_crop(FRAME_LANDMARKS_PX, size_px)
 
 
-def crop_from_aligned(image: Image, size_px: int = CROP_SIZE_PX, *, name: str = "the picture") -> Image:
+def tall_height(size_px: int) -> int:
+    """Height of the tall crop of the given width: a quarter more."""
+    return size_px + size_px // 4
+
+
+def shown_height(size_px: int) -> int:
+    """Rows of a tall crop of the given width that lie in the 178×218 frame. Its last is repeated below."""
+    return round(_SHOWN_PX * size_px / FRAME_WIDTH_PX)
+
+
+def repeat_below(crop: ValuesT, height_px: int, *, shown_px: int | None = None) -> ValuesT:
+    """A crop (H, W, …) brought to a height: cut off, or its last row repeated.
+
+    Args:
+        shown_px: how many of its rows count (default: all).
+    """
+    rows = np.arange(height_px).clip(0, (shown_px or len(crop)) - 1)
+    return crop[rows]
+
+
+def crop_from_aligned(
+    image: Image, size_px: int = CROP_SIZE_PX, *, tall: bool = False, name: str = "the picture"
+) -> Image:
     """The canonical crop of a ready picture: a 178×218 CelebA frame, or a square of any size.
+
+    Args:
+        tall: with the frame's rows below the square; of a square, its last row is repeated there.
+
+    Returns:
+        uint8 (size, size, 3) RGB, or (tall_height(size), size, 3).
 
     Raises:
         PictureError: the picture has another shape.
     """
-    return resize(image[aligned_rows(image, name)], size_px, size_px)
+    rows = aligned_rows(image, name)
+    if not tall:
+        return resize(image[rows], size_px, size_px)
+    if rows.stop == len(image):
+        return repeat_below(resize(image, size_px, size_px), tall_height(size_px))
+    # Resized together, so that no seam lies at the square's lower edge.
+    height_px = FRAME_WIDTH_PX * tall_height(4) / 4  # 222.5 rows
+    padded = repeat_below(image[rows.start :], math.ceil(height_px))
+    picture = PillowImage.fromarray(padded).resize(
+        (size_px, tall_height(size_px)),
+        PillowImage.Resampling.BICUBIC,
+        box=(0.0, 0.0, float(FRAME_WIDTH_PX), height_px),
+    )
+    return np.asarray(picture, dtype=np.uint8)
 
 
 def paste_into_aligned(image: Image, crop_square: Image, *, name: str = "the picture") -> Image:
@@ -89,16 +136,20 @@ def aligned_rows(image: Image | Mask, name: str = "the picture") -> slice:
     )
 
 
-def crop_face(photo: Image, landmarks_px: Points, size_px: int = CROP_SIZE_PX) -> Crop:
+def crop_face(
+    photo: Image, landmarks_px: Points, size_px: int = CROP_SIZE_PX, *, tall: bool = False
+) -> Crop:
     """Crops a face out of a photo so that its landmarks lie where CelebA's do.
 
     Args:
         photo: (H, W, 3) uint8 RGB. Beyond its border its outermost pixels are repeated, as in CelebA.
         landmarks_px: (5, 2) in photo pixels, in the order of LANDMARK_NAMES.
+        tall: with what lies below the square, as far as CelebA's frame goes.
     """
     crop_to_photo = similarity(canonical_landmarks(size_px), landmarks_px)
     shrink = max(1, int(np.hypot(*crop_to_photo[:, 0])))
-    corners = np.array([(x, y, 1) for x in (0, size_px) for y in (0, size_px)]) @ crop_to_photo.T
+    height_px = shown_height(size_px) if tall else size_px
+    corners = np.array([(x, y, 1) for x in (0, size_px) for y in (0, height_px)]) @ crop_to_photo.T
     part, corner = _part_around(photo, corners, margin_px=2 * shrink)
     reduced = np.asarray(PillowImage.fromarray(part).reduce(shrink), dtype=np.uint8)
     # The reduced part has smaller coordinates, which begin at its own corner.
@@ -106,7 +157,8 @@ def crop_face(photo: Image, landmarks_px: Points, size_px: int = CROP_SIZE_PX) -
     to_part[:, 2] += 0.5
     to_part /= shrink
     to_part[:, 2] -= 0.5
-    return Crop(sample(reduced, to_part, size_px, size_px), crop_to_photo)
+    image = sample(reduced, to_part, size_px, height_px)
+    return Crop(repeat_below(image, tall_height(size_px)) if tall else image, crop_to_photo)
 
 
 def _part_around(photo: Image, corners: Points, margin_px: int) -> tuple[Image, Points]:

@@ -10,6 +10,7 @@ from facemend.frame import (
     crop_from_aligned,
     frame_to_crop,
     paste_into_aligned,
+    shown_height,
     similarity,
 )
 from facemend.images import Image, resize
@@ -112,3 +113,30 @@ def test_beyond_the_photo_its_border_is_repeated() -> None:
     np.testing.assert_array_equal(crop.image[:120, :100], photo)
     np.testing.assert_array_equal(crop.image[:120, 100:], photo[:, -1:].repeat(156, axis=1))
     np.testing.assert_array_equal(crop.image[150, :100], photo[-1])
+
+
+def test_the_tall_crop_begins_with_the_square_and_ends_with_the_frame() -> None:
+    frame = gradient(178, 218)
+    tall, square = crop_from_aligned(frame, tall=True), crop_from_aligned(frame)
+    assert tall.shape == (320, 256, 3)
+    # The square's last rows see their neighbours below, that is the whole difference.
+    assert np.array_equal(tall[:250], square[:250])
+    assert np.abs(tall[250:256].astype(int) - square[250:]).max() <= 6
+    last = shown_height(256)
+    assert last == 285
+    assert (tall[last + 4 :] == tall[-1]).all()
+
+
+def test_a_square_has_a_tall_crop_that_repeats_its_last_row() -> None:
+    square = gradient(256, 256)
+    tall = crop_from_aligned(square, tall=True)
+    assert np.array_equal(tall[:256], square)
+    assert (tall[256:] == square[-1]).all()
+
+
+def test_a_photo_of_the_frame_gives_the_frame_s_tall_crop() -> None:
+    frame = gradient(178, 218)
+    from_photo = crop_face(frame, FRAME_LANDMARKS_PX, tall=True).image
+    difference = np.abs(from_photo.astype(int) - crop_from_aligned(frame, tall=True))
+    assert from_photo.shape == (320, 256, 3)
+    assert difference[4:-40, 4:-4].max() <= 4

@@ -89,7 +89,7 @@ def _covered_by(share: float, alpha: float, *confidences: float, min_confidence:
     said = np.zeros((1, 2, 256, 256), dtype=np.float32)
     said[:, 0, 128 - side // 2 : 128 + side // 2, 128 - side // 2 : 128 + side // 2] = alpha
     output = ModelOutput(raw=np.zeros((1, 256, 256, 3), dtype=np.uint8), alpha=said)
-    model = cast("Model", Mock(return_value=output, description=Mock(size_px=256)))
+    model = cast("Model", Mock(return_value=output, description=Mock(size_px=256, tall=False)))
     faces = [
         replace(_face(200, 150 + 300 * place, 150), confidence=confidence)
         for place, confidence in enumerate(confidences)

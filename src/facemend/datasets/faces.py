@@ -55,9 +55,9 @@ class FaceSource:
     def __len__(self) -> int:
         return len(self.records)
 
-    def crop(self, record: FaceRecord, size_px: int = CROP_SIZE_PX) -> Image:
-        """The canonical crop of one record: (size, size, 3) uint8 RGB."""
-        return crop_from_aligned(self.read(record.name), size_px, name=record.name)
+    def crop(self, record: FaceRecord, size_px: int = CROP_SIZE_PX, *, tall: bool = False) -> Image:
+        """The canonical crop of one record: uint8 RGB (size, size, 3), or (tall_height(size), size, 3)."""
+        return crop_from_aligned(self.read(record.name), size_px, tall=tall, name=record.name)
 
     def where(self, keep: Callable[[FaceRecord], bool]) -> "FaceSource":
         """The same source, cut to the records that `keep` accepts."""

@@ -140,7 +140,7 @@ def open_model(path: Path, threads: int | None = None) -> System:
 def _reconstruct(model: Model, images: Images, remove: Remove) -> Delivery:
     side, model_side = images.shape[1], model.description.size_px
     crops = np.stack([resize(image, model_side, model_side) for image in images])
-    output = model(crops)
+    output = model.on_squares(crops)
     if output.alpha is None:
         raw = np.stack([resize(picture, side, side) for picture in output.raw])
         return Delivery(raw, raw, None)

@@ -68,8 +68,8 @@ def _run(model: Model, square: Image, mask: Mask | None, remove: Remove, thresho
     if mask is not None:
         # A pixel of the crop that the mask touches at all is occluded.
         hint = resize_alpha(mask.astype(np.float32), side, side) > 0
-        return consistent(crop, model(crop[None], hint[None]), hint)
-    output = model(crop[None])
+        return consistent(crop, model.on_squares(crop[None], hint[None]), hint)
+    output = model.on_squares(crop[None])
     if output.alpha is None:
         return output
     return consistent(crop, output, wanted_alpha(output.alpha[0], remove, threshold) > threshold)

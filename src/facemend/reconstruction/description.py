@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from facemend.errors import ModelError
+from facemend.frame import tall_height
 
 METADATA_KEY = "facemend"
 FORMAT = 1
@@ -15,16 +16,17 @@ FORMAT = 1
 class ModelDescription:
     """Carried as JSON in the metadata of a model's ONNX file, under METADATA_KEY.
 
-    The network's inputs are `image`, float32 (N, 3, size, size) RGB in [-1, 1], and, if `takes_hint`,
-    `hint`, float32 (N, 1, size, size): 0 = find the occlusion yourself, 1 = the user says occluded.
-    Its outputs are `raw`, (N, 3, size, size) in [-1, 1], and, if `finds_occlusion`, `alpha`,
-    (N, 2, size, size) in [0, 1]: covers, accessories; and, if `says_interval`, `interval`,
-    (N, 1, size, size) ≥ 0: inside the occlusion, nine in ten of a pixel's true colour values lie within
+    The network's inputs are `image`, float32 (N, 3, H, W) RGB in [-1, 1], and, if `takes_hint`,
+    `hint`, float32 (N, 1, H, W): 0 = find the occlusion yourself, 1 = the user says occluded.
+    Its outputs are `raw`, (N, 3, H, W) in [-1, 1], and, if `finds_occlusion`, `alpha`,
+    (N, 2, H, W) in [0, 1]: covers, accessories; and, if `says_interval`, `interval`,
+    (N, 1, H, W) ≥ 0: inside the occlusion, nine in ten of a pixel's true colour values lie within
     ± this of `raw`, in the range of `raw`.
 
     Attributes:
         name: what people call it.
-        size_px: the side of the canonical crop that it works on.
+        size_px: the width of the crop that it works on: the side of the canonical square.
+        tall: it works on the tall crop, which goes on below the square (see frame.py).
         takes_hint, finds_occlusion, says_interval: see above.
         images_seen, hours: how much it was trained.
         data: where its training faces came from, in words.
@@ -53,7 +55,13 @@ class ModelDescription:
     says_interval: bool = False
     blend: Mapping[str, float] = field(default_factory=dict)
     interval_factor: float = 1.0
+    tall: bool = False
     format: int = FORMAT
+
+    @property
+    def height_px(self) -> int:
+        """The height of the crop that it works on."""
+        return tall_height(self.size_px) if self.tall else self.size_px
 
     @property
     def inputs(self) -> dict[str, int]:

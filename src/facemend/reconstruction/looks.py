@@ -69,7 +69,7 @@ class Looker:
 
         `found` is the mask in the view's box.
         """
-        view = view_of(photo, face, self.model.description.size_px)
+        view = self._view(photo, face)
         said = None if view is None else mask[view.box] & view.inside
         if view is None or said is None or not said.any():
             return None
@@ -77,8 +77,12 @@ class Looker:
         output = consistent(view.crop.image, self.model(view.crop.image[None], hint[None]), hint)
         return Seen(face, view, output, said.astype(np.float32))
 
+    def _view(self, photo: Image, face: Face) -> View | None:
+        described = self.model.description
+        return view_of(photo, face, described.size_px, tall=described.tall)
+
     def _look(self, photo: Image, face: Face, cores: tuple[Core, ...]) -> Seen | None:
-        view = view_of(photo, face, self.model.description.size_px)
+        view = self._view(photo, face)
         if view is None:
             return None
         output = self.model(view.crop.image[None])
@@ -110,7 +114,7 @@ class Looker:
         """
         side = len(seen.found)
         cut = np.flatnonzero(seen.found[-1] > self.threshold)
-        if len(cut) < _CUT_OFF * side:
+        if self.model.description.tall or len(cut) < _CUT_OFF * side:
             return seen
         columns = np.arange(side)
         beside = np.minimum(columns - cut[0], cut[-1] - columns) < -_BESIDE * side

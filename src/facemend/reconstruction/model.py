@@ -10,6 +10,7 @@ import onnxruntime
 
 from facemend.errors import ModelError, UsageError
 from facemend.files import sha256_of
+from facemend.frame import repeat_below
 from facemend.images import Batch, from_network, levels_from_network, to_network
 from facemend.reconstruction.description import METADATA_KEY, ModelDescription
 from facemend.reconstruction.options import Device
@@ -20,13 +21,13 @@ _CUDA = "CUDAExecutionProvider"
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """What a model says about a batch of N canonical crops of side S.
+    """What a model says about a batch of N canonical crops, H by S pixels.
 
     Attributes:
-        raw: uint8 (N, S, S, 3) RGB, the whole crop as the model draws it.
-        alpha: float32 (N, 2, S, S), 0-1, the occlusion found, by class in the order covers,
+        raw: uint8 (N, H, S, 3) RGB, the whole crop as the model draws it.
+        alpha: float32 (N, 2, H, S), 0-1, the occlusion found, by class in the order covers,
             accessories; None if the model finds none.
-        interval: float32 (N, S, S), ≥ 0, in levels of 255: where the picture was occluded, nine in ten
+        interval: float32 (N, H, S), ≥ 0, in levels of 255: where the picture was occluded, nine in ten
             of the true values lie within ± this of `raw`; None if the model does not say.
     """
 
@@ -80,17 +81,19 @@ class Model:
         """Reconstructs a batch of canonical crops.
 
         Args:
-            images: uint8 (N, S, S, 3) RGB, S being `description.size_px`.
-            hints: bool (N, S, S), True where the user says occluded; None where nobody says anything.
+            images: uint8 (N, H, S, 3) RGB, `description.height_px` by `description.size_px`.
+            hints: bool (N, H, S), True where the user says occluded; None where nobody says anything.
                 A model that takes no hint does without.
 
         Raises:
             ValueError: other shapes or types.
             ModelError: the model fails, or computes what is no number.
         """
-        side = self.description.size_px
-        if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
-            raise ValueError(f"images are {images.dtype} {images.shape}, not uint8 (N, {side}, {side}, 3)")
+        height, width = self.description.height_px, self.description.size_px
+        if images.dtype != np.uint8 or images.shape[1:] != (height, width, 3):
+            raise ValueError(
+                f"images are {images.dtype} {images.shape}, not uint8 (N, {height}, {width}, 3)"
+            )
         if hints is not None and (hints.dtype != np.bool_ or hints.shape != images.shape[:3]):
             raise ValueError(f"hints are {hints.dtype} {hints.shape}, not bool {images.shape[:3]}")
         feeds = {"image": to_network(images)}
@@ -103,6 +106,21 @@ class Model:
             raw=from_network(outputs["raw"]),
             alpha=None if alpha is None else alpha.clip(0, 1),
             interval=None if interval is None else levels_from_network(interval[:, 0]),
+        )
+
+    def on_squares(
+        self, images: npt.NDArray[np.uint8], hints: npt.NDArray[np.bool_] | None = None
+    ) -> ModelOutput:
+        """The same for squares (N, S, S, 3): to a model of tall crops they end there. Returns squares."""
+        side, height = self.description.size_px, self.description.height_px
+        if height == side:
+            return self(images, hints)
+        below = None if hints is None else np.stack([repeat_below(hint, height) for hint in hints])
+        output = self(np.stack([repeat_below(image, height) for image in images]), below)
+        return ModelOutput(
+            raw=output.raw[:, :side],
+            alpha=None if output.alpha is None else output.alpha[:, :, :side],
+            interval=None if output.interval is None else output.interval[:, :side],
         )
 
     def _run(self, feeds: dict[str, Batch]) -> dict[str, Batch]:
@@ -130,7 +148,7 @@ class Model:
                 )
             for name, channels in promised.items():
                 shape, kind = found[name].shape, found[name].type
-                wanted = (None, channels, described.size_px, described.size_px)
+                wanted = (None, channels, described.height_px, described.size_px)
                 # A named dimension (a string) takes any length.
                 fits = len(shape) == 4 and all(
                     want is None or have == want or not isinstance(have, int)

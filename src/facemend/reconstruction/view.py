@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from facemend.faces import Face, trust_eyes
-from facemend.frame import Crop, Points, ValuesT, crop_face, sample
+from facemend.frame import Crop, Points, ValuesT, crop_face, sample, shown_height
 from facemend.images import Image, Mask
 
 _BICUBIC_PX = 2  # how far the filter sees
@@ -22,11 +22,13 @@ class View:
         landmarks_px: (5, 2) in the photo, that the crop was cut by.
         crop: the face, (H, S, 3); H is S, or more where the crop goes on below.
         box: rows and columns of the photo that the crop covers, cut to the photo.
+        tall: the crop is a tall one, whose last rows repeat the frame's last.
     """
 
     landmarks_px: Points
     crop: Crop
     box: tuple[slice, slice]
+    tall: bool = False
 
     @cached_property
     def scale(self) -> float:
@@ -36,7 +38,10 @@ class View:
     @cached_property
     def inside(self) -> Mask:
         """bool, of the box's size: the pixels that the crop sees whole."""
-        inside: Mask = self.put(np.ones(self.crop.image.shape[:2], dtype=np.float32)) > 0.999
+        shown = np.ones(self.crop.image.shape[:2], dtype=np.float32)
+        if self.tall:
+            shown[shown_height(shown.shape[1]) :] = 0
+        inside: Mask = self.put(shown) > 0.999
         return inside
 
     def cut(self, part: tuple[slice, slice]) -> "View":
@@ -48,11 +53,12 @@ class View:
         return replace(self, box=(rows, columns))
 
     def hint(self, said: Mask) -> Mask:
-        """A mask of the box's size as the square crop sees it: a pixel that it touches at all is in it."""
+        """A mask of the box's size as the crop sees it: a pixel that it touches at all is in it."""
         picture = np.repeat(said[:, :, None].astype(np.uint8) * 255, 3, axis=2)
         rows, columns = self.box
         in_box = self.landmarks_px - (columns.start, rows.start)
-        hint: Mask = crop_face(picture, in_box, self.crop.image.shape[1]).image[:, :, 0] > 0
+        side = self.crop.image.shape[1]
+        hint: Mask = crop_face(picture, in_box, side, tall=self.tall).image[:, :, 0] > 0
         return hint
 
     def put(self, values: ValuesT) -> ValuesT:
@@ -94,12 +100,12 @@ class View:
         return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
-def view_of(photo: Image, face: Face, size_px: int) -> View | None:
+def view_of(photo: Image, face: Face, size_px: int, *, tall: bool = False) -> View | None:
     """The view of a face; None if it lies outside the photo."""
     landmarks_px = trust_eyes(face.landmarks_px)
-    crop = crop_face(photo, landmarks_px, size_px)
+    crop = crop_face(photo, landmarks_px, size_px, tall=tall)
     box = _box_of(photo, crop)
-    return box and View(landmarks_px, crop, box)
+    return box and View(landmarks_px, crop, box, tall)
 
 
 def view_below(photo: Image, view: View, rows: int) -> View:

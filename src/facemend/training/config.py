@@ -59,6 +59,8 @@ class DataConfig(_Section):
         flip: mirror every other face.
         misaligned: share of faces whose crop is a little turned, scaled and shifted.
         degraded: share of pairs that go through scaling, noise, a tint or JPEG, both pictures alike.
+        tall: show the tall crop, which goes on below the canonical square (see frame.py).
+        square: share of tall crops that end at the square, whose last row is repeated below.
         jitter_px: enlarge faces to this side and cut the picture's size out of it (0: do not).
         pairs: the data are pairs of any pictures and nothing is occluded: `folders`, pictures of the
             same names in `occluded/` and `target/`, or `side_by_side`, what is shown to the left of
@@ -73,6 +75,8 @@ class DataConfig(_Section):
     flip: bool = True
     misaligned: Share = 0
     degraded: Share = 0
+    tall: bool = False
+    square: Share = 0.25
     jitter_px: Annotated[int, Field(ge=0)] = 0
     pairs: Literal["folders", "side_by_side"] | None = None
 
@@ -83,6 +87,8 @@ class DataConfig(_Section):
                 raise ValueError(f"unknown occlusion {kind!r}{_nearest(kind, list(KINDS))}")
         if self.pairs and self.kinds:
             raise ValueError("pairs are not occluded: leave out pairs or kinds")
+        if self.tall and (self.pairs or self.jitter_px):
+            raise ValueError("only faces without jitter_px have a tall crop: leave out tall")
         if not self.pairs and not any(self.kinds.values()):
             raise ValueError("no kind of occlusion has a share above 0")
         return self
@@ -212,6 +218,8 @@ class TrainingConfig(_Section):
                 raise ValueError(f"phase {phase.name}: the paper's U-Net 256 takes size_px = 256 only")
             if self.data.jitter_px and self.data.jitter_px < phase.size_px:
                 raise ValueError(f"phase {phase.name}: jitter_px is smaller than size_px")
+            if self.generator.kind == "pix2pix" and self.data.tall:
+                raise ValueError("the paper's U-Net 256 takes squares only: leave out tall")
             finds = (phase.losses.alpha, phase.losses.l1_composite, phase.losses.psnr_hole)
             if self.generator.kind == "pix2pix" and (any(finds) or phase.losses.interval):
                 raise ValueError(f"phase {phase.name}: pix2pix has no alpha and no interval to train")

@@ -24,7 +24,7 @@ from facemend.datasets.faces import fingerprint_of
 from facemend.engine import cores
 from facemend.errors import TrainingError
 from facemend.files import write_text, written_whole
-from facemend.frame import Points, canonical_landmarks, frame_to_crop
+from facemend.frame import Points, canonical_landmarks, frame_to_crop, repeat_below, shown_height
 from facemend.images import Image, resize
 from facemend.occlusion import OcclusionClass, allowed_kinds, choose_kind, occlude
 from facemend.training.batches import PackedBatch, Sample, stack
@@ -41,7 +41,7 @@ class Crops:
     """Decoded canonical crops of a source.
 
     Attributes:
-        images: uint8 (N, size, size, 3) RGB, memory-mapped; of pairs (N, size, 2 · size, 3).
+        images: uint8 (N, size, size, 3) RGB, memory-mapped; tall crops are higher, pairs twice as wide.
         landmarks_px: float64 (N, 5, 2) in crop pixels; canonical where the source has none.
         attributes: CelebA's, by name, a face each; empty where there are none.
     """
@@ -79,11 +79,11 @@ def cached_crops(
     if not len(source):
         raise TrainingError("there are no faces to train on")
     names = [record.name for record in source.records]
-    key = fingerprint_of(source.name, source.fingerprint, size_px, *names)
+    shape = (len(source), *decode(source, source.records[0], size_px).shape)
+    key = fingerprint_of(source.name, source.fingerprint, shape, *names)
     path = folder / f"crops-{size_px}-{key}.npy"
     if not path.exists():
         with written_whole(path) as temporary:
-            shape = (len(source), *decode(source, source.records[0], size_px).shape)
             crops = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
 
             def fill(row: int) -> None:
@@ -149,11 +149,11 @@ class OccludedFaces(Shown):
         if config.flip and rng.random() < 0.5:
             image = np.ascontiguousarray(image[:, ::-1])
             landmarks_px = (np.array([self._size_px - 1, 0]) + landmarks_px * (-1, 1))[_MIRRORED]
-        alpha = np.zeros((len(CLASSES), self._size_px, self._size_px), dtype=np.float32)
-        hint = np.zeros((1, self._size_px, self._size_px), dtype=np.float32)
+        alpha = np.zeros((len(CLASSES), *image.shape[:2]), dtype=np.float32)
+        hint = np.zeros((1, *image.shape[:2]), dtype=np.float32)
         middle = np.full(2, self._size_px // 2, dtype=np.int64)
         if rng.random() < config.unoccluded or not any(kinds.values()):
-            return Sample(image, image, alpha, hint, middle)
+            return self._ended(Sample(image, image, alpha, hint, middle), rng)
         pair = occlude(image, landmarks_px, choose_kind(kinds, rng), int(rng.integers(2**62)))
         degraded = config.degraded and rng.random() < config.degraded
         degrade = _degradation(rng) if degraded else _unchanged
@@ -162,7 +162,26 @@ class OccludedFaces(Shown):
             hint[0] = pair.occlusion.mask
         hole = np.argwhere(pair.occlusion.mask)
         focus = hole[int(rng.integers(len(hole)))][::-1] if len(hole) else middle
-        return Sample(degrade(pair.image), degrade(pair.target), alpha, hint, focus)
+        return self._ended(Sample(degrade(pair.image), degrade(pair.target), alpha, hint, focus), rng)
+
+    def _ended(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """A tall crop that ends with the frame, or with the square. Its last row is repeated below."""
+        if not self._config.tall:
+            return sample
+        square = rng.random() < self._config.square
+        shown_px = self._size_px if square else shown_height(self._size_px)
+        height_px = len(sample.occluded)
+
+        def ended(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+            return repeat_below(plane, height_px, shown_px=shown_px)
+
+        return Sample(
+            repeat_below(sample.occluded, height_px, shown_px=shown_px),
+            repeat_below(sample.target, height_px, shown_px=shown_px),
+            np.stack([ended(plane) for plane in sample.alpha]),
+            np.stack([ended(plane) for plane in sample.hint]),
+            sample.focus.clip(0, (self._size_px - 1, shown_px - 1)),
+        )
 
 
 def _jittered(

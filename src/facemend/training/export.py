@@ -140,6 +140,7 @@ def describe(config: TrainingConfig, checkpoint: Checkpoint, run: Path) -> Model
     return ModelDescription(
         name=config.name,
         size_px=phase_at(config, checkpoint.progress.images_seen).size_px,
+        tall=config.data.tall,
         takes_hint=light,
         finds_occlusion=light,
         says_interval=light,
@@ -262,11 +263,11 @@ def _quiet_exporter() -> Iterator[None]:
 def _fixed_crops(description: ModelDescription) -> dict[str, npt.NDArray[np.float32]]:
     """Two fixed pictures of smooth noise, without and with a hint, in the network's range."""
     rng = np.random.default_rng(0)
-    side = description.size_px
-    coarse = rng.uniform(-1, 1, (2, 3, side // 16, side // 16))
+    side, height = description.size_px, description.height_px
+    coarse = rng.uniform(-1, 1, (2, 3, height // 16, side // 16))
     crops = {"image": coarse.repeat(16, axis=2).repeat(16, axis=3).astype(np.float32)}
     if description.takes_hint:
-        crops["hint"] = np.zeros((2, 1, side, side), dtype=np.float32)
+        crops["hint"] = np.zeros((2, 1, height, side), dtype=np.float32)
         crops["hint"][1, :, side // 2 :] = 1
     return crops
 

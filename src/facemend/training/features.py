@@ -104,7 +104,8 @@ def attribute_table(crops: Crops) -> npt.NDArray[np.float32]:
 
 
 def _moved(image: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Mirrored or not, and shifted a little; what comes in from beyond the border repeats it."""
+    """The square, mirrored or not, and shifted a little. Pixels from beyond the border repeat it."""
+    image = image[: image.shape[1]]
     x, y = rng.integers(-_SHIFT_PX, _SHIFT_PX + 1, 2)
     side = np.arange(len(image))
     moved: npt.NDArray[np.uint8] = image[(side + y).clip(0, len(image) - 1)]

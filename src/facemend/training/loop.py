@@ -125,7 +125,7 @@ def decode(
     config: TrainingConfig, faces: FaceSource, cache: Path, team: Accelerator, *, quiet: bool
 ) -> dict[int, Crops]:
     """Crops of every size that the phases need; the first process of each machine decodes them."""
-    how = decode_pair if config.data.pairs else FaceSource.crop
+    how = decode_pair if config.data.pairs else partial(FaceSource.crop, tall=config.data.tall)
     sizes = {phase.size_px for phase in config.phases}
     if _need_features(config):
         sizes.add(FEATURES_SIDE_PX)
@@ -207,7 +207,7 @@ def _validator(config: TrainingConfig, val_faces: FaceSource) -> Validator:
     faces = val_faces.first(config.validation_faces)
     if config.data.pairs:
         return Validator(partial(paired_cases, faces))
-    return Validator(partial(occluded_cases, faces, config.data.kinds))
+    return Validator(partial(occluded_cases, faces, config.data.kinds), tall=config.data.tall)
 
 
 def _phases_left(config: TrainingConfig, images_seen: int) -> Iterator[tuple[PhaseConfig, int]]:

@@ -109,11 +109,13 @@ class Objective:
 
     def _deep_term(self, part: PairBatch, drawn: Tensor) -> Tensor:
         assert self._features is not None  # checked when it was made
+        square = slice(part.target.shape[-1])  # its network knows squares
+        target, drawn, hole = (x[:, :, square] for x in (part.target, drawn, part.hole))
         with autocast(self._config.precision, self._device):
             with torch.no_grad():
-                real = self._features(part.target).layers
+                real = self._features(target).layers
             # As with the PatchGAN: outside the hole both are the target.
-            fake = self._features(torch.lerp(part.target, drawn, part.hole)).layers
+            fake = self._features(torch.lerp(target, drawn, hole)).layers
         return losses.deep_features([r.float() for r in real], [f.float() for f in fake])
 
     def _anchor_term(self, part: PairBatch, drawn: Tensor, area: Tensor) -> Tensor:
@@ -150,7 +152,8 @@ def _mean(values: Iterable[Tensor]) -> Tensor:
 def _cut_squares(x: Tensor, focus: Tensor, side: int) -> Tensor:
     """Squares (N, C, side, side) around the points (x, y) of focus, moved inside the picture."""
     side = min(side, x.shape[-1])
-    corners = (focus - side // 2).clamp(0, x.shape[-1] - side).tolist()
+    last = torch.tensor([x.shape[-1] - side, x.shape[-2] - side])
+    corners = (focus - side // 2).clamp(torch.zeros(2, dtype=torch.long), last).tolist()
     return torch.stack(
         [
             picture[:, top : top + side, left : left + side]

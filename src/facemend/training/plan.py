@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from facemend.datasets import FaceSource
+from facemend.frame import tall_height
 from facemend.training.config import FeaturesConfig, PhaseConfig, TrainingConfig
 from facemend.training.data import Crops
 from facemend.training.loop import decode, learn_features, open_batches
@@ -129,16 +130,17 @@ def _measure_phase(
         phase.images,
         phase.size_px,
         phase.batch,
-        generator_gmacs=drawing_gmacs(trainer.generator, phase),
+        generator_gmacs=drawing_gmacs(trainer.generator, phase, tall=trainer.config.data.tall),
         step_gmacs=counter.get_total_flops() / 2 / phase.batch / 1e9,
         images_per_s=_TIMED_STEPS * phase.batch / seconds,
         memory_gb=_memory_gb(team.device),
     )
 
 
-def drawing_gmacs(generator: nn.Module, phase: PhaseConfig) -> float:
+def drawing_gmacs(generator: nn.Module, phase: PhaseConfig, *, tall: bool = False) -> float:
     """Billions of multiply-adds for drawing one picture of the phase's size."""
-    image = torch.zeros(1, 3, phase.size_px, phase.size_px, device=next(generator.parameters()).device)
+    height_px = tall_height(phase.size_px) if tall else phase.size_px
+    image = torch.zeros(1, 3, height_px, phase.size_px, device=next(generator.parameters()).device)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         generator(image, image[:, :1])
     return float(counter.get_total_flops()) / 2 / 1e9

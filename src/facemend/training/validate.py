@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from facemend.datasets import FaceSource
-from facemend.frame import canonical_landmarks
+from facemend.frame import canonical_landmarks, repeat_below, tall_height
 from facemend.images import Image, Mask, from_network, to_network
 from facemend.metrics.psnr import psnr
 from facemend.metrics.ssim import ssim
@@ -66,16 +66,17 @@ class Validator:
 
     Args:
         make_cases: makes them for a size in pixels.
+        tall: show each square as a tall crop that ends at the square.
     """
 
-    def __init__(self, make_cases: Callable[[int], list[Case]]) -> None:
-        self._make_cases = make_cases
+    def __init__(self, make_cases: Callable[[int], list[Case]], *, tall: bool = False) -> None:
+        self._make_cases, self._tall = make_cases, tall
         self._made: dict[int, list[Case]] = {}
 
     def measure(self, generator: nn.Module, size_px: int) -> dict[str, float]:
         """PSNR in dB: hole/KIND, hole (their mean), composite, copy_hole; and ssim, the composite's."""
         cases = self._cases(size_px)
-        delivered = _deliver(generator, cases)
+        delivered = self._deliver(generator, cases)
         both = list(zip(delivered, cases, strict=True))
         holes = [(c.kind, psnr(d.composite, c.target, c.hole)) for d, c in both]
         by_kind = {
@@ -95,7 +96,7 @@ class Validator:
         cases = self._cases(size_px)[:_SAMPLES]
         rows = [
             np.hstack([c.image, c.target, d.raw, d.composite])
-            for c, d in zip(cases, _deliver(generator, cases), strict=True)
+            for c, d in zip(cases, self._deliver(generator, cases), strict=True)
         ]
         return np.vstack(rows)
 
@@ -104,25 +105,26 @@ class Validator:
             self._made[size_px] = self._make_cases(size_px)
         return self._made[size_px]
 
-
-def _deliver(generator: nn.Module, cases: list[Case]) -> list[_Delivered]:
-    """What a user would get: the composite where the network looks for occlusions, else its raw picture."""
-    delivered = []
-    device = next(generator.parameters()).device
-    training = generator.training
-    generator.eval()
-    for case in cases:
-        image = torch.from_numpy(to_network(case.image[None])).to(device)
-        with torch.inference_mode():
-            raw, logits, _ = generator(image, torch.zeros_like(image[:, :1]))
-        drawn = from_network(raw.cpu().numpy())[0]
-        if logits is None:
-            delivered.append(_Delivered(drawn, drawn))
-            continue
-        alpha = wanted_alpha(logits.sigmoid()[0].cpu().numpy(), Remove.ALL)
-        delivered.append(_Delivered(drawn, composite(case.image, drawn, alpha).image))
-    generator.train(training)
-    return delivered
+    def _deliver(self, generator: nn.Module, cases: list[Case]) -> list[_Delivered]:
+        """What a user would get: the composite if the network finds occlusions, else its raw picture."""
+        delivered = []
+        device = next(generator.parameters()).device
+        training = generator.training
+        generator.eval()
+        for case in cases:
+            side_px = len(case.image)
+            shown = repeat_below(case.image, tall_height(side_px)) if self._tall else case.image
+            image = torch.from_numpy(to_network(shown[None])).to(device)
+            with torch.inference_mode():
+                raw, logits, _ = generator(image, torch.zeros_like(image[:, :1]))
+            drawn = from_network(raw.cpu().numpy())[0, :side_px]
+            if logits is None:
+                delivered.append(_Delivered(drawn, drawn))
+                continue
+            alpha = wanted_alpha(logits.sigmoid()[0, :, :side_px].cpu().numpy(), Remove.ALL)
+            delivered.append(_Delivered(drawn, composite(case.image, drawn, alpha).image))
+        generator.train(training)
+        return delivered
 
 
 def _mean(values: list[float | None]) -> float:

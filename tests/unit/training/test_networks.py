@@ -164,7 +164,8 @@ def test_discriminators_compute_the_same_in_training_and_use(
     assert torch.equal(judge.train()(x)[-1], judge.eval()(x)[-1])
 
 
-def test_coordinates_run_from_minus_one_to_one() -> None:
-    x, y = coordinates(torch.zeros(1, 3, 4, 8))[0]
-    assert x[0].tolist() == pytest.approx([-1 + 2 * n / 7 for n in range(8)])
-    assert y[:, 0].tolist() == pytest.approx([-1, -1 / 3, 1 / 3, 1])
+def test_coordinates_run_from_minus_one_to_one_in_the_square_and_on_in_the_same_steps_below() -> None:
+    x, y = coordinates(torch.zeros(1, 3, 10, 8))[0]
+    steps = [-1 + 2 * n / 7 for n in range(10)]
+    assert x[0].tolist() == pytest.approx(steps[:8])
+    assert y[:, 0].tolist() == pytest.approx(steps)

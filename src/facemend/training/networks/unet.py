@@ -115,10 +115,10 @@ def _silence(layer: nn.Module) -> None:
 
 
 def coordinates(image: Tensor) -> Tensor:
-    """x and y in [-1, 1] for every pixel: (N, 2, H, W)."""
+    """x and y for every pixel, (N, 2, H, W): -1 to 1 over the width, and on in the same steps below."""
     height, width = image.shape[-2:]
     # Added to zeros of a batch of any length, so that the export keeps two lines and no picture of them.
     nowhere = torch.zeros_like(image[:, :1])
     x = torch.linspace(-1, 1, width).to(image).view(1, 1, 1, width)
-    y = torch.linspace(-1, 1, height).to(image).view(1, 1, height, 1)
+    y = (torch.arange(height) * (2 / (width - 1)) - 1).to(image).view(1, 1, height, 1)
     return torch.cat([nowhere + x, nowhere + y], dim=1)
