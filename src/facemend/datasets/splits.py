@@ -89,7 +89,9 @@ def _celeba_table(source: FaceSource) -> dict[str, Split]:
 
 def _split_by_hash(record: FaceRecord) -> Split:
     place = seed_of("split", record.identity or record.name) % 100
-    return Split.TEST if place < 5 and record.use is None else Split.VAL if place < 10 else Split.TRAIN
+    if place < 5:
+        return Split.TEST if record.use is None else Split.TRAIN
+    return Split.VAL if place < 10 else Split.TRAIN
 
 
 def _read_split_file(source: FaceSource, path: Path) -> tuple[FaceSource, dict[str, Split]]:

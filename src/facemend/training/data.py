@@ -38,8 +38,8 @@ CLASSES = (OcclusionClass.COVERS, OcclusionClass.ACCESSORIES)
 
 _MIRRORED = [1, 0, 2, 4, 3]  # landmarks, after a flip
 _FACE_WIDTH = 0.55  # of a face, in widths of the canonical crop
-# Standard deviations of the lens's blur, in widths of the face. Where something is occluded it stays weak: a
-# blurred box has to be blurrier than its surroundings.
+# Standard deviations of the lens's blur, in widths of the face. Where something is occluded it stays weak:
+# a blurred box has to be blurrier than its surroundings.
 _MOST_BLUR, _MOST_BLUR_OVER_OCCLUSIONS = 0.05, 0.025
 _FAR_OFF = 0.15  # share of the misaligned faces that are far off
 
@@ -240,7 +240,7 @@ def cut_enlarged(image: Image, side_px: int, corner: npt.NDArray[np.int64], size
 
 
 def _misaligned(image: Image, landmarks_px: Points, rng: np.random.Generator) -> tuple[Image, Points]:
-    """As far off as detectors are: a few degrees, percent and pixels, and now and then several times that."""
+    """As far off as detectors are: a few degrees, percent and pixels, now and then several times that."""
     x_px, y_px = rng.normal(0, 0.015 * image.shape[1], 2)
     if rng.random() < _FAR_OFF:
         rotation_degrees, scale = rng.uniform(-12, 12), float(np.exp(rng.uniform(-0.15, 0.15)))
@@ -290,15 +290,17 @@ def _draw_camera(width_px: int, most_blur: float, rng: np.random.Generator) -> _
     steps = {
         "dark": _seeded(capture.darken, rng, rng.uniform(0.08, 0.5), rng.uniform(1, 5)),
         "tint": partial(capture.tint, gains=np.exp(rng.normal(0, 0.06, 3)).astype(np.float32)),
-        "tone": capture.grey
-        if rng.random() < 0.7
-        else partial(capture.sepia, strength=rng.uniform(0.3, 1)),
+        "tone": _draw_tone(rng),
         "grain": _seeded(capture.add_grain, rng, rng.uniform(3, 14), max(1, unit * rng.uniform(1, 3))),
         "noise": _seeded(capture.add_noise, rng, rng.uniform(1, 10)),
         "coarse": partial(capture.coarsen, factor=rng.uniform(1, 3)),
         "jpeg": partial(capture.compress, quality=int(rng.integers(20, 96))),
     }
     return _Camera(lens if "lens" in happens else None, [s for name, s in steps.items() if name in happens])
+
+
+def _draw_tone(rng: np.random.Generator) -> _Step:
+    return capture.grey if rng.random() < 0.7 else partial(capture.sepia, strength=rng.uniform(0.3, 1))
 
 
 def _draw_lens(sigma_px: float, rng: np.random.Generator) -> _Step:
