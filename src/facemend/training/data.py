@@ -288,7 +288,7 @@ def _draw_camera(width_px: int, most_blur: float, rng: np.random.Generator) -> _
     lens = _draw_lens(rng.uniform(0.01, most_blur) * _FACE_WIDTH * width_px, rng)
     unit = width_px / CROP_SIZE_PX
     steps = {
-        "dark": _seeded(capture.darken, rng, rng.uniform(0.08, 0.5), rng.uniform(1, 5)),
+        "dark": _seeded(capture.darken, rng, rng.uniform(0.12, 0.6), rng.uniform(1, 4)),
         "tint": partial(capture.tint, gains=np.exp(rng.normal(0, 0.06, 3)).astype(np.float32)),
         "tone": _draw_tone(rng),
         "grain": _seeded(capture.add_grain, rng, rng.uniform(3, 14), max(1, unit * rng.uniform(1, 3))),
