@@ -242,6 +242,12 @@ def _open(source: Path | str, split: str, split_file: Path | None) -> "FaceSourc
     if split_file is not None and split == "all":
         raise UsageError("--split-file says who belongs to which split; choose one with --split")
     faces = open_source(source)
+    uses = sorted({record.use for record in faces.records if record.use is not None})
+    if split == "all" and len(uses) > 1:
+        raise UsageError(
+            f"{source} holds pictures for {' and for '.join(uses)}; choose with --split train, val or test "
+            "(test is what is marked measure)"
+        )
     return faces if split == "all" else take_split(faces, Split(split), split_file)
 
 

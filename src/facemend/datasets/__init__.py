@@ -8,6 +8,7 @@ from facemend.datasets.folder import open_folder
 from facemend.datasets.places import is_url
 from facemend.datasets.splits import Split, check_no_leak, take_split
 from facemend.datasets.stored import ARCHIVES, open_stored
+from facemend.datasets.table import open_table, table_of
 
 __all__ = [
     "FaceRecord",
@@ -33,4 +34,6 @@ def open_source(where: Path | str) -> FaceSource:
     path = Path(where)
     if is_url(str(where)) or (path.suffix.lower() in ARCHIVES and not is_celeba(path)):
         return open_stored(str(where))
-    return open_celeba(path) if is_celeba(path) else open_folder(path)
+    if is_celeba(path):
+        return open_celeba(path)
+    return open_folder(path) if table_of(path) is None else open_table(path)

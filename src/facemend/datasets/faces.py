@@ -11,6 +11,9 @@ from facemend.errors import SourceError
 from facemend.frame import CROP_SIZE_PX, Points, crop_from_aligned
 from facemend.images import Image
 
+MEASURE = "measure"
+"""`FaceRecord.use` of pictures that are never trained on."""
+
 
 @dataclass(frozen=True)
 class FaceRecord:
@@ -21,12 +24,16 @@ class FaceRecord:
         identity: who it shows, unique over sources ("celeba:2880"); None if nobody knows.
         frame_landmarks_px: float64 (5, 2) in the 178×218 frame; None where there are none.
         attributes: CelebA's attributes, True or False by name; empty where there are none.
+        traits: what is measured of the face, by the names in `traits.py`; what is unknown is left out.
+        use: what the source says that the picture is for: "train", or "measure"; None if it says nothing.
     """
 
     name: str
     identity: str | None
     frame_landmarks_px: Points | None = None
     attributes: Mapping[str, bool] = field(default_factory=dict)
+    traits: Mapping[str, float] = field(default_factory=dict)
+    use: str | None = None
 
 
 class ReadPicture(Protocol):

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from facemend.datasets.celeba import PARTITION, read_partition
-from facemend.datasets.faces import FaceRecord, FaceSource, known_identities
+from facemend.datasets.faces import MEASURE, FaceRecord, FaceSource, known_identities
 from facemend.errors import LeakError, SourceError
 from facemend.occlusion import seed_of
 
@@ -29,7 +29,8 @@ def take_split(source: FaceSource, split: Split, split_file: Path | None = None)
 
     By default CelebA is split by the lists of val and test pictures that facemend carries: `train` is
     every picture whose person is in neither. Any other source is split by a hash of its people,
-    90 : 5 : 5. A split file overrides both.
+    90 : 5 : 5. Where a source says what its pictures are for, `test` is what is marked `measure`, and the
+    rest is split into `train` and `val`. A split file overrides all of it.
 
     Args:
         split_file: CSV with the columns file, split and, if the source does not know it, identity; or
@@ -45,7 +46,11 @@ def take_split(source: FaceSource, split: Split, split_file: Path | None = None)
         table = _celeba_table(source)
     else:
         known_identities(source)
-        table = {record.name: _split_by_hash(record) for record in source.records}
+        measured = {record.identity for record in source.records if record.use == MEASURE}
+        table = {
+            record.name: Split.TEST if record.identity in measured else _split_by_hash(record)
+            for record in source.records
+        }
     part = source.where(lambda record: table.get(record.name) == split)
     if not part.records:
         raise SourceError(f"no picture of {source.name} belongs to the {split} split")
@@ -84,7 +89,9 @@ def _celeba_table(source: FaceSource) -> dict[str, Split]:
 
 def _split_by_hash(record: FaceRecord) -> Split:
     place = seed_of("split", record.identity or record.name) % 100
-    return Split.TEST if place < 5 else Split.VAL if place < 10 else Split.TRAIN
+    if place < 5:
+        return Split.TEST if record.use is None else Split.TRAIN
+    return Split.VAL if place < 10 else Split.TRAIN
 
 
 def _read_split_file(source: FaceSource, path: Path) -> tuple[FaceSource, dict[str, Split]]:

@@ -4,10 +4,12 @@ import difflib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from facemend.datasets.faces import MEASURE
+from facemend.datasets.traits import GROUPS
 from facemend.errors import ConfigError
 from facemend.occlusion import KINDS
 
@@ -48,17 +50,51 @@ class DiscriminatorConfig(_Section):
     scales: Count = 1
 
 
+class SourceConfig(_Section):
+    """One source of faces among several.
+
+    Attributes:
+        share: of what is shown; the shares of all sources need not add up to 1.
+        path: what `open_source` opens, from the folder in which facemend is run. None: what --data names.
+        use: take the faces whose column `use` says so; needed where a source says `measure` of some.
+        oversample: how often faces of a group of `datasets.traits` are shown, compared with others; who is
+            in several groups is shown as often as the largest factor says.
+        zoom: the pictures are framed tighter than CelebA's; their faces are found once, and each is shown
+            in a framing between CelebA's and its own.
+    """
+
+    share: Annotated[float, Field(gt=0)]
+    path: str | None = None
+    use: str | None = None
+    oversample: dict[str, Annotated[float, Field(ge=1)]] = {}
+    zoom: bool = False
+
+    @model_validator(mode="after")
+    def _taken_for_training(self) -> "SourceConfig":
+        for group in self.oversample:
+            if group not in GROUPS:
+                raise ValueError(f"unknown group {group!r}{_nearest(group, list(GROUPS))}")
+        if self.use == MEASURE:
+            raise ValueError(f"faces for {MEASURE} are never trained on")
+        return self
+
+
 class DataConfig(_Section):
     """What is shown to the network.
 
     Attributes:
-        images: use the first so many training faces (None: all).
+        images: use the first so many training faces of every source (None: all).
+        sources: where the faces come from, see `SourceConfig`; one of them has no path (empty: all come
+            from --data).
         kinds: share of every kind of occlusion.
         unoccluded: share of faces that are shown as they are, so that nothing is found in them.
         hinted: share of faces for which the hint channel tells where the occlusion is.
         flip: mirror every other face.
-        misaligned: share of faces whose crop is a little turned, scaled and shifted.
-        degraded: share of pairs that go through scaling, noise, a tint or JPEG, both pictures alike.
+        misaligned: share of faces whose crop is turned, scaled and shifted: a little, now and then more.
+        degraded: share of occluded faces whose whole picture went through a poor camera: out of focus,
+            grey, dark, grainy, scaled, compressed; both pictures alike.
+        degraded_unoccluded: the same share of the faces that are shown as they are, with stronger blur, so
+            that a poor photo is nothing to be found.
         tall: show the tall crop, which goes on below the canonical square (see frame.py).
         square: share of tall crops that end at the square, whose last row is repeated below.
         jitter_px: enlarge faces to this side and cut the picture's size out of it (0: do not).
@@ -69,12 +105,14 @@ class DataConfig(_Section):
     """
 
     images: Count | None = None
+    sources: dict[str, SourceConfig] = {}
     kinds: dict[str, Weight] = {}
     unoccluded: Share = 0.05
     hinted: Share = 0.2
     flip: bool = True
     misaligned: Share = 0
     degraded: Share = 0
+    degraded_unoccluded: Share = 0
     tall: bool = False
     square: Share = 0.25
     jitter_px: Annotated[int, Field(ge=0)] = 0
@@ -91,6 +129,10 @@ class DataConfig(_Section):
             raise ValueError("only faces without jitter_px have a tall crop: leave out tall")
         if not self.pairs and not any(self.kinds.values()):
             raise ValueError("no kind of occlusion has a share above 0")
+        if self.pairs and self.sources:
+            raise ValueError("sources are of faces: leave out pairs or sources")
+        if self.sources and [each.path for each in self.sources.values()].count(None) != 1:
+            raise ValueError("exactly one of the sources has no path: the one that --data names")
         return self
 
 
@@ -279,24 +321,17 @@ def _explain(error: ValidationError) -> str:
     place = ".".join(map(str, problem["loc"])) or "the config"
     if problem["type"] != "extra_forbidden":
         return f"{place}: {problem['msg'].removeprefix('Value error, ')}"
-    section: Any = TrainingConfig
-    for step in problem["loc"][:-1]:
-        if isinstance(step, str):
-            section = _section_of(section, step)
-    known = list(section.model_fields) if section else []
+    known = list(_type_at(problem["loc"][:-1]).model_fields)
     return f"unknown key {place}{_nearest(str(problem['loc'][-1]), known)}"
 
 
-def _section_of(section: type[_Section] | None, key: str) -> type[_Section] | None:
-    sections: dict[str, type[_Section]] = {
-        "generator": GeneratorConfig,
-        "discriminator": DiscriminatorConfig,
-        "data": DataConfig,
-        "phases": PhaseConfig,
-        "losses": LossConfig,
-        "features": FeaturesConfig,
-    }
-    return sections.get(key) if section else None
+def _type_at(location: Sequence[int | str]) -> Any:
+    """The type of the config's value at a location: through sections, lists and tables of sections."""
+    kind: Any = TrainingConfig
+    for step in location:
+        inner = [each for each in get_args(kind) if each is not Ellipsis]
+        kind = inner[-1] if inner else kind.model_fields[step].annotation
+    return kind
 
 
 def _nearest(word: str, known: list[str]) -> str:

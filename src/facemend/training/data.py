@@ -5,11 +5,13 @@ a restart changes it, nor the number of processes that train together.
 """
 
 import json
+import math
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,34 +26,65 @@ from facemend.datasets.faces import fingerprint_of
 from facemend.engine import cores
 from facemend.errors import TrainingError
 from facemend.files import write_text, written_whole
-from facemend.frame import Points, canonical_landmarks, frame_to_crop, repeat_below, shown_height
-from facemend.images import Image, resize
+from facemend.frame import (
+    CROP_SIZE_PX,
+    Points,
+    canonical_landmarks,
+    frame_to_crop,
+    repeat_below,
+    shown_height,
+)
+from facemend.images import Alpha, Image, resize
 from facemend.occlusion import OcclusionClass, allowed_kinds, choose_kind, occlude
 from facemend.training.batches import PackedBatch, Sample, stack
 from facemend.training.config import DataConfig
+from facemend.training.sources import Mixture
 
 CLASSES = (OcclusionClass.COVERS, OcclusionClass.ACCESSORIES)
 """The order of the alpha's channels."""
 
 _MIRRORED = [1, 0, 2, 4, 3]  # landmarks, after a flip
+_FACE_WIDTH = 0.55  # of a face, in widths of the canonical crop
+# Standard deviations of the lens's blur, in widths of the face. Where something is occluded it stays weak:
+# a blurred box has to be blurrier than its surroundings.
+_MOST_BLUR, _MOST_BLUR_OVER_OCCLUSIONS = 0.05, 0.025
+_FAR_OFF = 0.15  # share of the misaligned faces that are far off
 
 
 @dataclass(frozen=True)
 class Crops:
-    """Decoded canonical crops of a source.
+    """Decoded canonical crops of one source or of several.
 
     Attributes:
-        images: uint8 (N, size, size, 3) RGB, memory-mapped; tall crops are higher, pairs twice as wide.
+        images: N pictures, each uint8 (size, size, 3) RGB, memory-mapped. Tall crops are higher, pairs
+            twice as wide.
         landmarks_px: float64 (N, 5, 2) in crop pixels; canonical where the source has none.
         attributes: CelebA's, by name, a face each; empty where there are none.
+        weights: float64 (N,), how often each is shown, compared with the others; None: all alike.
     """
 
-    images: npt.NDArray[np.uint8]
+    images: "npt.NDArray[np.uint8] | Chain"
     landmarks_px: npt.NDArray[np.float64]
     attributes: Sequence[Mapping[str, bool]]
+    weights: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
+
+
+class Chain:
+    """Pictures of several files, one after the other, without a copy in memory."""
+
+    def __init__(self, files: Sequence[npt.NDArray[np.uint8]]) -> None:
+        self._files, self._ends = files, np.cumsum([len(file) for file in files])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, row: int) -> Image:
+        file = int(np.searchsorted(self._ends, row, side="right"))
+        image: Image = self._files[file][row - int(self._ends[file])]  # from the file's end, below 0
+        return image
 
 
 Decode = Callable[[FaceSource, FaceRecord, int], Image]
@@ -110,8 +143,25 @@ def cached_crops(
     return Crops(np.load(path, mmap_mode="r"), np.stack(landmarks), attributes)
 
 
+def mixed_crops(
+    mixture: Mixture, size_px: int, folder: Path, decode: Decode = FaceSource.crop, *, quiet: bool = False
+) -> Crops:
+    """The crops of every source of a mixture, see `cached_crops`, with the mixture's weights."""
+    every = [cached_crops(part.faces, size_px, folder, decode, quiet=quiet) for part in mixture.parts]
+    return Crops(
+        Chain([np.asarray(crops.images) for crops in every]),
+        np.concatenate([crops.landmarks_px for crops in every]),
+        [attributes for crops in every for attributes in crops.attributes],
+        np.concatenate([part.weights for part in mixture.parts]),
+    )
+
+
 class Shown(Dataset[Sample], ABC):
-    """What is shown, by position: position p shows one record of epoch p // N, drawn anew."""
+    """What is shown, by position: position p shows one record of epoch p // N, drawn anew.
+
+    In an epoch of N positions a record has as many turns as its weight says, rounded up or down by
+    chance: one each, if all weigh the same.
+    """
 
     def __init__(self, crops: Crops, config: DataConfig, size_px: int, seed: int) -> None:
         self._crops, self._config, self._size_px, self._seed = crops, config, size_px, seed
@@ -122,8 +172,18 @@ class Shown(Dataset[Sample], ABC):
         epoch, place = divmod(position, len(self._crops))
         if epoch != self._epoch:
             self._epoch = epoch
-            self._order = np.random.default_rng([self._seed, 1, epoch]).permutation(len(self._crops))
+            self._order = self._order_of(np.random.default_rng([self._seed, 1, epoch]))
         return self._show(int(self._order[place]), np.random.default_rng([self._seed, 2, position]))
+
+    def _order_of(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """The records of an epoch, drawn by systematic sampling and shuffled: (N,)."""
+        count, weights = len(self._crops), self._crops.weights
+        order = rng.permutation(count)
+        if weights is None or (weights == weights[0]).all():
+            return order
+        ends = np.cumsum(weights)
+        turns = np.searchsorted(ends, (np.arange(count) + rng.random()) * (ends[-1] / count), side="right")
+        return turns.clip(0, count - 1)[order]
 
     @abstractmethod
     def _show(self, record: int, rng: np.random.Generator) -> Sample:
@@ -148,21 +208,26 @@ class OccludedFaces(Shown):
             image, landmarks_px = _misaligned(image, landmarks_px, rng)
         if config.flip and rng.random() < 0.5:
             image = np.ascontiguousarray(image[:, ::-1])
-            landmarks_px = (np.array([self._size_px - 1, 0]) + landmarks_px * (-1, 1))[_MIRRORED]
-        alpha = np.zeros((len(CLASSES), *image.shape[:2]), dtype=np.float32)
-        hint = np.zeros((1, *image.shape[:2]), dtype=np.float32)
-        middle = np.full(2, self._size_px // 2, dtype=np.int64)
+            landmarks_px = (np.array([image.shape[1] - 1, 0]) + landmarks_px * (-1, 1))[_MIRRORED]
+        height_px, width_px = image.shape[:2]
+        alpha = np.zeros((len(CLASSES), height_px, width_px), dtype=np.float32)
+        hint = np.zeros((1, height_px, width_px), dtype=np.float32)
+        middle = np.full(2, width_px // 2, dtype=np.int64)
         if rng.random() < config.unoccluded or not any(kinds.values()):
+            if config.degraded_unoccluded and rng.random() < config.degraded_unoccluded:
+                image = _draw_camera(width_px, _MOST_BLUR, rng).take(image)
             return self._ended(Sample(image, image, alpha, hint, middle), rng)
         pair = occlude(image, landmarks_px, choose_kind(kinds, rng), int(rng.integers(2**62)))
-        degraded = config.degraded and rng.random() < config.degraded
-        degrade = _degradation(rng) if degraded else _unchanged
-        alpha[CLASSES.index(pair.occlusion.occlusion_class)] = pair.occlusion.alpha
+        occluded, target, cover = pair.image, pair.target, pair.occlusion.alpha
+        if config.degraded and rng.random() < config.degraded:
+            camera = _draw_camera(width_px, _MOST_BLUR_OVER_OCCLUSIONS, rng)
+            occluded, target, cover = camera.take(occluded), camera.take(target), camera.spread(cover)
+        alpha[CLASSES.index(pair.occlusion.occlusion_class)] = cover
         if rng.random() < config.hinted:
-            hint[0] = pair.occlusion.mask
-        hole = np.argwhere(pair.occlusion.mask)
+            hint[0] = cover > 0
+        hole = np.argwhere(cover > 0)
         focus = hole[int(rng.integers(len(hole)))][::-1] if len(hole) else middle
-        return self._ended(Sample(degrade(pair.image), degrade(pair.target), alpha, hint, focus), rng)
+        return self._ended(Sample(occluded, target, alpha, hint, focus), rng)
 
     def _ended(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """A tall crop that ends with the frame, or with the square. Its last row is repeated below."""
@@ -202,33 +267,82 @@ def cut_enlarged(image: Image, side_px: int, corner: npt.NDArray[np.int64], size
 
 
 def _misaligned(image: Image, landmarks_px: Points, rng: np.random.Generator) -> tuple[Image, Points]:
-    """As far off as detectors are: a few degrees, percent and pixels."""
-    rotation_degrees, scale = rng.normal(0, 3), float(np.exp(rng.normal(0, 0.05)))
-    x_px, y_px = rng.normal(0, 0.015 * len(image), 2)
+    """As far off as detectors are: a few degrees, percent and pixels, now and then several times that."""
+    x_px, y_px = rng.normal(0, 0.015 * image.shape[1], 2)
+    if rng.random() < _FAR_OFF:
+        rotation_degrees, scale = rng.uniform(-12, 12), float(np.exp(rng.uniform(-0.15, 0.15)))
+        x_px, y_px = 2 * x_px, 2 * y_px
+    else:
+        rotation_degrees, scale = rng.normal(0, 3), float(np.exp(rng.normal(0, 0.05)))
     return capture.misalign(image, landmarks_px, rotation_degrees, scale, (x_px, y_px))
 
 
-def _unchanged(image: Image) -> Image:
-    return image
+_Step = Callable[[Image], Image]
 
 
-def _degradation(rng: np.random.Generator) -> Callable[[Image], Image]:
-    """Draws what a photo went through; it does the same to every picture."""
-    happens = rng.random(4) < 0.5
-    gains = np.exp(rng.normal(0, 0.06, 3)).astype(np.float32)
-    factor, sigma, quality = rng.uniform(1, 3), rng.uniform(1, 10), int(rng.integers(40, 96))
+@dataclass(frozen=True)
+class _Camera:
+    """What a photo goes through: the lens, then everything else. It does the same to every picture."""
+
+    lens: _Step | None
+    rest: Sequence[_Step]
+
+    def take(self, image: Image) -> Image:
+        """The photo of a picture, (H, W, 3) to the same."""
+        for step in (*([self.lens] if self.lens else []), *self.rest):
+            image = step(image)
+        return image
+
+    def spread(self, alpha: Alpha) -> Alpha:
+        """Where an occlusion shows in the photo: the lens spreads its edge, and what is tinged counts."""
+        if self.lens is None:
+            return alpha
+        levels = np.rint(255 * alpha).astype(np.uint8)[:, :, None].repeat(3, axis=2)
+        seen = self.lens(levels)[:, :, 0].astype(np.float32) / 255
+        return np.maximum(alpha, (3 * seen - np.float32(0.06)).clip(0, 1))
+
+
+def _draw_camera(width_px: int, most_blur: float, rng: np.random.Generator) -> _Camera:
+    """Draws a poor camera or a poor copy of its photo; at least one thing happens.
+
+    Args:
+        width_px: of the crop.
+        most_blur: standard deviation of the strongest blur of the lens, in widths of the face.
+    """
+    odds = {"lens": 0.4, "dark": 0.15, "tint": 0.4, "tone": 0.2, "grain": 0.2, "noise": 0.3}
+    odds |= {"coarse": 0.35, "jpeg": 0.5}
+    happens = {name for name, odd in odds.items() if rng.random() < odd} or {"jpeg"}
+    lens = _draw_lens(rng.uniform(0.01, most_blur) * _FACE_WIDTH * width_px, rng)
+    unit = width_px / CROP_SIZE_PX
+    steps = {
+        "dark": _seeded(capture.darken, rng, rng.uniform(0.12, 0.6), rng.uniform(1, 4)),
+        "tint": partial(capture.tint, gains=np.exp(rng.normal(0, 0.06, 3)).astype(np.float32)),
+        "tone": _draw_tone(rng),
+        "grain": _seeded(capture.add_grain, rng, rng.uniform(3, 14), max(1, unit * rng.uniform(1, 3))),
+        "noise": _seeded(capture.add_noise, rng, rng.uniform(1, 10)),
+        "coarse": partial(capture.coarsen, factor=rng.uniform(1, 3)),
+        "jpeg": partial(capture.compress, quality=int(rng.integers(20, 96))),
+    }
+    return _Camera(lens if "lens" in happens else None, [s for name, s in steps.items() if name in happens])
+
+
+def _draw_tone(rng: np.random.Generator) -> _Step:
+    return capture.grey if rng.random() < 0.7 else partial(capture.sepia, strength=rng.uniform(0.3, 1))
+
+
+def _draw_lens(sigma_px: float, rng: np.random.Generator) -> _Step:
+    """Blur of this standard deviation: Gaussian, an open lens out of focus, or a camera that moved."""
+    chosen, degrees = rng.random(), rng.uniform(0, 180)
+    if chosen < 0.4:
+        return partial(capture.blur_gaussian, sigma_px=sigma_px)
+    spread = capture.disc(2 * sigma_px) if chosen < 0.8 else capture.line(math.sqrt(12) * sigma_px, degrees)
+    return partial(capture.blur_by, shape=spread)
+
+
+def _seeded(step: Callable[..., Image], rng: np.random.Generator, *strengths: float) -> _Step:
+    """A step with noise, the same noise in every picture."""
     seed = int(rng.integers(2**62))
-
-    def degrade(image: Image) -> Image:
-        if happens[0]:
-            image = capture.tint(image, gains)
-        if happens[1]:
-            image = capture.coarsen(image, factor)
-        if happens[2]:
-            image = capture.add_noise(image, sigma, np.random.default_rng(seed))
-        return capture.compress(image, quality) if happens[3] else image
-
-    return degrade
+    return lambda image: step(image, *strengths, np.random.default_rng(seed))
 
 
 class _Positions(Sampler[list[int]]):

@@ -24,7 +24,7 @@ from facemend.training.checkpoint import (
     save_checkpoint,
 )
 from facemend.training.config import PhaseConfig, TrainingConfig
-from facemend.training.data import Crops, OccludedFaces, cached_crops, load_batches
+from facemend.training.data import Crops, OccludedFaces, cached_crops, load_batches, mixed_crops
 from facemend.training.echo import KEPT, echoed
 from facemend.training.features import known_features, open_features
 from facemend.training.networks.features import SIDE_PX as FEATURES_SIDE_PX
@@ -34,6 +34,7 @@ from facemend.training.processes import (
     check_same_start,
     join_processes,
 )
+from facemend.training.sources import Mixture
 from facemend.training.start import starting_weights
 from facemend.training.trainer import Trainer
 from facemend.training.validate import Validator, occluded_cases, paired_cases
@@ -59,7 +60,7 @@ class Outcome:
 
 def train(
     config: TrainingConfig,
-    train_faces: FaceSource,
+    train_faces: FaceSource | Mixture,
     val_faces: FaceSource,
     run: Path,
     *,
@@ -82,7 +83,7 @@ def train(
             exploded, or a batch cannot be shared equally.
     """
     team = accelerator or join_processes(run, config.trackers)
-    faces = train_faces.first(config.data.images)
+    faces = Mixture.of(train_faces).first(config.data.images)
     trainer = Trainer(config, faces, team)
     if (checkpoint := newest_checkpoint(run)) is not None:
         trainer.restore(load_checkpoint(checkpoint))
@@ -95,7 +96,7 @@ def train(
         _progress_line(config, trainer.images_seen, quiet=quiet or not team.is_main_process) as line,
     ):
         crops = decode(config, faces, cache, team, quiet=quiet)
-        trainer.features = learn_features(config, faces, crops, cache, team, quiet=quiet)
+        trainer.features = learn_features(config, faces, cache, team, quiet=quiet)
         validator = _validator(config, val_faces)
         for phase, start in _phases_left(config, trainer.images_seen):
             trainer.enter(phase, start)
@@ -122,35 +123,27 @@ def train(
 
 
 def decode(
-    config: TrainingConfig, faces: FaceSource, cache: Path, team: Accelerator, *, quiet: bool
+    config: TrainingConfig, faces: Mixture, cache: Path, team: Accelerator, *, quiet: bool
 ) -> dict[int, Crops]:
     """Crops of every size that the phases need; the first process of each machine decodes them."""
     how = decode_pair if config.data.pairs else partial(FaceSource.crop, tall=config.data.tall)
     sizes = {phase.size_px for phase in config.phases}
-    if _need_features(config):
-        sizes.add(FEATURES_SIDE_PX)
     with team.local_main_process_first():
-        return {size_px: cached_crops(faces, size_px, cache, how, quiet=quiet) for size_px in sizes}
-
-
-def _need_features(config: TrainingConfig) -> bool:
-    return any(phase.losses.deep_features for phase in config.phases)
+        return {size_px: mixed_crops(faces, size_px, cache, how, quiet=quiet) for size_px in sizes}
 
 
 def learn_features(
-    config: TrainingConfig,
-    faces: FaceSource,
-    crops: Mapping[int, Crops],
-    cache: Path,
-    team: Accelerator,
-    *,
-    quiet: bool,
+    config: TrainingConfig, faces: Mixture, cache: Path, team: Accelerator, *, quiet: bool
 ) -> nn.Module | None:
-    """The network behind `deep_features`, if a phase has it; each machine's first process teaches it."""
-    if not _need_features(config):
+    """The network behind `deep_features`, if a phase has it; each machine's first process teaches it.
+
+    It learns from the first source whose faces have CelebA's attributes.
+    """
+    if not any(phase.losses.deep_features for phase in config.phases):
         return None
     with team.local_main_process_first():
-        path = known_features(config, faces, crops[FEATURES_SIDE_PX], cache, quiet=quiet)
+        crops = cached_crops(faces.described, FEATURES_SIDE_PX, cache, quiet=quiet)
+        path = known_features(config, faces.described, crops, cache, quiet=quiet)
     return open_features(path, team.device)
 
 

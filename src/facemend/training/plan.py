@@ -20,6 +20,7 @@ from facemend.training.data import Crops
 from facemend.training.loop import decode, learn_features, open_batches
 from facemend.training.networks import parameter_count
 from facemend.training.processes import join_processes
+from facemend.training.sources import Mixture
 from facemend.training.trainer import Trainer
 
 _WARM_STEPS, _TIMED_STEPS = 3, 5
@@ -87,7 +88,7 @@ class Plan:
         return "\n".join([*lines, f"in all {hours:.2f} hours, validations and checkpoints left out"])
 
 
-def measure(config: TrainingConfig, faces: FaceSource) -> Plan:
+def measure(config: TrainingConfig, faces: FaceSource | Mixture) -> Plan:
     """Makes a few steps of every phase on a few of the faces, in a folder that is gone afterwards.
 
     Raises:
@@ -95,11 +96,12 @@ def measure(config: TrainingConfig, faces: FaceSource) -> Plan:
     """
     with tempfile.TemporaryDirectory() as folder:
         team = join_processes(Path(folder))
-        trainer = Trainer(config, faces, team)
-        few = faces.first(_TIMED_STEPS * max(phase.batch for phase in config.phases))
+        mixture = Mixture.of(faces)
+        trainer = Trainer(config, mixture, team)
+        few = mixture.first(_TIMED_STEPS * max(phase.batch for phase in config.phases))
         crops = decode(config, few, Path(folder), team, quiet=True)
         hardly = config.model_copy(update={"features": FeaturesConfig(images=1)})
-        trainer.features = learn_features(hardly, few, crops, Path(folder), team, quiet=True)
+        trainer.features = learn_features(hardly, few, Path(folder), team, quiet=True)
         return Plan(
             config,
             str(team.device),

@@ -13,6 +13,7 @@ from facemend.training.loop import Outcome, train
 from facemend.training.pairs import open_pairs
 from facemend.training.plan import Plan, measure
 from facemend.training.processes import join_processes, lost_processes_named
+from facemend.training.sources import Mixture, open_mixture, refuse_measured
 
 
 def start(
@@ -38,7 +39,8 @@ def start(
         FacemendError: see `read_config`, `open_source`, `take_split` and `train`.
     """
     resolved = read_config(config, overrides)
-    train_faces, val_faces = open_parts(resolved, data, split_file)
+    cache = cache or run / "cache"
+    train_faces, val_faces = open_parts(resolved, data, split_file, cache)
     team = join_processes(run, resolved.trackers)
     if threads is not None:  # after Accelerate, which has its own idea where nobody says
         torch.set_num_threads(threads)
@@ -51,7 +53,7 @@ def start(
             train_faces,
             val_faces,
             run,
-            cache=cache or run / "cache",
+            cache=cache,
             accelerator=team,
             init=init,
             quiet=quiet,
@@ -78,16 +80,25 @@ def plan(
 
 
 def open_parts(
-    config: TrainingConfig, data: Path, split_file: Path | None
-) -> tuple[FaceSource, FaceSource]:
-    """What is trained on and what is watched, without a person in both.
+    config: TrainingConfig, data: Path, split_file: Path | None, cache: Path | None = None
+) -> tuple[Mixture, FaceSource]:
+    """What is trained on, of all sources, and what of `data` is watched, without a person in both.
+
+    Args:
+        cache: see `open_mixture`.
 
     Raises:
-        SourceError, LeakError: see `open_source`, `open_pairs` and `take_split`.
+        SourceError, LeakError: see `open_source`, `open_pairs`, `take_split` and `open_mixture`.
     """
     source = open_pairs(data, config.data.pairs) if config.data.pairs else open_source(data)
-    train_faces, val_faces = (take_split(source, split, split_file) for split in (Split.TRAIN, Split.VAL))
-    check_no_leak(known_identities(train_faces), known_identities(val_faces), "val")
+    val_faces = take_split(source, Split.VAL, split_file)
+    if config.data.sources:
+        train_faces = open_mixture(config.data.sources, source, split_file, cache)
+    else:
+        train_faces = Mixture.of(take_split(source, Split.TRAIN, split_file))
+    for part in train_faces.parts:
+        refuse_measured(part.faces, "the split file puts them into train")
+        check_no_leak(known_identities(part.faces), known_identities(val_faces), "val")
     return train_faces, val_faces
 
 

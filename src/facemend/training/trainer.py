@@ -28,6 +28,7 @@ from facemend.training.optimizers import (
 from facemend.training.precision import autocast
 from facemend.training.processes import mean_over_processes
 from facemend.training.resume import check_same_run, current_commit
+from facemend.training.sources import Mixture
 from facemend.training.start import StartingWeights
 
 
@@ -42,7 +43,9 @@ class Trainer:
         accelerator: the processes that train together, see processes.py.
     """
 
-    def __init__(self, config: TrainingConfig, faces: FaceSource, accelerator: Accelerator) -> None:
+    def __init__(
+        self, config: TrainingConfig, faces: FaceSource | Mixture, accelerator: Accelerator
+    ) -> None:
         torch.manual_seed(config.seed)
         torch.backends.cudnn.benchmark = True  # a phase's pictures are all of one size
         self.config, self._accelerator = config, accelerator
@@ -61,7 +64,7 @@ class Trainer:
             if None in identities
             else tuple(sorted(hash_identity(identity) for identity in identities if identity))
         )
-        self._data = f"{faces.name}, {len(faces)} pictures of {len(identities)} people"
+        self._data = f"{faces.name}, {len(faces.records)} pictures of {len(identities)} people"
         self._optimizer_state: Checkpoint | None = None
         self.features: nn.Module | None = None
         """The network behind the loss `deep_features`; it is set before a phase that has it is entered."""
