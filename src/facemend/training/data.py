@@ -26,7 +26,7 @@ from facemend.errors import TrainingError
 from facemend.files import write_text, written_whole
 from facemend.frame import Points, canonical_landmarks, frame_to_crop
 from facemend.images import Image, resize
-from facemend.occlusion import OcclusionClass, allowed_kinds, choose_kind, occlude
+from facemend.occlusion import OcclusionClass, allowed_kinds, choose_kind, kinds_with, occlude
 from facemend.training.batches import PackedBatch, Sample, stack
 from facemend.training.config import DataConfig
 
@@ -131,10 +131,18 @@ class Shown(Dataset[Sample], ABC):
 
 
 class OccludedFaces(Shown):
-    """Faces under fresh occlusions."""
+    """Faces under fresh occlusions.
+
+    Raises:
+        SourceError, PictureError: the folder of cut-outs cannot be used.
+    """
+
+    def __init__(self, crops: Crops, config: DataConfig, size_px: int, seed: int) -> None:
+        super().__init__(crops, config, size_px, seed)
+        self._kinds = kinds_with(config.shares, None if config.cutouts is None else Path(config.cutouts))
 
     def _show(self, record: int, rng: np.random.Generator) -> Sample:
-        kinds = allowed_kinds(self._config.kinds, self._crops.attributes[record])
+        kinds = allowed_kinds(self._config.shares, self._crops.attributes[record])
         image = np.asarray(self._crops.images[record])
         return self._draw(image, self._crops.landmarks_px[record], kinds, rng)
 
@@ -154,7 +162,8 @@ class OccludedFaces(Shown):
         middle = np.full(2, self._size_px // 2, dtype=np.int64)
         if rng.random() < config.unoccluded or not any(kinds.values()):
             return Sample(image, image, alpha, hint, middle)
-        pair = occlude(image, landmarks_px, choose_kind(kinds, rng), int(rng.integers(2**62)))
+        kind = choose_kind(kinds, rng, self._kinds)
+        pair = occlude(image, landmarks_px, kind, int(rng.integers(2**62)), self._kinds)
         degraded = config.degraded and rng.random() < config.degraded
         degrade = _degradation(rng) if degraded else _unchanged
         alpha[CLASSES.index(pair.occlusion.occlusion_class)] = pair.occlusion.alpha
