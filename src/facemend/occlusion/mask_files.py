@@ -14,10 +14,7 @@ from PIL import ImageFilter
 from facemend.errors import PictureError, SourceError
 from facemend.frame import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, Points
 
-Part = str
-"""`train` or `measure`."""
-
-PARTS: tuple[Part, ...] = ("train", "measure")
+PARTS = ("train", "measure")
 _SUFFIXES = (".png", ".webp")
 _HELD_OUT = 10
 _BELOW_PX = 40
@@ -44,7 +41,7 @@ class MaskFile:
     yaw: float
 
     @property
-    def part(self) -> Part:
+    def part(self) -> str:
         """`measure` for one photograph in ten, by the hash of its name, else `train`."""
         digest = hashlib.blake2b(self.photograph.encode(), digest_size=8).digest()
         return PARTS[int.from_bytes(digest, "big") % _HELD_OUT == 0]
@@ -75,7 +72,7 @@ class CutMask:
     is_open: bool
 
 
-def find_masks(folder: Path, part: Part | None = None) -> tuple[MaskFile, ...]:
+def find_masks(folder: Path, part: str | None = None) -> tuple[MaskFile, ...]:
     """The cut-outs in a folder that lie at their own place in CelebA's frame.
 
     They are the PNG and WebP pictures of 178×218 pixels, or a multiple, in the folder itself and in its

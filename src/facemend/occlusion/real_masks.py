@@ -14,13 +14,14 @@ from facemend.occlusion.cloth import draw_over
 from facemend.occlusion.colours import Light, cloth_colour, light_of, scaled, shifted, skin_of
 from facemend.occlusion.geometry import FaceGeometry
 from facemend.occlusion.hair import own_hair
-from facemend.occlusion.mask_files import CutMask, MaskFile, Part, find_masks, read_mask, sharpness_of
+from facemend.occlusion.mask_files import CutMask, MaskFile, find_masks, read_mask, sharpness_of
 from facemend.occlusion.mask_shapes import MIDDLE, Cut
 from facemend.occlusion.raster import (
     Canvas,
-    Colour,
     Field,
+    Part,
     Region,
+    Sketch,
     blurred,
     grain,
     nothing,
@@ -36,11 +37,12 @@ _FARTHEST_SHIFT = 30.0
 _YAW_SPREAD = 0.07
 _SLOPE_SPREAD = 0.25
 _BLUR_SPREAD = 0.4
+_HIDDEN_SIDE = 8.0
 _SHOULDER = np.float32(205)
 _TO_CROP = CROP_SIZE_PX / FRAME_WIDTH_PX
 
 
-def real_mask_kind(folder: Path, part: Part | None = None) -> Kind:
+def real_mask_kind(folder: Path, part: str | None = None) -> Kind:
     """A kind that puts one of a folder's cut-out masks onto the face, see `mask_files.find_masks`.
 
     Args:
@@ -270,7 +272,7 @@ def _draw(
     _lay_rim(canvas, image, cover, colours, light, rng, parameters)
     hair = own_hair(image, region) if rng.random() < 0.8 else None
     if straps:
-        _lay_straps(canvas, straps, strap_width, colours, cover, light, tone, rng)
+        _lay_straps(canvas, image, straps, strap_width, colours, cover, light, tone, rng)
         if hair is not None:
             canvas.hide(hair)
     canvas.lay(cover, colours)
@@ -447,10 +449,11 @@ def _straps(
     ear_y, ear_height = 150 + rng.uniform(-8, 6), rng.uniform(10, 20)
     sag = rng.uniform(-2, 5)
     for side, (upper, lower) in zip((-1, 1), cut.corners, strict=True):
-        # An ear lies three times as far behind the eyes as the nose lies before them.
-        ear_x = MIDDLE[0] + side * rng.uniform(62, 72) - 1.7 * turn
-        if side * (ear_x - upper[0]) < 3:
+        if side * turn > _HIDDEN_SIDE:
             continue  # behind the cheek that is turned away
+        # An ear lies three times as far behind the eyes as the nose lies before them.
+        ear_x = MIDDLE[0] + side * rng.uniform(60, 69) - 1.7 * turn
+        ear_x = side * max(side * ear_x, side * upper[0] + rng.uniform(3, 9))
         if around_head:
             far = MIDDLE[0] + side * rng.uniform(74, 84) - 1.7 * turn
             ends = ((far, upper[1] - rng.uniform(16, 44)), (far, lower[1] - rng.uniform(0, 16)))
@@ -460,14 +463,15 @@ def _straps(
             ends = ends[::-1]
         for corner, end in zip((upper, lower), ends, strict=True):
             inner = corner + (np.array(MIDDLE) - corner) * 0.08
-            bend = (corner * 0.5 + np.array(end) * 0.5) + (0, sag)
+            # Loops bulge towards the ear: away from each other.
+            bend = corner * 0.45 + np.array(end) * 0.55 + (0, sag if corner is lower else -0.3 * sag)
             paths.append(curve((inner[0], inner[1]), (bend[0], bend[1]), end, 9))
     return paths, width
 
 
 def _lay_straps(
-    canvas: Canvas, straps: list[Points], width: float, colours: Field, cover: Field, light: Light,
-    tone: _Tone, rng: np.random.Generator,
+    canvas: Canvas, image: Image, straps: list[Points], width: float, colours: Field, cover: Field,
+    light: Light, tone: _Tone, rng: np.random.Generator,
 ) -> None:  # fmt: skip
     """Straps with a rounded shade and a thin shadow below."""
     total = float(cover.sum()) + 1e-3
@@ -480,14 +484,21 @@ def _lay_straps(
     else:
         base = scaled((234, 234, 232) if choice == "white" else (30, 30, 33), exposure)
     base = shifted(base, rng, 6)
-    parts: list[tuple[Points, Colour]] = []
+    parts: list[Part] = []
     for path in straps:
-        parts.append((line(path, width), scaled(base, 0.78)))
-        parts.append((line(path - (0, width * 0.12), width * 0.62), base))
-    shade = 1 + (light.field - 1) * np.float32(0.6)
+        # Narrower towards the ear, as what turns away; its lower half lies in its own shade.
+        widths = width * np.linspace(1.0, rng.uniform(0.55, 1.0), len(path))
+        parts.append((line(path, widths), scaled(base, 0.74)))
+        parts.append((line(path - (0, width * 0.14), widths * 0.6), base))
     # A strap lies on the skin: its shadow is as thin as it is.
-    canvas.lay_parts([(line(path + (0, width * 0.55), width * 0.9), (26, 18, 16)) for path in straps[:0]])
-    canvas.lay_parts(parts, shade)
+    shadows: list[Part] = [(line(path + (0, width * 0.6), width * 0.8), (255, 255, 255)) for path in straps]
+    sketch = Sketch(canvas.region)
+    sketch.polygons(shadows)
+    box, drawn = sketch.finish()
+    dark = np.zeros_like(light.field)
+    dark[box] = drawn[3] * np.float32(rng.uniform(0.15, 0.5) / 255)
+    canvas.lay_shadow(image, blurred(dark, 0.5 * min(canvas.region.face.unit_px, 4.0)))
+    canvas.lay_parts(parts, 1 + (light.field - 1) * np.float32(0.6))
 
 
 def _grain_of(image: Image, face: FaceGeometry) -> float:
