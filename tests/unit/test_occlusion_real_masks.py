@@ -8,12 +8,14 @@ from PIL import Image
 
 from facemend.errors import PictureError, SourceError
 from facemend.frame import canonical_landmarks
-from facemend.occlusion import KINDS, OcclusionClass, Kind, occlude, real_mask_kind
+from facemend.occlusion import KINDS, Kind, OcclusionClass, occlude, real_mask_kind
 from facemend.occlusion.mask_files import find_masks, read_mask
 from tests.tiny_celeba import gradient
 
 
-def _mask(path: Path, colour: tuple[int, int, int] = (90, 150, 210), bottom: int = 186, times: int = 1) -> Path:
+def _mask(
+    path: Path, colour: tuple[int, int, int] = (90, 150, 210), bottom: int = 186, times: int = 1
+) -> Path:
     """A mask in CelebA's frame, from below the eyes to the chin, with pleats."""
     pixels = np.zeros((218, 178, 4), np.uint8)
     pixels[126:bottom, 52:126] = (*colour, 255)
@@ -41,7 +43,7 @@ def test_a_mask_lies_where_it_lay_in_its_photograph(tmp_path: Path) -> None:
     kind = real_mask_kind(tmp_path)
     assert kind.occlusion_class is OcclusionClass.COVERS
     for alpha in _alphas(kind):
-        rows, columns = np.nonzero(alpha > 0.99)
+        columns = np.nonzero(alpha > 0.99)[1]
         assert 0.06 < (alpha > 0.5).mean() < 0.3
         assert columns.mean() == pytest.approx(127.5, abs=12)
         assert alpha[:110].max() == 0 or alpha[:60].max() == 0
@@ -86,7 +88,9 @@ def test_masks_fit_small_and_large_pictures_alike(tmp_path: Path) -> None:
     _mask(tmp_path / "blue.png")
     kinds = {"real_mask": real_mask_kind(tmp_path)}
     shares = [
-        np.mean([occlude(gradient(s, s), None, "real_mask", n, kinds).occlusion.alpha.mean() for n in range(6)])
+        np.mean(
+            [occlude(gradient(s, s), None, "real_mask", n, kinds).occlusion.alpha.mean() for n in range(6)]
+        )
         for s in (64, 128, 512)
     ]
     assert max(shares) - min(shares) < 0.02
@@ -133,7 +137,9 @@ def test_photographs_are_held_out_whole_and_nobody_is_in_both_parts(tmp_path: Pa
 def test_pictures_of_another_size_are_left_to_the_other_kind(tmp_path: Path) -> None:
     _mask(tmp_path / "lower" / "fine.png", times=2)
     Image.fromarray(np.full((40, 60, 4), 255, np.uint8)).save(tmp_path / "lower" / "beard.png")
-    Image.fromarray(np.full((218, 178, 4), 255, np.uint8)).save(tmp_path / "other.jpg".replace("jpg", "webp"))
+    Image.fromarray(np.full((218, 178, 4), 255, np.uint8)).save(
+        tmp_path / "other.jpg".replace("jpg", "webp")
+    )
     assert [mask.path.name for mask in find_masks(tmp_path)] == ["fine.png", "other.webp"]
 
 
@@ -164,7 +170,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_a_part_without_a_photograph_says_so(tmp_path: Path) -> None:
     part = find_masks(_mask(tmp_path / "a.png").parent)[0].part
-    with pytest.raises(SourceError, match="none of the 1 masks .* is in the part"):
+    with pytest.raises(SourceError, match="none of the 1 masks in"):
         real_mask_kind(tmp_path, "measure" if part == "train" else "train")
 
 

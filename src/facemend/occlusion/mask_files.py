@@ -261,9 +261,7 @@ def _edge(solid: Bits) -> tuple[Points, Points]:
     return outline, corners
 
 
-def _measured(
-    colours: npt.NDArray[np.uint8], solid: Bits
-) -> tuple[npt.NDArray[np.float32], float]:
+def _measured(colours: npt.NDArray[np.uint8], solid: Bits) -> tuple[npt.NDArray[np.float32], float]:
     """The mean colour, and how lightness grows to the right as a share of its mean."""
     inside = colours[solid].astype(np.float32)
     mean = inside.mean(axis=0)
@@ -274,9 +272,7 @@ def _measured(
     return mean, float(np.clip(slope / max(float(lightness.mean()), 20.0), -0.5, 0.5))
 
 
-def _blended(
-    colours: npt.NDArray[np.uint8], alpha: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.uint8]:
+def _blended(colours: npt.NDArray[np.uint8], alpha: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Colours times alpha, and alpha; the rim takes its colours from two pixels further in."""
     inside = _shrunk(alpha > 127, 2)
     weight = np.where(inside, 255, 0).astype(np.uint8)

@@ -265,7 +265,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
     # Not a check of the config itself: a run's config is read again where its folder need not be.
     if config.data.from_folder and not Path(str(config.data.cutouts)).is_dir():
         raise ConfigError(
-            f"{path}: data.cutouts is {config.data.cutouts}, which is no folder; name one that holds cut-outs"
+            f"{path}: data.cutouts is {config.data.cutouts}, which is no folder; name one of cut-outs"
         )
     return config
 
