@@ -18,7 +18,9 @@ PARTS = ("train", "measure")
 _SUFFIXES = (".png", ".webp")
 _HELD_OUT = 10
 _BELOW_PX = 40
-_SKIN_DEPTH_PX = 14
+_SKIN_DEPTH_PX = 40
+_MOST_SKIN = 0.5
+_SKIN_WARMTH, _WARMER = 0.26, 0.15
 _MARGIN_PX = 4
 _LEAST_PX = 50
 
@@ -219,17 +221,22 @@ def _cleaned(levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 def _skin_at_rim(colours: npt.NDArray[np.int16], solid: Bits) -> Bits:
     """Pixels like skin that hang together with the rim, of a mask that is itself unlike skin."""
     red, green, blue = colours[..., 0], colours[..., 1], colours[..., 2]
-    like_skin = (red > green + 8) & (green > blue - 6) & (red - blue > 28) & (red > 60)
-    inside = _shrunk(solid, 4)
-    if inside.sum() < _LEAST_PX or (like_skin & inside).sum() > 0.12 * inside.sum():
+    warmth = (red - blue) / np.maximum(red, 40)
+    like_skin = (red - green > 0.07 * red) & (green > blue - 6) & (warmth > _SKIN_WARMTH) & (red > 60)
+    rows = np.flatnonzero(solid.any(axis=1))
+    heart = _shrunk(solid, 4)
+    heart[int(np.median(rows)) if len(rows) else 0 :] = False  # skin is most often left below the chin
+    if heart.sum() < _LEAST_PX or (like_skin & heart).sum() > 0.25 * heart.sum():
         return np.zeros_like(solid)
+    like_skin &= warmth > float(np.median(warmth[heart])) + _WARMER
     reached = ~solid
     for _ in range(_SKIN_DEPTH_PX):
         grown = ~_shrunk(~reached, 1) & (like_skin | ~solid)
         if (grown == reached).all():
             break
         reached = grown
-    return reached & solid
+    skin = reached & solid
+    return skin if skin.sum() < _MOST_SKIN * solid.sum() else np.zeros_like(solid)
 
 
 def _shrunk(bits: Bits, radius_px: int) -> Bits:

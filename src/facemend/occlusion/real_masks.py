@@ -266,8 +266,7 @@ def _straps(cut: Cut, fit: Fit, turn: float, rng: np.random.Generator) -> tuple[
     tall = cut.bottom - cut.top > 125
     if fit.mask.is_open or tall or rng.random() < 0.12:
         return [], width
-    around_head = rng.random() < 0.06
-    crossed = rng.random() < 0.06
+    around_head = fit.worn == "well" and rng.random() < 0.06
     paths = []
     ear_y, ear_height = 150 + rng.uniform(-8, 6), rng.uniform(10, 20)
     sag = rng.uniform(-2, 5)
@@ -282,8 +281,6 @@ def _straps(cut: Cut, fit: Fit, turn: float, rng: np.random.Generator) -> tuple[
             ends = ((far, upper[1] - rng.uniform(16, 44)), (far, lower[1] - rng.uniform(0, 16)))
         else:
             ends = ((ear_x, ear_y - ear_height), (ear_x - side * rng.uniform(1, 5), ear_y + ear_height))
-        if crossed:
-            ends = ends[::-1]
         for corner, end in zip((upper, lower), ends, strict=True):
             inner = corner + (np.array(MIDDLE) - corner) * 0.08
             # Loops bulge towards the ear: away from each other.
