@@ -33,7 +33,7 @@ _cutouts_option = click.option(
     "--cutouts",
     metavar="FOLDER",
     type=_PATH,
-    help='Your own RGBA pictures (PNG, WebP), drawn as the kind "cutouts".',
+    help='Your own RGBA pictures (PNG, WebP) for the kinds "cutouts" and "real_mask".',
 )
 _seed_option = click.option(
     "--seed", type=int, default=0, show_default=True, help="Another seed, other occlusions."
@@ -190,11 +190,11 @@ def preview(
     quiet: bool,
 ) -> None:
     """Draw a contact sheet: a row of faces of SOURCE for every kind of occlusion."""
-    from facemend.datasets.pairs import CUTOUTS, Recipe, parse_shares
+    from facemend.datasets.pairs import Recipe, parse_shares
     from facemend.datasets.preview import draw_preview
     from facemend.files import written_whole
     from facemend.images import write_png
-    from facemend.occlusion import KINDS
+    from facemend.occlusion import CUTOUTS, KINDS
 
     every_kind = KINDS if cutouts is None else (*KINDS, CUTOUTS)
     shares = parse_shares(kinds or ",".join(every_kind))

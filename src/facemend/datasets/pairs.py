@@ -14,19 +14,17 @@ from facemend.faces import Detector
 from facemend.frame import CROP_SIZE_PX, Points, canonical_landmarks, frame_to_crop
 from facemend.images import Image
 from facemend.occlusion import (
-    KINDS,
+    CUTOUTS,
+    FOLDER_KINDS,
     SEED_SET,
     Kind,
     Occlusion,
     allowed_kinds,
     choose_kind,
-    cutout_kind,
+    kinds_with,
     occlude,
     seed_of,
 )
-
-CUTOUTS = "cutouts"
-"""The kind that draws the user's own pictures."""
 
 _SMALLEST_PX, _LARGEST_PX = 16, 2048
 _FARTHEST_PX = 1e4
@@ -48,7 +46,7 @@ class Recipe:
             set in equal shares).
         size_px: side of the pictures, 16 to 2048.
         seed: another seed, other draws.
-        cutouts: a folder of RGBA pictures, drawn as the kind CUTOUTS, which needs a share then.
+        cutouts: a folder of RGBA pictures; one of FOLDER_KINDS needs a share then.
     """
 
     count: int
@@ -62,10 +60,12 @@ class Recipe:
             raise UsageError(f"a dataset of {self.count} pairs cannot be made; ask for 1 or more")
         if not _SMALLEST_PX <= self.size_px <= _LARGEST_PX:
             raise UsageError(f"size {self.size_px} is not in {_SMALLEST_PX} to {_LARGEST_PX} pixels")
-        if (CUTOUTS in self.shares) != (self.cutouts is not None):
+        drawn_from_folder = [kind for kind in FOLDER_KINDS if kind in self.shares]
+        if bool(drawn_from_folder) != (self.cutouts is not None):
+            kind = drawn_from_folder[0] if drawn_from_folder else CUTOUTS
             raise UsageError(
-                f"the kind {CUTOUTS} and --cutouts FOLDER need each other; for example "
-                f"--cutouts FOLDER --kinds blur=0.5,{CUTOUTS}=0.5"
+                f"the kind {kind} and --cutouts FOLDER need each other; for example "
+                f"--cutouts FOLDER --kinds blur=0.5,{kind}=0.5"
             )
         choose_kind(self.shares, np.random.default_rng(0), self.kinds)
 
@@ -76,7 +76,7 @@ class Recipe:
         Raises:
             SourceError, PictureError: the folder of cut-outs cannot be used.
         """
-        return KINDS if self.cutouts is None else {**KINDS, CUTOUTS: cutout_kind(self.cutouts)}
+        return kinds_with(self.shares, self.cutouts)
 
 
 class Landmarks(StrEnum):

@@ -7,9 +7,9 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
 from facemend.datasets.faces import FaceSource
-from facemend.datasets.pairs import CUTOUTS, Recipe, faces_for, make_pair
+from facemend.datasets.pairs import Recipe, faces_for, make_pair
 from facemend.images import Image, resize
-from facemend.occlusion import seed_of
+from facemend.occlusion import FOLDER_KINDS, seed_of
 
 _MARGIN_PX, _GAP_PX, _TEXT_PX = 130, 4, 15
 _PAPER, _INK = "white", "black"
@@ -55,6 +55,6 @@ def _shuffled(source: FaceSource, seed: int) -> FaceSource:
 
 
 def _draw_row(source: FaceSource, kind: str, recipe: Recipe) -> list[Image]:
-    alone = replace(recipe, shares={kind: 1.0}, cutouts=recipe.cutouts if kind == CUTOUTS else None)
+    alone = replace(recipe, shares={kind: 1.0}, cutouts=recipe.cutouts if kind in FOLDER_KINDS else None)
     faces = faces_for(source, alone).first(recipe.count)
     return [make_pair(faces, index, alone).occluded for index in range(len(faces))]

@@ -1,12 +1,17 @@
 """Occlusions: what hides a face, drawn with its exact alpha. One file a family."""
 
 from facemend.occlusion.cutouts import cutout_kind
+from facemend.occlusion.real_masks import real_mask_kind
 from facemend.occlusion.sampler import (
     BENCHMARK_KINDS,
+    CUTOUTS,
+    FOLDER_KINDS,
     KINDS,
+    REAL_MASK,
     SEED_SET,
     allowed_kinds,
     choose_kind,
+    kinds_with,
     occlude,
     seed_of,
 )
@@ -14,7 +19,10 @@ from facemend.occlusion.types import Extent, Kind, OccludedFace, Occlusion, Occl
 
 __all__ = [
     "BENCHMARK_KINDS",
+    "CUTOUTS",
+    "FOLDER_KINDS",
     "KINDS",
+    "REAL_MASK",
     "SEED_SET",
     "Extent",
     "Kind",
@@ -24,6 +32,8 @@ __all__ = [
     "allowed_kinds",
     "choose_kind",
     "cutout_kind",
+    "kinds_with",
     "occlude",
+    "real_mask_kind",
     "seed_of",
 ]

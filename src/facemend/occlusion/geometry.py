@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
@@ -14,6 +15,7 @@ from facemend.images import Alpha
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2."""
 
+_Field = npt.NDArray[np.float32]
 _SUPERSAMPLING = 4
 _FARTHEST_PX = 1e7
 
@@ -54,6 +56,13 @@ class FaceGeometry:
         bend = np.interp(below, _BEND_AT, _BEND) * self.nose_shift
         placed: Points = self.eyes + (across + bend)[:, None] * self.right + below[:, None] * self.down
         return placed
+
+    def bend(self, x: _Field, y: _Field) -> tuple[_Field, _Field]:
+        """Canonical coordinates of any shape, bent towards this face's nose, still canonical."""
+        if not self.nose_shift:
+            return x, y
+        moved = np.interp(y - _CANONICAL.mean_eyes[1], _BEND_AT, _BEND) * self.nose_shift
+        return x + moved.astype(np.float32), y
 
     def locate(self, x_px: Points, y_px: Points) -> tuple[Points, Points]:
         """Canonical coordinates of image pixels, the way back of `place`; x_px and y_px broadcast."""

@@ -1,7 +1,9 @@
 """Draws an occlusion onto a face: picture + landmarks + seed -> occluded picture and exact alpha."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -9,7 +11,9 @@ from facemend.errors import UsageError
 from facemend.frame import Points
 from facemend.images import Image
 from facemend.occlusion import blur, cloth, glasses, masks, mosaic, objects, patches, soft_blur
+from facemend.occlusion.cutouts import cutout_kind
 from facemend.occlusion.geometry import face_geometry
+from facemend.occlusion.real_masks import real_mask_kind
 from facemend.occlusion.types import Kind, Layer, OccludedFace, Occlusion, OcclusionClass
 
 KINDS: Mapping[str, Kind] = {
@@ -36,6 +40,29 @@ BENCHMARK_KINDS: Mapping[str, Kind] = {
 
 SEED_SET = ("nose_mask", "blur", "blur_full", "mask_full")
 """The kinds that the original project occludes with."""
+
+
+CUTOUTS, REAL_MASK = "cutouts", "real_mask"
+FOLDER_KINDS: Mapping[str, Callable[[Path], Kind]] = {
+    CUTOUTS: cutout_kind,
+    REAL_MASK: partial(real_mask_kind, part="train"),
+}
+"""The kinds that are drawn from a folder of cut-outs, by name. `real_mask` leaves out the photographs that
+are held out for measuring."""
+
+
+def kinds_with(shares: Mapping[str, float], cutouts: Path | None) -> Mapping[str, Kind]:
+    """KINDS, and those of FOLDER_KINDS that have a share.
+
+    Args:
+        cutouts: the folder that they are drawn from.
+
+    Raises:
+        SourceError, PictureError: the folder cannot be used.
+    """
+    if cutouts is None:
+        return KINDS
+    return {**KINDS, **{name: make(cutouts) for name, make in FOLDER_KINDS.items() if name in shares}}
 
 
 def seed_of(*parts: str | int) -> int:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from facemend.datasets.faces import MEASURE
 from facemend.datasets.traits import GROUPS
 from facemend.errors import ConfigError
-from facemend.occlusion import KINDS
+from facemend.occlusion import FOLDER_KINDS, KINDS
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -87,6 +87,8 @@ class DataConfig(_Section):
         sources: where the faces come from, see `SourceConfig`; one of them has no path (empty: all come
             from --data).
         kinds: share of every kind of occlusion.
+        cutouts: folder of RGBA cut-outs that the kinds `cutouts` and `real_mask` are drawn from; a relative
+            one is relative to the current folder.
         unoccluded: share of faces that are shown as they are, so that nothing is found in them.
         hinted: share of faces for which the hint channel tells where the occlusion is.
         flip: mirror every other face.
@@ -107,6 +109,7 @@ class DataConfig(_Section):
     images: Count | None = None
     sources: dict[str, SourceConfig] = {}
     kinds: dict[str, Weight] = {}
+    cutouts: str | None = None
     unoccluded: Share = 0.05
     hinted: Share = 0.2
     flip: bool = True
@@ -120,9 +123,10 @@ class DataConfig(_Section):
 
     @model_validator(mode="after")
     def _known_kinds(self) -> "DataConfig":
+        known = [*KINDS, *FOLDER_KINDS]
         for kind in self.kinds:
-            if kind not in KINDS:
-                raise ValueError(f"unknown occlusion {kind!r}{_nearest(kind, list(KINDS))}")
+            if kind not in known:
+                raise ValueError(f"unknown occlusion {kind!r}{_nearest(kind, known)}")
         if self.pairs and self.kinds:
             raise ValueError("pairs are not occluded: leave out pairs or kinds")
         if self.tall and (self.pairs or self.jitter_px):
@@ -133,7 +137,22 @@ class DataConfig(_Section):
             raise ValueError("sources are of faces: leave out pairs or sources")
         if self.sources and [each.path for each in self.sources.values()].count(None) != 1:
             raise ValueError("exactly one of the sources has no path: the one that --data names")
+        if self.from_folder and self.cutouts is None:
+            raise ValueError(
+                f"the kind {self.from_folder[0]} is drawn from a folder of cut-outs: name it, for example "
+                "--set data.cutouts=FOLDER, or give the kind no share"
+            )
         return self
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The kinds that are drawn: those with a share above 0."""
+        return {kind: share for kind, share in self.kinds.items() if share > 0}
+
+    @property
+    def from_folder(self) -> list[str]:
+        """Those of them that are drawn from the folder of cut-outs."""
+        return [kind for kind in self.shares if kind in FOLDER_KINDS]
 
 
 class LossConfig(_Section):
@@ -278,7 +297,8 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
             "data.unoccluded=0.1" or "phases.0.images=500"; values are TOML, or else text.
 
     Raises:
-        ConfigError: no such file, no TOML, an unknown key (the nearest one is named) or a bad value.
+        ConfigError: no such file, no TOML, an unknown key (the nearest one is named), a bad value, or no
+            such folder of cut-outs.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -289,9 +309,15 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
     for override in overrides:
         _set(content, override)
     try:
-        return TrainingConfig.model_validate(content)
+        config = TrainingConfig.model_validate(content)
     except ValidationError as error:
         raise ConfigError(f"{path}: {_explain(error)}") from error
+    # Not a check of the config itself: a run's config is read again where its folder need not be.
+    if config.data.from_folder and not Path(str(config.data.cutouts)).is_dir():
+        raise ConfigError(
+            f"{path}: data.cutouts is {config.data.cutouts}, which is no folder; name one of cut-outs"
+        )
+    return config
 
 
 def _set(content: dict[str, Any], override: str) -> None:

@@ -35,7 +35,7 @@ from facemend.frame import (
     shown_height,
 )
 from facemend.images import Alpha, Image, resize
-from facemend.occlusion import OcclusionClass, allowed_kinds, choose_kind, occlude
+from facemend.occlusion import OcclusionClass, allowed_kinds, choose_kind, kinds_with, occlude
 from facemend.training.batches import PackedBatch, Sample, stack
 from facemend.training.config import DataConfig
 from facemend.training.sources import Mixture
@@ -191,10 +191,18 @@ class Shown(Dataset[Sample], ABC):
 
 
 class OccludedFaces(Shown):
-    """Faces under fresh occlusions."""
+    """Faces under fresh occlusions.
+
+    Raises:
+        SourceError, PictureError: the folder of cut-outs cannot be used.
+    """
+
+    def __init__(self, crops: Crops, config: DataConfig, size_px: int, seed: int) -> None:
+        super().__init__(crops, config, size_px, seed)
+        self._kinds = kinds_with(config.shares, None if config.cutouts is None else Path(config.cutouts))
 
     def _show(self, record: int, rng: np.random.Generator) -> Sample:
-        kinds = allowed_kinds(self._config.kinds, self._crops.attributes[record])
+        kinds = allowed_kinds(self._config.shares, self._crops.attributes[record])
         image = np.asarray(self._crops.images[record])
         return self._draw(image, self._crops.landmarks_px[record], kinds, rng)
 
@@ -217,7 +225,8 @@ class OccludedFaces(Shown):
             if config.degraded_unoccluded and rng.random() < config.degraded_unoccluded:
                 image = _draw_camera(width_px, _MOST_BLUR, rng).take(image)
             return self._ended(Sample(image, image, alpha, hint, middle), rng)
-        pair = occlude(image, landmarks_px, choose_kind(kinds, rng), int(rng.integers(2**62)))
+        kind = choose_kind(kinds, rng, self._kinds)
+        pair = occlude(image, landmarks_px, kind, int(rng.integers(2**62)), self._kinds)
         occluded, target, cover = pair.image, pair.target, pair.occlusion.alpha
         if config.degraded and rng.random() < config.degraded:
             camera = _draw_camera(width_px, _MOST_BLUR_OVER_OCCLUSIONS, rng)

@@ -3,10 +3,11 @@
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -148,7 +149,7 @@ def describe(config: TrainingConfig, checkpoint: Checkpoint, run: Path) -> Model
         hours=round(checkpoint.progress.seconds / 3600, 2),
         data=checkpoint.data,
         training_people=checkpoint.training_people,
-        config=checkpoint.config,
+        config=_without_folders(checkpoint.config),
         commit=checkpoint.commit,
         metrics=_last_validation(run / "log.jsonl", checkpoint.progress.images_seen),
     )
@@ -183,6 +184,14 @@ def blended(one: Checkpoint, other: Checkpoint, share: float) -> tuple[Checkpoin
     )
     made_of = {"share": share, "images_seen": other.progress.images_seen}
     return replace(one, tensors={**one.tensors, **mixed}, training_people=people), made_of
+
+
+def _without_folders(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config as it is shipped: of a folder on this machine only the name."""
+    data = dict(config.get("data", {}))
+    if data.get("cutouts"):
+        data["cutouts"] = Path(data["cutouts"]).resolve().name
+    return {**config, "data": data}
 
 
 def phase_at(config: TrainingConfig, images_seen: int) -> PhaseConfig:

@@ -200,7 +200,7 @@ def _validator(config: TrainingConfig, val_faces: FaceSource) -> Validator:
     faces = val_faces.first(config.validation_faces)
     if config.data.pairs:
         return Validator(partial(paired_cases, faces))
-    return Validator(partial(occluded_cases, faces, config.data.kinds), tall=config.data.tall)
+    return Validator(partial(occluded_cases, faces, config.data), tall=config.data.tall)
 
 
 def _phases_left(config: TrainingConfig, images_seen: int) -> Iterator[tuple[PhaseConfig, int]]:

@@ -1,7 +1,8 @@
 """A quick look at a generator during training: the same pictures under the same occlusions each time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,9 +13,10 @@ from facemend.frame import canonical_landmarks, repeat_below, tall_height
 from facemend.images import Image, Mask, from_network, to_network
 from facemend.metrics.psnr import psnr
 from facemend.metrics.ssim import ssim
-from facemend.occlusion import occlude, seed_of
+from facemend.occlusion import kinds_with, occlude, seed_of
 from facemend.reconstruction.composite import composite, wanted_alpha
 from facemend.reconstruction.options import Remove
+from facemend.training.config import DataConfig
 from facemend.training.pairs import decode_pair, halves
 
 _SAMPLES = 8
@@ -36,14 +38,15 @@ class Case:
     hole: Mask
 
 
-def occluded_cases(faces: FaceSource, kinds: Mapping[str, float], size_px: int) -> list[Case]:
+def occluded_cases(faces: FaceSource, data: DataConfig, size_px: int) -> list[Case]:
     """Each face under one occlusion around the canonical landmarks, the kinds with a share taking turns."""
-    used = [kind for kind, share in kinds.items() if share > 0]
+    used = list(data.shares)
+    kinds = kinds_with(data.shares, None if data.cutouts is None else Path(data.cutouts))
     cases = []
     for place, record in enumerate(faces.records):
         kind = used[place % len(used)]
         seed = seed_of("validation", record.name, kind)
-        face = occlude(faces.crop(record, size_px), canonical_landmarks(size_px), kind, seed)
+        face = occlude(faces.crop(record, size_px), canonical_landmarks(size_px), kind, seed, kinds)
         cases.append(Case(kind, face.image, face.target, face.occlusion.mask))
     return cases
 
