@@ -79,7 +79,7 @@ def _outline(half: tuple[tuple[float, float], ...], turn: float, rng: np.random.
     points = np.array(half, dtype=np.float64) * (rng.uniform(0.94, 1.1), 1)
     closed = np.concatenate([points, points[-2:0:-1] * (-1, 1)]) + (MIDDLE[0], 0)
     closed = closed + rng.normal(0, 1.2, closed.shape)
-    depths = np.full(len(closed), -22.0)
+    depths = np.interp(closed[:, 1], (60, 120, 240, 280), (-58, -40, -20, -30))
     return smooth_outline(seen(np.column_stack([closed, depths]), turn), 5)
 
 

@@ -38,6 +38,8 @@ STYLE_WEIGHTS: Mapping[str, float] = {
     "bandana": 4,
 }  # fmt: skip
 
+_OVER = {"nothing": 11.0, "own hair": 5.0, "strands": 1.6, "glasses": 1.2, "fingers": 0.5}
+
 
 def benchmark_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
     """A mask in one of the STYLES and BENCHMARK_PATTERNS, 9-20% of a canonical crop. The benchmark's inputs
@@ -230,9 +232,16 @@ def draw_over(
     cut: Cut,
     rng: np.random.Generator,
     parameters: dict[str, Parameter],
+    weights: Mapping[str, float] = _OVER,
+    rim_colour: Colour | None = None,
 ) -> Layer | None:
-    """What lies over the mask. Its own hair takes from the mask; anything new is an overlay."""
-    over = pick(rng, {"nothing": 11.0, "own hair": 5.0, "strands": 1.6, "glasses": 1.2, "fingers": 0.5})
+    """What lies over the mask. Its own hair takes from the mask; anything new is an overlay.
+
+    Args:
+        weights: how often each of it lies there.
+        rim_colour: what half of the glasses are of; None leaves them black and brown.
+    """
+    over = pick(rng, weights)
     parameters["over"] = over
     if over == "nothing":
         return None
@@ -243,6 +252,8 @@ def draw_over(
         return None
     draw = {"strands": strands_over, "glasses": rims, "fingers": fingers}[over]
     parts = draw(image, face, cut, rng)
+    if over == "glasses" and rim_colour is not None and rng.random() < 0.5:
+        parts = [(points, rim_colour) for points, _ in parts]
     region = region_around(face, np.concatenate([points for points, _ in parts]), image)
     if region is None:
         return None

@@ -213,6 +213,14 @@ class Canvas:
         # Three planes of colours times alpha, and alpha times 255.
         self._stack: Field = np.zeros((4, *region.x.shape), dtype=np.float32)
 
+    def part(self, region: Region) -> "Canvas":
+        """The part of this canvas over a smaller region inside its own; both share what is painted."""
+        part = Canvas.__new__(Canvas)
+        part.region = region
+        top, left = region.top - self.region.top, region.left - self.region.left
+        part._stack = self._stack[:, top : top + region.height_px, left : left + region.width_px]
+        return part
+
     def lay(self, cover: Field, paint: Field | Colour) -> None:
         """Paints over what is there: cover (h, w) 0-1, paint one colour or (3, h, w) 0-255."""
         if isinstance(paint, tuple):

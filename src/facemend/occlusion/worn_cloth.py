@@ -70,19 +70,33 @@ def dyed(cloth: Cloth, colour: Colour) -> Cloth:
     return replace(cloth, texture=one_colour(colour))
 
 
-def worn_light(image: Image, region: Region, inner: Region, rng: np.random.Generator) -> Light:
-    """The light on a mask (the inner region), carried on over the region of its straps.
+def worn_light(image: Image, region: Region, rng: np.random.Generator) -> Light:
+    """The light on a mask over a region.
 
-    A dark face in a bright photo is no sign of little light: the brightest things in it count too.
+    A dark face in a bright photo is no sign of little light: the brightest things in it count too. Skin in
+    a colour that no skin has shows the colour of the light.
     """
-    light = light_of(image, inner, rng)
+    light = light_of(image, region, rng)
     bright = np.sort(image[::7, ::7, 1], axis=None)
     brightest = float(bright[int(0.97 * (len(bright) - 1))]) / 255
     exposure = light.exposure + rng.uniform(0.2, 1.0) * max(0.0, 0.95 * brightest - light.exposure)
+    # Not `skin_of`: it takes skin in blue light for something else.
+    skin = average_colour(image, region.face, _CHEEKS, 4) or (200, 160, 130)
+    red, blue = (max(skin[band], 8) / max(skin[1], 8) for band in (0, 2))
+    cast = np.array([red / min(max(red, 1.05), 1.6), 1.0, blue / min(max(blue, 0.5), 0.95)])
+    cast = (1 + (cast - 1) * rng.uniform(0.5, 1.0)).clip(0.4, 2.5)
+    tint = light.tint * (cast / cast.max()).astype(np.float32)
+    return replace(light, exposure=exposure, tint=tint)
+
+
+_CHEEKS = np.array([(127, 112), (104, 150), (150, 150)], dtype=np.float64)
+
+
+def carried_on(light: Light, inner: Region, region: Region) -> Light:
+    """The light on a region, carried on over a larger one around it."""
     above, before = inner.top - region.top, inner.left - region.left
     below, behind = region.height_px - inner.height_px - above, region.width_px - inner.width_px - before
-    field = np.pad(light.field, ((above, below), (before, behind)), mode="edge")
-    return replace(light, field=field, exposure=exposure)
+    return replace(light, field=np.pad(light.field, ((above, below), (before, behind)), mode="edge"))
 
 
 def lit_surface(
@@ -90,19 +104,21 @@ def lit_surface(
     surface: Surface,
     cut: Cut,
     cloth: Cloth,
+    pleats: list[float],
     light: Light,
     rim: Field,
     rng: np.random.Generator,
-) -> Field:
-    """The colours of the mask, (3, h, w).
+) -> tuple[Field, Field]:
+    """The colours of the mask, (3, h, w), and how its relief and the light shade them, (h, w).
 
     Args:
+        pleats: heights of level folds, canonical pixels.
         rim: the mask's coverage, blurred: about a half at its edge.
     """
     step = max(1, round(_STEP * min(region.face.unit_px, 8.0)))
     coarse = region.coarse(step)
     along, near = surface.unrolled(coarse.x, coarse.y)
-    relief = near + _relief(along, coarse.y, cut, cloth, rng)
+    relief = near + _relief(along, coarse.y, cut, cloth, pleats, rng)
     if min(relief.shape) < 2:
         slope_y = slope_x = np.zeros_like(relief)
     else:
@@ -113,28 +129,29 @@ def lit_surface(
     lit -= np.float32(rng.uniform(0.02, 0.08)) * (slope_x * slope_x + slope_y * slope_y)
     shade = region.stretch(lit.clip(0.42, 1.35).astype(np.float32)) * light.field
     shade *= 1 - np.float32(rng.uniform(0, 0.22)) * (1 - rim).clip(0, 0.5) * 2
-    u, v = region.stretch(along), region.y - np.float32(MIDDLE[1])
-    colours = _printed(region, cloth, u, v, region.stretch(slope_y.astype(np.float32)), rng)
+    plain = cloth.texture.tile.size <= 3
+    u = region.x if plain else region.stretch(along)
+    v = region.y - np.float32(MIDDLE[1])
+    colours = _planes(cloth.texture.mean_colour) * np.ones_like(u)
+    if not plain:
+        colours = _printed(
+            region, cloth, u, v + region.stretch(slope_y.astype(np.float32)) * np.float32(1.6), rng
+        )
     if cloth.edge is not None:
         colours += (_planes(cloth.edge) - colours) * ((np.float32(0.72) - rim) * 8).clip(0, 1)
     thread = look_up(noise_table(128), u * np.float32(0.8) + 300, v * np.float32(1.6) + 300)
     colours += thread * np.float32(0.8 * cloth.weave)
-    colours *= shade * np.float32(light.exposure)
+    shade *= np.float32(light.exposure)
+    colours *= shade
     colours *= light.tint[:, None, None]
-    return colours
+    return colours, shade
 
 
-def _printed(
-    region: Region, cloth: Cloth, u: Field, v: Field, slope_y: Field, rng: np.random.Generator
-) -> Field:
-    """The pattern at cloth coordinates, (3, h, w); folds shift it."""
-    if cloth.texture.tile.size <= 3:
-        return _planes(cloth.texture.mean_colour) * np.ones_like(u)
+def _printed(region: Region, cloth: Cloth, u: Field, v: Field, rng: np.random.Generator) -> Field:
+    """The pattern at cloth coordinates, (3, h, w)."""
     centred = cloth.texture.name in ("logo", "mouth")
     shift_u, shift_v = (70.0, 70.0) if centred else rng.uniform(0, 64, 2) + 256
-    return cloth.texture.colours(
-        u + np.float32(shift_u), v + slope_y * np.float32(1.6) + np.float32(shift_v), region.face.unit_px
-    )
+    return cloth.texture.colours(u + np.float32(shift_u), v + np.float32(shift_v), region.face.unit_px)
 
 
 def _planes(colour: Colour) -> Field:
@@ -142,13 +159,16 @@ def _planes(colour: Colour) -> Field:
     return np.array(colour, dtype=np.float32)[:, None, None]
 
 
-def _relief(u: Field, y: Field, cut: Cut, cloth: Cloth, rng: np.random.Generator) -> Field:
+def _relief(
+    u: Field, y: Field, cut: Cut, cloth: Cloth, pleats: list[float], rng: np.random.Generator
+) -> Field:
     """How far the cloth stands out of its smooth surface, canonical pixels, at (u, y): (h, w)."""
     # The nose: a ridge from the bridge that ends under its tip.
     ridge = 1 / (1 + (u * np.float32(1 / 11)) ** 2)
     relief: Field = np.float32(rng.uniform(3, 8)) * ridge * ((180 - y) * np.float32(1 / 30)).clip(0, 1)
     if cut.style in ("folded", "fitted") or (cut.style == "cloth" and rng.random() < 0.35):
-        relief -= np.float32(rng.uniform(0.12, 0.35)) * np.abs(u).clip(0, 30)
+        # A seam along the middle line, soft at its edge.
+        relief -= np.float32(rng.uniform(0.04, 0.22)) * np.sqrt(u * u + 12).clip(0, 30)
     if cut.style == "duckbill":
         relief -= np.float32(rng.uniform(0.25, 0.5)) * np.abs(
             y - np.float32(MIDDLE[1] + rng.uniform(-4, 8))
@@ -159,22 +179,26 @@ def _relief(u: Field, y: Field, cut: Cut, cloth: Cloth, rng: np.random.Generator
         wave = look_up(noise_table(32), column, (y - MIDDLE[1] + sag) * np.float32(1.1) + 512)
         hanging = ((y - 165) * np.float32(1 / 30)).clip(0, 1)
         relief += np.float32(rng.uniform(1.5, 4.0)) * wave * hanging
-    relief += _pleats(u, y, cut, cloth.pleats, rng)
+    relief += _pleats(u, y, pleats, rng)
     relief += _creases(u, y, cut, cloth.folds, rng)
     return relief
 
 
-def _pleats(u: Field, y: Field, cut: Cut, count: int, rng: np.random.Generator) -> Field:
+def draw_pleats(cut: Cut, count: int, rng: np.random.Generator) -> list[float]:
+    """Heights of level folds at the middle line, canonical pixels."""
+    shares = (np.arange(count) + 0.9 + rng.uniform(-0.15, 0.15, count)) / (count + 1.0)
+    heights: list[float] = (cut.top + (cut.bottom - cut.top) * shares).tolist()
+    return heights
+
+
+def _pleats(u: Field, y: Field, heights: list[float], rng: np.random.Generator) -> Field:
     """Level folds: each swells slowly and falls at once; they open towards the middle."""
     total = np.zeros_like(u)
     open_ = 1 - np.float32(rng.uniform(0, 0.6)) / (1 + (u * np.float32(1 / 26)) ** 2)
-    for number in range(count):
-        share = (number + 1 + rng.uniform(-0.15, 0.15)) / (count + 1.4)
-        height = cut.top + (cut.bottom - cut.top) * share
-        bow = np.float32(rng.normal(0.001, 0.002))
-        below = y - np.float32(height) - 8 + bow * u * u
+    for height in heights:
+        below = y - np.float32(height)
         swell = (1 + below * np.float32(1 / 14)).clip(0, 1) * (1 - below * np.float32(1 / 3.2)).clip(0, 1)
-        total += np.float32(rng.uniform(1.0, 3.4)) * swell * open_
+        total += np.float32(rng.uniform(1.5, 3.6)) * swell * open_
     return total
 
 

@@ -12,11 +12,11 @@ from PIL import ImageFilter
 from facemend.images import Image
 from facemend.occlusion.beside import draw_beside
 from facemend.occlusion.cloth import STYLE_WEIGHTS, draw_over, moved
-from facemend.occlusion.colours import Light
+from facemend.occlusion.colours import Light, scaled
 from facemend.occlusion.fabric import Cloth, choose_cloth
 from facemend.occlusion.geometry import FaceGeometry
 from facemend.occlusion.hair import own_hair
-from facemend.occlusion.mask_shapes import STYLES
+from facemend.occlusion.mask_shapes import Cut
 from facemend.occlusion.patterns import PATTERNS
 from facemend.occlusion.raster import (
     Canvas,
@@ -28,10 +28,11 @@ from facemend.occlusion.raster import (
     cover_of,
     grain,
     nothing,
+    pick,
     region_around,
 )
 from facemend.occlusion.types import Extent, Layer, Parameter
-from facemend.occlusion.worn_cloth import choose_hue, dyed, lit_surface, worn_light
+from facemend.occlusion.worn_cloth import carried_on, choose_hue, draw_pleats, dyed, lit_surface, worn_light
 from facemend.occlusion.worn_shapes import Surface, draw_worn_cut, skin_near, surface_of
 from facemend.occlusion.worn_straps import (
     Straps,
@@ -43,11 +44,11 @@ from facemend.occlusion.worn_straps import (
     write_marks,
 )
 
-_BESIDE = 0.12
+_BESIDE = 0.1
+_OVER = {"nothing": 12.0, "own hair": 3.0, "strands": 1.4, "glasses": 1.6, "fingers": 0.4}
 _FIRMNESS = 1.8
 """How much sooner than it covers a strap or an edge counts as occluded."""
 _FAINT_CAST, _FIRM_CAST = 0.02, 8
-_NO_STRAPS = Straps("none", [], 0.0, (0, 0, 0), "flat")
 
 
 def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
@@ -55,72 +56,84 @@ def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) ->
 
     The picture may be of any shape; below a canonical square the mask goes on.
     """
-    style = _pick_style(rng)
+    style = pick(rng, STYLE_WEIGHTS)
     cut = draw_worn_cut(style, face, rng)
     surface = surface_of(cut, face, rng)
     cloth = choose_cloth(style, rng, PATTERNS)
     outline = surface.seen(cut.outline)
-    straps = _NO_STRAPS
-    if rng.random() < STYLES[style].strapped + 0.25 * (STYLES[style].strapped > 0):
-        straps = draw_straps(image, surface, cut, cloth.texture.mean_colour, rng)
     parameters: dict[str, Parameter] = {
         "style": style,
         "worn": cut.worn,
         "tilt_degrees": round(cut.tilt_degrees, 2),
         "turn": round(surface.turn, 3),
-        "straps": len(straps.paths),
-        "strap": straps.how if straps.paths else "none",
     }
-    rigid = face.rigid
-    inner = region_around(rigid, outline, image, 12)
-    region = region_around(rigid, np.concatenate([outline, *straps.paths]), image, 12)
-    if region is None or inner is None:
+    region = region_around(face.rigid, outline, image, 16)
+    if region is None:
         return nothing(image, Extent.PARTIAL, parameters)
-    light = worn_light(image, region, inner, rng)
+    light = worn_light(image, region, rng)
     cloth = _in_hue(image, face, cloth, light, rng, parameters)
     beside, base = None, image
     if rng.random() < _BESIDE:
         colour = cloth.texture.mean_colour
         parameters["beside"], beside = draw_beside(image, face, surface.turn, colour, light, rng)
         base = image if beside is None else blend(image, beside)
-    canvas = Canvas(region)
-    cover = cover_of(region, outline)
-    rim = blurred(cover, 3.5 * face.unit_px)
-    cast = _lay_casts(canvas, base, surface, cover, rim, cloth, light, rng)
-    parameters["shadow"], parameters["reflection"] = cast
-    _lay_straps(canvas, base, surface, straps, light, rng)
-    if style in ("surgical", "cloth", "duckbill") and rng.random() < 0.4:
-        canvas.lay_parts(gap_parts(surface, cut, cloth.texture.mean_colour, rng), _shade(light))
-    canvas.lay(cover, lit_surface(region, surface, cut, cloth, light, rim, rng))
-    parts, has_valve = fixtures(surface, cut, cloth.texture.mean_colour, rng)
-    parameters["valve"] = int(has_valve)
-    sketch = Sketch(region)
-    sketch.polygons(parts)
-    parameters["text"] = write_marks(sketch, surface, cut, cloth.texture.mean_colour, rng)
-    canvas.lay_sketch(sketch, _shade(light), cover)
-    overlay = draw_over(canvas, base, face, cut, rng, parameters)
-    softness, noise = _capture_of(base, region, rng)
-    return canvas.finish(
+    straps = draw_straps(surface, cut, cloth.texture.mean_colour, rng)
+    parameters["strap"], parameters["straps"] = straps.how, len(straps.paths)
+    canvas = Canvas(
+        region_around(face.rigid, np.concatenate([outline, *straps.paths]), image, 16) or region
+    )
+    _lay_mask(canvas, base, surface, cut, cloth, straps, region, light, rng, parameters)
+    dye = scaled(cloth.texture.mean_colour, light.exposure)
+    overlay = draw_over(canvas.part(region), base, face, cut, rng, parameters, _OVER, dye)
+    softness, noise = _capture_of(base, canvas.region, rng)
+    layer = canvas.finish(
         base,
         Extent.PARTIAL,
         parameters,
         softness=softness,
-        noise=grain(region, rng, noise),
+        noise=grain(canvas.region, rng, noise),
         overlay=overlay,
         beside=beside,
         firmness=_FIRMNESS,
     )
+    return _greyed(layer) if _is_grey(image) else layer
 
 
-def _pick_style(rng: np.random.Generator) -> str:
-    names = list(STYLE_WEIGHTS)
-    weights = np.cumsum([STYLE_WEIGHTS[name] for name in names])
-    return names[int(np.searchsorted(weights, rng.random() * weights[-1], side="right"))]
+def _lay_mask(
+    canvas: Canvas,
+    image: Image,
+    surface: Surface,
+    cut: Cut,
+    cloth: Cloth,
+    straps: Straps,
+    region: Region,
+    light: Light,
+    rng: np.random.Generator,
+    parameters: dict[str, Parameter],
+) -> None:
+    """Paints what the mask casts, its straps, its cloth, and what is fixed to it.
 
-
-def _shade(light: Light) -> Field:
-    shade: Field = light.field * np.float32(light.exposure)
-    return shade
+    Args:
+        canvas: of the mask and its straps.
+        region: of the mask alone.
+    """
+    part, ground = canvas.part(region), cloth.texture.mean_colour
+    cover = cover_of(region, surface.seen(cut.outline))
+    rim = blurred(cover, 3.5 * region.face.unit_px)
+    cast = _lay_casts(part, image, surface, cover, rim, cloth, light, rng)
+    parameters["shadow"], parameters["reflection"] = cast
+    _lay_straps(canvas, image, straps, carried_on(light, region, canvas.region), rng)
+    if cut.style in ("surgical", "cloth", "duckbill") and rng.random() < 0.4:
+        part.lay_parts(gap_parts(surface, cut, ground, rng), light.field * np.float32(light.exposure))
+    pleats = draw_pleats(cut, cloth.pleats, rng)
+    colours, shade = lit_surface(region, surface, cut, cloth, pleats, light, rim, rng)
+    part.lay(cover, colours)
+    parts, has_valve = fixtures(surface, cut, ground, pleats, rng)
+    parameters["valve"] = int(has_valve)
+    sketch = Sketch(region)
+    sketch.polygons(parts)
+    parameters["text"] = write_marks(sketch, surface, cut, ground, rng)
+    part.lay_sketch(sketch, shade, cover)
 
 
 def _in_hue(
@@ -185,7 +198,7 @@ def _widely_blurred(field: Field, sigma_px: float) -> Field:
 
 
 def _lay_straps(
-    canvas: Canvas, image: Image, surface: Surface, straps: Straps, light: Light, rng: np.random.Generator
+    canvas: Canvas, image: Image, straps: Straps, light: Light, rng: np.random.Generator
 ) -> None:
     """The straps over cheek, ear, hair and neck, each with a shadow beside it."""
     if not straps.paths:
@@ -198,17 +211,34 @@ def _lay_straps(
     at, planes = sketch.finish()
     if planes.size:
         shadow = np.zeros_like(region.x)
-        shadow[at] = planes[3] * np.float32(1 / 255)
-        strength = np.float32(rng.uniform(0.1, 0.5))
-        canvas.lay_shadow(image, strength * blurred(shadow, 0.9 * min(region.face.unit_px, 16.0)))
+        shadow[at] = _widely_blurred(planes[3] * np.float32(1 / 255), 1.1 * min(region.face.unit_px, 16.0))
+        canvas.lay_shadow(image, np.float32(rng.uniform(0.1, 0.5)) * shadow)
     if straps.kind == "clear":
-        colour = clear_colour(image, surface, canvas)
+        colour = clear_colour(image, region.face)
         canvas.lay_parts([(points, colour) for points, _ in parts])
     else:
-        canvas.lay_parts(parts, _shade(light) * np.float32(0.96))
+        canvas.lay_parts(parts, light.field * np.float32(0.96 * light.exposure))
     hair = own_hair(image, region) if rng.random() < 0.5 else None
     if hair is not None:
         canvas.hide(hair)
+
+
+def _is_grey(image: Image) -> bool:
+    """Whether the photo has no colours."""
+    some = image[::5, ::5].astype(np.int32)
+    return bool(np.abs(some[..., 0] - some[..., 2]).mean() < 3)
+
+
+def _greyed(layer: Layer) -> Layer:
+    """The same layer without colours, and all that goes with it."""
+    red, green, blue = (layer.paint[..., band].astype(np.uint32) for band in range(3))
+    grey = ((2 * red + 5 * green + blue) // 8).astype(np.uint8)
+    return replace(
+        layer,
+        paint=np.repeat(grey[..., None], 3, axis=-1),
+        overlay=None if layer.overlay is None else _greyed(layer.overlay),
+        beside=None if layer.beside is None else _greyed(layer.beside),
+    )
 
 
 def _capture_of(image: Image, region: Region, rng: np.random.Generator) -> tuple[float, float]:
@@ -218,7 +248,7 @@ def _capture_of(image: Image, region: Region, rng: np.random.Generator) -> tuple
     left, top, right, bottom = face.upright_box((62, 92, 192, 150), width_px, height_px)
     if right - left < 12 or bottom - top < 12:
         return rng.uniform(0.35, 0.95), rng.uniform(0, 4)
-    green = image[top:bottom, left:right, 1].astype(np.int32)
+    green = image[top:bottom:2, left:right, 1].astype(np.int32)
     near = int(np.abs(green[:, 1:] - green[:, :-1]).sum())
     far = int(np.abs(green[:, 4:] - green[:, :-4]).sum())
     ratio = near / max(far, 1)

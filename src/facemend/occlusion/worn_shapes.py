@@ -176,10 +176,14 @@ def draw_worn_cut(style: str, face: FaceGeometry, rng: np.random.Generator) -> C
         wide, tall = rng.uniform(1.14, 1.3), rng.uniform(1.12, 1.36)
     elif fit == "small":
         wide, tall = rng.uniform(0.76, 0.9), rng.uniform(0.86, 1.0)
+    most = rng.uniform(66, 78) if fit == "large" else rng.uniform(58, 68)
+    low = {"under the lip": 208.0, "chin": 216.0}.get(place)
+    if low is not None:
+        most *= 0.88
+    wide = min(wide, most / cut.half_width)
     # Off the jaw: the lower corners stand out, or hang in.
     flare = rng.normal(0.02, 0.08)
     shift = rng.normal(0, 2.5)
-    low = {"under the lip": 208.0, "chin": 222.0}.get(place)
 
     def moved(points: Points) -> Points:
         x, y = points[..., 0] - MIDDLE[0], points[..., 1]

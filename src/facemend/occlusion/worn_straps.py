@@ -9,9 +9,10 @@ from facemend.images import Image
 from facemend.occlusion.cloth import exhale_valve
 from facemend.occlusion.colours import cloth_colour, scaled, shifted, skin_of
 from facemend.occlusion.fabric import RESPIRATORS
-from facemend.occlusion.mask_shapes import MIDDLE, Cut
+from facemend.occlusion.geometry import FaceGeometry
+from facemend.occlusion.mask_shapes import MIDDLE, STYLES, Cut
 from facemend.occlusion.prints import WORDS
-from facemend.occlusion.raster import Canvas, Colour, Part, Sketch, pick
+from facemend.occlusion.raster import Colour, Part, Sketch, pick
 from facemend.occlusion.strokes import curve, ellipse, line, rounded_box
 from facemend.occlusion.worn_shapes import Surface, seen
 
@@ -35,18 +36,23 @@ class Straps:
     kind: str
 
 
-def draw_straps(
-    image: Image, surface: Surface, cut: Cut, ground: Colour, rng: np.random.Generator
-) -> Straps:
-    """Draws the straps of both sides, as far as the turned head shows them."""
+def draw_straps(surface: Surface, cut: Cut, ground: Colour, rng: np.random.Generator) -> Straps:
+    """Draws the straps of both sides, as far as the turned head shows them.
+
+    Args:
+        ground: the cloth's colour.
+    """
     around = {"cup": 0.7, "folded": 0.3, "duckbill": 0.7, "surgical": 0.12, "cloth": 0.1}.get(
         cut.style, 0.0
     )
     how = "loops" if rng.random() >= around else ("bands" if cut.style in RESPIRATORS else "ties")
+    chance = STYLES[cut.style].strapped
+    if rng.random() >= chance + 0.25 * (chance > 0):
+        return Straps("none", [], 0.0, ground, "flat")
     kind = pick(rng, {"flat": 4, "thin": 5, "twisted": 1.2, "double": 0.6, "clear": 0.7})
     width = {"flat": rng.uniform(2.4, 5.5), "twisted": rng.uniform(2.2, 4)}.get(kind, rng.uniform(1.3, 2.6))
     if cut.style == "fitted" and how == "loops":
-        kind, width = "flat", rng.uniform(4, 11)
+        kind, width = "flat", rng.uniform(5, 12)
     ear_x, ear_z = rng.uniform(63, 73), -rng.uniform(66, 86)
     ends = {
         "loops": ((ear_x, rng.uniform(124, 140), ear_z), (ear_x - 2, rng.uniform(156, 172), ear_z)),
@@ -65,12 +71,12 @@ def draw_straps(
             # Over the cheek's curve a strap bows away from the middle.
             bend = start + (end - start) * 0.55 + (side * 2.0, sag + 0.02 * abs(end[0] - start[0]))
             paths.append(curve((start[0], start[1]), (bend[0], bend[1]), (end[0], end[1]), 10))
-    return Straps(how, paths, width, _strap_colour(image, surface, ground, kind, rng), kind)
+    return Straps(how, paths, width, _strap_colour(cut, ground, rng), kind)
 
 
-def _strap_colour(
-    image: Image, surface: Surface, ground: Colour, kind: str, rng: np.random.Generator
-) -> Colour:
+def _strap_colour(cut: Cut, ground: Colour, rng: np.random.Generator) -> Colour:
+    if cut.style == "fitted":  # cut out of one piece
+        return scaled(ground, 0.94)
     colours = {
         "white": 6.0, "black": 3.0, "own": 3.5, "yellow": 0.5, "blue": 0.7, "any": 0.5,
     }  # fmt: skip
@@ -129,7 +135,7 @@ def gap_parts(surface: Surface, cut: Cut, ground: Colour, rng: np.random.Generat
 
 
 def fixtures(
-    surface: Surface, cut: Cut, ground: Colour, rng: np.random.Generator
+    surface: Surface, cut: Cut, ground: Colour, pleats: list[float], rng: np.random.Generator
 ) -> tuple[list[Part], bool]:
     """Seam, wire, welded bands, stitches, valve and label as parts as seen; and if it has a valve."""
     parts: list[Part] = []
@@ -149,6 +155,8 @@ def fixtures(
         metal = (172, 174, 178) if rng.random() < 0.4 and cut.style != "surgical" else dark
         parts.append((line(path, rng.uniform(2.2, 4.5)), metal))
         parts.append((line(path - (0, 0.8), 0.9), scaled(metal, 1.25)))
+    if pleats and rng.random() < 0.7:
+        parts += _pleat_lines(cut, pleats, ground, rng)
     if rng.random() < 0.55:
         parts += _stitches(cut, scaled(ground, rng.uniform(0.72, 0.92)), rng)
     if has_valve:
@@ -171,6 +179,26 @@ def _all_seen(surface: Surface, parts: list[Part]) -> list[Part]:
     return [
         (outline, colour) for outline, (_, colour) in zip(np.split(placed, ends[:-1]), parts, strict=True)
     ]
+
+
+def _pleat_lines(cut: Cut, pleats: list[float], ground: Colour, rng: np.random.Generator) -> list[Part]:
+    """Thin dark lines where pleats fall, each with a light one above it; now and then broken off."""
+    parts: list[Part] = []
+    factor = rng.uniform(0.76, 0.93)
+    for height in pleats:
+        left, right = (side * cut.half_width * rng.uniform(0.75, 0.97) for side in (-1, 1))
+        if rng.random() < 0.2:
+            left, right = (
+                (left, right * rng.uniform(-0.2, 0.5)) if rng.random() < 0.5 else (left * 0.1, right)
+            )
+        ends = rng.normal(0, 1.6, 3)
+        path = curve(
+            (127 + left, height + ends[0]), (127, height + 2 * ends[1]), (127 + right, height + ends[2]), 9
+        )
+        width = np.interp(np.linspace(0, 1, 9), (0, 0.5, 1), rng.uniform(0.5, 2.0, 3))
+        parts.append((line(path + (0, -1.2), width * 0.8), scaled(ground, 1.06)))
+        parts.append((line(path + (0, 0.4), width), scaled(ground, factor)))
+    return parts
 
 
 def _stitches(cut: Cut, colour: Colour, rng: np.random.Generator) -> list[Part]:
@@ -214,7 +242,7 @@ def write_marks(
     return words[0]
 
 
-def clear_colour(image: Image, surface: Surface, canvas: Canvas) -> Colour:
+def clear_colour(image: Image, face: FaceGeometry) -> Colour:
     """Elastic that lets the skin through: a little lighter than it."""
-    r, g, b = skin_of(image, canvas.region.face)
+    r, g, b = skin_of(image, face)
     return (r + 230) // 2, (g + 230) // 2, (b + 232) // 2
