@@ -33,19 +33,17 @@ from facemend.occlusion.strokes import curve, ellipse, line, rounded_box
 from facemend.occlusion.textures import Pattern
 from facemend.occlusion.types import Extent, Layer, Parameter
 
-_STYLE_WEIGHTS: Mapping[str, float] = {
+STYLE_WEIGHTS: Mapping[str, float] = {
     "surgical": 30, "cup": 8, "folded": 12, "duckbill": 4, "cloth": 24, "fitted": 12, "gaiter": 6,
     "bandana": 4,
 }  # fmt: skip
 
-
-def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
-    """A mask in one of the STYLES and PATTERNS, 9-20% of a canonical crop."""
-    return _draw_mask(image, face, rng, PATTERNS)
+_OVER = {"nothing": 11.0, "own hair": 5.0, "strands": 1.6, "glasses": 1.2, "fingers": 0.5}
 
 
 def benchmark_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
-    """A `textured_mask` in BENCHMARK_PATTERNS, which no training draws."""
+    """A mask in one of the STYLES and BENCHMARK_PATTERNS, 9-20% of a canonical crop. The benchmark's inputs
+    are frozen, and so is this drawing; training draws `worn_masks.textured_mask`."""
     return _draw_mask(image, face, rng, BENCHMARK_PATTERNS)
 
 
@@ -87,7 +85,7 @@ def _holes(rng: np.random.Generator) -> list[Points]:
 def _draw_mask(
     image: Image, face: FaceGeometry, rng: np.random.Generator, patterns: Mapping[Pattern, float]
 ) -> Layer:
-    style = pick(rng, _STYLE_WEIGHTS)
+    style = pick(rng, STYLE_WEIGHTS)
     cut = draw_cut(style, face, rng)
     cloth = choose_cloth(style, rng, patterns)
     straps = _straps(cut, face.nose_shift, rng) if rng.random() < STYLES[style].strapped else []
@@ -111,7 +109,7 @@ def _draw_mask(
         _lay_straps(canvas, straps, light, rng)
     canvas.lay(cover, lit_cloth(region, cut, cloth, light, rim, rng))
     _add_parts(canvas, cut, cloth, light, rng, parameters)
-    overlay = draw_over(canvas, image, cut, rng, parameters)
+    overlay = draw_over(canvas, image, face, cut, rng, parameters)
     return canvas.finish(
         image,
         Extent.PARTIAL,
@@ -127,12 +125,12 @@ def _cast_shadow(canvas: Canvas, image: Image, rim: Field, light: Light, rng: np
     strength = rng.uniform(0.15, 0.65)
     unit_px = min(canvas.region.face.unit_px, 16.0)
     columns, rows = round(-2.5 * light.right * unit_px), round(rng.uniform(0.5, 3.0) * unit_px)
-    shadow = _moved(rim, columns, rows)
+    shadow = moved(rim, columns, rows)
     canvas.lay_shadow(image, np.float32(strength) * shadow)
     return round(strength, 3)
 
 
-def _moved(field: Field, columns: int, rows: int) -> Field:
+def moved(field: Field, columns: int, rows: int) -> Field:
     """The field (h, w), moved right and down; what comes in is 0."""
     height, width = field.shape
     result = np.zeros_like(field)
@@ -193,14 +191,14 @@ def _add_parts(
         path = cut.outline[np.r_[-14:0, 0:14]] + (0, rng.uniform(4, 7))
         parts.append((line(path, rng.uniform(0.8, 1.6)), scaled(ground, 0.85)))
     if valve:
-        parts += _valve(ground, rng)
+        parts += exhale_valve(ground, rng)
     if rng.random() < 0.12 and cut.style not in ("gaiter", "bandana"):
         x, y = 127 + rng.choice([-1, 1]) * rng.uniform(30, 42), rng.uniform(196, 212)
         parts.append((rounded_box(x - 6, y - 4, x + 6, y + 4, 1), dark if rng.random() < 0.5 else bright))
     canvas.lay_parts(parts, light.field * np.float32(light.exposure))
 
 
-def _valve(ground: Colour, rng: np.random.Generator) -> list[Part]:
+def exhale_valve(ground: Colour, rng: np.random.Generator) -> list[Part]:
     """A round or square exhale valve, in the middle or at a cheek."""
     side = pick(rng, {0: 1.0, -1: 1.5, 1: 1.5})
     x, y, radius = 127 + side * rng.uniform(20, 30), rng.uniform(198, 210), rng.uniform(8, 12.5)
@@ -228,11 +226,22 @@ def _valve(ground: Colour, rng: np.random.Generator) -> list[Part]:
 
 
 def draw_over(
-    canvas: Canvas, image: Image, cut: Cut, rng: np.random.Generator, parameters: dict[str, Parameter]
+    canvas: Canvas,
+    image: Image,
+    face: FaceGeometry,
+    cut: Cut,
+    rng: np.random.Generator,
+    parameters: dict[str, Parameter],
+    weights: Mapping[str, float] = _OVER,
+    rim_colour: Colour | None = None,
 ) -> Layer | None:
-    """What lies over the mask. Its own hair takes from the mask; anything new is an overlay."""
-    face = canvas.region.face
-    over = pick(rng, {"nothing": 11.0, "own hair": 5.0, "strands": 1.6, "glasses": 1.2, "fingers": 0.5})
+    """What lies over the mask. Its own hair takes from the mask; anything new is an overlay.
+
+    Args:
+        weights: how often each of it lies there.
+        rim_colour: what half of the glasses are of; None leaves them black and brown.
+    """
+    over = pick(rng, weights)
     parameters["over"] = over
     if over == "nothing":
         return None
@@ -241,8 +250,10 @@ def draw_over(
         if hair is not None:
             canvas.hide(hair)
         return None
-    draw = {"strands": _strands_over, "glasses": _rims, "fingers": _fingers}[over]
+    draw = {"strands": strands_over, "glasses": rims, "fingers": fingers}[over]
     parts = draw(image, face, cut, rng)
+    if over == "glasses" and rim_colour is not None and rng.random() < 0.5:
+        parts = [(points, rim_colour) for points, _ in parts]
     region = region_around(face, np.concatenate([points for points, _ in parts]), image)
     if region is None:
         return None
@@ -251,7 +262,7 @@ def draw_over(
     return top.finish(image, Extent.PARTIAL, {}, softness=rng.uniform(0.35, 0.8))
 
 
-def _strands_over(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
+def strands_over(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
     """Hair that falls over one edge."""
     side = float(rng.choice([-1, 1]))
     start = (127 + side * rng.uniform(50, 68), cut.top - rng.uniform(20, 70))
@@ -260,7 +271,7 @@ def _strands_over(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Gen
     return strands(hair_colour(image, face, rng), start, end, rng, count, spread, width)
 
 
-def _rims(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
+def rims(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
     """The frame of worn glasses, whose lower rims lie on the mask."""
     colour = shifted((40, 36, 36) if rng.random() < 0.7 else (150, 130, 90), rng, 16)
     width, radius_x, radius_y = rng.uniform(1.2, 3.2), rng.uniform(19, 23), rng.uniform(14, 19)
@@ -278,7 +289,7 @@ def _rims(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) 
     return parts
 
 
-def _fingers(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
+def fingers(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
     """A hand that holds the mask's edge."""
     side = float(rng.choice([-1, 1]))
     x = MIDDLE[0] + side * (

@@ -213,6 +213,14 @@ class Canvas:
         # Three planes of colours times alpha, and alpha times 255.
         self._stack: Field = np.zeros((4, *region.x.shape), dtype=np.float32)
 
+    def part(self, region: Region) -> "Canvas":
+        """The part of this canvas over a smaller region inside its own; both share what is painted."""
+        part = Canvas.__new__(Canvas)
+        part.region = region
+        top, left = region.top - self.region.top, region.left - self.region.left
+        part._stack = self._stack[:, top : top + region.height_px, left : left + region.width_px]
+        return part
+
     def lay(self, cover: Field, paint: Field | Colour) -> None:
         """Paints over what is there: cover (h, w) 0-1, paint one colour or (3, h, w) 0-255."""
         if isinstance(paint, tuple):
@@ -220,20 +228,28 @@ class Canvas:
         self._stack[:3] += (paint - self._stack[:3]) * cover
         self._stack[3] += (255 - self._stack[3]) * cover
 
-    def lay_sketch(self, sketch: Sketch, shade: Field | None = None) -> None:
-        """Paints a sketch over what is there, its colours multiplied by `shade` (h, w)."""
+    def lay_sketch(self, sketch: Sketch, shade: Field | None = None, within: Field | None = None) -> None:
+        """Paints a sketch over what is there, its colours multiplied by `shade` (h, w).
+
+        Args:
+            within: (h, w), 0-1: nothing is painted where it is 0.
+        """
         box, top = sketch.finish()
+        if within is not None:
+            top *= within[box]
         stack = self._stack[:, *box]
         stack *= 1 - top[3] * np.float32(1 / 255)
         if shade is not None:
             top[:3] *= shade[box]
         stack += top
 
-    def lay_parts(self, parts: Sequence[Part], shade: Field | None = None) -> None:
-        """Paints polygons over what is there, their colours multiplied by `shade` (h, w)."""
+    def lay_parts(
+        self, parts: Sequence[Part], shade: Field | None = None, within: Field | None = None
+    ) -> None:
+        """Paints polygons as `lay_sketch` does."""
         sketch = Sketch(self.region)
         sketch.polygons(parts)
-        self.lay_sketch(sketch, shade)
+        self.lay_sketch(sketch, shade, within)
 
     def lay_shadow(self, image: Image, dark: Field) -> None:
         """Darkens the picture by a share, dark (h, w) 0-1, and counts that as occluded.
@@ -258,6 +274,8 @@ class Canvas:
         softness: float = 0.0,
         noise: Field | None = None,
         overlay: Layer | None = None,
+        beside: Layer | None = None,
+        firmness: float = 1.0,
     ) -> Layer:
         """The layer for the whole picture.
 
@@ -265,12 +283,19 @@ class Canvas:
             softness: standard deviation of a last blur in canonical pixels: photos are never as sharp
                 as what is drawn.
             noise: (h, w), added to the colours in the end.
+            firmness: above 1, alpha is so many times as large wherever it is below 1, and the paint holds
+                what is seen there: thin straps and soft edges are then to be replaced whole.
         """
         stack = _softened(self._stack, min(softness * self.region.face.unit_px, 16.0))
         alpha = np.rint(stack[3])
         # What nobody can see is no part of the hole.
         alpha *= alpha >= _VISIBLE
         colours = stack[:3] * (255 / np.maximum(stack[3], 1))
+        if firmness > 1:
+            firm = np.rint(stack[3] * np.float32(firmness)).clip(0, 255) * (alpha > 0)
+            below = self.region.planes(image)
+            colours = below + (colours - below) * (alpha / np.maximum(firm, 1))
+            alpha = firm
         if noise is not None:
             colours += noise
         colours += np.float32(0.5)
@@ -280,7 +305,22 @@ class Canvas:
         levels = colours.clip(0, 255).astype(np.uint8)
         for band in range(3):  # three times quicker than one transposed copy
             paint[self.region.box][..., band] = levels[band]
-        return Layer(whole_alpha, paint, extent, parameters, overlay)
+        return Layer(whole_alpha, paint, extent, parameters, overlay, beside)
+
+
+def blend(image: Image, layer: Layer) -> Image:
+    """Paints a layer onto a picture; where alpha is 0 the picture keeps its bytes."""
+    result = image.copy()
+    rows, columns = (np.flatnonzero(layer.alpha.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return result
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    below = image[box].astype(np.float32)
+    paint = layer.paint if layer.paint.ndim == 1 else layer.paint[box]
+    weight = layer.alpha[box].repeat(3, axis=1).reshape(below.shape)  # quicker than broadcasting
+    mixed = below + weight * (paint.astype(np.float32) - below)
+    result[box] = np.rint(mixed).astype(np.uint8)
+    return result
 
 
 def _softened(planes: Field, sigma_px: float) -> Field:

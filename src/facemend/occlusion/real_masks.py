@@ -172,7 +172,7 @@ def _draw(
         if hair is not None:
             canvas.hide(hair)
     canvas.lay(_spread(cloth.cover, near, region), _spread(cloth.colours, near, region))
-    overlay = draw_over(canvas, image, cut, rng, parameters)
+    overlay = draw_over(canvas, image, face, cut, rng, parameters)
     if parameters["over"] == "strands" and abs(face.nose_shift) > _HIDDEN_SIDE:
         overlay, parameters["over"] = None, "nothing"  # they would hang beside the head
     layer = canvas.finish(

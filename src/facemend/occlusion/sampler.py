@@ -10,18 +10,19 @@ import numpy as np
 from facemend.errors import UsageError
 from facemend.frame import Points
 from facemend.images import Image
-from facemend.occlusion import blur, cloth, glasses, masks, mosaic, objects, patches, soft_blur
+from facemend.occlusion import blur, cloth, glasses, masks, mosaic, objects, patches, soft_blur, worn_masks
 from facemend.occlusion.cutouts import cutout_kind
 from facemend.occlusion.geometry import face_geometry
+from facemend.occlusion.raster import blend
 from facemend.occlusion.real_masks import real_mask_kind
-from facemend.occlusion.types import Kind, Layer, OccludedFace, Occlusion, OcclusionClass
+from facemend.occlusion.types import Kind, OccludedFace, Occlusion, OcclusionClass
 
 KINDS: Mapping[str, Kind] = {
     "nose_mask": Kind(masks.nose_mask, OcclusionClass.COVERS),
     "blur": Kind(blur.blur, OcclusionClass.COVERS),
     "blur_full": Kind(blur.blur_full, OcclusionClass.COVERS),
     "mask_full": Kind(masks.mask_full, OcclusionClass.COVERS),
-    "textured_mask": Kind(cloth.textured_mask, OcclusionClass.COVERS),
+    "textured_mask": Kind(worn_masks.textured_mask, OcclusionClass.COVERS),
     "balaclava": Kind(cloth.balaclava, OcclusionClass.COVERS),
     "blur_soft": Kind(soft_blur.blur_soft, OcclusionClass.COVERS),
     "pixelate": Kind(mosaic.pixelate, OcclusionClass.COVERS),
@@ -93,27 +94,13 @@ def occlude(
     height_px, width_px = image.shape[:2]
     face = face_geometry(landmarks_px, width_px, height_px)
     layer = kinds[kind].draw(image, face, np.random.default_rng(seed))
-    occluded, target, alpha = blend(image, layer), image, layer.alpha
+    below = image if layer.beside is None else blend(image, layer.beside)
+    occluded, target, alpha = blend(below, layer), below, layer.alpha
     if layer.overlay is not None:
-        occluded, target = blend(occluded, layer.overlay), blend(image, layer.overlay)
+        occluded, target = blend(occluded, layer.overlay), blend(target, layer.overlay)
         alpha = alpha * (1 - layer.overlay.alpha)
     occlusion = Occlusion(kind, kinds[kind].occlusion_class, layer.extent, alpha, seed, layer.parameters)
     return OccludedFace(occluded, target, occlusion)
-
-
-def blend(image: Image, layer: Layer) -> Image:
-    """Paints a layer onto a picture; where alpha is 0 the picture keeps its bytes."""
-    result = image.copy()
-    rows, columns = (np.flatnonzero(layer.alpha.any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
-        return result
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    below = image[box].astype(np.float32)
-    paint = layer.paint if layer.paint.ndim == 1 else layer.paint[box]
-    weight = layer.alpha[box].repeat(3, axis=1).reshape(below.shape)  # quicker than broadcasting
-    mixed = below + weight * (paint.astype(np.float32) - below)
-    result[box] = np.rint(mixed).astype(np.uint8)
-    return result
 
 
 def allowed_kinds(shares: Mapping[str, float], attributes: Mapping[str, bool]) -> dict[str, float]:

@@ -1,0 +1,264 @@
+"""Masks as they are worn in photos, for training: off the cheek, crooked, low, with straps and casts.
+
+`cloth.py` draws the benchmark's masks, whose inputs are frozen; what is drawn here may get better.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image as PillowImage
+from PIL import ImageFilter
+
+from facemend.images import Image
+from facemend.occlusion.beside import draw_beside
+from facemend.occlusion.cloth import STYLE_WEIGHTS, draw_over, moved
+from facemend.occlusion.colours import Light, scaled
+from facemend.occlusion.fabric import Cloth, choose_cloth
+from facemend.occlusion.geometry import FaceGeometry
+from facemend.occlusion.hair import own_hair
+from facemend.occlusion.mask_shapes import Cut
+from facemend.occlusion.patterns import PATTERNS
+from facemend.occlusion.raster import (
+    Canvas,
+    Field,
+    Region,
+    Sketch,
+    blend,
+    blurred,
+    cover_of,
+    grain,
+    nothing,
+    pick,
+    region_around,
+)
+from facemend.occlusion.types import Extent, Layer, Parameter
+from facemend.occlusion.worn_cloth import carried_on, choose_hue, draw_pleats, dyed, lit_surface, worn_light
+from facemend.occlusion.worn_shapes import Surface, draw_worn_cut, skin_near, surface_of
+from facemend.occlusion.worn_straps import (
+    Straps,
+    clear_colour,
+    draw_straps,
+    fixtures,
+    gap_parts,
+    strap_parts,
+    write_marks,
+)
+
+_BESIDE = 0.1
+_OVER = {"nothing": 12.0, "own hair": 3.0, "strands": 1.4, "glasses": 1.6, "fingers": 0.4}
+_FIRMNESS = 1.8
+"""How much sooner than it covers a strap or an edge counts as occluded."""
+_FAINT_CAST, _FIRM_CAST = 0.02, 8
+
+
+def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
+    """A mask in one of the STYLES and PATTERNS as it is worn, 5-30% of a canonical crop.
+
+    The picture may be of any shape; below a canonical square the mask goes on.
+    """
+    style = pick(rng, STYLE_WEIGHTS)
+    cut = draw_worn_cut(style, face, rng)
+    surface = surface_of(cut, face, rng)
+    cloth = choose_cloth(style, rng, PATTERNS)
+    outline = surface.seen(cut.outline)
+    parameters: dict[str, Parameter] = {
+        "style": style,
+        "worn": cut.worn,
+        "tilt_degrees": round(cut.tilt_degrees, 2),
+        "turn": round(surface.turn, 3),
+    }
+    region = region_around(face.rigid, outline, image, 16)
+    if region is None:
+        return nothing(image, Extent.PARTIAL, parameters)
+    light = worn_light(image, region, rng)
+    cloth = _in_hue(image, face, cloth, light, rng, parameters)
+    beside, base = None, image
+    if rng.random() < _BESIDE:
+        colour = cloth.texture.mean_colour
+        parameters["beside"], beside = draw_beside(image, face, surface.turn, colour, light, rng)
+        base = image if beside is None else blend(image, beside)
+    straps = draw_straps(surface, cut, cloth.texture.mean_colour, rng)
+    parameters["strap"], parameters["straps"] = straps.how, len(straps.paths)
+    canvas = Canvas(
+        region_around(face.rigid, np.concatenate([outline, *straps.paths]), image, 16) or region
+    )
+    _lay_mask(canvas, base, surface, cut, cloth, straps, region, light, rng, parameters)
+    dye = scaled(cloth.texture.mean_colour, light.exposure)
+    overlay = draw_over(canvas.part(region), base, face, cut, rng, parameters, _OVER, dye)
+    softness, noise = _capture_of(base, canvas.region, rng)
+    layer = canvas.finish(
+        base,
+        Extent.PARTIAL,
+        parameters,
+        softness=softness,
+        noise=grain(canvas.region, rng, noise),
+        overlay=overlay,
+        beside=beside,
+        firmness=_FIRMNESS,
+    )
+    return _greyed(layer) if _is_grey(image) else layer
+
+
+def _lay_mask(
+    canvas: Canvas,
+    image: Image,
+    surface: Surface,
+    cut: Cut,
+    cloth: Cloth,
+    straps: Straps,
+    region: Region,
+    light: Light,
+    rng: np.random.Generator,
+    parameters: dict[str, Parameter],
+) -> None:
+    """Paints what the mask casts, its straps, its cloth, and what is fixed to it.
+
+    Args:
+        canvas: of the mask and its straps.
+        region: of the mask alone.
+    """
+    part, ground = canvas.part(region), cloth.texture.mean_colour
+    cover = cover_of(region, surface.seen(cut.outline))
+    rim = blurred(cover, 3.5 * region.face.unit_px)
+    cast = _lay_casts(part, image, surface, cover, rim, cloth, light, rng)
+    parameters["shadow"], parameters["reflection"] = cast
+    _lay_straps(canvas, image, straps, carried_on(light, region, canvas.region), rng)
+    if cut.style in ("surgical", "cloth", "duckbill") and rng.random() < 0.4:
+        part.lay_parts(gap_parts(surface, cut, ground, rng), light.field * np.float32(light.exposure))
+    pleats = draw_pleats(cut, cloth.pleats, rng)
+    colours, shade = lit_surface(region, surface, cut, cloth, pleats, light, rim, rng)
+    part.lay(cover, colours)
+    parts, has_valve = fixtures(surface, cut, ground, pleats, rng)
+    parameters["valve"] = int(has_valve)
+    sketch = Sketch(region)
+    sketch.polygons(parts)
+    parameters["text"] = write_marks(sketch, surface, cut, ground, rng)
+    part.lay_sketch(sketch, shade, cover)
+
+
+def _in_hue(
+    image: Image,
+    face: FaceGeometry,
+    cloth: Cloth,
+    light: Light,
+    rng: np.random.Generator,
+    parameters: dict[str, Parameter],
+) -> Cloth:
+    """Now and then the cloth in a colour that lies near to skin or to what is beside it."""
+    source, colour = choose_hue(image, face, light, rng)
+    parameters["hue"] = source
+    if colour is not None:
+        cloth = dyed(cloth, colour)
+    if cloth.edge is not None and (rng.random() < 0.5 or sum(cloth.texture.mean_colour) < 240):
+        cloth = replace(cloth, edge=None)
+    parameters["pattern"] = cloth.texture.name
+    parameters["colour"] = cloth.texture.mean_colour
+    return cloth
+
+
+def _lay_casts(
+    canvas: Canvas,
+    image: Image,
+    surface: Surface,
+    cover: Field,
+    rim: Field,
+    cloth: Cloth,
+    light: Light,
+    rng: np.random.Generator,
+) -> tuple[float, float]:
+    """The mask's shadow and its colour on the skin around it; returns how strong each of them is.
+
+    Nothing falls on the background: what stands off the jaw has no skin behind it.
+    """
+    region = canvas.region
+    unit_px = min(region.face.unit_px, 16.0)
+    shadow, reflection = rng.uniform(0.05, 0.6), rng.uniform(0.0, 0.15) * (rng.random() < 0.7)
+    skin = region.stretch(skin_near(region.coarse(max(1, round(3 * unit_px))), surface.turn))
+    columns = round(rng.uniform(-3.0, 0.5) * light.right * unit_px)
+    dark = np.float32(shadow) * moved(rim, columns, round(rng.uniform(0.0, 3.0) * unit_px)) * skin
+    glow = np.float32(reflection) * _widely_blurred(cover, rng.uniform(5, 9) * unit_px) * skin
+    planes = region.planes(image)
+    dye = np.array(cloth.texture.mean_colour, dtype=np.float32)[:, None, None]
+    # Light that the cloth throws back takes on its colour, and is the brighter the lighter the cloth.
+    changed = (planes + (dye * np.float32(light.exposure) - planes) * glow) * (1 - dark)
+    strength = (dark + glow - np.float32(_FAINT_CAST)).clip(0, 1)
+    alpha = (_FIRM_CAST * strength).clip(0, 1)
+    kept = strength / np.maximum(dark + glow, np.float32(1e-4))
+    canvas.lay(alpha, planes + (changed - planes) * (kept / np.maximum(alpha, np.float32(1e-3))))
+    return round(shadow, 3), round(reflection, 3)
+
+
+def _widely_blurred(field: Field, sigma_px: float) -> Field:
+    """A field of 0-1 (h, w), blurred by several pixels, roughly."""
+    levels = PillowImage.fromarray((field * 255).astype(np.uint8))
+    shrink = max(1, min(8, int(sigma_px / 1.2)))
+    soft = levels.reduce(shrink).filter(ImageFilter.BoxBlur(1.6 * sigma_px / shrink))
+    enlarged = soft.resize(levels.size, PillowImage.Resampling.BILINEAR)
+    return np.asarray(enlarged, dtype=np.float32) * np.float32(1 / 255)
+
+
+def _lay_straps(
+    canvas: Canvas, image: Image, straps: Straps, light: Light, rng: np.random.Generator
+) -> None:
+    """The straps over cheek, ear, hair and neck, each with a shadow beside it."""
+    if not straps.paths:
+        return
+    parts = strap_parts(straps, rng)
+    region = canvas.region
+    shift = np.array([rng.uniform(-1.5, 1.5), rng.uniform(0.5, 2.5)])
+    sketch = Sketch(region)
+    sketch.polygons([(points + shift, (0, 0, 0)) for points, _ in parts])
+    at, planes = sketch.finish()
+    if planes.size:
+        shadow = np.zeros_like(region.x)
+        shadow[at] = _widely_blurred(planes[3] * np.float32(1 / 255), 1.1 * min(region.face.unit_px, 16.0))
+        canvas.lay_shadow(image, np.float32(rng.uniform(0.1, 0.5)) * shadow)
+    if straps.kind == "clear":
+        colour = clear_colour(image, region.face)
+        canvas.lay_parts([(points, colour) for points, _ in parts])
+    else:
+        canvas.lay_parts(parts, light.field * np.float32(0.96 * light.exposure))
+    hair = own_hair(image, region) if rng.random() < 0.5 else None
+    if hair is not None:
+        canvas.hide(hair)
+
+
+def _is_grey(image: Image) -> bool:
+    """Whether the photo has no colours."""
+    some = image[::5, ::5].astype(np.int32)
+    return bool(np.abs(some[..., 0] - some[..., 2]).mean() < 3)
+
+
+def _greyed(layer: Layer) -> Layer:
+    """The same layer without colours, and all that goes with it."""
+    red, green, blue = (layer.paint[..., band].astype(np.uint32) for band in range(3))
+    grey = ((2 * red + 5 * green + blue) // 8).astype(np.uint8)
+    return replace(
+        layer,
+        paint=np.repeat(grey[..., None], 3, axis=-1),
+        overlay=None if layer.overlay is None else _greyed(layer.overlay),
+        beside=None if layer.beside is None else _greyed(layer.beside),
+    )
+
+
+def _capture_of(image: Image, region: Region, rng: np.random.Generator) -> tuple[float, float]:
+    """How soft (canonical pixels) and how noisy (levels) the photo is around the eyes."""
+    face = region.face
+    height_px, width_px = image.shape[:2]
+    left, top, right, bottom = face.upright_box((62, 92, 192, 150), width_px, height_px)
+    if right - left < 12 or bottom - top < 12:
+        return rng.uniform(0.35, 0.95), rng.uniform(0, 4)
+    green = image[top:bottom:2, left:right, 1].astype(np.int32)
+    near = int(np.abs(green[:, 1:] - green[:, :-1]).sum())
+    far = int(np.abs(green[:, 4:] - green[:, :-4]).sum())
+    ratio = near / max(far, 1)
+    sigma_px = float(np.interp(ratio, _RATIOS, _SIGMAS))
+    bends = np.abs(2 * green[:, 1:-1] - green[:, 2:] - green[:, :-2])
+    noise = float(np.partition(bends, bends.size // 3, axis=None)[bends.size // 3])
+    softness = sigma_px / face.unit_px * rng.uniform(0.75, 1.15)
+    return max(softness, 0.3), min(noise * rng.uniform(0.5, 1.6), 12.0)
+
+
+_RATIOS: tuple[float, ...] = (0.262, 0.271, 0.283, 0.317, 0.379, 0.441)
+_SIGMAS: tuple[float, ...] = (2.8, 1.8, 1.2, 0.8, 0.5, 0.3)
+"""Measured on 40 sharp faces of 256 px, blurred by so many pixels."""
