@@ -1,4 +1,4 @@
-"""Patches over the whole face: patterns, gradients, text, faces as in chat programs."""
+"""Patches over the whole face (patterns, gradients, text, faces as in chat programs) and over the eyes."""
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from facemend.occlusion.raster import (
 )
 from facemend.occlusion.strokes import curve, ellipse, line, rounded_box, turned
 from facemend.occlusion.types import Extent, Layer, Parameter
+
+_EYES, _EYE_X = (127.0, 131.0), 27.0
+"""The place between the eyes of a canonical crop, and how far from it each eye is."""
 
 
 def patch_full(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
@@ -73,6 +76,56 @@ def patch_full(image: Image, face: FaceGeometry, rng: np.random.Generator) -> La
     elif style == "disc face":
         canvas.lay_parts(_disc_face(middle, wide, rng))
     return canvas.finish(image, Extent.FULL, parameters, softness=float(rng.choice([0.0, 0.4, 0.7])))
+
+
+def eye_bar(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
+    """A censor bar over both eyes in one colour, most often black, 3-9% of a canonical crop."""
+    face = face.rigid
+    middle = _EYES[0] + rng.normal(0, 3), _EYES[1] + rng.normal(0, 2)
+    wide, tall = rng.uniform(46, 76), rng.uniform(10, 22)
+    outline = rounded_box(middle[0] - wide, middle[1] - tall, middle[0] + wide, middle[1] + tall, 0)
+    outline = turned(outline, middle, rng.normal(0, 5))
+    colour = _flat_colour(rng)
+    parameters: dict[str, Parameter] = {"colour": colour}
+    region = region_around(face, outline, image)
+    if region is None:
+        return nothing(image, Extent.PARTIAL, parameters)
+    canvas = Canvas(region)
+    canvas.lay(cover_of(region, outline), colour)
+    return canvas.finish(image, Extent.PARTIAL, parameters, softness=float(rng.choice([0.0, 0.4, 0.7])))
+
+
+def eye_patch(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
+    """A patch over one eye on a strap around the head, 2-7% of a canonical crop."""
+    face = face.rigid
+    side = 1 if rng.random() < 0.5 else -1
+    x, y = _EYES[0] + side * _EYE_X + rng.normal(0, 2), _EYES[1] + rng.normal(2, 2)
+    patch = ellipse(x, y, rng.uniform(19, 28), rng.uniform(17, 25), int(rng.choice([5, 8, 28])))
+    patch = turned(patch, (x, y), rng.uniform(-25, 25))
+    colour = _flat_colour(rng)
+    parameters: dict[str, Parameter] = {"colour": colour, "side": side}
+    # The strap runs from above the covered eye across the forehead, and from below it to the ear.
+    thick, rise = rng.uniform(3, 7), rng.uniform(45, 85)
+    straps = [
+        line(curve((x, y), (x - side * 50, y - 0.6 * rise), (x - side * 120, y - rise)), thick),
+        line(curve((x, y), (x + side * 25, y + 4), (x + side * 48, y + rng.uniform(-10, 18))), thick),
+    ]
+    if rng.random() < 0.3:  # an adhesive one
+        straps = []
+    region = region_around(face, np.concatenate([patch, *straps]), image)
+    if region is None:
+        return nothing(image, Extent.PARTIAL, parameters)
+    canvas = Canvas(region)
+    canvas.lay_parts([(outline, colour) for outline in (*straps, patch)])
+    return canvas.finish(image, Extent.PARTIAL, parameters, softness=float(rng.choice([0.3, 0.6])))
+
+
+def _flat_colour(rng: np.random.Generator) -> Colour:
+    """Black in two cases of three, else white or any colour of cloth."""
+    if rng.random() < 2 / 3:
+        level = int(rng.integers(0, 30))
+        return (level, level, level)
+    return (255, 255, 255) if rng.random() < 0.3 else cloth_colour(rng)[0]
 
 
 def _write(

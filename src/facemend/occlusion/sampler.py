@@ -27,6 +27,8 @@ KINDS: Mapping[str, Kind] = {
     "blur_soft": Kind(soft_blur.blur_soft, OcclusionClass.COVERS),
     "pixelate": Kind(mosaic.pixelate, OcclusionClass.COVERS),
     "patch_full": Kind(patches.patch_full, OcclusionClass.COVERS),
+    "eye_bar": Kind(patches.eye_bar, OcclusionClass.COVERS),
+    "eye_patch": Kind(patches.eye_patch, OcclusionClass.COVERS),
     "sunglasses": Kind(glasses.sunglasses, OcclusionClass.ACCESSORIES),
     "object": Kind(objects.object_, OcclusionClass.ACCESSORIES),
 }

@@ -1,4 +1,4 @@
-"""Faces that the user points at: where their eyes are is asked of the detector, in a close view."""
+"""Covered faces that the user points at: where their eyes are is asked of the detector, in a close view."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -39,7 +39,7 @@ def with_given(
             raise UsageError(f"the face {x:g},{y:g},{width:g},{height:g} lies outside {name}")
         same = [face for face in faces if _overlap(box, face) > _SAME]
         faces = [face for face in faces if _overlap(box, face) <= _SAME]
-        faces.append(replace(same[0], confidence=1.0) if same else _looked_for(photo, box, detect))
+        faces.append(replace(same[0], confidence=1.0, given=True) if same else _looked_for(photo, box, detect))
     return tuple(faces)
 
 
@@ -55,14 +55,14 @@ def _looked_for(photo: Image, box: Points, detect: Detect) -> Face:
     ]
     best = max(faces, key=lambda face: _overlap(box, face), default=None)
     if best is not None and _overlap(box, best) > _SAME:
-        return replace(best, confidence=1.0)
+        return replace(best, confidence=1.0, given=True)
     scale = size / (_TYPICAL_PX[2:] - _TYPICAL_PX[:2])
     # One scale for x and y: a wide box is a face with its ears, not a broad one.
     landmarks = (box[:2] + box[2:]) / 2 + (
         FRAME_LANDMARKS_PX - (_TYPICAL_PX[:2] + _TYPICAL_PX[2:]) / 2
     ) * float(np.sqrt(scale.prod()))
     x1, y1, x2, y2 = box.tolist()
-    return Face((x1, y1, x2, y2), landmarks, 1.0)
+    return Face((x1, y1, x2, y2), landmarks, 1.0, given=True)
 
 
 def _shifted(face: Face, by: Points) -> Face:

@@ -12,14 +12,15 @@ import numpy as np
 from facemend.faces import Face
 from facemend.frame import Points, ValuesT, canonical_landmarks, sample, similarity
 from facemend.images import Alpha, Image, Mask
+from facemend.reconstruction.acceptance import accepts, found_in
 from facemend.reconstruction.consistency import consistent
-from facemend.reconstruction.covered import USUAL_CORES, WEAK_FACE, Core, found_in
 from facemend.reconstruction.hidden import landmarks_under, whole_cover
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.view import View, view_below, view_of
 
 _CLOSER_LOOKS = 3  # at a face that is hidden whole
+_SURE_PLACE = 0.8  # a face of that confidence lies where the detector says
 _CUT_OFF = 0.12  # share of the crop's last row that a cover takes which goes on below
 _WIDER = ((1.1, 0.05, 0.09), (1.15, 0.075, 0.14))
 """Wider crops, the first in which the cover ends is taken: its side, how much lower it lies, and how much
@@ -51,16 +52,18 @@ class Looker:
     remove: Remove
     threshold: float
 
-    def __call__(self, photo: Image, face: Face, cores: tuple[Core, ...]) -> Seen | None:
+    def __call__(self, photo: Image, face: Face, surest: float) -> Seen | None:
         """What is seen of a face; None if it lies outside the photo.
 
         Args:
-            cores: one of which an occlusion must have, see `covered`.
+            surest: confidence of the surest face of the photo.
         """
-        seen = self._look(photo, face, cores)
-        if seen is None or seen.output.alpha is None or not seen.found.any():
+        seen = self._look(photo, face)
+        if seen is None or seen.output.alpha is None:
             return seen
-        if face.confidence < WEAK_FACE:
+        if not accepts(photo, face, seen.view, seen.found, self.threshold, surest):
+            return seen._replace(found=np.zeros_like(seen.found))
+        if face.confidence < _SURE_PLACE:
             seen = self._closer(photo, seen)
         return self._below(photo, self._agreeing(seen))
 
@@ -81,12 +84,12 @@ class Looker:
         described = self.model.description
         return view_of(photo, face, described.size_px, tall=described.tall)
 
-    def _look(self, photo: Image, face: Face, cores: tuple[Core, ...]) -> Seen | None:
+    def _look(self, photo: Image, face: Face) -> Seen | None:
         view = self._view(photo, face)
         if view is None:
             return None
         output = self.model(view.crop.image[None])
-        return Seen(face, view, output, found_in(output, self.remove, self.threshold, cores))
+        return Seen(face, view, output, found_in(view.crop.image, output, self.remove, self.threshold))
 
     def _agreeing(self, seen: Seen) -> Seen:
         """The same, its reconstruction made to agree with what a blur lets through."""
@@ -100,7 +103,7 @@ class Looker:
             if cover is None:
                 break
             moved = _moved(seen.face, landmarks_under(cover, seen.view.crop.crop_to_photo))
-            closer = self._look(photo, moved, USUAL_CORES)
+            closer = self._look(photo, moved)
             if closer is None or not closer.found.any():
                 break
             seen = closer
@@ -124,7 +127,7 @@ class Looker:
             corner = middle * (1 - larger) + np.array([0, lower * side])
             in_crop = corner + larger * canonical_landmarks(side)
             moved = _moved(seen.face, in_crop @ to_photo[:, :2].T + to_photo[:, 2])
-            wider = self._look(photo, moved, USUAL_CORES)
+            wider = self._look(photo, moved)
             if wider is None:
                 break
             to_wider = np.column_stack([np.eye(2) / larger, -corner / larger])

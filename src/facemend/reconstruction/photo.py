@@ -11,7 +11,6 @@ from facemend.faces import Face
 from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import OcclusionClass, seed_of
 from facemend.reconstruction.composite import DILATION_PX, FEATHER_PX, THRESHOLD, blend
-from facemend.reconstruction.covered import cores_of
 from facemend.reconstruction.grain import RING_PX, match_grain
 from facemend.reconstruction.looks import Looker, Seen
 from facemend.reconstruction.model import Model
@@ -75,7 +74,7 @@ def mend_faces(
     for face in sorted(faces, key=lambda face: face.confidence < min_confidence):
         seen: Seen | None
         if left is None:
-            seen = look(result, face, cores_of(face.confidence, surest, min_confidence))
+            seen = look(result, face, surest)
             if seen is None or (face.confidence < min_confidence and not seen.found.any()):
                 continue
             removed, weight = _in_photo(seen.view, seen.found, threshold)

@@ -19,9 +19,9 @@ from facemend.faces.yunet import YuNet
 from facemend.files import sha256_of
 from facemend.images import Image, Mask, read_image
 from facemend.photos import Photo, photo_of_pillow, photo_of_pixels, read_photo
+from facemend.reconstruction.acceptance import HIDDEN_FACE
 from facemend.reconstruction.aligned import mend_aligned
 from facemend.reconstruction.composite import THRESHOLD
-from facemend.reconstruction.covered import HIDDEN_FACE
 from facemend.reconstruction.given import with_given
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import Device, Remove
@@ -223,7 +223,9 @@ class Reconstructor:
     def _faces_of(self, photo: Photo, request: Request) -> tuple[Face, ...]:
         # A place that may be a hidden face is one where a cover is found, or said to be.
         tells = self.model.description.finds_occlusion or request.mask is not None
-        least = request.min_confidence * (HIDDEN_FACE if tells else 1)
+        least = request.min_confidence
+        if tells and least <= MIN_CONFIDENCE:  # whoever asks for more wants no doubtful faces
+            least *= HIDDEN_FACE
         found = [
             face
             for face in self._detector(photo.pixels, min_confidence=least)

@@ -26,7 +26,25 @@ def feathered(mask: Mask, dilation_px: int, feather_px: int) -> Alpha:
 def large_regions(mask: Mask, smallest_px: int) -> Mask:
     """Those pixels of a mask (H, W) whose connected region takes at least `smallest_px` pixels.
 
-    Connected is what touches by a side. Runs of a row are joined with those of the row above.
+    Connected is what touches by a side.
+    """
+    rows, starts, ends, sizes, _ = _runs(mask)
+    return _drawn(mask, rows, starts, ends, sizes >= smallest_px)
+
+
+def largest_region(mask: Mask) -> Mask:
+    """The largest connected region of a mask (H, W), the first of several."""
+    rows, starts, ends, sizes, roots = _runs(mask)
+    return _drawn(mask, rows, starts, ends, roots == roots[sizes.argmax()] if len(roots) else roots > 0)
+
+
+_Runs = npt.NDArray[np.intp]
+
+
+def _runs(mask: Mask) -> tuple[_Runs, _Runs, _Runs, npt.NDArray[np.float64], _Runs]:
+    """All runs of set pixels in rows: row, start and end, and the size and the name of their region.
+
+    Runs of a row are joined with those of the row above.
     """
     edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     (rows, starts), ends = np.nonzero(edges == 1), np.nonzero(edges == -1)[1]
@@ -41,11 +59,15 @@ def large_regions(mask: Mask, smallest_px: int) -> Mask:
             touching += 1
     roots = np.array([_root(parents, run) for run in range(len(rows))], dtype=np.intp)
     sizes = np.bincount(roots, weights=ends - starts, minlength=len(rows))
-    large = np.zeros_like(mask)
-    for row, start, end, size in zip(rows, starts, ends, sizes[roots], strict=True):
-        if size >= smallest_px:
-            large[row, start:end] = True
-    return large
+    return rows, starts, ends, sizes[roots], roots
+
+
+def _drawn(mask: Mask, rows: _Runs, starts: _Runs, ends: _Runs, chosen: Mask) -> Mask:
+    """A mask of the same size with the chosen runs."""
+    drawn = np.zeros_like(mask)
+    for row, start, end in zip(rows[chosen], starts[chosen], ends[chosen], strict=True):
+        drawn[row, start:end] = True
+    return drawn
 
 
 def _root(parents: npt.NDArray[np.intp], run: int) -> int:

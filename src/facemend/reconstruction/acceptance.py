@@ -1,0 +1,309 @@
+"""Whether a face in a photo is covered: one probability, from what the detector and the model say of it."""
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+from PIL import ImageFilter
+
+from facemend.faces import Face
+from facemend.frame import CROP_SIZE_PX, Crop, Points, canonical_landmarks
+from facemend.images import Alpha, Image, Mask, resize
+from facemend.reconstruction.composite import alpha_of
+from facemend.reconstruction.model import ModelOutput
+from facemend.reconstruction.options import Remove
+from facemend.reconstruction.regions import grown, large_regions, largest_region
+from facemend.reconstruction.view import View
+
+SMALLEST_REGION = 0.005
+"""Share of the crop that a region must take to be an occlusion: less is a mole or a shadow."""
+_RIM_PX = 3  # around a region, where its alpha fades
+_FLAT = 10.0  # levels that one colour may differ by after JPEG
+_MOSTLY, _BAR = 0.75, 0.88  # shares: of a region in one colour, and of a bar's rectangle that is filled
+# All in sides of the crop.
+_NECK = 0.016  # what hangs on the cover by less is not its body
+_ABOVE_EYES, _BELOW_EYES, _FACE_HALF = 0.08, 0.06, 0.24  # where the eyes are seen under a mask
+_GLASSES = 0.16  # how far glasses reach above the eyes
+_WAIST = 0.7  # share of the widths above and below
+_CERTAIN = 0.98  # an alpha
+_BAND_PX = 6  # on both sides of a region's edge, where its colours are compared
+_PLACE_PX = 10  # around a landmark
+_DETAIL_PX = (32, 128)  # sides of the copy of the crop in which sharpness is measured
+_FLOOR = 0.6  # level of detail that rounding and compression leave
+
+
+_LOG = logging.getLogger("facemend")
+
+HIDDEN_FACE = 0.55
+"""What is at least this share as sure as a face has to be may be one that is hidden whole."""
+ACCEPTED = 0.5
+"""Probability from which a face counts as covered."""
+INTERCEPT = -6.09
+WEIGHTS: Mapping[str, float] = {
+    "confidence": 4.36,
+    "below_surest": -9.13,
+    "size": -1.85,
+    "share": -2.61,
+    "certain": 8.34,
+    "unsure": -0.75,
+    "solid": -1.66,
+    "mouth": -0.38,
+    "eyes": -0.33,
+    "step": 17.14,
+    "detail_inside": -3.62,
+    "detail_outside": 4.76,
+    "sharp_outside": 1.45,
+    "beyond": -6.51,
+}
+"""Of the logistic regression, one for each field of `Evidence`. Fitted by tools/fit_acceptance.py."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for and against a cover, each a number near 0 to 1.
+
+    Attributes:
+        confidence: the detector's.
+        below_surest: how much more confident the detector is of another face of the photo.
+        size: binary logarithm of the face's width in photo pixels, over 8.
+        share: square root of the share of the crop above the threshold.
+        certain: share of that of which the model is nearly certain.
+        unsure: pixels that are neither visible nor occluded, over those above the threshold.
+        solid: share of the upright rectangle around the largest region that it fills.
+        mouth: mean alpha at nose and mouth.
+        eyes: mean alpha at the eyes.
+        step: mean difference of colour across the edge, 1 being black to white.
+        detail_inside: binary logarithm of the fine detail inside, in levels, over 4.
+        detail_outside: the same around it.
+        sharp_outside: binary logarithm of fine detail over coarser detail around it.
+        beyond: share of the crop that lies outside the photo.
+    """
+
+    confidence: float
+    below_surest: float
+    size: float
+    share: float
+    certain: float
+    unsure: float
+    solid: float
+    mouth: float
+    eyes: float
+    step: float
+    detail_inside: float
+    detail_outside: float
+    sharp_outside: float
+    beyond: float
+
+
+def found_in(crop: Image, output: ModelOutput, remove: Remove, threshold: float) -> Alpha:
+    """The occlusion found in one crop (S, S, 3), as (S, S): 0 beyond what may be a cover."""
+    if output.alpha is None:  # it finds nothing: all is delivered
+        return np.ones(output.raw.shape[1:3], dtype=np.float32)
+    found = alpha_of(output.alpha[0], remove)
+    smallest_px = round(SMALLEST_REGION * found.size)
+    region = large_regions(found > threshold, smallest_px)
+    if remove is Remove.COVERS:
+        accessory = alpha_of(output.alpha[0], Remove.ALL)
+        bar = _flat_over_eyes(crop, large_regions(accessory > threshold, smallest_px))
+        region = _without_headwear(_without_glasses(region)) | bar
+        found = np.where(grown(bar, _RIM_PX), accessory, found)
+    return np.where(grown(region, _RIM_PX), found, np.float32(0))
+
+
+def _flat_over_eyes(crop: Image, region: Mask) -> Mask:
+    """The part of a region (S, S) that is a censor bar or an eye patch: of one colour, over the eyes.
+
+    The model takes both for accessories, since they lie where glasses do. A bar over both eyes fills a rectangle,
+    glasses do not.
+    """
+    none = np.zeros_like(region)
+    region = largest_region(region)
+    if not region.any():
+        return none
+    away = np.abs(crop - np.median(crop[region], axis=0)).max(axis=2)
+    flat = largest_region(region & (away <= _FLAT))
+    eyes = [flat[y, x] for x, y in canonical_landmarks(region.shape[1])[:2].round().astype(int).tolist()]
+    if flat.sum() < _MOSTLY * region.sum() or not any(eyes):
+        return none
+    return none if all(eyes) and _filling(flat) < _BAR else flat
+
+
+def _filling(region: Mask) -> float:
+    """The share of the rectangle around a region, turned as the region is, that it fills."""
+    places = np.argwhere(region).astype(np.float64)
+    places -= places.mean(axis=0)
+    along = places @ np.linalg.eigh(places.T @ places)[1]
+    low, high = np.quantile(along, (0.01, 0.99), axis=0)
+    return float(len(places) * 0.98**2 / (high - low + 1).prod())
+
+
+def _without_headwear(region: Mask) -> Mask:
+    """A region (S, S) without what lies at the eyes or above and is no part of the cover's body.
+
+    It is most often a cap or glasses in the colour of the mask. Straps beside the eyes stay in it.
+    """
+    side = region.shape[1]
+    neck = round(_NECK * side)
+    body = largest_region(~grown(~region, neck))
+    if not body.any():
+        return region
+    (left, eyes_y), (right, _) = canonical_landmarks(side)[:2]
+    y, x = np.ogrid[: len(region), :side]
+    at_eyes = (y < eyes_y + _BELOW_EYES * side) & (abs(x - (left + right) / 2) < _FACE_HALF * side)
+    upper = at_eyes | (y < eyes_y - _ABOVE_EYES * side)
+    cover: Mask = region & (grown(body, 2 * neck) | ~upper)
+    return cover
+
+
+def _without_glasses(region: Mask) -> Mask:
+    """A region (S, S) without glasses that touch the cover below them: it ends at the waist between the two."""
+    side, widths = region.shape[1], region.sum(axis=1)
+    rows = np.flatnonzero(widths)
+    eyes_y, nose_y = canonical_landmarks(side)[[0, 2], 1].round().astype(int).tolist()
+    if not len(rows) or not eyes_y - _GLASSES * side < rows[0] < eyes_y:
+        return region
+    waist = eyes_y + int(widths[eyes_y:nose_y].argmin())
+    above, below = widths[:waist].max(), widths[waist:].max()
+    if widths[waist] < _WAIST * min(above, below):
+        region = region.copy()
+        region[:waist] = False
+    return region
+
+
+def evidence_of(
+    photo: Image, view: View, alpha: Alpha, threshold: float, confidence: float, surest: float
+) -> Evidence | None:
+    """What is known of a face; None where nothing is found that could be a cover.
+
+    Args:
+        photo: (H, W, 3).
+        view: where the face lies.
+        alpha: float32 (S, S), what was found in its crop.
+        threshold: 0-1, an alpha above it is occluded.
+        confidence, surest: the detector's, of this face and of the surest one of the photo.
+    """
+    side = alpha.shape[1]
+    alpha = alpha[:side]
+    region = large_regions(alpha > threshold, round(SMALLEST_REGION * alpha.size))
+    if not region.any():
+        return None
+    crop, seen = view.crop.image[:side], _inside_photo(photo, view.crop)[:side]
+    y, x = (np.flatnonzero(region.any(axis=axis)) for axis in (1, 0))
+    places = canonical_landmarks(side)
+    (inside, _), (outside, coarse) = _details(crop, region & seen, ~grown(region, 3) & seen, view.scale)
+    return Evidence(
+        confidence=confidence,
+        below_surest=surest - confidence,
+        size=float(np.log2(view.scale * side / 2)) / 8,
+        share=float(region.mean()) ** 0.5,
+        certain=float((alpha[region] > _CERTAIN).mean()),
+        unsure=min(1.0, float(((alpha > 0.1) & (alpha < 0.9)).sum() / region.sum())),
+        solid=float(region.sum() / ((y[-1] - y[0] + 1) * (x[-1] - x[0] + 1))),
+        mouth=_alpha_at(alpha, places[2:]),
+        eyes=_alpha_at(alpha, places[:2]),
+        step=_colour_step(crop, region & seen, ~region & seen),
+        detail_inside=inside / 4,
+        detail_outside=outside / 4,
+        sharp_outside=outside - coarse,
+        beyond=float(1 - seen.mean()),
+    )
+
+
+def accepts(
+    photo: Image, face: Face, view: View, alpha: Alpha, threshold: float, surest: float
+) -> bool:
+    """Whether a face counts as covered. The log says why one is left alone.
+
+    Args:
+        photo, view, alpha, threshold: as in `evidence_of`.
+        face: one that the user says is covered always is.
+        surest: confidence of the surest face of the photo.
+    """
+    evidence = evidence_of(photo, view, alpha, threshold, face.confidence, surest)
+    if evidence is None:
+        _log(face, "nothing is found that could cover it")
+        return False
+    if face.given:
+        return True
+    probability = probability_of(evidence)
+    if probability >= ACCEPTED:
+        return True
+    known = ", ".join(f"{name} {value:.2f}" for name, value in asdict(evidence).items())
+    _log(face, f"it is covered with a probability of {probability:.3f} ({known})")
+    return False
+
+
+def probability_of(evidence: Evidence) -> float:
+    """The probability, 0-1, that a face is there and covered."""
+    logit = INTERCEPT + sum(WEIGHTS[name] * value for name, value in asdict(evidence).items())
+    return 1 / (1 + math.exp(-min(max(logit, -50.0), 50.0)))
+
+
+def _log(face: Face, why: str) -> None:
+    x1, y1, x2, y2 = face.box_px
+    _LOG.info(
+        "face at %.0f,%.0f,%.0f,%.0f (confidence %.2f) is left alone: %s",
+        x1, y1, x2 - x1, y2 - y1, face.confidence, why,
+    )  # fmt: skip
+
+
+def _inside_photo(photo: Image, crop: Crop) -> Mask:
+    """bool (H, S): the pixels of a crop that lie in the photo."""
+    (a, b, x), (c, d, y) = crop.crop_to_photo
+    rows, columns = np.ogrid[: crop.image.shape[0], : crop.image.shape[1]]
+    in_x, in_y = a * columns + b * rows + x, c * columns + d * rows + y
+    inside: Mask = (abs(2 * in_x + 1 - photo.shape[1]) <= photo.shape[1]) & (
+        abs(2 * in_y + 1 - photo.shape[0]) <= photo.shape[0]
+    )
+    return inside
+
+
+def _alpha_at(alpha: Alpha, places: Points) -> float:
+    """The mean alpha around landmarks (N, 2)."""
+    radius = round(_PLACE_PX * len(alpha) / CROP_SIZE_PX)
+    corners = places.round().astype(int) - radius
+    width = 2 * radius + 1
+    return float(np.mean([alpha[y : y + width, x : x + width].mean() for x, y in corners.tolist()]))
+
+
+def _colour_step(crop: Image, inside: Mask, outside: Mask) -> float:
+    """The mean difference, 0-1, of the colours on both sides of a region's edge."""
+    edge = inside & grown(outside, 1)
+    if not edge.any():
+        return 0.0
+    within, beyond = (_mean_near(crop, part)[edge] for part in (inside, outside))
+    return float(np.abs(within - beyond).max(axis=1).mean() / 255)
+
+
+def _mean_near(crop: Image, part: Mask) -> npt.NDArray[np.float32]:
+    """The mean colour, float32 (H, S, 3), of those pixels of a part of the crop that are near."""
+    near = ImageFilter.BoxBlur(_BAND_PX)
+    total = np.asarray(PillowImage.fromarray(crop * part[:, :, None]).filter(near), dtype=np.float32)
+    share = np.asarray(PillowImage.fromarray(part.astype(np.uint8) * 255).filter(near), dtype=np.float32)
+    return 255 * total / np.maximum(share, 1)[:, :, None]
+
+
+def _details(
+    crop: Image, inside: Mask, outside: Mask, scale: float
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """How much fine and how much coarser detail lies in two parts of a crop, as binary logarithms.
+
+    Measured in the photo's own pixels, or in those of a smaller copy.
+    """
+    height, width = inside.shape
+    side = int(np.clip(width * scale, *_DETAIL_PX))
+    size = side, round(height * side / width)
+    gray = PillowImage.fromarray(resize(crop, *size)).convert("L")
+    fine, coarse = (np.asarray(gray.filter(ImageFilter.BoxBlur(r)), dtype=np.float32) for r in (1, 3))
+    details = np.asarray(gray, dtype=np.float32) - fine, fine - coarse
+
+    def measured(part: Mask) -> tuple[float, float]:
+        small = np.asarray(PillowImage.fromarray(part).resize(size, PillowImage.Resampling.NEAREST))
+        a, b = (float((d[small] ** 2).mean()) ** 0.5 if small.any() else 0.0 for d in details)
+        return float(np.log2(a + _FLOOR)), float(np.log2(b + _FLOOR))
+
+    return measured(inside), measured(outside)
