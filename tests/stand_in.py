@@ -35,6 +35,7 @@ def write_model(
     takes_hint: bool = True,
     finds_occlusion: bool = True,
     says_interval: bool = True,
+    tall: bool = False,
     text: str | None = None,
 ) -> Path:
     """Writes the file; `text` replaces the description in it ("" leaves it out)."""
@@ -43,16 +44,17 @@ def write_model(
         takes_hint=takes_hint,
         finds_occlusion=finds_occlusion,
         says_interval=says_interval,
+        tall=tall,
     )
-    side = described.size_px
-    inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, side, side])]
-    outputs = [helper.make_tensor_value_info("raw", TensorProto.FLOAT, ["n", 3, side, side])]
+    side, height = described.size_px, described.height_px
+    inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, height, side])]
+    outputs = [helper.make_tensor_value_info("raw", TensorProto.FLOAT, ["n", 3, height, side])]
     nodes = [helper.make_node("Neg", ["image"], ["raw"])]
     constants = []
     if takes_hint:
-        inputs.append(helper.make_tensor_value_info("hint", TensorProto.FLOAT, ["n", 1, side, side]))
+        inputs.append(helper.make_tensor_value_info("hint", TensorProto.FLOAT, ["n", 1, height, side]))
     if finds_occlusion:
-        outputs.append(helper.make_tensor_value_info("alpha", TensorProto.FLOAT, ["n", 2, side, side]))
+        outputs.append(helper.make_tensor_value_info("alpha", TensorProto.FLOAT, ["n", 2, height, side]))
         constants.append(numpy_helper.from_array(np.array(2.95, dtype=np.float32), "nearly"))
         for name, colour in (("cover", COVER), ("accessory", ACCESSORY)):
             # A 1×1 convolution: 3 for this very colour, less for any other.
@@ -68,7 +70,7 @@ def write_model(
         covers = "cover_or_hint" if takes_hint else "cover"
         nodes.append(helper.make_node("Concat", [covers, "accessory"], ["alpha"], axis=1))
     if says_interval:
-        outputs.append(helper.make_tensor_value_info("interval", TensorProto.FLOAT, ["n", 1, side, side]))
+        outputs.append(helper.make_tensor_value_info("interval", TensorProto.FLOAT, ["n", 1, height, side]))
         nodes += [
             helper.make_node("ReduceMax", ["image"], ["brightest"], axes=[1]),
             helper.make_node("Abs", ["brightest"], ["interval"]),

@@ -76,7 +76,11 @@ def _filtered(image: Image, spectrum_of: npt.NDArray[np.float64]) -> Image:
     spectrum = np.fft.rfft2(spectrum_of / spectrum_of.sum(), size)[:, :, None]
     full = np.fft.irfft2(np.fft.rfft2(padded, size, axes=(0, 1)) * spectrum, size, axes=(0, 1))
     height, width = image.shape[:2]
-    return np.rint(full[2 * reach : 2 * reach + height, 2 * reach : 2 * reach + width]).clip(0, 255).astype(np.uint8)
+    return (
+        np.rint(full[2 * reach : 2 * reach + height, 2 * reach : 2 * reach + width])
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
 
 
 def _gaussian(image: Image, sigma_px: float) -> Image:
@@ -137,9 +141,15 @@ def _cut(image: Image, face: Face, where: str, rng: np.random.Generator) -> Imag
 
 def examples(shared: Path, detect: Detector) -> Iterator[Photo]:
     """All photos, made one after the other, in a seeded order."""
-    files = [(s, path.name) for s in ("portraits", "photos", "real-masks", "scenes") for path in _pictures(shared / s)]
+    files = [
+        (s, path.name)
+        for s in ("portraits", "photos", "real-masks", "scenes")
+        for path in _pictures(shared / s)
+    ]
     with (shared / "faces" / "faces.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["use"] == "train" and float(row["coverage178"]) > 0.7]
+        rows = [
+            row for row in csv.DictReader(file) if row["use"] == "train" and float(row["coverage178"]) > 0.7
+        ]
     chosen = np.random.default_rng(0).permutation(len(rows))[:_FACES]
     files += [("faces/images", rows[place]["file"]) for place in chosen]
     files += [("real-masked/images", path.name) for path in _pictures(shared / "real-masked" / "images")]
@@ -196,7 +206,9 @@ def _of_frame(source: str, name: str, image: Image, detect: Detector) -> Iterato
     face = _surest(image, detect) or face
     yield _uncovered(source, name, "as it is", image)
     condition = str(rng.choice(list(CONDITIONS)))
-    yield _uncovered(source, name, condition, CONDITIONS[condition](image, face.box_px[2] - face.box_px[0], rng))
+    yield _uncovered(
+        source, name, condition, CONDITIONS[condition](image, face.box_px[2] - face.box_px[0], rng)
+    )
     yield from _covered(source, name, image, face, str(rng.choice(list(KINDS))), detect, rng)
 
 
@@ -226,7 +238,9 @@ def _covered(
 
 def finds_of(photo: Photo, detect: Detector, model: Model) -> list[dict[str, object]]:
     """What is known of each find of the detector in which the model finds something to remove."""
-    faces = [f for f in detect(photo.image, min_confidence=_LEAST) if f.box_px[2] - f.box_px[0] >= MIN_SIZE_PX]
+    faces = [
+        f for f in detect(photo.image, min_confidence=_LEAST) if f.box_px[2] - f.box_px[0] >= MIN_SIZE_PX
+    ]
     surest = max((face.confidence for face in faces), default=0.0)
     finds: list[dict[str, object]] = []
     for face in faces:
@@ -244,7 +258,9 @@ def finds_of(photo: Photo, detect: Detector, model: Model) -> list[dict[str, obj
             true = photo.truth > 0.5
             both = int((found & true[view.box]).sum())
             agrees = both / max(1, int(found.sum()) + int(true.sum()) - both)
-        finds.append({"evidence": asdict(evidence), "agrees": agrees, "box": [round(v) for v in face.box_px]})
+        finds.append(
+            {"evidence": asdict(evidence), "agrees": agrees, "box": [round(v) for v in face.box_px]}
+        )
     return finds
 
 
@@ -375,7 +391,9 @@ def main() -> None:
     rows = np.stack([find.evidence for find in finds])
     known = np.array([find.covered is not None for find in finds])
     covered = np.array([float(bool(find.covered)) for find in finds])
-    fold = np.array([seed_of(photos[find.photo]["source"], photos[find.photo]["name"]) % _FOLDS for find in finds])
+    fold = np.array(
+        [seed_of(photos[find.photo]["source"], photos[find.photo]["name"]) % _FOLDS for find in finds]
+    )
     weights = np.where(covered == 1, 1.0, _CAUTION)
     apart = np.zeros(len(finds))
     for part in range(_FOLDS):

@@ -17,7 +17,7 @@ from facemend.reconstruction.options import Remove
 from facemend.reconstruction.photo import mend_faces
 from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.reconstruction.view import view_of
-from tests.stand_in import COVER
+from tests.stand_in import COVER, write_model
 from tests.tiny_celeba import gradient
 
 
@@ -260,3 +260,27 @@ def test_the_same_photo_gives_the_same_bytes(model: Model) -> None:
     photo = _covered(rng.integers(90, 160, (1000, 1000, 3), dtype=np.uint8), face)
     one, two = (mend_faces(photo, [face], model, Remove.COVERS)[0] for _ in range(2))
     np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("degrees", [0, 15])
+def test_a_tall_model_reconstructs_what_lies_below_the_square_as_far_as_the_frame_goes(
+    tmp_path: Path, degrees: float
+) -> None:
+    model = Model(write_model(tmp_path / "tall.onnx", tall=True))
+    assert model.description.height_px == 320
+    photo, face = gradient(600, 700), _face(256, 300, 250, degrees)
+    photo = _covered(photo, face)
+    view = view_of(photo, face, 256, tall=True)
+    assert view is not None
+    below = np.zeros((320, 256), dtype=np.float32)
+    below[150:, 110:140] = 1
+    strip = view.put(below) > 0.5
+    photo[view.box][strip] = COVER
+    mended, (done,) = mend_faces(photo, [replace(face, given=True)], model, Remove.COVERS)
+    inside, shown = done.weight > 0.99, np.zeros((320, 256), dtype=np.float32)
+    shown[150:278, 110:140] = 1
+    assert inside[view.put(shown) > 0.9].all()
+    shown[:] = 0
+    shown[288:] = 1
+    assert not inside[view.put(shown) > 0.5].any()
+    assert (mended == photo).all(axis=2)[view.box][done.weight == 0].all()

@@ -213,9 +213,7 @@ def evidence_of(
     )
 
 
-def accepts(
-    photo: Image, face: Face, view: View, alpha: Alpha, threshold: float, surest: float
-) -> bool:
+def accepts(photo: Image, face: Face, view: View, alpha: Alpha, threshold: float, surest: float) -> bool:
     """Whether a face counts as covered. The log says why one is left alone.
 
     Args:

@@ -99,7 +99,7 @@ class Looker:
     def _closer(self, photo: Image, seen: Seen) -> Seen:
         """A face that is hidden whole, where its cover says that it lies; any other one as it was."""
         for _ in range(_CLOSER_LOOKS):
-            cover = whole_cover(seen.found > self.threshold)
+            cover = whole_cover(seen.found[: seen.found.shape[1]] > self.threshold)
             if cover is None:
                 break
             moved = _moved(seen.face, landmarks_under(cover, seen.view.crop.crop_to_photo))
