@@ -220,7 +220,7 @@ def _cleaned(levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     solid &= ~_skin_at_rim(levels[..., :3].astype(np.int16), solid)
     opened = ~_shrunk(~_shrunk(solid, 2), 2)
     eroded = PillowImage.fromarray(_shrunk(opened & solid, 1).astype(np.uint8) * 255)
-    return np.asarray(eroded.filter(ImageFilter.GaussianBlur(0.7)))
+    return np.asarray(eroded.filter(ImageFilter.GaussianBlur(0.55)))
 
 
 def _skin_at_rim(colours: npt.NDArray[np.int16], solid: Bits) -> Bits:

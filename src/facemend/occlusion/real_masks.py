@@ -83,7 +83,7 @@ class _RealMasks:
         shift = float(np.clip(mask.yaw * _EYE_DISTANCE, -_FARTHEST_SHIFT, _FARTHEST_SHIFT))
         cut = read_mask(mask.path)
         fit = draw_fit(cut, mirrored, -shift if mirrored else shift, rng)
-        softness = math.sqrt(max(blur**2 - min(_blur_of(cut), 0.8) ** 2, 0.3**2))
+        softness = math.sqrt(max(blur**2 - min(_blur_of(cut), 0.8) ** 2, 0.0))
         return _draw(mask, fit, image, _evened(face), softness, rng)
 
     def _choose(
@@ -118,12 +118,12 @@ def _face_blur(image: Image, face: FaceGeometry) -> float:
     patch = np.ascontiguousarray(image[top:bottom, left:right])
     sharpness = sharpness_of(patch, np.ones(patch.shape[:2], dtype=bool))
     blur_px = float(np.interp(sharpness, _SHARPNESS, _BLURS_PX))
-    return float(np.clip(blur_px / face.unit_px, 0.3, 6.0))
+    return float(np.clip(blur_px / face.unit_px, 0.0, 6.0))
 
 
 # Measured on 98 faces of CelebA at 256 px, blurred by known amounts.
-_SHARPNESS = (0.01, 0.025, 0.073, 0.128, 0.175, 0.213, 0.235)
-_BLURS_PX = (4.0, 3.0, 2.0, 1.2, 0.8, 0.5, 0.25)
+_SHARPNESS = (0.01, 0.025, 0.073, 0.128, 0.175, 0.213, 0.235, 0.27)
+_BLURS_PX = (4.0, 3.0, 2.0, 1.2, 0.8, 0.5, 0.25, 0.0)
 
 
 def _evened(face: FaceGeometry) -> FaceGeometry:
