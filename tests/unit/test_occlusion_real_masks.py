@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facemend.datasets.pairs import Recipe
 from facemend.errors import PictureError, SourceError
 from facemend.frame import canonical_landmarks
 from facemend.occlusion import KINDS, Kind, OcclusionClass, occlude, real_mask_kind
@@ -141,6 +142,20 @@ def test_pictures_of_another_size_are_left_to_the_other_kind(tmp_path: Path) -> 
         tmp_path / "other.jpg".replace("jpg", "webp")
     )
     assert [mask.path.name for mask in find_masks(tmp_path)] == ["fine.png", "other.webp"]
+
+
+def test_a_recipe_draws_them_and_leaves_out_the_held_out_ones(tmp_path: Path) -> None:
+    for number in range(30):
+        _mask(tmp_path / f"{number}.png")
+    recipe = Recipe(1, {"real_mask": 1.0}, cutouts=tmp_path)
+    held_out = {mask.path.name for mask in find_masks(tmp_path, "measure")}
+    drawn = {
+        occlude(gradient(64, 64), None, "real_mask", seed, recipe.kinds).occlusion.parameters["file"]
+        for seed in range(150)
+    }
+    assert held_out
+    assert not drawn & held_out
+    assert len(drawn) > 20
 
 
 def test_what_cannot_be_used_is_refused_in_one_line(tmp_path: Path) -> None:

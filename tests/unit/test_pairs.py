@@ -148,6 +148,7 @@ def test_only_who_can_take_no_kind_is_passed_over(source: FaceSource) -> None:
         ({"count": 1, "shares": {"blur": float("nan")}}, "shares must be positive"),
         ({"count": 1, "shares": {"blur": float("inf")}}, "shares must be positive"),
         ({"count": 1, "shares": {"cutouts": 1.0}}, "cutouts and --cutouts FOLDER need each other"),
+        ({"count": 1, "shares": {"real_mask": 1.0}}, "real_mask and --cutouts FOLDER need each other"),
         ({"count": 1, "cutouts": Path("mine")}, "cutouts and --cutouts FOLDER need each other"),
     ],
 )

@@ -15,6 +15,7 @@ from facemend.datasets.pairs import Recipe
 from facemend.errors import OutputError
 from facemend.files import sha256_of, write_text
 from facemend.occlusion import KINDS, allowed_kinds
+from facemend.occlusion.mask_files import table_of
 
 OPTIONS_FILE = "dataset.json"
 
@@ -53,9 +54,11 @@ def _traits(record: FaceRecord) -> tuple[object, ...]:
 
 
 def _fingerprint_of_folder(folder: Path) -> str:
-    """Over the names and bytes of all that lies in a folder, wherever the folder is."""
+    """Over the names and bytes of all that lies in a folder, wherever it is, and of the table beside it."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return fingerprint_of(*((path.relative_to(folder).as_posix(), sha256_of(path)) for path in paths))
+    parts = [(path.relative_to(folder).as_posix(), sha256_of(path)) for path in paths]
+    table = table_of(folder)
+    return fingerprint_of(*parts, *([("", sha256_of(table))] if table.is_file() else []))
 
 
 def claim(folder: Path, options: Mapping[str, Any], *, force: bool) -> None:

@@ -130,4 +130,5 @@ def lit_mask(
     lit = colours * (field * np.float32(exposure)) * tint[:, None, None]
     # White cloth keeps its folds: what is brighter than a shoulder is compressed.
     lit -= (lit - _SHOULDER).clip(0) * np.float32(0.55)
-    return haze + lit.clip(0, 255) * (1 - haze / 255)
+    hazy: Field = haze + lit.clip(0, 255) * (1 - haze / 255)
+    return hazy

@@ -101,7 +101,7 @@ def find_masks(folder: Path, part: str | None = None) -> tuple[MaskFile, ...]:
             f"{folder} holds no masks for real_mask: it takes RGBA pictures of 178×218 pixels, in the "
             "folder itself or in its subfolder lower"
         )
-    rows = _table_of(folder)
+    rows = _rows_of(folder)
     masks = tuple(_described(path, rows.get(path.name, {})) for path in framed)
     chosen = tuple(mask for mask in masks if part is None or mask.part == part)
     if not chosen:
@@ -110,6 +110,12 @@ def find_masks(folder: Path, part: str | None = None) -> tuple[MaskFile, ...]:
             f"{_HELD_OUT} is held out for measuring; add more"
         )
     return chosen
+
+
+def table_of(folder: Path) -> Path:
+    """Where the table of a folder of cut-outs is looked for; it need not exist."""
+    real = folder.resolve()
+    return real.parent / f"{real.name}.csv"
 
 
 def _is_framed(path: Path) -> bool:
@@ -122,10 +128,9 @@ def _is_framed(path: Path) -> bool:
     return times >= 1 and (width, height) == (times * FRAME_WIDTH_PX, times * FRAME_HEIGHT_PX)
 
 
-def _table_of(folder: Path) -> dict[str, dict[str, str]]:
+def _rows_of(folder: Path) -> dict[str, dict[str, str]]:
     """The rows of the table beside a folder, by file; none where there is no table."""
-    real = folder.resolve()
-    path = real.parent / f"{real.name}.csv"
+    path = table_of(folder)
     if not path.is_file():
         return {}
     with path.open(encoding="utf-8", newline="") as lines:
@@ -215,7 +220,7 @@ def _cleaned(levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     solid &= ~_skin_at_rim(levels[..., :3].astype(np.int16), solid)
     opened = ~_shrunk(~_shrunk(solid, 2), 2)
     eroded = PillowImage.fromarray(_shrunk(opened & solid, 1).astype(np.uint8) * 255)
-    return np.asarray(eroded.filter(ImageFilter.GaussianBlur(0.7)))
+    return np.asarray(eroded.filter(ImageFilter.GaussianBlur(0.55)))
 
 
 def _skin_at_rim(colours: npt.NDArray[np.int16], solid: Bits) -> Bits:

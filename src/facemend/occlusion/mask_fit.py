@@ -102,8 +102,8 @@ def _bilinear(levels: Image, u: Field, v: Field) -> Field:
     upper += (flat[at + 1] - upper) * right
     lower = flat[at + width + 3]
     lower += (flat[at + width + 4] - lower) * right
-    upper += (lower - upper) * below
-    return upper
+    found: Field = upper + (lower - upper) * below
+    return found
 
 
 def draw_fit(mask: CutMask, mirrored: bool, nose_shift: float, rng: np.random.Generator) -> Fit:

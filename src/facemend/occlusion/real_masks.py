@@ -39,6 +39,7 @@ _YAW_SPREAD = 0.07
 _SLOPE_SPREAD = 0.25
 _BLUR_SPREAD = 0.4
 _HIDDEN_SIDE = 8.0
+_EAR_SHIFT = 1.9
 _TO_CROP = CROP_SIZE_PX / FRAME_WIDTH_PX
 
 
@@ -82,7 +83,7 @@ class _RealMasks:
         shift = float(np.clip(mask.yaw * _EYE_DISTANCE, -_FARTHEST_SHIFT, _FARTHEST_SHIFT))
         cut = read_mask(mask.path)
         fit = draw_fit(cut, mirrored, -shift if mirrored else shift, rng)
-        softness = math.sqrt(max(blur**2 - min(_blur_of(cut), 0.8) ** 2, 0.3**2))
+        softness = math.sqrt(max(blur**2 - min(_blur_of(cut), 0.8) ** 2, 0.0))
         return _draw(mask, fit, image, _evened(face), softness, rng)
 
     def _choose(
@@ -117,12 +118,12 @@ def _face_blur(image: Image, face: FaceGeometry) -> float:
     patch = np.ascontiguousarray(image[top:bottom, left:right])
     sharpness = sharpness_of(patch, np.ones(patch.shape[:2], dtype=bool))
     blur_px = float(np.interp(sharpness, _SHARPNESS, _BLURS_PX))
-    return float(np.clip(blur_px / face.unit_px, 0.3, 6.0))
+    return float(np.clip(blur_px / face.unit_px, 0.0, 6.0))
 
 
 # Measured on 98 faces of CelebA at 256 px, blurred by known amounts.
-_SHARPNESS = (0.01, 0.025, 0.073, 0.128, 0.175, 0.213, 0.235)
-_BLURS_PX = (4.0, 3.0, 2.0, 1.2, 0.8, 0.5, 0.25)
+_SHARPNESS = (0.01, 0.025, 0.073, 0.128, 0.175, 0.213, 0.235, 0.27)
+_BLURS_PX = (4.0, 3.0, 2.0, 1.2, 0.8, 0.5, 0.25, 0.0)
 
 
 def _evened(face: FaceGeometry) -> FaceGeometry:
@@ -257,7 +258,8 @@ def _moved(field: Field, columns: int, rows: int) -> Field:
     height, width = field.shape
     at_row = (np.arange(height) - rows).clip(0, height - 1)
     at_column = (np.arange(width) - columns).clip(0, width - 1)
-    return field[at_row[:, None], at_column[None, :]]
+    moved: Field = field[at_row[:, None], at_column[None, :]]
+    return moved
 
 
 def _straps(cut: Cut, fit: Fit, turn: float, rng: np.random.Generator) -> tuple[list[Points], float]:
@@ -273,11 +275,11 @@ def _straps(cut: Cut, fit: Fit, turn: float, rng: np.random.Generator) -> tuple[
     for side, (upper, lower) in zip((-1, 1), cut.corners, strict=True):
         if side * turn > _HIDDEN_SIDE:
             continue  # behind the cheek that is turned away
-        # An ear lies three times as far behind the eyes as the nose lies before them.
-        ear_x = MIDDLE[0] + side * rng.uniform(58, 67) - 1.7 * turn
+        # Ears lie farther behind the eyes than the nose lies before them.
+        ear_x = MIDDLE[0] + side * rng.uniform(58, 67) - _EAR_SHIFT * turn
         ear_x = side * max(side * ear_x, side * upper[0] + rng.uniform(3, 9))
         if around_head:
-            far = MIDDLE[0] + side * rng.uniform(74, 84) - 1.7 * turn
+            far = MIDDLE[0] + side * rng.uniform(74, 84) - _EAR_SHIFT * turn
             ends = ((far, upper[1] - rng.uniform(16, 44)), (far, lower[1] - rng.uniform(0, 16)))
         else:
             ends = ((ear_x, ear_y - ear_height), (ear_x - side * rng.uniform(1, 5), ear_y + ear_height))
@@ -295,8 +297,8 @@ def _lay_straps(
 ) -> None:  # fmt: skip
     """Straps with a rounded shade and a thin shadow below."""
     own = cloth.mean.tolist()
-    dark = sum(own) < 240
-    choice = pick(rng, {"white": 2.0 if dark else 7.0, "black": 6.0 if dark else 0.7, "own": 2.0})
+    is_dark = sum(own) < 240
+    choice = pick(rng, {"white": 2.0 if is_dark else 7.0, "black": 6.0 if is_dark else 0.7, "own": 2.0})
     exposure = tone.white * rng.uniform(0.85, 1.0)
     if choice == "own":
         base = (round(own[0]), round(own[1]), round(own[2]))

@@ -66,6 +66,8 @@ def test_an_unknown_occlusion_names_the_nearest_one(config_file: Path) -> None:
         ("ema=2", "less than or equal to 1"),
         ("generator.kind=vit", "'unet' or 'pix2pix'"),
         ("data.kinds.blur=0", "no kind of occlusion"),
+        ("data.kinds.real_mask=0.5", "real_mask is drawn from a folder of cut-outs: name it"),
+        ("data.kinds.real_maks=0.5", "did you mean real_mask?"),
         ("data.jitter_px=128", "smaller than size_px"),
         ("data.pairs=folders", "leave out pairs or kinds"),
         ("phases.0.losses.game=chess", "'bce', 'lsgan' or 'hinge'"),
@@ -97,3 +99,14 @@ def test_missing_and_broken_files_are_one_line(tmp_path: Path) -> None:
     broken.write_text("name = ")
     with pytest.raises(ConfigError, match="no valid TOML"):
         read_config(broken)
+
+
+def test_a_folder_of_cutouts_has_to_exist_if_something_is_drawn_from_it(
+    config_file: Path, tmp_path: Path
+) -> None:
+    gone = ["data.kinds.real_mask=0.5", f"data.cutouts={tmp_path / 'gone'}"]
+    with pytest.raises(ConfigError, match="gone, which is no folder; name one of cut-outs"):
+        read_config(config_file, gone)
+    assert read_config(config_file, [*gone[1:], "data.kinds.real_mask=0"]).data.shares == {"blur": 1.0}
+    here = read_config(config_file, [gone[0], f"data.cutouts={tmp_path}"]).data
+    assert (here.cutouts, here.from_folder) == (str(tmp_path), ["real_mask"])

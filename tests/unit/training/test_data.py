@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image as PillowImage
 
 from facemend.datasets.faces import FaceSource
 from facemend.errors import TrainingError
@@ -134,3 +135,15 @@ def test_both_pictures_are_degraded_alike(crops: Crops) -> None:
         changes.append(np.abs(sample.target - plain).mean(axis=(1, 2, 3)).min())
     assert np.mean(differences) < 0.2 * np.mean(changes)
     assert np.mean(np.array(changes) > 0) > 0.7
+
+
+def test_real_masks_are_drawn_by_workers_too(crops: Crops, tmp_path: Path) -> None:
+    pixels = np.zeros((218, 178, 4), np.uint8)
+    pixels[126:186, 52:126] = (90, 150, 210, 255)
+    for number in range(12):
+        PillowImage.fromarray(pixels).save(tmp_path / f"{number}.png")
+    config = DataConfig(kinds={"real_mask": 1.0}, cutouts=str(tmp_path), unoccluded=0)
+    alone = OccludedFaces(crops, config, 64, seed=3)
+    (batch,) = load_batches(OccludedFaces(crops, config, 64, seed=3), 0, 4, 4, workers=1)
+    assert torch.equal(batch.occluded, stack([alone[position] for position in range(4)]).occluded)
+    assert all(0.04 < (alone[position].alpha[0] > 0.5).mean() < 0.35 for position in range(4))

@@ -57,6 +57,15 @@ def test_a_file_names_no_path_of_the_machine_that_made_it(exported: Path) -> Non
     assert str(Path(__file__).parents[3]).encode() not in data
 
 
+def test_of_the_folder_of_cutouts_a_file_keeps_only_the_name(
+    run: Path, tiny_config: TrainingConfig, tmp_path: Path
+) -> None:
+    checkpoint = load_checkpoint(numbered_checkpoint(run, 32))
+    data = {**checkpoint.config["data"], "cutouts": str(tmp_path / "masks")}
+    there = replace(checkpoint, config={**checkpoint.config, "data": data})
+    assert export.describe(tiny_config, there, run).config["data"] == {**data, "cutouts": "masks"}
+
+
 def test_the_batch_is_free(exported: Path) -> None:
     session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
     for n in (1, 3):
