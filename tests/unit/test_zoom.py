@@ -7,6 +7,7 @@ from facemend.datasets import FaceRecord, FaceSource
 from facemend.datasets import zoom as module
 from facemend.datasets.zoom import zoomed
 from facemend.errors import SourceError
+from facemend.faces import Detector
 from facemend.frame import FRAME_LANDMARKS_PX, crop_face
 from facemend.images import Image
 from facemend.reconstruction.demo import read_portraits
@@ -36,7 +37,7 @@ def test_tight_faces_become_frames_whose_landmarks_lie_on_the_face(tmp_path: Pat
         assert 1.2 < width < 2.2  # the face is larger than CelebA's, and no larger than in its picture
         assert 0.4 < record.traits["coverage"] <= 1
         # The same face, found anew in the frame that is shown, has its landmarks there.
-        (found, *_) = module.Detector(threads=1)(frame)
+        (found, *_) = Detector(threads=1)(frame)
         assert np.abs(found.landmarks_px - points).mean() < 3
 
 

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ Faces = Callable[..., FaceSource]
 _PLAIN = DataConfig(kinds={"blur": 1.0}, unoccluded=1, flip=False)
 
 
-def _with_sources(config: TrainingConfig, sources: dict[str, dict[str, object]]) -> TrainingConfig:
+def _with_sources(config: TrainingConfig, sources: Mapping[str, object]) -> TrainingConfig:
     content = config.model_dump()
     content["data"]["sources"] = sources
     return TrainingConfig.model_validate(content)
