@@ -178,10 +178,8 @@ class Shown(Dataset[Sample], ABC):
             return order
         ends = np.cumsum(weights)
         drawn = (np.arange(count) + rng.random()) * (ends[-1] / count)
-        records: npt.NDArray[np.int64] = np.searchsorted(ends, drawn, side="right").clip(0, count - 1)[
-            order
-        ]
-        return records
+        turns: npt.NDArray[np.int64] = np.searchsorted(ends, drawn, side="right").clip(0, count - 1)
+        return turns[order]
 
     @abstractmethod
     def _show(self, record: int, rng: np.random.Generator) -> Sample:
