@@ -112,7 +112,8 @@ def darken(image: Image, exposure: float, read_noise: float, rng: np.random.Gene
     dim = (np.arange(256) * exposure ** (1 / 2.2)).astype(np.float32)
     noise = rng.standard_normal(image.shape, dtype=np.float32)
     noise *= (read_noise + 0.2 * np.sqrt(dim))[image]
-    return np.rint(dim[image] + noise).clip(0, 255).astype(np.uint8)
+    dark: Image = np.rint(dim[image] + noise).clip(0, 255).astype(np.uint8)
+    return dark
 
 
 def add_grain(image: Image, sigma: float, size_px: float, rng: np.random.Generator) -> Image:
@@ -128,7 +129,8 @@ def add_grain(image: Image, sigma: float, size_px: float, rng: np.random.Generat
     grain = np.asarray(coarse.resize((width_px, height_px), PillowImage.Resampling.BICUBIC))
     light = np.asarray(PillowImage.fromarray(image).convert("L"), dtype=np.float32) / 255
     grain = grain / grain.std() * np.float32(sigma) * (0.4 + 2.4 * light * (1 - light))
-    return np.rint(image + grain[:, :, None]).clip(0, 255).astype(np.uint8)
+    grainy: Image = np.rint(image + grain[:, :, None]).clip(0, 255).astype(np.uint8)
+    return grainy
 
 
 def misalign(

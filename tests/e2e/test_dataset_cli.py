@@ -20,6 +20,7 @@ from facemend.datasets.shards import ShardFormat
 from facemend.images import read_image, write_png
 from facemend.occlusion import KINDS
 from tests.tiny_celeba import gradient, make_celeba
+from tests.tiny_table import make_table
 
 FACEMEND = (sys.executable, "-c", "from facemend.cli.main import main; main()")
 
@@ -97,6 +98,18 @@ def test_wrong_use_exits_with_2_one_line_and_no_folder(
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_to_be_measured_on_is_not_mixed_with_the_rest(tmp_path: Path) -> None:
+    uses = ["train"] * 30 + ["measure"] * 2
+    faces = make_table(tmp_path / "faces", [{"use": use} for use in uses])
+    result = _build(faces, tmp_path / "out", "--count", "2")
+    assert result.exit_code == 2
+    assert "pictures for measure and for train; choose with --split" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert _build(faces, tmp_path / "out", "--count", "32", "--split", "train").exit_code == 0
+    rows = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
+    assert not {row["source"] for row in rows} & {"30.png", "31.png"}
 
 
 def test_a_source_that_is_not_there_or_empty_exits_with_1_and_one_line(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A folder `images/` and the table `faces.csv` beside it, which says more of each face than CelebA does.
+"""Faces in a folder `images/`, and a table `faces.csv` beside it that describes each of them.
 
 Columns: `file` has to be there. These are read where they are there: `use` ("train", or "measure" for
 what is never trained on), `person`, five landmarks in the 178×218 frame as "x y" (`left_eye`,
@@ -7,8 +7,10 @@ what is never trained on), `person`, five landmarks in the 178×218 frame as "x 
 """
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -25,11 +27,11 @@ _TRAITS = {"ITA": ITA, "yaw": YAW, "scale": SCALE, "coverage178": COVERAGE, "age
 
 
 def table_of(root: Path) -> Path | None:
-    """The table of a folder with `images/`: faces.csv, or a CSV of the folder's own name; None without."""
+    """A folder's `faces.csv`, or a CSV of the folder's name, with a column file; None without."""
     if not (root / IMAGES).is_dir():
         return None
     tables = (root / "faces.csv", root / f"{root.resolve().name}.csv")
-    return next((path for path in tables if path.is_file()), None)
+    return next((path for path in tables if path.is_file() and "file" in _columns(path)), None)
 
 
 def open_table(root: Path) -> FaceSource:
@@ -40,7 +42,7 @@ def open_table(root: Path) -> FaceSource:
     """
     table = table_of(root)
     if table is None:
-        raise SourceError(f"{root} needs {IMAGES}/ and faces.csv")
+        raise SourceError(f"{root} needs {IMAGES}/ and faces.csv with a column file")
     rows = _rows(table)
     name = root.resolve().name
     records = [_record(table, line, row, name) for line, row in enumerate(rows, 2)]
@@ -55,15 +57,26 @@ def open_table(root: Path) -> FaceSource:
     return FaceSource(name, records, _Reader(root / IMAGES), fingerprint_of("table", newest, *names))
 
 
+def _columns(table: Path) -> list[str]:
+    with _opened(table) as file:
+        return next(csv.reader(file), [])
+
+
 def _rows(table: Path) -> list[Mapping[str, str]]:
+    with _opened(table) as file:
+        rows: list[Mapping[str, str]] = list(csv.DictReader(file))
+    if not rows:
+        raise SourceError(f"{table} names no picture")
+    return rows
+
+
+@contextmanager
+def _opened(table: Path) -> Iterator[TextIO]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            rows: list[Mapping[str, str]] = list(csv.DictReader(file))
+            yield file
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"{table} cannot be read: {error}") from error
-    if not rows or "file" not in rows[0]:
-        raise SourceError(f"{table} needs a column file and a row for every picture")
-    return rows
 
 
 def _record(table: Path, line: int, row: Mapping[str, str], source: str) -> FaceRecord:

@@ -81,6 +81,9 @@ class Chain:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
+    def __iter__(self) -> Iterator[Image]:
+        return (image for file in self._files for image in file)
+
     def __getitem__(self, row: int) -> Image:
         file = int(np.searchsorted(self._ends, row, side="right"))
         image: Image = self._files[file][row - int(self._ends[file])]  # from the file's end, below 0
@@ -182,8 +185,9 @@ class Shown(Dataset[Sample], ABC):
         if weights is None or (weights == weights[0]).all():
             return order
         ends = np.cumsum(weights)
-        turns = np.searchsorted(ends, (np.arange(count) + rng.random()) * (ends[-1] / count), side="right")
-        return turns.clip(0, count - 1)[order]
+        drawn = (np.arange(count) + rng.random()) * (ends[-1] / count)
+        turns: npt.NDArray[np.int64] = np.searchsorted(ends, drawn, side="right").clip(0, count - 1)
+        return turns[order]
 
     @abstractmethod
     def _show(self, record: int, rng: np.random.Generator) -> Sample:
@@ -308,7 +312,8 @@ class _Camera:
             return alpha
         levels = np.rint(255 * alpha).astype(np.uint8)[:, :, None].repeat(3, axis=2)
         seen = self.lens(levels)[:, :, 0].astype(np.float32) / 255
-        return np.maximum(alpha, (3 * seen - np.float32(0.06)).clip(0, 1))
+        wider: Alpha = np.maximum(alpha, (3 * seen - np.float32(0.06)).clip(0, 1))
+        return wider
 
 
 def _draw_camera(width_px: int, most_blur: float, rng: np.random.Generator) -> _Camera:
@@ -323,12 +328,12 @@ def _draw_camera(width_px: int, most_blur: float, rng: np.random.Generator) -> _
     happens = {name for name, odd in odds.items() if rng.random() < odd} or {"jpeg"}
     lens = _draw_lens(rng.uniform(0.01, most_blur) * _FACE_WIDTH * width_px, rng)
     unit = width_px / CROP_SIZE_PX
-    steps = {
+    steps: dict[str, _Step] = {
         "dark": _seeded(capture.darken, rng, rng.uniform(0.12, 0.6), rng.uniform(1, 4)),
+        "noise": _seeded(capture.add_noise, rng, rng.uniform(1, 10)),
         "tint": partial(capture.tint, gains=np.exp(rng.normal(0, 0.06, 3)).astype(np.float32)),
         "tone": _draw_tone(rng),
         "grain": _seeded(capture.add_grain, rng, rng.uniform(3, 14), max(1, unit * rng.uniform(1, 3))),
-        "noise": _seeded(capture.add_noise, rng, rng.uniform(1, 10)),
         "coarse": partial(capture.coarsen, factor=rng.uniform(1, 3)),
         "jpeg": partial(capture.compress, quality=int(rng.integers(20, 96))),
     }

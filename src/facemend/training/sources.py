@@ -33,8 +33,9 @@ class Part:
     @property
     def weights(self) -> npt.NDArray[np.float64]:
         """How often each face is shown, (N,); they add up to the share."""
-        weights = np.array([self._factor(record) for record in self.faces.records], dtype=np.float64)
-        return weights * (self.share / weights.sum())
+        factors = np.array([self._factor(record) for record in self.faces.records])
+        weights: npt.NDArray[np.float64] = factors * (self.share / factors.sum())
+        return weights
 
     def _factor(self, record: FaceRecord) -> float:
         return max((f for group, f in self.oversample.items() if GROUPS[group](record)), default=1.0)

@@ -24,9 +24,9 @@ def config_file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["facemend", "finetune", "pairs", "pix2pix", "smoke"])
+@pytest.mark.parametrize("name", ["facemend", "facemend_people", "finetune", "pairs", "pix2pix", "smoke"])
 def test_the_configs_that_come_along_are_valid(repo_root: Path, name: str) -> None:
-    assert read_config(repo_root / "configs" / f"{name}.toml").name == name
+    assert read_config(repo_root / "configs" / f"{name}.toml").name == name.removesuffix("_people")
 
 
 def test_pix2pix_toml_is_the_papers_experiment(repo_root: Path) -> None:
@@ -51,6 +51,29 @@ def test_an_unknown_key_names_the_nearest_one(config_file: Path) -> None:
         read_config(config_file, ["sed=1"])
     with pytest.raises(ConfigError, match=r"losses\.l1_hol; did you mean l1_hole\?"):
         read_config(config_file, ["phases.0.losses.l1_hol=1"])
+
+
+def test_an_unknown_key_of_a_source_names_the_nearest_one(config_file: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.sources\.a\.oversampel; did you mean oversample\?"):
+        read_config(config_file, ["data.sources.a.share=1", "data.sources.a.oversampel=1"])
+    with pytest.raises(ConfigError, match=r"unknown group 'tuned'; did you mean turned\?"):
+        read_config(config_file, ["data.sources.a.share=1", "data.sources.a.oversample.tuned=3"])
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        (["data.sources.a.share=0"], "greater than 0"),
+        (["data.sources.a.share=1", "data.sources.a.path=x"], "exactly one of the sources has no path"),
+        (["data.sources.a.share=1", "data.sources.b.share=1"], "exactly one of the sources has no path"),
+        (["data.sources.a.share=1", "data.sources.a.use=measure"], "never trained on"),
+        (["data.sources.a.share=1", "data.sources.a.oversample.turned=0.5"], "greater than or equal to 1"),
+        (["data.sources.a.share=1", "data.pairs=folders", "data.kinds={}"], "leave out pairs or sources"),
+    ],
+)
+def test_sources_that_make_no_sense_are_refused(config_file: Path, sets: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_config(config_file, sets)
 
 
 def test_an_unknown_occlusion_names_the_nearest_one(config_file: Path) -> None:

@@ -8,9 +8,10 @@ from PIL import Image as PillowImage
 
 from facemend.datasets.faces import FaceSource
 from facemend.errors import TrainingError
+from facemend.frame import canonical_landmarks
 from facemend.training.batches import stack
 from facemend.training.config import DataConfig
-from facemend.training.data import Crops, OccludedFaces, cached_crops, load_batches
+from facemend.training.data import Crops, OccludedFaces, _misaligned, cached_crops, load_batches
 
 Faces = Callable[..., FaceSource]
 _CONFIG = DataConfig(kinds={"nose_mask": 1.0, "mask_full": 1.0}, unoccluded=0.3, hinted=0.5)
@@ -28,7 +29,7 @@ def test_crops_are_decoded_once_and_reread(faces: Faces, tmp_path: Path) -> None
     made = file.stat().st_mtime_ns
     again = cached_crops(source, 64, tmp_path, quiet=True)
     assert file.stat().st_mtime_ns == made
-    assert np.array_equal(first.images, again.images)
+    assert np.array_equal(list(first.images), list(again.images))
     assert np.array_equal(first.images[2], source.crop(source.records[2], 64))
 
 
@@ -126,7 +127,7 @@ def test_both_pictures_are_degraded_alike(crops: Crops) -> None:
     config = DataConfig(kinds={"nose_mask": 1.0}, unoccluded=0, hinted=0, flip=False, degraded=1)
     dataset = OccludedFaces(crops, config, 64, seed=0)
     differences, changes = [], []
-    plain = crops.images.astype(int)
+    plain = np.stack(list(crops.images)).astype(int)
     for position in range(24):
         sample = dataset[position]
         above = np.s_[:24]  # far from the mask, whose surroundings JPEG and scaling smear
@@ -147,3 +148,58 @@ def test_real_masks_are_drawn_by_workers_too(crops: Crops, tmp_path: Path) -> No
     (batch,) = load_batches(OccludedFaces(crops, config, 64, seed=3), 0, 4, 4, workers=1)
     assert torch.equal(batch.occluded, stack([alone[position] for position in range(4)]).occluded)
     assert all(0.04 < (alone[position].alpha[0] > 0.5).mean() < 0.35 for position in range(4))
+
+
+def test_a_poor_photo_is_nothing_to_be_found(crops: Crops) -> None:
+    config = DataConfig(kinds={"blur": 1.0}, unoccluded=1, flip=False, degraded_unoccluded=0.5)
+    dataset = OccludedFaces(crops, config, 64, seed=0)
+    plain = {image.tobytes() for image in crops.images}
+    samples = [dataset[position] for position in range(60)]
+    assert all(np.array_equal(each.occluded, each.target) and not each.alpha.any() for each in samples)
+    untouched = sum(each.target.tobytes() in plain for each in samples)
+    assert 15 < untouched < 45
+
+
+def test_what_the_lens_spreads_of_an_occlusion_belongs_to_its_alpha() -> None:
+    gray = np.full((3, 128, 128, 3), 100, dtype=np.uint8)
+    crops = Crops(gray, np.stack([canonical_landmarks(128)] * 3), [{}] * 3)
+    config = DataConfig(kinds={"nose_mask": 1.0}, unoccluded=0, hinted=1, flip=False, degraded=1)
+    dataset = OccludedFaces(crops, config, 128, seed=0)
+    straight = OccludedFaces(crops, config.model_copy(update={"degraded": 0}), 128, seed=0)
+    wider = 0
+    for position in range(30):
+        sample, sharp = dataset[position], straight[position]
+        assert (sample.alpha >= sharp.alpha).all()
+        wider += bool((sample.alpha > sharp.alpha).any())
+        assert np.array_equal(sample.hint[0] > 0, sample.alpha.max(axis=0) > 0)
+    assert 5 < wider < 25  # those that went through a lens that blurs
+
+
+def test_crooked_crops_are_now_and_then_far_off() -> None:
+    rng = np.random.default_rng(0)
+    image = np.zeros((64, 64, 3), dtype=np.uint8)
+    ends = np.array([(0.0, 32.0), (63.0, 32.0)] + [(32.0, 32.0)] * 3)
+    angles = []
+    for _ in range(400):
+        _, moved = _misaligned(image, ends, rng)
+        across = moved[1] - moved[0]
+        angles.append(abs(np.degrees(np.arctan2(across[1], across[0]))))
+    assert 2 < np.mean(angles) < 4
+    assert 7 < np.percentile(angles, 97) < max(angles) < 15
+
+
+def test_crops_need_not_be_square() -> None:
+    tall = np.random.default_rng(0).integers(0, 256, (2, 80, 64, 3), dtype=np.uint8)
+    crops = Crops(tall, np.stack([canonical_landmarks(64)] * 2), [{}] * 2)
+    config = DataConfig(
+        kinds={"nose_mask": 1.0, "blur": 1.0},
+        unoccluded=0.3,
+        misaligned=0.5,
+        degraded=0.5,
+        degraded_unoccluded=0.5,
+    )
+    for position in range(24):
+        sample = OccludedFaces(crops, config, 64, seed=0)[position]
+        assert sample.occluded.shape == sample.target.shape == (80, 64, 3)
+        assert sample.alpha.shape == (2, 80, 64)
+        assert sample.hint.shape == (1, 80, 64)
