@@ -229,9 +229,10 @@ class Canvas:
         self._stack[3] += (255 - self._stack[3]) * cover
 
     def lay_sketch(self, sketch: Sketch, shade: Field | None = None, within: Field | None = None) -> None:
-        """Paints a sketch over what is there, its colours multiplied by `shade` (h, w).
+        """Paints a sketch over what is there, its colours multiplied by `shade`.
 
         Args:
+            shade: (h, w), or (3, h, w).
             within: (h, w), 0-1: nothing is painted where it is 0.
         """
         box, top = sketch.finish()
@@ -240,7 +241,7 @@ class Canvas:
         stack = self._stack[:, *box]
         stack *= 1 - top[3] * np.float32(1 / 255)
         if shade is not None:
-            top[:3] *= shade[box]
+            top[:3] *= shade[..., *box]
         stack += top
 
     def lay_parts(

@@ -109,7 +109,7 @@ def lit_surface(
     rim: Field,
     rng: np.random.Generator,
 ) -> tuple[Field, Field]:
-    """The colours of the mask, (3, h, w), and how its relief and the light shade them, (h, w).
+    """The colours of the mask, (3, h, w), and how its relief and the light change a dye, (3, h, w).
 
     Args:
         pleats: heights of level folds, canonical pixels.
@@ -129,22 +129,20 @@ def lit_surface(
     lit -= np.float32(rng.uniform(0.02, 0.08)) * (slope_x * slope_x + slope_y * slope_y)
     shade = region.stretch(lit.clip(0.42, 1.35).astype(np.float32)) * light.field
     shade *= 1 - np.float32(rng.uniform(0, 0.22)) * (1 - rim).clip(0, 0.5) * 2
-    plain = cloth.texture.tile.size <= 3
-    u = region.x if plain else region.stretch(along)
-    v = region.y - np.float32(MIDDLE[1])
-    colours = _planes(cloth.texture.mean_colour) * np.ones_like(u)
-    if not plain:
-        colours = _printed(
-            region, cloth, u, v + region.stretch(slope_y.astype(np.float32)) * np.float32(1.6), rng
-        )
-    if cloth.edge is not None:
-        colours += (_planes(cloth.edge) - colours) * ((np.float32(0.72) - rim) * 8).clip(0, 1)
-    thread = look_up(noise_table(128), u * np.float32(0.8) + 300, v * np.float32(1.6) + 300)
-    colours += thread * np.float32(0.8 * cloth.weave)
     shade *= np.float32(light.exposure)
-    colours *= shade
-    colours *= light.tint[:, None, None]
-    return colours, shade
+    lit_dye = shade * light.tint[:, None, None]
+    v = region.y - np.float32(MIDDLE[1])
+    if cloth.texture.tile.size <= 3:
+        u, colours = region.x, _planes(cloth.texture.mean_colour)
+    else:
+        u = region.stretch(along)
+        shifted_v = v + region.stretch(slope_y.astype(np.float32)) * np.float32(1.6)
+        colours = _printed(region, cloth, u, shifted_v, rng)
+    if cloth.edge is not None:
+        edge = ((np.float32(0.72) - rim) * 8).clip(0, 1)
+        colours = colours + (_planes(cloth.edge) - colours) * edge
+    thread = look_up(noise_table(128), u * np.float32(0.8) + 300, v * np.float32(1.6) + 300)
+    return (colours + thread * np.float32(0.8 * cloth.weave)) * lit_dye, lit_dye
 
 
 def _printed(region: Region, cloth: Cloth, u: Field, v: Field, rng: np.random.Generator) -> Field:

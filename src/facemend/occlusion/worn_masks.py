@@ -122,9 +122,11 @@ def _lay_mask(
     rim = blurred(cover, 3.5 * region.face.unit_px)
     cast = _lay_casts(part, image, surface, cover, rim, cloth, light, rng)
     parameters["shadow"], parameters["reflection"] = cast
-    _lay_straps(canvas, image, straps, carried_on(light, region, canvas.region), rng)
+    lit = light.field * (light.tint[:, None, None] * np.float32(light.exposure))
+    if straps.paths:
+        _lay_straps(canvas, image, straps, carried_on(light, region, canvas.region), rng)
     if cut.style in ("surgical", "cloth", "duckbill") and rng.random() < 0.4:
-        part.lay_parts(gap_parts(surface, cut, ground, rng), light.field * np.float32(light.exposure))
+        part.lay_parts(gap_parts(surface, cut, ground, rng), lit)
     pleats = draw_pleats(cut, cloth.pleats, rng)
     colours, shade = lit_surface(region, surface, cut, cloth, pleats, light, rim, rng)
     part.lay(cover, colours)
@@ -176,7 +178,8 @@ def _lay_casts(
     skin = region.stretch(skin_near(region.coarse(max(1, round(3 * unit_px))), surface.turn))
     columns = round(rng.uniform(-3.0, 0.5) * light.right * unit_px)
     dark = np.float32(shadow) * moved(rim, columns, round(rng.uniform(0.0, 3.0) * unit_px)) * skin
-    glow = np.float32(reflection) * _widely_blurred(cover, rng.uniform(5, 9) * unit_px) * skin
+    reach_px = rng.uniform(5, 9) * unit_px
+    glow = skin * 0 if reflection == 0 else np.float32(reflection) * skin * _widely_blurred(cover, reach_px)
     planes = region.planes(image)
     dye = np.array(cloth.texture.mean_colour, dtype=np.float32)[:, None, None]
     # Light that the cloth throws back takes on its colour, and is the brighter the lighter the cloth.
@@ -201,8 +204,6 @@ def _lay_straps(
     canvas: Canvas, image: Image, straps: Straps, light: Light, rng: np.random.Generator
 ) -> None:
     """The straps over cheek, ear, hair and neck, each with a shadow beside it."""
-    if not straps.paths:
-        return
     parts = strap_parts(straps, rng)
     region = canvas.region
     shift = np.array([rng.uniform(-1.5, 1.5), rng.uniform(0.5, 2.5)])
@@ -217,8 +218,10 @@ def _lay_straps(
         colour = clear_colour(image, region.face)
         canvas.lay_parts([(points, colour) for points, _ in parts])
     else:
-        canvas.lay_parts(parts, light.field * np.float32(0.96 * light.exposure))
-    hair = own_hair(image, region) if rng.random() < 0.5 else None
+        canvas.lay_parts(
+            parts, light.field * (light.tint[:, None, None] * np.float32(0.96 * light.exposure))
+        )
+    hair = own_hair(image, region) if straps.width < 4 and rng.random() < 0.4 else None
     if hair is not None:
         canvas.hide(hair)
 

@@ -190,7 +190,8 @@ def draw_worn_cut(style: str, face: FaceGeometry, rng: np.random.Generator) -> C
         below = ((y - 178) / 60).clip(0, 1.3)
         new_y = np.where(y > 178, 178 + (y - 178) * tall, y)
         if low is not None:
-            new_y = low + (new_y - cut.top) * 0.62
+            # Around chin and jaw the sides go up.
+            new_y = low + (new_y - cut.top) * 0.62 - 0.009 * x * x
         return np.stack([MIDDLE[0] + shift + x * wide * (1 + flare * below), new_y], axis=-1)
 
     heights = moved(np.array([(MIDDLE[0], cut.top), (MIDDLE[0], cut.bottom)]))[:, 1].tolist()

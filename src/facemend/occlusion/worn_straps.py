@@ -211,7 +211,12 @@ def _stitches(cut: Cut, colour: Colour, rng: np.random.Generator) -> list[Part]:
     width = rng.uniform(0.6, 1.3)
     if rng.random() < 0.6:
         return [(line(inset, width), colour)]
-    return [(line(inset[at : at + 2], width), colour) for at in range(0, len(inset) - 1, 2)]
+    across = (inset[1::2] - inset[: len(inset) // 2 * 2 : 2])[:, ::-1] * (-1, 1)
+    length = np.maximum(np.hypot(across[:, :1], across[:, 1:]), 1e-6)
+    aside = across / length * (width / 2)
+    starts, ends = inset[: len(inset) // 2 * 2 : 2], inset[1::2]
+    corners = np.stack([starts + aside, ends + aside, ends - aside, starts - aside], axis=1)
+    return [(dash, colour) for dash in corners]
 
 
 _MARKS = ("N95", "KN95", "FFP2", "3M", "NIOSH", "CE 2797", "GB2626", "KF94", "MED", "PRO")
