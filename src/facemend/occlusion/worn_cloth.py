@@ -92,13 +92,6 @@ def worn_light(image: Image, region: Region, rng: np.random.Generator) -> Light:
 _CHEEKS = np.array([(127, 112), (104, 150), (150, 150)], dtype=np.float64)
 
 
-def carried_on(light: Light, inner: Region, region: Region) -> Light:
-    """The light on a region, carried on over a larger one around it."""
-    above, before = inner.top - region.top, inner.left - region.left
-    below, behind = region.height_px - inner.height_px - above, region.width_px - inner.width_px - before
-    return replace(light, field=np.pad(light.field, ((above, below), (before, behind)), mode="edge"))
-
-
 def lit_surface(
     region: Region,
     surface: Surface,
@@ -196,7 +189,7 @@ def _pleats(u: Field, y: Field, heights: list[float], rng: np.random.Generator) 
     for height in heights:
         below = y - np.float32(height)
         swell = (1 + below * np.float32(1 / 14)).clip(0, 1) * (1 - below * np.float32(1 / 3.2)).clip(0, 1)
-        total += np.float32(rng.uniform(1.5, 3.6)) * swell * open_
+        total += np.float32(rng.uniform(1.0, 3.2)) * swell * open_
     return total
 
 

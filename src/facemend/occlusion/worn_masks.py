@@ -32,7 +32,7 @@ from facemend.occlusion.raster import (
     region_around,
 )
 from facemend.occlusion.types import Extent, Layer, Parameter
-from facemend.occlusion.worn_cloth import carried_on, choose_hue, draw_pleats, dyed, lit_surface, worn_light
+from facemend.occlusion.worn_cloth import choose_hue, draw_pleats, dyed, lit_surface, worn_light
 from facemend.occlusion.worn_shapes import Surface, draw_worn_cut, skin_near, surface_of
 from facemend.occlusion.worn_straps import (
     Straps,
@@ -123,8 +123,7 @@ def _lay_mask(
     cast = _lay_casts(part, image, surface, cover, rim, cloth, light, rng)
     parameters["shadow"], parameters["reflection"] = cast
     lit = light.field * (light.tint[:, None, None] * np.float32(light.exposure))
-    if straps.paths:
-        _lay_straps(canvas, image, straps, carried_on(light, region, canvas.region), rng)
+    _lay_straps(canvas, image, straps, light, rng)
     if cut.style in ("surgical", "cloth", "duckbill") and rng.random() < 0.4:
         part.lay_parts(gap_parts(surface, cut, ground, rng), lit)
     pleats = draw_pleats(cut, cloth.pleats, rng)
@@ -203,27 +202,37 @@ def _widely_blurred(field: Field, sigma_px: float) -> Field:
 def _lay_straps(
     canvas: Canvas, image: Image, straps: Straps, light: Light, rng: np.random.Generator
 ) -> None:
-    """The straps over cheek, ear, hair and neck, each with a shadow beside it."""
-    parts = strap_parts(straps, rng)
-    region = canvas.region
+    """The straps over cheek, ear, hair and neck, each with a shadow beside it, one side at a time."""
+    face = canvas.region.face
+    shadow = np.float32(rng.uniform(0.1, 0.5))
     shift = np.array([rng.uniform(-1.5, 1.5), rng.uniform(0.5, 2.5)])
-    sketch = Sketch(region)
-    sketch.polygons([(points + shift, (0, 0, 0)) for points, _ in parts])
-    at, planes = sketch.finish()
-    if planes.size:
-        shadow = np.zeros_like(region.x)
-        shadow[at] = _widely_blurred(planes[3] * np.float32(1 / 255), 1.1 * min(region.face.unit_px, 16.0))
-        canvas.lay_shadow(image, np.float32(rng.uniform(0.1, 0.5)) * shadow)
-    if straps.kind == "clear":
-        colour = clear_colour(image, region.face)
-        canvas.lay_parts([(points, colour) for points, _ in parts])
-    else:
-        canvas.lay_parts(
-            parts, light.field * (light.tint[:, None, None] * np.float32(0.96 * light.exposure))
+    hidden = straps.width < 4 and rng.random() < 0.4
+    for side in (0, -1):
+        parts = strap_parts(straps, side, rng)
+        region = (
+            region_around(face, np.concatenate([points for points, _ in parts]), image, 6)
+            if parts
+            else None
         )
-    hair = own_hair(image, region) if straps.width < 4 and rng.random() < 0.4 else None
-    if hair is not None:
-        canvas.hide(hair)
+        if region is None:
+            continue
+        part = canvas.part(region)
+        sketch = Sketch(region)
+        sketch.polygons([(points + shift, (0, 0, 0)) for points, _ in parts])
+        at, planes = sketch.finish()
+        if planes.size:
+            dark = np.zeros_like(region.x)
+            dark[at] = _widely_blurred(planes[3] * np.float32(1 / 255), 1.1 * min(face.unit_px, 16.0))
+            part.lay_shadow(image, shadow * dark)
+        if straps.kind == "clear":
+            colour = clear_colour(image, face)
+            part.lay_parts([(points, colour) for points, _ in parts])
+        else:
+            lit = light.tint * (light.exposure * light.field[len(light.field) // 2, side])
+            part.lay_parts(parts, np.broadcast_to(lit[:, None, None], (3, *region.x.shape)))
+        hair = own_hair(image, region) if hidden else None
+        if hair is not None:
+            part.hide(hair)
 
 
 def _is_grey(image: Image) -> bool:

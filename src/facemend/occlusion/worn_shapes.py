@@ -176,6 +176,8 @@ def draw_worn_cut(style: str, face: FaceGeometry, rng: np.random.Generator) -> C
         wide, tall = rng.uniform(1.14, 1.3), rng.uniform(1.12, 1.36)
     elif fit == "small":
         wide, tall = rng.uniform(0.76, 0.9), rng.uniform(0.86, 1.0)
+    if style in ("gaiter", "bandana"):
+        tall = rng.uniform(0.9, 1.6)
     most = rng.uniform(66, 78) if fit == "large" else rng.uniform(58, 68)
     low = {"under the lip": 208.0, "chin": 216.0}.get(place)
     if low is not None:
