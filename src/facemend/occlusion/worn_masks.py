@@ -205,31 +205,28 @@ def _lay_straps(
     """The straps over cheek, ear, hair and neck, each with a shadow beside it, one side at a time."""
     face = canvas.region.face
     shadow = np.float32(rng.uniform(0.1, 0.5))
-    shift = np.array([rng.uniform(-1.5, 1.5), rng.uniform(0.5, 2.5)])
+    columns, rows = (round(lag * min(face.unit_px, 16.0)) for lag in rng.uniform((-1.5, 0.5), (1.5, 2.5)))
     hidden = straps.width < 4 and rng.random() < 0.4
     for side in (0, -1):
         parts = strap_parts(straps, side, rng)
-        region = (
-            region_around(face, np.concatenate([points for points, _ in parts]), image, 6)
-            if parts
-            else None
-        )
+        if not parts:
+            continue
+        region = canvas.region.around(np.concatenate([points for points, _ in parts]), 6)
         if region is None:
             continue
         part = canvas.part(region)
+        colour = clear_colour(image, face) if straps.kind == "clear" else None
         sketch = Sketch(region)
-        sketch.polygons([(points + shift, (0, 0, 0)) for points, _ in parts])
+        sketch.polygons(parts if colour is None else [(points, colour) for points, _ in parts])
         at, planes = sketch.finish()
         if planes.size:
             dark = np.zeros_like(region.x)
-            dark[at] = _widely_blurred(planes[3] * np.float32(1 / 255), 1.1 * min(face.unit_px, 16.0))
+            dark[at] = planes[3] * np.float32(1 / 255)
+            dark = _widely_blurred(moved(dark, columns, rows), 1.1 * min(face.unit_px, 16.0))
             part.lay_shadow(image, shadow * dark)
-        if straps.kind == "clear":
-            colour = clear_colour(image, face)
-            part.lay_parts([(points, colour) for points, _ in parts])
-        else:
-            lit = light.tint * (light.exposure * light.field[len(light.field) // 2, side])
-            part.lay_parts(parts, np.broadcast_to(lit[:, None, None], (3, *region.x.shape)))
+        lit = light.tint * (light.exposure * light.field[len(light.field) // 2, side])
+        shade = None if colour else np.broadcast_to(lit[:, None, None], (3, *region.x.shape))
+        part.lay_sketch(sketch, shade)
         hair = own_hair(image, region) if hidden else None
         if hair is not None:
             part.hide(hair)
