@@ -12,7 +12,7 @@ from PIL import ImageFilter
 from facemend.images import Image
 from facemend.occlusion.beside import draw_beside
 from facemend.occlusion.cloth import STYLE_WEIGHTS, draw_over, moved
-from facemend.occlusion.colours import Light, scaled
+from facemend.occlusion.colours import Light, scaled, skin_of
 from facemend.occlusion.fabric import Cloth, choose_cloth
 from facemend.occlusion.geometry import FaceGeometry
 from facemend.occlusion.hair import own_hair
@@ -46,8 +46,7 @@ from facemend.occlusion.worn_straps import (
 
 _BESIDE = 0.1
 _OVER = {"nothing": 12.0, "own hair": 3.0, "strands": 1.4, "glasses": 1.6, "fingers": 0.4}
-_FIRMNESS = 1.8
-"""How much sooner than it covers a strap or an edge counts as occluded."""
+_DARK_SKIN = 360
 _FAINT_CAST, _FIRM_CAST = 0.02, 8
 
 
@@ -84,7 +83,10 @@ def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) ->
     )
     _lay_mask(canvas, base, surface, cut, cloth, straps, region, light, rng, parameters)
     dye = scaled(cloth.texture.mean_colour, light.exposure)
-    overlay = draw_over(canvas.part(region), base, face, cut, rng, parameters, _OVER, dye)
+    # Dark skin in shadow has the colour of dark hair.
+    over = _OVER if sum(skin_of(image, face)) > _DARK_SKIN else {**_OVER, "own hair": 0.0}
+    overlay = draw_over(canvas.part(region), base, face, cut, rng, parameters, over, dye)
+    # The softer a thin strap is, the fainter it gets, and yet it is to be replaced at its full width.
     softness, noise = _capture_of(base, canvas.region, rng)
     layer = canvas.finish(
         base,
@@ -94,7 +96,7 @@ def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) ->
         noise=grain(canvas.region, rng, noise),
         overlay=overlay,
         beside=beside,
-        firmness=_FIRMNESS,
+        firmness=1.5 + 1.5 * softness,
     )
     return _greyed(layer) if _is_grey(image) else layer
 
@@ -260,8 +262,9 @@ def _capture_of(image: Image, region: Region, rng: np.random.Generator) -> tuple
     green = image[top:bottom:2, left:right, 1].astype(np.int32)
     near = int(np.abs(green[:, 1:] - green[:, :-1]).sum())
     far = int(np.abs(green[:, 4:] - green[:, :-4]).sum())
-    ratio = near / max(far, 1)
-    sigma_px = float(np.interp(ratio, _RATIOS, _SIGMAS))
+    if far < green.size:  # nothing to see in it
+        return rng.uniform(0.35, 0.95), rng.uniform(0, 4)
+    sigma_px = float(np.interp(near / far, _RATIOS, _SIGMAS))
     bends = np.abs(2 * green[:, 1:-1] - green[:, 2:] - green[:, :-2])
     noise = float(np.partition(bends, bends.size // 3, axis=None)[bends.size // 3])
     softness = sigma_px / face.unit_px * rng.uniform(0.75, 1.15)
