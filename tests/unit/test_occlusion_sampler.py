@@ -15,7 +15,7 @@ from facemend.occlusion import (
 )
 from facemend.occlusion.geometry import FaceGeometry
 from facemend.occlusion.patterns import BENCHMARK_PATTERNS, PATTERNS
-from facemend.occlusion.sampler import blend
+from facemend.occlusion.raster import blend
 from facemend.occlusion.types import Layer
 from tests.tiny_celeba import gradient
 
@@ -42,6 +42,23 @@ def test_what_lies_over_an_occlusion_is_in_the_target_and_not_in_alpha() -> None
     assert (face.target[20:40, 30:50] == (0, 0, 200)).all()
     assert (face.image[20:40, 30:50] == (0, 0, 200)).all()
     assert (face.image[20:40, 10:30] == (200, 0, 0)).all()
+    np.testing.assert_array_equal(face.target[20:40, 10:30], picture[20:40, 10:30])
+
+
+def _with_beside(image: np.ndarray, face: FaceGeometry, rng: np.random.Generator) -> Layer:
+    red, blue = np.array([200, 0, 0], np.uint8), np.array([0, 0, 200], np.uint8)
+    beside = Layer(_square(30, 50), blue, Extent.PARTIAL)
+    return Layer(_square(10, 40), red, Extent.PARTIAL, {}, beside=beside)
+
+
+def test_what_lies_beside_an_occlusion_is_in_the_target_and_under_the_occlusion() -> None:
+    picture = gradient(64, 64)
+    face = occlude(picture, None, "mine", 1, {"mine": Kind(_with_beside, OcclusionClass.COVERS)})
+    assert (face.occlusion.alpha[20:40, 10:40] == 1).all()
+    assert (face.occlusion.alpha[20:40, 40:50] == 0).all()
+    assert (face.target[20:40, 30:50] == (0, 0, 200)).all()
+    assert (face.image[20:40, 40:50] == (0, 0, 200)).all()
+    assert (face.image[20:40, 10:40] == (200, 0, 0)).all()
     np.testing.assert_array_equal(face.target[20:40, 10:30], picture[20:40, 10:30])
 
 

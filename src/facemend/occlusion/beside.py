@@ -85,15 +85,14 @@ def _outline(half: tuple[tuple[float, float], ...], turn: float, rng: np.random.
 
 def _cloth(region: Region, cover: Field, colour: Colour, light: Light, rng: np.random.Generator) -> Field:
     """Cloth with folds, lit from one side: (3, h, w)."""
-    shift = rng.integers(256, 512, 4).astype(np.float32)
-    folds = look_up(
-        noise_table(16), region.x * np.float32(rng.uniform(0.4, 1.2)) + shift[0], region.y + shift[1]
-    )
-    wide = look_up(
-        noise_table(8), region.x + shift[2], region.y * np.float32(rng.uniform(0.5, 1.2)) + shift[3]
-    )
+    shift = rng.integers(256, 512, 2).astype(np.float32)
+    stretch = rng.uniform(0.3, 1.2, 2).astype(np.float32)
+    u, v = region.x * stretch[0] + shift[0], region.y * stretch[1] + shift[1]
+    # Folds are lit from above: what rises downwards lies in the dark.
+    folds = look_up(noise_table(16), u, v + 3) - look_up(noise_table(16), u, v)
+    finer = look_up(noise_table(32), u, v + 2) - look_up(noise_table(32), u, v)
     across = ((region.x - np.float32(MIDDLE[0])) * np.float32(light.right / 90)).clip(-1, 1)
-    shade = 1 + np.float32(0.1) * folds + np.float32(0.12) * wide + np.float32(0.18) * across
+    shade = 1 + np.float32(0.18) * folds + np.float32(0.1) * finer + np.float32(0.15) * across
     shade *= np.float32(0.75) + np.float32(0.25) * blurred(cover, 6 * min(region.face.unit_px, 8.0))
     thread = look_up(noise_table(128), region.x + 300, region.y * np.float32(1.6) + 300)
     dye = np.array(colour, dtype=np.float32)[:, None, None] + thread * np.float32(rng.uniform(1, 6))

@@ -53,7 +53,7 @@ class FaceGeometry:
         middle = _CANONICAL.mean_eyes
         across, below = points[:, 0] - middle[0], points[:, 1] - middle[1]
         # The nose line bends away and back: nothing at the eyes, all at the nose, half at the chin.
-        bend = np.interp(below, _BEND_AT, _BEND) * self.nose_shift
+        bend = np.interp(below, _BEND_AT, _BEND) * self.nose_shift if self.nose_shift else 0.0
         placed: Points = self.eyes + (across + bend)[:, None] * self.right + below[:, None] * self.down
         return placed
 

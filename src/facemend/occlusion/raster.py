@@ -90,6 +90,21 @@ class Region:
             self.face, self.left, self.top, self.x[::step_px, ::step_px], self.y[::step_px, ::step_px]
         )
 
+    def around(self, points: Points, margin: float) -> "Region | None":
+        """The part of this region around canonical points (N, 2), or None where there is none.
+
+        Args:
+            margin: canonical pixels added on every side.
+        """
+        placed = self.to_pixels(points)
+        edge, limit = margin * self.face.unit_px, (self.width_px, self.height_px)
+        left, top = np.floor(placed.min(axis=0) - edge).clip(0, limit).astype(int).tolist()
+        right, bottom = np.ceil(placed.max(axis=0) + edge + 1).clip(0, limit).astype(int).tolist()
+        if right - left < 2 or bottom - top < 2:
+            return None
+        x, y = self.x[top:bottom, left:right], self.y[top:bottom, left:right]
+        return Region(self.face, self.left + left, self.top + top, x, y)
+
     def stretch(self, values: Field) -> Field:
         """Enlarges a coarse field (any h, w) smoothly to the whole box."""
         if values.shape == self.x.shape:
@@ -161,7 +176,7 @@ class Sketch:
         if size_px < 4:
             return
         x, y = ((self._region.to_pixels(np.array([middle])) + 0.5) * self._n)[0].tolist()
-        font = ImageFont.load_default(size=size_px)
+        font = _font(size_px)
         self._draw.text((x, y), words, fill=(*colour, 255), font=font, anchor="mm")
         left, top, right, bottom = self._draw.textbbox((x, y), words, font=font, anchor="mm")
         self._note((left / self._n, top / self._n), (right / self._n, bottom / self._n))
@@ -184,6 +199,12 @@ class Sketch:
         reduced = self._picture.reduce(n, (left * n, top * n, right * n, bottom * n))
         planes = np.ascontiguousarray(np.asarray(reduced).transpose(2, 0, 1), dtype=np.float32)
         return np.s_[top:bottom, left:right], planes
+
+
+@lru_cache(maxsize=4)
+def _font(size_px: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font; loading it takes longer than writing a word."""
+    return ImageFont.load_default(size=size_px)
 
 
 def _fineness(region: Region) -> int:
@@ -229,9 +250,10 @@ class Canvas:
         self._stack[3] += (255 - self._stack[3]) * cover
 
     def lay_sketch(self, sketch: Sketch, shade: Field | None = None, within: Field | None = None) -> None:
-        """Paints a sketch over what is there, its colours multiplied by `shade` (h, w).
+        """Paints a sketch over what is there, its colours multiplied by `shade`.
 
         Args:
+            shade: (h, w), or (3, h, w).
             within: (h, w), 0-1: nothing is painted where it is 0.
         """
         box, top = sketch.finish()
@@ -240,7 +262,7 @@ class Canvas:
         stack = self._stack[:, *box]
         stack *= 1 - top[3] * np.float32(1 / 255)
         if shade is not None:
-            top[:3] *= shade[box]
+            top[:3] *= shade[..., *box]
         stack += top
 
     def lay_parts(

@@ -92,13 +92,6 @@ def worn_light(image: Image, region: Region, rng: np.random.Generator) -> Light:
 _CHEEKS = np.array([(127, 112), (104, 150), (150, 150)], dtype=np.float64)
 
 
-def carried_on(light: Light, inner: Region, region: Region) -> Light:
-    """The light on a region, carried on over a larger one around it."""
-    above, before = inner.top - region.top, inner.left - region.left
-    below, behind = region.height_px - inner.height_px - above, region.width_px - inner.width_px - before
-    return replace(light, field=np.pad(light.field, ((above, below), (before, behind)), mode="edge"))
-
-
 def lit_surface(
     region: Region,
     surface: Surface,
@@ -109,7 +102,7 @@ def lit_surface(
     rim: Field,
     rng: np.random.Generator,
 ) -> tuple[Field, Field]:
-    """The colours of the mask, (3, h, w), and how its relief and the light shade them, (h, w).
+    """The colours of the mask, (3, h, w), and how its relief and the light change a dye, (3, h, w).
 
     Args:
         pleats: heights of level folds, canonical pixels.
@@ -129,22 +122,20 @@ def lit_surface(
     lit -= np.float32(rng.uniform(0.02, 0.08)) * (slope_x * slope_x + slope_y * slope_y)
     shade = region.stretch(lit.clip(0.42, 1.35).astype(np.float32)) * light.field
     shade *= 1 - np.float32(rng.uniform(0, 0.22)) * (1 - rim).clip(0, 0.5) * 2
-    plain = cloth.texture.tile.size <= 3
-    u = region.x if plain else region.stretch(along)
-    v = region.y - np.float32(MIDDLE[1])
-    colours = _planes(cloth.texture.mean_colour) * np.ones_like(u)
-    if not plain:
-        colours = _printed(
-            region, cloth, u, v + region.stretch(slope_y.astype(np.float32)) * np.float32(1.6), rng
-        )
-    if cloth.edge is not None:
-        colours += (_planes(cloth.edge) - colours) * ((np.float32(0.72) - rim) * 8).clip(0, 1)
-    thread = look_up(noise_table(128), u * np.float32(0.8) + 300, v * np.float32(1.6) + 300)
-    colours += thread * np.float32(0.8 * cloth.weave)
     shade *= np.float32(light.exposure)
-    colours *= shade
-    colours *= light.tint[:, None, None]
-    return colours, shade
+    lit_dye = shade * light.tint[:, None, None]
+    v = region.y - np.float32(MIDDLE[1])
+    if cloth.texture.tile.size <= 3:
+        u, colours = region.x, _planes(cloth.texture.mean_colour)
+    else:
+        u = region.stretch(along)
+        shifted_v = v + region.stretch(slope_y.astype(np.float32)) * np.float32(1.6)
+        colours = _printed(region, cloth, u, shifted_v, rng)
+    if cloth.edge is not None:
+        edge = ((np.float32(0.72) - rim) * 8).clip(0, 1)
+        colours = colours + (_planes(cloth.edge) - colours) * edge
+    thread = look_up(noise_table(128), u * np.float32(0.8) + 300, v * np.float32(1.6) + 300)
+    return (colours + thread * np.float32(0.8 * cloth.weave)) * lit_dye, lit_dye
 
 
 def _printed(region: Region, cloth: Cloth, u: Field, v: Field, rng: np.random.Generator) -> Field:
@@ -198,7 +189,7 @@ def _pleats(u: Field, y: Field, heights: list[float], rng: np.random.Generator) 
     for height in heights:
         below = y - np.float32(height)
         swell = (1 + below * np.float32(1 / 14)).clip(0, 1) * (1 - below * np.float32(1 / 3.2)).clip(0, 1)
-        total += np.float32(rng.uniform(1.5, 3.6)) * swell * open_
+        total += np.float32(rng.uniform(1.0, 3.2)) * swell * open_
     return total
 
 

@@ -12,7 +12,7 @@ from PIL import ImageFilter
 from facemend.images import Image
 from facemend.occlusion.beside import draw_beside
 from facemend.occlusion.cloth import STYLE_WEIGHTS, draw_over, moved
-from facemend.occlusion.colours import Light, scaled
+from facemend.occlusion.colours import Light, scaled, skin_of
 from facemend.occlusion.fabric import Cloth, choose_cloth
 from facemend.occlusion.geometry import FaceGeometry
 from facemend.occlusion.hair import own_hair
@@ -32,7 +32,7 @@ from facemend.occlusion.raster import (
     region_around,
 )
 from facemend.occlusion.types import Extent, Layer, Parameter
-from facemend.occlusion.worn_cloth import carried_on, choose_hue, draw_pleats, dyed, lit_surface, worn_light
+from facemend.occlusion.worn_cloth import choose_hue, draw_pleats, dyed, lit_surface, worn_light
 from facemend.occlusion.worn_shapes import Surface, draw_worn_cut, skin_near, surface_of
 from facemend.occlusion.worn_straps import (
     Straps,
@@ -46,8 +46,7 @@ from facemend.occlusion.worn_straps import (
 
 _BESIDE = 0.1
 _OVER = {"nothing": 12.0, "own hair": 3.0, "strands": 1.4, "glasses": 1.6, "fingers": 0.4}
-_FIRMNESS = 1.8
-"""How much sooner than it covers a strap or an edge counts as occluded."""
+_DARK_SKIN = 360
 _FAINT_CAST, _FIRM_CAST = 0.02, 8
 
 
@@ -84,7 +83,10 @@ def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) ->
     )
     _lay_mask(canvas, base, surface, cut, cloth, straps, region, light, rng, parameters)
     dye = scaled(cloth.texture.mean_colour, light.exposure)
-    overlay = draw_over(canvas.part(region), base, face, cut, rng, parameters, _OVER, dye)
+    # Dark skin in shadow has the colour of dark hair.
+    over = _OVER if sum(skin_of(image, face)) > _DARK_SKIN else {**_OVER, "own hair": 0.0}
+    overlay = draw_over(canvas.part(region), base, face, cut, rng, parameters, over, dye)
+    # The softer a thin strap is, the fainter it gets, and yet it is to be replaced at its full width.
     softness, noise = _capture_of(base, canvas.region, rng)
     layer = canvas.finish(
         base,
@@ -94,7 +96,7 @@ def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) ->
         noise=grain(canvas.region, rng, noise),
         overlay=overlay,
         beside=beside,
-        firmness=_FIRMNESS,
+        firmness=1.5 + 1.5 * softness,
     )
     return _greyed(layer) if _is_grey(image) else layer
 
@@ -122,9 +124,10 @@ def _lay_mask(
     rim = blurred(cover, 3.5 * region.face.unit_px)
     cast = _lay_casts(part, image, surface, cover, rim, cloth, light, rng)
     parameters["shadow"], parameters["reflection"] = cast
-    _lay_straps(canvas, image, straps, carried_on(light, region, canvas.region), rng)
+    lit = light.field * (light.tint[:, None, None] * np.float32(light.exposure))
+    _lay_straps(canvas, image, straps, light, rng)
     if cut.style in ("surgical", "cloth", "duckbill") and rng.random() < 0.4:
-        part.lay_parts(gap_parts(surface, cut, ground, rng), light.field * np.float32(light.exposure))
+        part.lay_parts(gap_parts(surface, cut, ground, rng), lit)
     pleats = draw_pleats(cut, cloth.pleats, rng)
     colours, shade = lit_surface(region, surface, cut, cloth, pleats, light, rim, rng)
     part.lay(cover, colours)
@@ -176,7 +179,8 @@ def _lay_casts(
     skin = region.stretch(skin_near(region.coarse(max(1, round(3 * unit_px))), surface.turn))
     columns = round(rng.uniform(-3.0, 0.5) * light.right * unit_px)
     dark = np.float32(shadow) * moved(rim, columns, round(rng.uniform(0.0, 3.0) * unit_px)) * skin
-    glow = np.float32(reflection) * _widely_blurred(cover, rng.uniform(5, 9) * unit_px) * skin
+    reach_px = rng.uniform(5, 9) * unit_px
+    glow = skin * 0 if reflection == 0 else np.float32(reflection) * skin * _widely_blurred(cover, reach_px)
     planes = region.planes(image)
     dye = np.array(cloth.texture.mean_colour, dtype=np.float32)[:, None, None]
     # Light that the cloth throws back takes on its colour, and is the brighter the lighter the cloth.
@@ -200,27 +204,34 @@ def _widely_blurred(field: Field, sigma_px: float) -> Field:
 def _lay_straps(
     canvas: Canvas, image: Image, straps: Straps, light: Light, rng: np.random.Generator
 ) -> None:
-    """The straps over cheek, ear, hair and neck, each with a shadow beside it."""
-    if not straps.paths:
-        return
-    parts = strap_parts(straps, rng)
-    region = canvas.region
-    shift = np.array([rng.uniform(-1.5, 1.5), rng.uniform(0.5, 2.5)])
-    sketch = Sketch(region)
-    sketch.polygons([(points + shift, (0, 0, 0)) for points, _ in parts])
-    at, planes = sketch.finish()
-    if planes.size:
-        shadow = np.zeros_like(region.x)
-        shadow[at] = _widely_blurred(planes[3] * np.float32(1 / 255), 1.1 * min(region.face.unit_px, 16.0))
-        canvas.lay_shadow(image, np.float32(rng.uniform(0.1, 0.5)) * shadow)
-    if straps.kind == "clear":
-        colour = clear_colour(image, region.face)
-        canvas.lay_parts([(points, colour) for points, _ in parts])
-    else:
-        canvas.lay_parts(parts, light.field * np.float32(0.96 * light.exposure))
-    hair = own_hair(image, region) if rng.random() < 0.5 else None
-    if hair is not None:
-        canvas.hide(hair)
+    """The straps over cheek, ear, hair and neck, each with a shadow beside it, one side at a time."""
+    face = canvas.region.face
+    shadow = np.float32(rng.uniform(0.1, 0.5))
+    columns, rows = (round(lag * min(face.unit_px, 16.0)) for lag in rng.uniform((-1.5, 0.5), (1.5, 2.5)))
+    hidden = straps.width < 4 and rng.random() < 0.4
+    for side in (0, -1):
+        parts = strap_parts(straps, side, rng)
+        if not parts:
+            continue
+        region = canvas.region.around(np.concatenate([points for points, _ in parts]), 6)
+        if region is None:
+            continue
+        part = canvas.part(region)
+        colour = clear_colour(image, face) if straps.kind == "clear" else None
+        sketch = Sketch(region)
+        sketch.polygons(parts if colour is None else [(points, colour) for points, _ in parts])
+        at, planes = sketch.finish()
+        if planes.size:
+            dark = np.zeros_like(region.x)
+            dark[at] = planes[3] * np.float32(1 / 255)
+            dark = _widely_blurred(moved(dark, columns, rows), 1.1 * min(face.unit_px, 16.0))
+            part.lay_shadow(image, shadow * dark)
+        lit = light.tint * (light.exposure * light.field[len(light.field) // 2, side])
+        shade = None if colour else np.broadcast_to(lit[:, None, None], (3, *region.x.shape))
+        part.lay_sketch(sketch, shade)
+        hair = own_hair(image, region) if hidden else None
+        if hair is not None:
+            part.hide(hair)
 
 
 def _is_grey(image: Image) -> bool:
@@ -251,8 +262,9 @@ def _capture_of(image: Image, region: Region, rng: np.random.Generator) -> tuple
     green = image[top:bottom:2, left:right, 1].astype(np.int32)
     near = int(np.abs(green[:, 1:] - green[:, :-1]).sum())
     far = int(np.abs(green[:, 4:] - green[:, :-4]).sum())
-    ratio = near / max(far, 1)
-    sigma_px = float(np.interp(ratio, _RATIOS, _SIGMAS))
+    if far < green.size:  # nothing to see in it
+        return rng.uniform(0.35, 0.95), rng.uniform(0, 4)
+    sigma_px = float(np.interp(near / far, _RATIOS, _SIGMAS))
     bends = np.abs(2 * green[:, 1:-1] - green[:, 2:] - green[:, :-2])
     noise = float(np.partition(bends, bends.size // 3, axis=None)[bends.size // 3])
     softness = sigma_px / face.unit_px * rng.uniform(0.75, 1.15)

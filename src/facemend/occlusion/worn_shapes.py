@@ -176,6 +176,8 @@ def draw_worn_cut(style: str, face: FaceGeometry, rng: np.random.Generator) -> C
         wide, tall = rng.uniform(1.14, 1.3), rng.uniform(1.12, 1.36)
     elif fit == "small":
         wide, tall = rng.uniform(0.76, 0.9), rng.uniform(0.86, 1.0)
+    if style in ("gaiter", "bandana"):
+        tall = rng.uniform(0.9, 1.6)
     most = rng.uniform(66, 78) if fit == "large" else rng.uniform(58, 68)
     low = {"under the lip": 208.0, "chin": 216.0}.get(place)
     if low is not None:
@@ -190,7 +192,8 @@ def draw_worn_cut(style: str, face: FaceGeometry, rng: np.random.Generator) -> C
         below = ((y - 178) / 60).clip(0, 1.3)
         new_y = np.where(y > 178, 178 + (y - 178) * tall, y)
         if low is not None:
-            new_y = low + (new_y - cut.top) * 0.62
+            # Around chin and jaw the sides go up.
+            new_y = low + (new_y - cut.top) * 0.62 - 0.009 * x * x
         return np.stack([MIDDLE[0] + shift + x * wide * (1 + flare * below), new_y], axis=-1)
 
     heights = moved(np.array([(MIDDLE[0], cut.top), (MIDDLE[0], cut.bottom)]))[:, 1].tolist()

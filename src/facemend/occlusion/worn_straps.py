@@ -53,7 +53,7 @@ def draw_straps(surface: Surface, cut: Cut, ground: Colour, rng: np.random.Gener
     width = {"flat": rng.uniform(2.4, 5.5), "twisted": rng.uniform(2.2, 4)}.get(kind, rng.uniform(1.3, 2.6))
     if cut.style == "fitted" and how == "loops":
         kind, width = "flat", rng.uniform(5, 12)
-    ear_x, ear_z = rng.uniform(63, 73), -rng.uniform(66, 86)
+    ear_x, ear_z = rng.uniform(60, 71), -rng.uniform(66, 86)
     ends = {
         "loops": ((ear_x, rng.uniform(124, 140), ear_z), (ear_x - 2, rng.uniform(156, 172), ear_z)),
         "bands": ((ear_x + 4, rng.uniform(96, 122), -100), (ear_x - 4, rng.uniform(172, 200), -100)),
@@ -94,11 +94,13 @@ def _strap_colour(cut: Cut, ground: Colour, rng: np.random.Generator) -> Colour:
     return shifted(fixed[name], rng, 8)
 
 
-def strap_parts(straps: Straps, rng: np.random.Generator) -> list[Part]:
-    """The straps as polygons, with dark edges, turns, knots and adjusters."""
+def strap_parts(straps: Straps, side: int, rng: np.random.Generator) -> list[Part]:
+    """The straps of one side (0 left, -1 right) as polygons, with dark edges, turns, knots, adjusters."""
     parts: list[Part] = []
     dark, bright = scaled(straps.colour, 0.72), scaled(straps.colour, 1.06)
     for path in straps.paths:
+        if (path[-1, 0] > path[0, 0]) != (side == -1):
+            continue
         width: float | Points = straps.width
         if straps.kind == "twisted":
             turns = rng.uniform(0, 1) + np.linspace(0, rng.uniform(1, 3), len(path))
@@ -111,7 +113,7 @@ def strap_parts(straps: Straps, rng: np.random.Generator) -> list[Part]:
             parts.append((line(path + (0, -0.15 * straps.width), np.asarray(width) * 0.68), bright))
         if rng.random() < 0.12:
             x, y = path[int(rng.integers(2, 7))].tolist()
-            size = straps.width * rng.uniform(0.8, 1.4)
+            size = min(straps.width, 2.6) * rng.uniform(0.8, 1.4)
             if rng.random() < 0.5:
                 parts.append((ellipse(x, y, size, size, 12), scaled(straps.colour, 0.9)))
             else:
@@ -211,7 +213,12 @@ def _stitches(cut: Cut, colour: Colour, rng: np.random.Generator) -> list[Part]:
     width = rng.uniform(0.6, 1.3)
     if rng.random() < 0.6:
         return [(line(inset, width), colour)]
-    return [(line(inset[at : at + 2], width), colour) for at in range(0, len(inset) - 1, 2)]
+    across = (inset[1::2] - inset[: len(inset) // 2 * 2 : 2])[:, ::-1] * (-1, 1)
+    length = np.maximum(np.hypot(across[:, :1], across[:, 1:]), 1e-6)
+    aside = across / length * (width / 2)
+    starts, ends = inset[: len(inset) // 2 * 2 : 2], inset[1::2]
+    corners = np.stack([starts + aside, ends + aside, ends - aside, starts - aside], axis=1)
+    return [(dash, colour) for dash in corners]
 
 
 _MARKS = ("N95", "KN95", "FFP2", "3M", "NIOSH", "CE 2797", "GB2626", "KF94", "MED", "PRO")
