@@ -163,7 +163,8 @@ def test_glasses_stay_that_touch_the_mask_or_do_not() -> None:
 
 
 @pytest.mark.parametrize(
-    "cover", [_box(62, 104, 192, 235), _box(50, 30, 206, 256) & ~_box(70, 115, 186, 145), _box(60, 90, 200, 150)]
+    "cover",
+    [_box(62, 104, 192, 235), _box(50, 30, 206, 256) & ~_box(70, 115, 186, 145), _box(60, 90, 200, 150)],
 )
 def test_covers_of_the_whole_face_a_balaclava_and_a_blindfold_go_whole(cover: Mask) -> None:
     np.testing.assert_array_equal(_removed(_says(_alpha(cover))), cover)

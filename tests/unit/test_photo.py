@@ -87,7 +87,9 @@ def test_what_may_be_a_hidden_face_is_reported_only_if_it_is_covered_and_comes_l
     done = mend_faces(plain, [doubtful, sure], model, Remove.COVERS, min_confidence=0.46)[1]
     assert [face.face.confidence for face in done] == [0.9]
     covered = _covered(plain, doubtful)
-    done = mend_faces(covered, [replace(doubtful, given=True), sure], model, Remove.COVERS, min_confidence=0.46)[1]
+    done = mend_faces(
+        covered, [replace(doubtful, given=True), sure], model, Remove.COVERS, min_confidence=0.46
+    )[1]
     assert [face.coverage > 0 for face in done] == [False, True]
 
 

@@ -118,8 +118,8 @@ def found_in(crop: Image, output: ModelOutput, remove: Remove, threshold: float)
 def _flat_over_eyes(crop: Image, region: Mask) -> Mask:
     """The part of a region (S, S) that is a censor bar or an eye patch: of one colour, over the eyes.
 
-    The model takes both for accessories, since they lie where glasses do. A bar over both eyes fills a rectangle,
-    glasses do not.
+    The model takes both for accessories, since they lie where glasses do. A bar over both eyes fills a
+    rectangle, glasses do not.
     """
     side = region.shape[1]
     eyes = [_square(place, _EYE * side) for place in canonical_landmarks(side)[:2]]
@@ -169,7 +169,7 @@ def _without_headwear(region: Mask) -> Mask:
 
 
 def _without_glasses(region: Mask) -> Mask:
-    """A region (S, S) without glasses that touch the cover below them: it ends at the waist between the two."""
+    """A region (S, S) without glasses that touch the cover below: it ends at the waist between the two."""
     side, widths = region.shape[1], region.sum(axis=1)
     rows = np.flatnonzero(widths)
     eyes_y, nose_y = canonical_landmarks(side)[[0, 2], 1].round().astype(int).tolist()
@@ -224,9 +224,7 @@ def evidence_of(
     )
 
 
-def accepts(
-    photo: Image, face: Face, view: View, alpha: Alpha, threshold: float, surest: float
-) -> bool:
+def accepts(photo: Image, face: Face, view: View, alpha: Alpha, threshold: float, surest: float) -> bool:
     """Whether a face counts as covered. The log says why one is left alone.
 
     Args:
@@ -293,7 +291,7 @@ def _mean_near(crop: Image, part: Mask) -> npt.NDArray[np.float32]:
     near = ImageFilter.BoxBlur(_BAND_PX)
     total = np.asarray(PillowImage.fromarray(crop * part[:, :, None]).filter(near), dtype=np.float32)
     share = np.asarray(PillowImage.fromarray(part.astype(np.uint8) * 255).filter(near), dtype=np.float32)
-    return 255 * total / np.maximum(share, 1)[:, :, None]
+    return total * (np.float32(255) / np.maximum(share, np.float32(1)))[:, :, None]
 
 
 def _details(

@@ -39,7 +39,9 @@ def with_given(
             raise UsageError(f"the face {x:g},{y:g},{width:g},{height:g} lies outside {name}")
         same = [face for face in faces if _overlap(box, face) > _SAME]
         faces = [face for face in faces if _overlap(box, face) <= _SAME]
-        faces.append(replace(same[0], confidence=1.0, given=True) if same else _looked_for(photo, box, detect))
+        faces.append(
+            replace(same[0], confidence=1.0, given=True) if same else _looked_for(photo, box, detect)
+        )
     return tuple(faces)
 
 
