@@ -291,7 +291,7 @@ def _mean_near(crop: Image, part: Mask) -> npt.NDArray[np.float32]:
     near = ImageFilter.BoxBlur(_BAND_PX)
     total = np.asarray(PillowImage.fromarray(crop * part[:, :, None]).filter(near), dtype=np.float32)
     share = np.asarray(PillowImage.fromarray(part.astype(np.uint8) * 255).filter(near), dtype=np.float32)
-    return total * (np.float32(255) / np.maximum(share, np.float32(1)))[:, :, None]
+    return (255 * total / np.maximum(share, 1)[:, :, None]).astype(np.float32)
 
 
 def _details(
