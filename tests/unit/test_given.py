@@ -30,7 +30,7 @@ def test_a_box_where_nothing_is_seen_holds_a_typical_upright_face() -> None:
 def test_a_face_that_was_found_is_there_once() -> None:
     found = Face((10, 10, 60, 70), np.zeros((5, 2)), 0.9)
     assert with_given(gradient(400, 300), [found], [(12, 12, 48, 56)], _nobody, "it") == (
-        replace(found, confidence=1.0),
+        replace(found, confidence=1.0, given=True),
     )
 
 

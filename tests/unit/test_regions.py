@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facemend.images import Mask
-from facemend.reconstruction.regions import large_regions
+from facemend.reconstruction.regions import large_regions, largest_region
 
 
 def _flooded(mask: Mask, smallest_px: int) -> Mask:
@@ -36,3 +36,12 @@ def test_regions_are_those_that_a_flood_finds(
 def test_an_empty_and_a_full_mask_stay(value: bool) -> None:
     mask = np.full((5, 7), value)
     np.testing.assert_array_equal(large_regions(mask, 3), mask)
+
+
+def test_the_largest_region_is_the_one_of_most_pixels() -> None:
+    mask = np.zeros((9, 12), dtype=np.bool_)
+    mask[1:3, 1:4] = mask[4:8, 6:9] = mask[0, 11] = True
+    largest = largest_region(mask)
+    assert largest.sum() == 12
+    assert largest[4:8, 6:9].all()
+    assert not largest_region(np.zeros((3, 4), dtype=np.bool_)).any()

@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 from PIL import ImageFilter
 
 from facemend.faces import Face
-from facemend.frame import CROP_SIZE_PX, Crop, Points, canonical_landmarks
+from facemend.frame import Crop, Points, canonical_landmarks
 from facemend.images import Alpha, Image, Mask, resize
 from facemend.reconstruction.composite import alpha_of
 from facemend.reconstruction.model import ModelOutput
@@ -23,7 +23,8 @@ SMALLEST_REGION = 0.005
 """Share of the crop that a region must take to be an occlusion: less is a mole or a shadow."""
 _RIM_PX = 3  # around a region, where its alpha fades
 _FLAT = 10.0  # levels that one colour may differ by after JPEG
-_MOSTLY, _BAR = 0.75, 0.88  # shares: of a region in one colour, and of a bar's rectangle that is filled
+_EYE, _HIDDEN = 0.06, 0.3  # around an eye, in sides of the crop; share of that from which the eye is hidden
+_PATCH, _BAR = 0.01, 0.88  # shares: of the crop that an eye patch takes, of a bar's rectangle that it fills
 # All in sides of the crop.
 _NECK = 0.016  # what hangs on the cover by less is not its body
 _ABOVE_EYES, _BELOW_EYES, _FACE_HALF = 0.08, 0.06, 0.24  # where the eyes are seen under a mask
@@ -31,7 +32,7 @@ _GLASSES = 0.16  # how far glasses reach above the eyes
 _WAIST = 0.7  # share of the widths above and below
 _CERTAIN = 0.98  # an alpha
 _BAND_PX = 6  # on both sides of a region's edge, where its colours are compared
-_PLACE_PX = 10  # around a landmark
+_PLACE = 0.04  # around a landmark, in sides of the crop
 _DETAIL_PX = (32, 128)  # sides of the copy of the crop in which sharpness is measured
 _FLOOR = 0.6  # level of detail that rounding and compression leave
 
@@ -117,19 +118,27 @@ def found_in(crop: Image, output: ModelOutput, remove: Remove, threshold: float)
 def _flat_over_eyes(crop: Image, region: Mask) -> Mask:
     """The part of a region (S, S) that is a censor bar or an eye patch: of one colour, over the eyes.
 
-    The model takes both for accessories, since they lie where glasses do. A bar over both eyes fills a rectangle,
-    glasses do not.
+    The model takes both for accessories, since they lie where glasses do. A bar over both eyes fills a
+    rectangle, glasses do not.
     """
+    side = region.shape[1]
+    eyes = [_square(place, _EYE * side) for place in canonical_landmarks(side)[:2]]
+    near = np.concatenate([crop[eye][region[eye]] for eye in eyes])
     none = np.zeros_like(region)
-    region = largest_region(region)
-    if not region.any():
+    if not len(near):
         return none
-    away = np.abs(crop - np.median(crop[region], axis=0)).max(axis=2)
+    away = np.abs(crop - np.median(near, axis=0)).max(axis=2)
     flat = largest_region(region & (away <= _FLAT))
-    eyes = [flat[y, x] for x, y in canonical_landmarks(region.shape[1])[:2].round().astype(int).tolist()]
-    if flat.sum() < _MOSTLY * region.sum() or not any(eyes):
+    found, hidden = ([bool(part[eye].mean() > _HIDDEN) for eye in eyes] for part in (region, flat))
+    if not any(hidden) or found != hidden or flat.mean() < _PATCH:
         return none
-    return none if all(eyes) and _filling(flat) < _BAR else flat
+    return none if all(hidden) and _filling(flat) < _BAR else flat
+
+
+def _square(place: Points, radius: float) -> tuple[slice, slice]:
+    """Rows and columns around a place (x, y)."""
+    x, y = (slice(round(at - radius), round(at + radius) + 1) for at in place.tolist())
+    return y, x
 
 
 def _filling(region: Mask) -> float:
@@ -160,7 +169,7 @@ def _without_headwear(region: Mask) -> Mask:
 
 
 def _without_glasses(region: Mask) -> Mask:
-    """A region (S, S) without glasses that touch the cover below them: it ends at the waist between the two."""
+    """A region (S, S) without glasses that touch the cover below: it ends at the waist between the two."""
     side, widths = region.shape[1], region.sum(axis=1)
     rows = np.flatnonzero(widths)
     eyes_y, nose_y = canonical_landmarks(side)[[0, 2], 1].round().astype(int).tolist()
@@ -194,7 +203,9 @@ def evidence_of(
     crop, seen = view.crop.image[:side], _inside_photo(photo, view.crop)[:side]
     y, x = (np.flatnonzero(region.any(axis=axis)) for axis in (1, 0))
     places = canonical_landmarks(side)
-    (inside, _), (outside, coarse) = _details(crop, region & seen, ~grown(region, 3) & seen, view.scale)
+    # The edge itself is a detail of neither side.
+    parts = ~grown(~region, _BAND_PX) & seen, ~grown(region, _BAND_PX) & seen
+    (inside, _), (outside, coarse) = _details(crop, *parts, view.scale)
     return Evidence(
         confidence=confidence,
         below_surest=surest - confidence,
@@ -262,10 +273,8 @@ def _inside_photo(photo: Image, crop: Crop) -> Mask:
 
 def _alpha_at(alpha: Alpha, places: Points) -> float:
     """The mean alpha around landmarks (N, 2)."""
-    radius = round(_PLACE_PX * len(alpha) / CROP_SIZE_PX)
-    corners = places.round().astype(int) - radius
-    width = 2 * radius + 1
-    return float(np.mean([alpha[y : y + width, x : x + width].mean() for x, y in corners.tolist()]))
+    radius = _PLACE * len(alpha)
+    return float(np.mean([alpha[_square(place, radius)].mean() for place in places]))
 
 
 def _colour_step(crop: Image, inside: Mask, outside: Mask) -> float:
@@ -282,7 +291,7 @@ def _mean_near(crop: Image, part: Mask) -> npt.NDArray[np.float32]:
     near = ImageFilter.BoxBlur(_BAND_PX)
     total = np.asarray(PillowImage.fromarray(crop * part[:, :, None]).filter(near), dtype=np.float32)
     share = np.asarray(PillowImage.fromarray(part.astype(np.uint8) * 255).filter(near), dtype=np.float32)
-    return 255 * total / np.maximum(share, 1)[:, :, None]
+    return (255 * total / np.maximum(share, 1)[:, :, None]).astype(np.float32)
 
 
 def _details(

@@ -41,13 +41,13 @@ def largest_region(mask: Mask) -> Mask:
 _Runs = npt.NDArray[np.intp]
 
 
-def _runs(mask: Mask) -> tuple[_Runs, _Runs, _Runs, npt.NDArray[np.float64], _Runs]:
+def _runs(mask: Mask) -> tuple[_Runs, _Runs, _Runs, _Runs, _Runs]:
     """All runs of set pixels in rows: row, start and end, and the size and the name of their region.
 
     Runs of a row are joined with those of the row above.
     """
     edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    (rows, starts), ends = np.nonzero(edges == 1), np.nonzero(edges == -1)[1]
+    (rows, starts), ends = np.argwhere(edges == 1).T, np.argwhere(edges == -1).T[1]
     parents = np.arange(len(rows))
     above = 0
     for run, (row, start, end) in enumerate(zip(rows, starts, ends, strict=True)):
@@ -59,7 +59,7 @@ def _runs(mask: Mask) -> tuple[_Runs, _Runs, _Runs, npt.NDArray[np.float64], _Ru
             touching += 1
     roots = np.array([_root(parents, run) for run in range(len(rows))], dtype=np.intp)
     sizes = np.bincount(roots, weights=ends - starts, minlength=len(rows))
-    return rows, starts, ends, sizes[roots], roots
+    return rows, starts, ends, sizes[roots].astype(np.intp), roots
 
 
 def _drawn(mask: Mask, rows: _Runs, starts: _Runs, ends: _Runs, chosen: Mask) -> Mask:

@@ -1,0 +1,1 @@
+"""Fits the table by which a face counts as covered."""
