@@ -111,7 +111,7 @@ def _draw_mask(
         _lay_straps(canvas, straps, light, rng)
     canvas.lay(cover, lit_cloth(region, cut, cloth, light, rim, rng))
     _add_parts(canvas, cut, cloth, light, rng, parameters)
-    overlay = _draw_over(canvas, image, cut, rng, parameters)
+    overlay = draw_over(canvas, image, cut, rng, parameters)
     return canvas.finish(
         image,
         Extent.PARTIAL,
@@ -227,7 +227,7 @@ def _valve(ground: Colour, rng: np.random.Generator) -> list[Part]:
     return parts
 
 
-def _draw_over(
+def draw_over(
     canvas: Canvas, image: Image, cut: Cut, rng: np.random.Generator, parameters: dict[str, Parameter]
 ) -> Layer | None:
     """What lies over the mask. Its own hair takes from the mask; anything new is an overlay."""
