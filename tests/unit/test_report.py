@@ -11,6 +11,7 @@ from facemend.evaluation.conditions import UNCHANGED
 from facemend.evaluation.evaluate import Evaluation, evaluate
 from facemend.evaluation.examples import draw_grid, take_examples
 from facemend.evaluation.page import to_html
+from facemend.evaluation.protocol import PROTOCOL
 from facemend.evaluation.report import check_folder, write_report
 from facemend.evaluation.results import AS_DRAWN, Comparison, EvaluationReport, Gap, Row, SystemEntry
 from facemend.evaluation.tables import short_table, to_markdown

@@ -234,9 +234,7 @@ def _person(record: FaceRecord) -> str:
     return record.identity or record.name
 
 
-def _draw(
-    protocol: Protocol, picture: Image, record: FaceRecord, kinds: Sequence[str]
-) -> list[BenchInput]:
+def _draw(protocol: Protocol, picture: Image, record: FaceRecord, kinds: Sequence[str]) -> list[BenchInput]:
     faces = [protocol.occlude(picture, record, kind) for kind in kinds_for(record.attributes, kinds)]
     return [BenchInput(record, face, input_digest(record.name, face)) for face in faces]
 

@@ -71,8 +71,8 @@ class Protocol:
         open_model: opens a facemend model file, with so many threads (None: all), as a system.
         baselines: what it is compared with unless the user says otherwise.
         groups_of: the groups of people that a person belongs to (see `results.Group`).
-        canonical: whether the pictures are canonical crops, which the baselines that learn, the harder
-            conditions and the identity metrics need.
+        canonical: whether the pictures are canonical crops, which the harder conditions and the identity
+            metrics need.
         published: what others published under it.
     """
 
@@ -86,6 +86,24 @@ class Protocol:
     groups_of: Callable[[FaceRecord], tuple[str, ...]] = _no_groups
     canonical: bool = True
     published: tuple[Published, ...] = ()
+
+    def check_options(
+        self, *, robustness: bool = False, identity: bool = False, learning: bool = False
+    ) -> None:
+        """Makes sure that what is asked for beside the protocol itself can be measured under it.
+
+        Args:
+            robustness: harder conditions.
+            identity: the identity distance.
+            learning: baselines that learn from the training faces.
+
+        Raises:
+            UsageError: it cannot.
+        """
+        if learning and self.name != PROTOCOL:
+            raise UsageError(f"mean-face and eigenfaces are baselines of {PROTOCOL} only; leave them out")
+        if (robustness or identity) and not self.canonical:
+            raise UsageError(f"{self.name} has no canonical crops; leave --robustness and --identity out")
 
     def choose_kinds(self, words: str) -> tuple[str, ...]:
         """The kinds that a list such as "nose_mask,blur" names; "seed" is SEED_SET, "all" is every kind.

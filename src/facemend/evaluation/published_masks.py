@@ -248,9 +248,7 @@ def open_on_frames(path: Path, threads: int | None = None) -> System:
     def deliver(images: Images, masks: Masks | None) -> Delivery:
         delivered, alphas = zip(*(_reconstruct(reconstructor, image) for image in images), strict=True)
         pictures = np.stack(delivered)
-        return Delivery(
-            pictures, pictures, np.stack(alphas) if model.description.finds_occlusion else None
-        )
+        return Delivery(pictures, pictures, np.stack(alphas) if model.description.finds_occlusion else None)
 
     return System(
         model.description.name,

@@ -32,9 +32,7 @@ def real_cutouts(folder: Path) -> Protocol:
         SourceError: as `occlusion.real_masks.real_mask_kind` does.
     """
     kind = real_mask_kind(folder, part="measure")
-    return Protocol(
-        NAME, (KIND,), _open_all, read_crop, partial(_put_mask_on, kind), groups_of=_groups_of
-    )
+    return Protocol(NAME, (KIND,), _open_all, read_crop, partial(_put_mask_on, kind), groups_of=_groups_of)
 
 
 def _put_mask_on(mask: Kind, crop: Image, record: FaceRecord, kind: str) -> OccludedFace:

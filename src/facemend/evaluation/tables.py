@@ -225,7 +225,13 @@ def _people(report: EvaluationReport) -> dict[str, Table]:
     traits = dict.fromkeys(label.partition(": ")[0] for label in groups)
     return {
         f"Hole dB, by {trait} (pictures)": _cut(
-            report, counted(HOLE), {label.partition(": ")[2]: groups[label] for label in sorted(groups) if label.startswith(f"{trait}: ")}
+            report,
+            counted(HOLE),
+            {
+                label.partition(": ")[2]: groups[label]
+                for label in sorted(groups)
+                if label.startswith(f"{trait}: ")
+            },
         )
         for trait in traits
     }
