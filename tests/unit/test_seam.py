@@ -81,7 +81,7 @@ def test_a_gradient_along_the_edge_does_not_count() -> None:
 
 def test_ssim_of_the_ring_is_that_of_scikit_image_there() -> None:
     image, truth, edge = noise(1), noise(2), edge_of(box())
-    _, index = structural_similarity(
+    _, index = structural_similarity(  # type: ignore[no-untyped-call]
         image, truth, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255,
         channel_axis=2, full=True,
     )  # fmt: skip

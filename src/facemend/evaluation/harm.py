@@ -60,7 +60,7 @@ class Shown:
     def face_width_px(self) -> float:
         """Of the largest face; a third of the photo's shorter side where none is found."""
         if self.face is None:
-            return min(self.pixels.shape[:2]) * _NO_FACE_SHARE
+            return float(min(self.pixels.shape[:2]) * _NO_FACE_SHARE)
         return self.face.box_px[2] - self.face.box_px[0]
 
     @property

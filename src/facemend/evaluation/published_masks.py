@@ -221,12 +221,14 @@ def homography(source: Points, target: Points) -> npt.NDArray[np.float64]:
 
 def _normalising(points: Points) -> npt.NDArray[np.float64]:
     mean, size = points.mean(axis=0), points.std()
-    return np.array([(1, 0, -mean[0]), (0, 1, -mean[1]), (0, 0, size)]) / size
+    matrix: npt.NDArray[np.float64] = np.array([(1, 0, -mean[0]), (0, 1, -mean[1]), (0, 0, size)]) / size
+    return matrix
 
 
 def _apply(matrix: npt.NDArray[np.float64], points: Points) -> Points:
     mapped = np.column_stack([points, np.ones(len(points))]) @ matrix.T
-    return mapped[:, :2] / mapped[:, 2:]
+    divided: Points = mapped[:, :2] / mapped[:, 2:]
+    return divided
 
 
 def open_on_frames(path: Path, threads: int | None = None) -> System:

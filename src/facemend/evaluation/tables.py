@@ -248,19 +248,23 @@ def _spreads(report: EvaluationReport) -> Table:
 def _published(report: EvaluationReport) -> Table:
     if not report.published:
         return Table((), ())
-    measured = [
-        (_label(report, system), _coverage(report), *(
-            mean_with_interval(("composite", metric))(report, system.name, EVERYTHING)
-            for metric in ("psnr", "ssim")
-        ), mean_with_interval(HOLE)(report, system.name, EVERYTHING))
+    whole = [
+        mean_with_interval(measure) for measure in (("composite", "psnr"), ("composite", "ssim"), HOLE)
+    ]
+    lines = [
+        (
+            _label(report, system),
+            _coverage(report),
+            *(cell(report, system.name, EVERYTHING) for cell in whole),
+        )
         for system in report.systems
-    ]  # fmt: skip
-    published = [
+    ]
+    lines += [
         (f"{p.name}, as published", NOTHING, f"{p.psnr:.2f}", f"{p.ssim:.4f}", NOTHING)
         for p in report.published
     ]
     header = ("system", "masked share", "PSNR, dB", "SSIM", "hole dB")
-    return Table(header, tuple(measured + published))
+    return Table(header, tuple(lines))
 
 
 def _coverage(report: EvaluationReport) -> str:
