@@ -34,12 +34,12 @@ REMOVALS, FACES = ("gone", "rest", "untouched"), ("plausible", "so-so", "rejecte
 _ENDING = "_reconstructed"  # what facemend adds to a name
 KEY, JUDGEMENTS = "key.csv", "judgements.csv"
 PAIRS_A_SHEET, _PAIRS_A_ROW = 8, 2
-_FACE_PX, _LARGEST_FACE_PX = 256, 320
+_FACE_PX, _LARGEST_FACE_PX = 256, 280
 """Widths of a face on a sheet: smaller ones are enlarged, larger ones made smaller."""
 _MARGIN = 0.5
-"""Of the face's box, added on every side."""
-_LARGEST_PX = 640  # of a photo without a face
-_GAP_PX, _LABEL_PX, _TEXT_PX = 12, 26, 20
+"""Of the face's width, added on every side."""
+_LARGEST_PX = 560  # of a photo without a face
+_GAP_PX, _LABEL_PX, _TEXT_PX = 12, 40, 34
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def draw_pair(before: Path, after: Path, number: int, detector: Detector) -> Ima
 def _cut(box_px: tuple[float, float, float, float], photo: Image) -> tuple[slice, slice, float]:
     """Rows and columns of a face with its margin, and the scale that they are shown at."""
     x1, y1, x2, y2 = box_px
-    margin = _MARGIN * max(x2 - x1, y2 - y1)
+    margin = _MARGIN * (x2 - x1)
     height, width = photo.shape[:2]
     rows = slice(max(0, round(y1 - margin)), min(height, round(y2 + margin)))
     columns = slice(max(0, round(x1 - margin)), min(width, round(x2 + margin)))

@@ -36,7 +36,7 @@ def write_faces(folder: Path, rows: list[tuple[str, ...]]) -> Path:
     return folder
 
 
-def test_measure_only_faces_and_the_test_people_of_the_others_are_held_out(tmp_path: Path) -> None:
+def test_measure_only_faces_and_the_val_people_of_the_others_are_held_out(tmp_path: Path) -> None:
     rows = [row(n) for n in range(3)] + [row(n, "train", "web") for n in range(60)]
     faces = open_held_out(write_faces(tmp_path / "faces", rows))
     press = [r for r in faces.records if r.name.startswith("press")]

@@ -1,7 +1,8 @@
 """The protocol `diverse`: v1's kinds of occlusion on people whom CelebA hardly shows, by group.
 
-The faces lie in a folder with `images/` and a table `faces.csv`: all rows whose `use` is `measure`, and the
-test split of the others, by person. People of CelebA's own pictures are left out: models train on them.
+The faces lie in a folder with `images/` and a table `faces.csv`: all rows whose `use` is `measure`, and of
+the others the people of the val split, since training gives none to a test split and never learns from
+those. People of CelebA's own pictures are left out: models train on them.
 """
 
 import csv
@@ -81,9 +82,8 @@ def open_held_out(folder: Path) -> FaceSource:
     everything = FaceSource(folder.resolve().name, records, _Reader(folder / IMAGES), fingerprint)
     held_out = {record.name for record in records if record.measure_only}
     rest = everything.where(lambda record: record.name not in held_out)
-    held_out |= {record.name for record in take_split(rest, Split.TEST).records} if rest.records else set()
-    if not held_out:
-        raise SourceError(f"{table} names no face that is held out")
+    if rest.records:
+        held_out |= {record.name for record in take_split(rest, Split.VAL).records}
     chosen = [record for record in records if record.name in held_out]
     order = np.random.default_rng(0).permutation(len(chosen))
     return FaceSource(everything.name, [chosen[place] for place in order], everything.read, fingerprint)
