@@ -10,8 +10,8 @@ from facemend.evaluation.protocol import (
     AREAS,
     HOLE_BINS,
     SEED_SET,
+    V1,
     bench_face,
-    choose_kinds,
     hole_bin,
     input_digest,
     is_frozen,
@@ -98,11 +98,11 @@ def test_every_kind_of_the_protocol_can_be_drawn() -> None:
 
 
 def test_kinds_are_chosen_by_name_and_by_set() -> None:
-    assert choose_kinds("blur,nose_mask,blur") == ("blur", "nose_mask")
-    assert choose_kinds("seed") == SEED_SET
-    assert choose_kinds("all") == protocol_kinds()
+    assert V1.choose_kinds("blur,nose_mask,blur") == ("blur", "nose_mask")
+    assert V1.choose_kinds("seed") == SEED_SET
+    assert V1.choose_kinds("all") == protocol_kinds()
     with pytest.raises(UsageError, match="no kind 'blurr'; choose from nose_mask"):
-        choose_kinds("blurr")
+        V1.choose_kinds("blurr")
     with pytest.raises(UsageError, match="no kind 'blurr'"):
         bench_face(CROP, "000001.jpg", "blurr")
 

@@ -11,6 +11,7 @@ from facemend.evaluation.conditions import UNCHANGED
 from facemend.evaluation.evaluate import Evaluation, evaluate
 from facemend.evaluation.examples import draw_grid, take_examples
 from facemend.evaluation.page import to_html
+from facemend.evaluation.protocol import PROTOCOL
 from facemend.evaluation.report import check_folder, write_report
 from facemend.evaluation.results import AS_DRAWN, Comparison, EvaluationReport, Gap, Row, SystemEntry
 from facemend.evaluation.tables import short_table, to_markdown
@@ -174,7 +175,9 @@ def test_the_report_says_what_was_measured_and_on_what() -> None:
         "183",
         "123",
     ]
-    assert cells(section(markdown, "Inputs"), "blur") == ["blur", "no", "abc"]
+    assert cells(section(markdown, "Inputs"), "blur") == ["blur", "–", "abc"]
+    of_v1 = to_markdown(replace(SMALL, protocol=PROTOCOL, coverage={"blur": 0.1234}))
+    assert cells(section(of_v1, "Inputs"), "blur") == ["blur", "no", "12.3%", "abc"]
 
 
 def test_a_table_leaves_out_systems_that_it_says_nothing_of(evaluation: Evaluation) -> None:

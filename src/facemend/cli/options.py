@@ -60,5 +60,8 @@ def command_line(context: click.Context) -> str:
         if isinstance(parameter, click.Argument):
             words += map(str, value if parameter.nargs != 1 else [value])
         elif value is not None and value != parameter.get_default(context):
-            words += [max(parameter.opts, key=len), *([] if value is True else [str(value)])]
+            assert isinstance(parameter, click.Option)
+            values = value if parameter.multiple else [value]
+            for each in values:
+                words += [max(parameter.opts, key=len), *([] if each is True else [str(each)])]
     return shlex.join(words)

@@ -14,6 +14,9 @@ from facemend.occlusion import seed_of
 
 _DRAWS = 1000
 _INTERVAL_PERCENT = (2.5, 97.5)
+_HIGH_PERCENTILE = 95
+_PERCENTILES: Mapping[Measure, Measure] = {("seam", "gradient"): ("seam", "gradient_p95")}
+"""Measures whose 95th percentile over the pictures is reported, too, and the name of that."""
 DIGITS = 6
 """Rounded away: what sums in another order, as other machines do them, would change."""
 
@@ -56,6 +59,15 @@ class PeopleBootstrap:
         np.divide(totals, pictures, out=means, where=pictures > 0)
         return means
 
+    def high_percentiles(self, values: Sequence[float], people: Sequence[str]) -> npt.NDArray[np.float64]:
+        """The 95th percentile of the values in every draw, float64 (draws,); NaN where a draw has none."""
+        order = np.argsort(values)
+        ranked = np.asarray(values, dtype=np.float64)[order]
+        places = np.array([self._places[person] for person in people])[order]
+        drawn = self._times_drawn[:, places].cumsum(axis=1)
+        wanted = drawn[:, -1:] * (_HIGH_PERCENTILE / 100)
+        return np.where(drawn[:, -1] > 0, ranked[(drawn < wanted).sum(axis=1)], np.nan)
+
 
 def percentiles(draws: npt.NDArray[np.float64]) -> tuple[float, float]:
     """The ends of the 95% interval of what was drawn; draws that are NaN do not count."""
@@ -82,7 +94,12 @@ def average(measurements: Sequence[Measurement], bootstrap: PeopleBootstrap) -> 
             for group in _groups(measurement):
                 grouped.setdefault((measurement.system, measure, group), []).append(measurement)
     keys = sorted(grouped, key=lambda key: order[key[:2]])
-    return tuple(_row(*key, grouped[key], bootstrap) for key in keys)
+    rows = (
+        row
+        for system, measure, group in keys
+        for row in _rows(system, measure, group, grouped[system, measure, group], bootstrap)
+    )
+    return tuple(sorted(rows, key=lambda row: order[row.system, (row.region, row.metric)]))
 
 
 def frechet_rows(vectors: Mapping[tuple[str, Measure], Sequence[Vectors]]) -> tuple[Row, ...]:
@@ -125,15 +142,35 @@ def _groups(measurement: Measurement) -> Sequence[Group]:
         Group(kind=measurement.kind),
         Group(extent=measurement.extent),
         Group(hole_bin=hole_bin(measurement.coverage)),
+        *(Group(people=label) for label in measurement.people),
     )
 
 
-def _row(
+def _rows(
     system: str, measure: Measure, group: Group, members: Sequence[Measurement], bootstrap: PeopleBootstrap
-) -> Row:
+) -> Iterable[Row]:
+    """The mean of a measure and, for some measures, the 95th percentile."""
     found = [(value, m.person) for m in members if (value := m.values[measure]) is not None]
     values, people = [value for value, _ in found], [person for _, person in found]
-    interval = bootstrap.interval(values, people)
+    apart = len(members) - len(values)
+    mean = float(np.mean(values)) if values else None
+    yield _row(system, measure, group, mean, bootstrap.interval(values, people), len(values), apart)
+    if measure in _PERCENTILES and values:
+        several = len(set(people)) > 1
+        interval = percentiles(bootstrap.high_percentiles(values, people)) if several else None
+        high = float(np.percentile(values, _HIGH_PERCENTILE))
+        yield _row(system, _PERCENTILES[measure], group, high, interval, len(values), apart)
+
+
+def _row(
+    system: str,
+    measure: Measure,
+    group: Group,
+    value: float | None,
+    interval: tuple[float, float] | None,
+    n: int,
+    apart: int,
+) -> Row:
     region, metric = measure
     return Row(
         system=system,
@@ -144,9 +181,10 @@ def _row(
         region=region,
         metric=metric,
         unit=UNITS[measure],
-        mean=round(float(np.mean(values)), DIGITS) if values else None,
+        mean=None if value is None else round(value, DIGITS),
         low=round(interval[0], DIGITS) if interval else None,
         high=round(interval[1], DIGITS) if interval else None,
-        n=len(values),
-        apart=len(members) - len(values),
+        n=n,
+        apart=apart,
+        people=group.people,
     )

@@ -9,7 +9,7 @@ Cell = Callable[[EvaluationReport, str, Group], str]
 """Report, system, group of pictures -> text."""
 
 NOTHING = "–"
-_PERCENT = {"sharpness", "false_edits", "interval_coverage"}
+_PERCENT = {"sharpness", "false_edits", "interval_coverage", "gradient", "gradient_p95"}
 _DIGITS = {"psnr": 2, "ssim": 4, "ms_ssim": 4, "frechet_identity": 4, "fid": 2}
 
 
@@ -37,14 +37,29 @@ def mean_with_interval(measure: Measure) -> Cell:
     return cell
 
 
-def decibels_and_ssim(region: str) -> Cell:
-    """PSNR and SSIM of a region."""
+def counted(measure: Measure) -> Cell:
+    """The mean of a measure, its interval, and how many pictures it is of."""
 
     def cell(report: EvaluationReport, system: str, group: Group) -> str:
-        parts = (mean_of((region, metric))(report, system, group) for metric in ("psnr", "ssim"))
-        return " / ".join(parts)
+        row = report.find(system, measure, group)
+        mean = mean_with_interval(measure)(report, system, group)
+        return mean if row is None else f"{mean}, n = {row.n}"
 
     return cell
+
+
+def both(first: Measure, second: Measure) -> Cell:
+    """The means of two measures."""
+
+    def cell(report: EvaluationReport, system: str, group: Group) -> str:
+        return " / ".join(mean_of(measure)(report, system, group) for measure in (first, second))
+
+    return cell
+
+
+def decibels_and_ssim(region: str) -> Cell:
+    """PSNR and SSIM of a region."""
+    return both((region, "psnr"), (region, "ssim"))
 
 
 def over_copy(report: EvaluationReport, system: str, group: Group) -> str:

@@ -6,12 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from facemend.evaluation.averages import DIGITS, PeopleBootstrap, percentiles
-from facemend.evaluation.results import ALL, AS_DRAWN, Comparison, Gap, Measure, Measurement
+from facemend.evaluation.results import ALL, AS_DRAWN, Comparison, Gap, Measure, Measurement, Spread
 
 COPY = "copy"
 ATTRIBUTES = ("Pale_Skin", "Young", "Male", "Eyeglasses", "No_Beard")
 """CelebA's, by whose annotation groups are compared: skin, age, gender presentation, glasses, beard."""
 _GAP_MEASURES: tuple[Measure, ...] = (("hole", "psnr"), ("composite", "identity"))
+
+_FEWEST_PEOPLE = 10
+"""A group of fewer people is too small to be called best or worst."""
 
 _Picture = tuple[str, str]
 _Table = dict[str, dict[_Picture, Measurement]]
@@ -140,4 +143,56 @@ def _gap(
         high=None if high is None else round(high, DIGITS),
         n_with=len(groups[True]),
         n_without=len(groups[False]),
+    )
+
+
+def find_spreads(measurements: Sequence[Measurement], bootstrap: PeopleBootstrap) -> tuple[Spread, ...]:
+    """How far the best and the worst group of people of every trait lie apart, by the hole's PSNR.
+
+    Both groups are chosen by their means, so that the gap of equal groups is a little above 0. Groups of
+    fewer than 10 people are left out.
+
+    Args:
+        measurements: with their groups of people.
+        bootstrap: over all people on the pictures.
+    """
+    spreads = []
+    for system, pictures in _by_system(measurements).items():
+        groups: dict[str, dict[str, list[Measurement]]] = {}
+        for m in pictures.values():
+            for label in m.people:
+                trait, _, value = label.partition(": ")
+                groups.setdefault(trait, {}).setdefault(value, []).append(m)
+        for trait, members in groups.items():
+            spread = _spread(system, trait, members, bootstrap)
+            spreads += [spread] if spread else []
+    return tuple(spreads)
+
+
+def _spread(
+    system: str, trait: str, groups: Mapping[str, Sequence[Measurement]], bootstrap: PeopleBootstrap
+) -> Spread | None:
+    """None where fewer than two groups are large enough."""
+    measure: Measure = ("hole", "psnr")
+    found = {}
+    for name, members in groups.items():
+        pairs = [(value, m.person) for m in members if (value := m.values[measure]) is not None]
+        if len({person for _, person in pairs}) >= _FEWEST_PEOPLE:
+            found[name] = tuple(zip(*pairs, strict=True))
+    if len(found) < 2:
+        return None
+    means = {name: float(np.mean(values)) for name, (values, _) in found.items()}
+    best, worst = max(means, key=means.__getitem__), min(means, key=means.__getitem__)
+    low, high = percentiles(bootstrap.means(*found[best]) - bootstrap.means(*found[worst]))
+    return Spread(
+        system,
+        trait,
+        best,
+        worst,
+        *measure,
+        gap=round(means[best] - means[worst], DIGITS),
+        low=round(low, DIGITS),
+        high=round(high, DIGITS),
+        n_best=len(found[best][0]),
+        n_worst=len(found[worst][0]),
     )

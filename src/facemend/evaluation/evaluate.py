@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from statistics import median
+from statistics import mean, median
 
 from tqdm import tqdm
 
@@ -13,13 +13,13 @@ from facemend import __version__
 from facemend.datasets import FaceRecord, FaceSource, check_no_leak, hash_identity, known_identities
 from facemend.engine import Engine, LocalEngine
 from facemend.errors import UsageError
-from facemend.evaluation.averages import PeopleBootstrap, average, frechet_rows
-from facemend.evaluation.comparisons import compare_systems, find_gaps
+from facemend.evaluation.averages import DIGITS, PeopleBootstrap, average, frechet_rows
+from facemend.evaluation.comparisons import compare_systems, find_gaps, find_spreads
 from facemend.evaluation.conditions import CONDITIONS
 from facemend.evaluation.examine import BenchInput, Examiner
 from facemend.evaluation.figures import SlowMetrics
 from facemend.evaluation.memory import peak_memory_mb
-from facemend.evaluation.protocol import PROTOCOL, bench_face, input_digest, join_digests, kinds_for
+from facemend.evaluation.protocol import V1, Protocol, input_digest, join_digests, kinds_for
 from facemend.evaluation.results import AS_DRAWN, EvaluationReport, Measure, Measurement, SystemEntry
 from facemend.evaluation.store import Figures, Ledger, Store, Vectors
 from facemend.evaluation.systems import FIRST, System
@@ -62,6 +62,7 @@ class Evaluation:
 class _Notes:
     """What is noted down while pictures go by."""
 
+    protocol: Protocol
     digests: dict[str, list[bytes]]
     measurements: list[Measurement] = field(default_factory=list)
     milliseconds: dict[str, list[float]] = field(default_factory=dict)
@@ -93,6 +94,7 @@ class _Notes:
                 coverage=occlusion.coverage,
                 values=figures.values,
                 condition=item.condition,
+                people=self.protocol.groups_of(record),
             )
         )
         if figures.milliseconds is not None and item.condition == AS_DRAWN:
@@ -114,6 +116,7 @@ def evaluate(
     kinds: Sequence[str],
     *,
     split: str,
+    protocol: Protocol = V1,
     plan: Plan | None = None,
     store: Store | None = None,
     command: str = "",
@@ -126,8 +129,9 @@ def evaluate(
     Args:
         systems: with names that differ.
         source: the faces to evaluate on.
-        kinds: of `protocol.protocol_kinds`.
+        kinds: of the protocol's.
         split: what the report calls these faces.
+        protocol: what the inputs are.
         plan: what else to measure; None: nothing.
         store: where figures are kept and looked up, so that a killed run goes on; None keeps none.
         command: what the report says repeats it.
@@ -146,8 +150,9 @@ def evaluate(
     _check(systems, source, kinds)
     plan = plan or Plan()
     relations = refuse_leaks(systems, source, split)
-    notes = _Notes({kind: [] for kind in kinds})
-    work = _Work(open_bench or (lambda: (systems, plan.slow)), source, tuple(kinds), plan.robustness, store)
+    notes = _Notes(protocol, {kind: [] for kind in kinds})
+    bench = open_bench or (lambda: (systems, plan.slow))
+    work = _Work(bench, source, protocol, tuple(kinds), plan.robustness, store)
     with closing(engine.run(work.open, len(source), batch=1)) as pages:
         shown = tqdm(pages, total=len(source), unit="face", disable=None if progress else True)
         for page, taken in shown:
@@ -156,9 +161,7 @@ def evaluate(
                 assert store is not None
                 store.put(key, figures)
     entries = [_entry(*pair, source, notes, plan) for pair in zip(systems, relations, strict=True)]
-    return Evaluation(
-        _report(source, kinds, split, notes, entries, plan, command), tuple(notes.measurements)
-    )
+    return Evaluation(_report(source, split, notes, entries, plan, command), tuple(notes.measurements))
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,7 @@ class _Work:
 
     open_bench: OpenBench
     source: FaceSource
+    protocol: Protocol
     kinds: tuple[str, ...]
     robustness: bool
     known: Store | None
@@ -180,9 +184,9 @@ class _Work:
         self, systems: Sequence[System], slow: SlowMetrics, pool: ThreadPoolExecutor, place: int
     ) -> tuple[_Notes, dict[str, Figures]]:
         record = self.source.records[place]
-        crop = self.source.crop(record)
-        inputs = _draw(crop, record, self.kinds)
-        notes = _Notes({kind: [] for kind in self.kinds})
+        picture = self.protocol.read_picture(self.source, record)
+        inputs = _draw(self.protocol, picture, record, self.kinds)
+        notes = _Notes(self.protocol, {kind: [] for kind in self.kinds})
         for item in inputs:
             notes.digests[item.face.occlusion.kind].append(item.digest)
         ledger = None if self.known is None else Ledger(self.known)
@@ -190,7 +194,7 @@ class _Work:
         present = [system for system in systems if system.first is None or place < system.first]
         for system in present:
             notes.note(system, inputs, examiner.examine(system, inputs, slow=place < FIRST))
-            notes.note_unoccluded(system, record, examiner.examine_unoccluded(system, crop))
+            notes.note_unoccluded(system, record, examiner.examine_unoccluded(system, picture))
         if self.robustness and place < FIRST:
             _examine_conditions(present, inputs, examiner, notes)
         return notes, {} if ledger is None else ledger.taken
@@ -230,8 +234,8 @@ def _person(record: FaceRecord) -> str:
     return record.identity or record.name
 
 
-def _draw(crop: Image, record: FaceRecord, kinds: Sequence[str]) -> list[BenchInput]:
-    faces = [bench_face(crop, record.name, kind) for kind in kinds_for(record.attributes, kinds)]
+def _draw(protocol: Protocol, picture: Image, record: FaceRecord, kinds: Sequence[str]) -> list[BenchInput]:
+    faces = [protocol.occlude(picture, record, kind) for kind in kinds_for(record.attributes, kinds)]
     return [BenchInput(record, face, input_digest(record.name, face)) for face in faces]
 
 
@@ -263,7 +267,6 @@ def _entry(system: System, relation: str, source: FaceSource, notes: _Notes, pla
 
 def _report(
     source: FaceSource,
-    kinds: Sequence[str],
     split: str,
     notes: _Notes,
     entries: Sequence[SystemEntry],
@@ -273,13 +276,13 @@ def _report(
     bootstrap = PeopleBootstrap(map(_person, source.records))
     attributes = {record.name: record.attributes for record in source.records}
     return EvaluationReport(
-        protocol=PROTOCOL,
+        protocol=notes.protocol.name,
         facemend=__version__,
         source=source.name,
         split=split,
         pictures=len(source),
         people=len({_person(record) for record in source.records}),
-        kinds=tuple(kinds),
+        kinds=tuple(notes.digests),
         inputs_sha256={kind: join_digests(of_kind) for kind, of_kind in notes.digests.items()},
         systems=tuple(entries),
         rows=average(notes.measurements, bootstrap) + frechet_rows(notes.vectors),
@@ -287,4 +290,16 @@ def _report(
         gaps=find_gaps(notes.measurements, attributes, bootstrap),
         left_out=plan.slow.left_out,
         command=command,
+        coverage=_coverage(notes),
+        spreads=find_spreads(notes.measurements, bootstrap),
+        published=notes.protocol.published,
     )
+
+
+def _coverage(notes: _Notes) -> dict[str, float]:
+    """The mean share of the picture that the hole takes, by kind."""
+    shares: dict[str, dict[str, float]] = {kind: {} for kind in notes.digests}
+    for m in notes.measurements:
+        if m.coverage and m.condition == AS_DRAWN:
+            shares[m.kind][m.name] = m.coverage
+    return {kind: round(mean(found.values()), DIGITS) for kind, found in shares.items() if found}

@@ -13,7 +13,7 @@ from PIL import ImageDraw, ImageFont
 
 from facemend.datasets import FaceSource
 from facemend.evaluation.evaluate import Evaluation
-from facemend.evaluation.protocol import PROTOCOL, bench_face, kinds_for
+from facemend.evaluation.protocol import PROTOCOL, V1, Protocol, kinds_for
 from facemend.evaluation.results import AS_DRAWN, Measurement
 from facemend.evaluation.systems import Delivery, System
 from facemend.images import Image
@@ -47,7 +47,7 @@ class Example:
 
 
 def take_examples(
-    evaluation: Evaluation, systems: Sequence[System], source: FaceSource
+    evaluation: Evaluation, systems: Sequence[System], source: FaceSource, protocol: Protocol = V1
 ) -> tuple[Example, ...]:
     """Two faces a kind, drawn by a fixed seed, then the worst, median and best of the first system.
 
@@ -55,6 +55,7 @@ def take_examples(
         evaluation: of these systems on this source. Systems that were measured on the first pictures only
             are not shown.
         source: the evaluated faces.
+        protocol: that it was measured by.
     """
     records = {record.name: record for record in source.records}
     holes = {
@@ -63,7 +64,8 @@ def take_examples(
     shown = [system for system in systems if system.first is None] or systems
     examples = []
     for name, kind, why in _choose(evaluation, source):
-        face = bench_face(source.crop(records[name]), name, kind)
+        record = records[name]
+        face = protocol.occlude(protocol.read_picture(source, record), record, kind)
         deliveries = {s.name: s.run([face]) for s in shown if (s.name, name, kind) in holes}
         found = {system: holes[system, name, kind] for system in deliveries}
         examples.append(Example(name, why, face, deliveries, found))

@@ -15,6 +15,7 @@ from facemend.metrics.ms_ssim import ms_ssim
 from facemend.metrics.network import FeatureNetwork, PairNetwork
 from facemend.metrics.occlusion_iou import occlusion_iou
 from facemend.metrics.psnr import psnr
+from facemend.metrics.seam import find_edge, seam_gradient, seam_ssim
 from facemend.metrics.sharpness import sharpness
 from facemend.metrics.ssim import ssim
 from facemend.occlusion import OccludedFace
@@ -121,6 +122,10 @@ def compare(
         ("raw", "ssim"): raw_quality[1],
         ("hole", "sharpness"): sharpness(delivered, truth, hole),
     }
+    edge = find_edge(face.occlusion.alpha)
+    if edge is not None:
+        values["seam", "gradient"] = seam_gradient(delivered, truth, edge)
+        values["seam", "ssim"] = seam_ssim(delivered, truth, edge)
     if alpha is not None:
         values["occlusion", "iou"] = occlusion_iou(alpha, face.occlusion.alpha)
     if interval is not None:

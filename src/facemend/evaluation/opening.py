@@ -8,22 +8,25 @@ from pathlib import Path
 from facemend.evaluation.figures import SlowMetrics, open_slow_metrics
 from facemend.evaluation.foreign import open_foreign
 from facemend.evaluation.submission import open_submission
-from facemend.evaluation.systems import System, open_model
+from facemend.evaluation.systems import OpenModel, System, open_model
 
 
-def open_systems(paths: Sequence[Path], threads: int | None = None) -> list[System]:
+def open_systems(
+    paths: Sequence[Path], threads: int | None = None, open_model: OpenModel = open_model
+) -> list[System]:
     """What stands behind each path: a facemend model, a TOML file about a network, or a folder.
 
     Systems of one name get the beginning of their sha256 into it.
 
     Args:
         threads: of the processor; None lets ONNX Runtime choose.
+        open_model: opens a facemend model file (see `protocol.Protocol`).
 
     Raises:
         ModelError: a file is no model, or a folder no system's pictures.
         ConfigError: a TOML file does not describe a network.
     """
-    systems = [_open(path, threads) for path in paths]
+    systems = [_open(path, threads, open_model) for path in paths]
     times = Counter(system.name for system in systems)
     return [
         system
@@ -33,7 +36,7 @@ def open_systems(paths: Sequence[Path], threads: int | None = None) -> list[Syst
     ]
 
 
-def _open(path: Path, threads: int | None) -> System:
+def _open(path: Path, threads: int | None, open_model: OpenModel) -> System:
     if path.is_dir():
         return open_submission(path)
     return open_foreign(path, threads) if path.suffix == ".toml" else open_model(path, threads)
@@ -48,6 +51,7 @@ class Bench:
         baselines: beside them.
         identity, lpips, fid: as `open_slow_metrics` takes them.
         threads: of the processor, for each; None lets ONNX Runtime choose.
+        open_model: as `open_systems` takes it.
     """
 
     models: Sequence[Path]
@@ -56,10 +60,11 @@ class Bench:
     lpips: Path | None = None
     fid: Path | None = None
     threads: int | None = None
+    open_model: OpenModel = open_model
 
     def __call__(self) -> tuple[list[System], SlowMetrics]:
         """Opens them. Raises what `open_systems` and `open_slow_metrics` do."""
         slow = open_slow_metrics(
             identity=self.identity, lpips=self.lpips, fid=self.fid, threads=self.threads
         )
-        return [*open_systems(self.models, self.threads), *self.baselines], slow
+        return [*open_systems(self.models, self.threads, self.open_model), *self.baselines], slow

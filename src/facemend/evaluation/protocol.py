@@ -1,4 +1,4 @@
-"""facemend-bench v1: the frozen inputs that every system is measured on.
+"""What a protocol is, and facemend-bench v1: the frozen inputs that every system is measured on.
 
 An input depends on the picture's name and the kind alone, so that every system, here and elsewhere,
 sees the same pixels. The hashes in a report prove it.
@@ -7,13 +7,18 @@ sees the same pixels. The hashes in a report prove it.
 import hashlib
 import json
 from bisect import bisect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 
+from facemend.datasets import FaceRecord, FaceSource, Split, open_source, take_split
 from facemend.errors import UsageError
+from facemend.evaluation.results import Published
+from facemend.evaluation.systems import OpenModel, open_model
 from facemend.frame import Points, canonical_landmarks
 from facemend.images import Image
 from facemend.occlusion import BENCHMARK_KINDS, OccludedFace, allowed_kinds, occlude, seed_of
@@ -43,6 +48,77 @@ _ROTATION_DEGREES = 3.0
 _MOST_DRAWS = 100
 
 
+def _no_groups(record: FaceRecord) -> tuple[str, ...]:
+    return ()
+
+
+OpenFaces = Callable[[Sequence[str], Split, Path | None], FaceSource]
+"""The SOURCEs of the command line, the split and a split file or None -> the faces to measure on."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What systems are measured on: faces, occlusions, and how a model is given a picture.
+
+    Every function can be pickled, so that it travels to the workers of an engine.
+
+    Attributes:
+        name: what the report calls it.
+        kinds: of occlusion, in the report's order.
+        open_faces: opens the faces to measure on; raises SourceError, LeakError and UsageError.
+        read_picture: reads the picture that a face's inputs are made of, uint8 (S, S, 3).
+        occlude: picture, record, kind -> the one input of this protocol; depends on nothing else.
+        open_model: opens a facemend model file, with so many threads (None: all), as a system.
+        baselines: what it is compared with unless the user says otherwise.
+        groups_of: the groups of people that a person belongs to (see `results.Group`).
+        canonical: whether the pictures are canonical crops, which the harder conditions and the identity
+            metrics need.
+        published: what others published under it.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    open_faces: OpenFaces
+    read_picture: Callable[[FaceSource, FaceRecord], Image]
+    occlude: Callable[[Image, FaceRecord, str], OccludedFace]
+    open_model: OpenModel = open_model
+    baselines: tuple[str, ...] = ("copy", "telea")
+    groups_of: Callable[[FaceRecord], tuple[str, ...]] = _no_groups
+    canonical: bool = True
+    published: tuple[Published, ...] = ()
+
+    def check_options(
+        self, *, robustness: bool = False, identity: bool = False, learning: bool = False
+    ) -> None:
+        """Makes sure that what is asked for beside the protocol itself can be measured under it.
+
+        Args:
+            robustness: harder conditions.
+            identity: the identity distance.
+            learning: baselines that learn from the training faces.
+
+        Raises:
+            UsageError: it cannot.
+        """
+        if learning and self.name != PROTOCOL:
+            raise UsageError(f"mean-face and eigenfaces are baselines of {PROTOCOL} only; leave them out")
+        if (robustness or identity) and not self.canonical:
+            raise UsageError(f"{self.name} has no canonical crops; leave --robustness and --identity out")
+
+    def choose_kinds(self, words: str) -> tuple[str, ...]:
+        """The kinds that a list such as "nose_mask,blur" names; "seed" is SEED_SET, "all" is every kind.
+
+        Raises:
+            UsageError: the protocol has no such kind.
+        """
+        sets = {"seed": SEED_SET, "all": self.kinds}
+        kinds = tuple(dict.fromkeys(kind for word in words.split(",") for kind in sets.get(word, (word,))))
+        for kind in kinds:
+            if kind not in self.kinds:
+                raise UsageError(f"{self.name} has no kind {kind!r}; choose from {', '.join(self.kinds)}")
+        return kinds
+
+
 def protocol_kinds() -> tuple[str, ...]:
     """The kinds of the protocol, in its order."""
     return tuple(AREAS)
@@ -55,24 +131,6 @@ def kinds_for(attributes: Mapping[str, bool], kinds: Sequence[str]) -> list[str]
         attributes: CelebA's, by name; empty where nothing is known.
     """
     return list(allowed_kinds(dict.fromkeys(kinds, 1.0), attributes))
-
-
-def choose_kinds(words: str) -> tuple[str, ...]:
-    """The kinds that a list such as "nose_mask,blur" names; "seed" is SEED_SET, "all" is every kind.
-
-    Raises:
-        UsageError: the protocol has no such kind.
-    """
-    sets = {"seed": SEED_SET, "all": protocol_kinds()}
-    kinds = tuple(dict.fromkeys(kind for word in words.split(",") for kind in sets.get(word, (word,))))
-    for kind in kinds:
-        _check_kind(kind)
-    return kinds
-
-
-def _check_kind(kind: str) -> None:
-    if kind not in protocol_kinds():
-        raise UsageError(f"{PROTOCOL} has no kind {kind!r}; choose from {', '.join(protocol_kinds())}")
 
 
 def bench_face(crop: Image, name: str, kind: str) -> OccludedFace:
@@ -90,7 +148,7 @@ def bench_face(crop: Image, name: str, kind: str) -> OccludedFace:
     Raises:
         UsageError: the protocol has no such kind.
     """
-    _check_kind(kind)
+    V1.choose_kinds(kind)
     smallest, largest = AREAS[kind]
     rng = np.random.default_rng(seed_of(PROTOCOL, name, kind))
     for _ in range(_MOST_DRAWS):
@@ -148,3 +206,35 @@ def _frozen_digests() -> Mapping[str, Mapping[str, str]]:
 def join_digests(digests: Iterable[bytes]) -> str:
     """One hexadecimal sha256 that stands for many inputs, in their order."""
     return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def open_split(sources: Sequence[str], split: Split, split_file: Path | None) -> FaceSource:
+    """The part of one source that belongs to a split (see `datasets.take_split`).
+
+    Raises:
+        UsageError: several sources.
+    """
+    if len(sources) > 1:
+        raise UsageError("this protocol measures on one SOURCE; name --data once")
+    return take_split(open_source(sources[0]), split, split_file)
+
+
+def read_crop(source: FaceSource, record: FaceRecord) -> Image:
+    """The canonical crop of a face, uint8 (256, 256, 3)."""
+    return source.crop(record)
+
+
+def occlude_crop(crop: Image, record: FaceRecord, kind: str) -> OccludedFace:
+    """The input of v1 for a face and a kind (see `bench_face`)."""
+    return bench_face(crop, record.name, kind)
+
+
+V1 = Protocol(
+    PROTOCOL,
+    protocol_kinds(),
+    open_split,
+    read_crop,
+    occlude_crop,
+    baselines=("copy", "mean-colour", "mean-face", "eigenfaces", "telea", "navier-stokes"),
+)
+"""facemend-bench v1."""

@@ -9,6 +9,7 @@ from facemend.errors import OutputError
 from facemend.evaluation.evaluate import Evaluation
 from facemend.evaluation.examples import draw_grid, take_examples
 from facemend.evaluation.page import to_html
+from facemend.evaluation.protocol import V1, Protocol
 from facemend.evaluation.systems import System
 from facemend.evaluation.tables import to_markdown
 from facemend.files import write_text
@@ -40,12 +41,14 @@ def write_report(
     systems: Sequence[System],
     source: FaceSource,
     *,
+    protocol: Protocol = V1,
     force: bool = False,
 ) -> None:
     """Writes the figures as JSON and Markdown, then the page and the grid, each whole or not at all.
 
     Args:
         evaluation: of these systems on this source.
+        protocol: that it was measured by.
         force: whether to write over an earlier report.
 
     Raises:
@@ -53,6 +56,6 @@ def write_report(
     """
     write_text(folder / JSON_NAME, evaluation.report.to_json(), force=force)
     write_text(folder / MARKDOWN_NAME, to_markdown(evaluation.report), force=force)
-    examples = take_examples(evaluation, systems, source)
+    examples = take_examples(evaluation, systems, source, protocol)
     write_text(folder / PAGE_NAME, to_html(evaluation.report, examples), force=force)
     write_png(folder / GRID_NAME, draw_grid(examples), force=force)

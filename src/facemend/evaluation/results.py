@@ -23,6 +23,9 @@ UNITS: Mapping[Measure, str] = {
     ("raw", "ssim"): "0-1",
     ("hole", "sharpness"): "share of the truth's",
     ("hole", "interval_coverage"): "share of colour values",
+    ("seam", "gradient"): "share of the truth's",
+    ("seam", "gradient_p95"): "share of the truth's",
+    ("seam", "ssim"): "0-1",
     ("occlusion", "iou"): "0-1",
     ("unoccluded", "false_edits"): "share of pictures",
     ("composite", "ms_ssim"): "0-1",
@@ -38,13 +41,15 @@ UNITS: Mapping[Measure, str] = {
 class Group:
     """Which pictures a figure is averaged over; "all" where they are not cut.
 
-    A condition other than AS_DRAWN is measured on the first pictures only (`systems.FIRST`).
+    A condition other than AS_DRAWN is measured on the first pictures only (`systems.FIRST`). Groups of
+    people are named "trait: value", such as "skin: dark"; only some protocols have them.
     """
 
     kind: str = ALL
     extent: str = ALL
     hole_bin: str = ALL
     condition: str = AS_DRAWN
+    people: str = ALL
 
 
 EVERYTHING = Group()
@@ -62,6 +67,7 @@ class Measurement:
         values: figure by measure; None where the picture is counted apart (perfect for PSNR, nothing
             to judge for other metrics).
         condition: what the input went through; "as drawn" for the protocol's own.
+        people: the groups of people that the person belongs to, as in `Group.people`.
     """
 
     system: str
@@ -72,6 +78,7 @@ class Measurement:
     coverage: float
     values: Mapping[Measure, float | None]
     condition: str = AS_DRAWN
+    people: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class Row:
 
     Attributes:
         system, region, metric, unit: what is averaged.
-        kind, extent, hole_bin, condition: over which pictures (see Group).
+        kind, extent, hole_bin, condition, people: over which pictures (see Group).
         mean: mean of the pictures' figures; None if all are counted apart.
         low, high: 95% interval of the mean, bootstrapped over people; None if that needs more people.
         n: pictures that the mean is taken over.
@@ -100,11 +107,12 @@ class Row:
     high: float | None
     n: int
     apart: int
+    people: str = ALL
 
     @property
     def group(self) -> Group:
         """The pictures that it is averaged over."""
-        return Group(self.kind, self.extent, self.hole_bin, self.condition)
+        return Group(self.kind, self.extent, self.hole_bin, self.condition, self.people)
 
 
 @dataclass(frozen=True)
@@ -152,6 +160,46 @@ class Gap:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """The gap between the group of people that a system serves best and the one that it serves worst.
+
+    Attributes:
+        trait: what the groups differ in, such as "skin".
+        best, worst: two values of the trait, by the mean of the measure.
+        gap: mean of the best group minus mean of the worst, in the measure's unit.
+        low, high: its 95% interval for these two groups, bootstrapped over people.
+        n_best, n_worst: pictures in the two means.
+    """
+
+    system: str
+    trait: str
+    best: str
+    worst: str
+    region: str
+    metric: str
+    gap: float
+    low: float
+    high: float
+    n_best: int
+    n_worst: int
+
+
+@dataclass(frozen=True)
+class Published:
+    """Scores that others published under a protocol, on the whole picture.
+
+    Attributes:
+        name: of their system.
+        psnr: dB.
+        ssim: 0-1.
+    """
+
+    name: str
+    psnr: float
+    ssim: float
+
+
+@dataclass(frozen=True)
 class SystemEntry:
     """What the report says of a system beside its figures.
 
@@ -194,6 +242,9 @@ class EvaluationReport:
         gaps: between groups of people; empty where the source has no attributes.
         left_out: metrics that were not measured, and why.
         command: what repeats the report.
+        coverage: mean share of the picture that the hole takes, by kind.
+        spreads: between groups of people; empty where the protocol has none.
+        published: what others published under this protocol.
         format: version of this layout.
     """
 
@@ -211,6 +262,9 @@ class EvaluationReport:
     gaps: tuple[Gap, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
+    coverage: Mapping[str, float] = field(default_factory=dict)
+    spreads: tuple[Spread, ...] = ()
+    published: tuple[Published, ...] = ()
     format: int = FORMAT
 
     def find(self, system: str, measure: Measure, group: Group = EVERYTHING) -> Row | None:
@@ -247,6 +301,7 @@ class EvaluationReport:
             rows=self.rows + tuple(row for row in other.rows if row.system not in known),
             comparisons=self.comparisons + tuple(c for c in other.comparisons if c.system not in known),
             gaps=self.gaps + tuple(gap for gap in other.gaps if gap.system not in known),
+            spreads=self.spreads + tuple(s for s in other.spreads if s.system not in known),
         )
 
     def to_json(self) -> str:
@@ -271,6 +326,8 @@ class EvaluationReport:
             fields["rows"] = tuple(Row(**row) for row in fields["rows"])
             fields["comparisons"] = tuple(Comparison(**entry) for entry in fields["comparisons"])
             fields["gaps"] = tuple(Gap(**entry) for entry in fields["gaps"])
+            fields["spreads"] = tuple(Spread(**entry) for entry in fields.get("spreads", ()))
+            fields["published"] = tuple(Published(**entry) for entry in fields.get("published", ()))
             return cls(**fields)
         except (ValueError, TypeError, KeyError) as error:
             raise FacemendError(f"this is no evaluation report: {error!r}") from error

@@ -27,6 +27,9 @@ _NAME = "figures.sqlite"
 _WRITTEN_AT = 18  # in the header of an SQLite file
 _CODE = (
     "images.py",
+    "capture.py",
+    "faces",
+    "frame.py",
     "metrics",
     "reconstruction",
     "evaluation/baselines.py",
@@ -34,6 +37,8 @@ _CODE = (
     "evaluation/examine.py",
     "evaluation/figures.py",
     "evaluation/foreign.py",
+    "evaluation/harm.py",
+    "evaluation/published_masks.py",
     "evaluation/systems.py",
 )
 _LIBRARIES = ("numpy", "pillow", "onnxruntime", "scikit-image", "scipy", "dlib-bin")

@@ -103,6 +103,9 @@ def _within_0_and_1(alpha: Alphas) -> bool:
     return bool((alpha >= 0).all() and (alpha <= 1).all())
 
 
+OpenModel = Callable[[Path, int | None], System]
+"""A facemend model file and its threads, None for all -> a system."""
+
 _DELIVERED = 3  # counts how what is delivered was made of what a network says: figures are kept by it
 
 

@@ -1,11 +1,15 @@
 """The figures of a report as tables: for Markdown here, for the page in `page.py`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from facemend.evaluation.cells import (
     NOTHING,
     Cell,
+    both,
+    counted,
     decibels_and_ssim,
     difference,
     mean_of,
@@ -16,8 +20,8 @@ from facemend.evaluation.cells import (
 )
 from facemend.evaluation.comparisons import ATTRIBUTES
 from facemend.evaluation.conditions import CONDITIONS, UNCHANGED
-from facemend.evaluation.protocol import HOLE_BINS, is_frozen
-from facemend.evaluation.results import EVERYTHING, EvaluationReport, Group, Measure, SystemEntry
+from facemend.evaluation.protocol import HOLE_BINS, V1, is_frozen
+from facemend.evaluation.results import ALL, EVERYTHING, EvaluationReport, Group, Measure, SystemEntry
 from facemend.evaluation.systems import FIRST
 from facemend.occlusion import Extent
 
@@ -25,6 +29,9 @@ HOLE: Measure = ("hole", "psnr")
 _IOU: Measure = ("occlusion", "iou")
 _SHARPNESS: Measure = ("hole", "sharpness")
 _COVERAGE: Measure = ("hole", "interval_coverage")
+_SEAM: Measure = ("seam", "gradient")
+_SEAM_HIGH: Measure = ("seam", "gradient_p95")
+_SEAM_SSIM: Measure = ("seam", "ssim")
 _SLOW = {
     "MS-SSIM": ("composite", "ms_ssim"),
     "identity distance": ("composite", "identity"),
@@ -40,6 +47,8 @@ EXPLANATION = (
     "*IoU*: the occlusion found against the true one. *Given*: the system was shown the true one; blind "
     "systems find it themselves.",
     "*Sharpness*: detail in the hole as a share of the truth's.",
+    "*Seam*: gradient across the true occlusion's edge, within 2 px of it, as a share of the truth's: the "
+    "mean over the pictures, and their 95th percentile. 80% to 130% is good.",
     "*False edits*: share of pictures without occlusion in which more than 1% of the pixels change.",
     "PSNR is in dB, the mean of the pictures' values; SSIM is that of Wang et al. 2004. In brackets: 95% "
     "interval, bootstrapped over people.",
@@ -116,6 +125,11 @@ def details(report: EvaluationReport) -> dict[str, Table]:
         "Occlusion IoU, by kind": _cut(report, mean_of(_IOU), kinds),
         "Sharpness, by kind": _cut(report, mean_of(_SHARPNESS), kinds),
         "Truth within the 90% interval, by kind": _cut(report, mean_of(_COVERAGE), kinds),
+        "Seam, by kind: mean / 95th percentile": _cut(report, both(_SEAM, _SEAM_HIGH), kinds),
+        "SSIM within 8 px of the seam, by kind": _cut(report, mean_of(_SEAM_SSIM), kinds),
+        **_people(report),
+        "Hole dB: the best group of people minus the worst": _spreads(report),
+        "Published beside measured, on the whole picture": _published(report),
         "Same pictures, same people: the difference": _differences(report),
         f"More metrics, on {first}": _slow(report),
         f"Hole dB under harder conditions, on {first}": _robustness(report),
@@ -205,6 +219,59 @@ def _gaps(report: EvaluationReport) -> Table:
     return Table(("system", *attributes), tuple(lines))
 
 
+def _people(report: EvaluationReport) -> dict[str, Table]:
+    """The hole by group of people, a table a trait; none where the protocol has no groups."""
+    groups = {row.people: Group(people=row.people) for row in report.rows if row.people != ALL}
+    traits = dict.fromkeys(label.partition(": ")[0] for label in groups)
+    return {
+        f"Hole dB, by {trait} (pictures)": _cut(
+            report,
+            counted(HOLE),
+            {
+                label.partition(": ")[2]: groups[label]
+                for label in sorted(groups)
+                if label.startswith(f"{trait}: ")
+            },
+        )
+        for trait in traits
+    }
+
+
+def _spreads(report: EvaluationReport) -> Table:
+    lines = [
+        (s.system, s.trait, s.best, s.worst, signed(s.gap, s.low, s.high, (s.region, s.metric)))
+        for s in report.spreads
+    ]
+    return Table(("system", "trait", "best", "worst", "gap"), tuple(lines))
+
+
+def _published(report: EvaluationReport) -> Table:
+    if not report.published:
+        return Table((), ())
+    whole = [
+        mean_with_interval(measure) for measure in (("composite", "psnr"), ("composite", "ssim"), HOLE)
+    ]
+    lines = [
+        (
+            _label(report, system),
+            _coverage(report),
+            *(cell(report, system.name, EVERYTHING) for cell in whole),
+        )
+        for system in report.systems
+    ]
+    lines += [
+        (f"{p.name}, as published", NOTHING, f"{p.psnr:.2f}", f"{p.ssim:.4f}", NOTHING)
+        for p in report.published
+    ]
+    header = ("system", "masked share", "PSNR, dB", "SSIM", "hole dB")
+    return Table(header, tuple(lines))
+
+
+def _coverage(report: EvaluationReport) -> str:
+    """The mean share of the picture that the holes take."""
+    return f"{np.mean(list(report.coverage.values())):.1%}" if report.coverage else NOTHING
+
+
 def _about(system: SystemEntry) -> tuple[str, ...]:
     people = {"disjoint": "none", "none": "none (it learnt nothing)"}
     return (
@@ -218,9 +285,14 @@ def _about(system: SystemEntry) -> tuple[str, ...]:
 
 
 def _inputs(report: EvaluationReport) -> Table:
-    lines: Iterable[Sequence[str]] = (
-        (kind, "yes" if is_frozen(report.split, kind, sha256) else "no", sha256)
-        for kind, sha256 in report.inputs_sha256.items()
-    )
-    header = ("kind", f"the frozen inputs of {report.protocol}", "sha256 of all inputs")
-    return Table(header, tuple(map(tuple, lines)))
+    header = ["kind", "mean hole, share of the picture", "sha256 of all inputs"]
+    lines = []
+    for kind, sha256 in report.inputs_sha256.items():
+        share = report.coverage.get(kind)
+        line = [kind, NOTHING if share is None else f"{share:.1%}", sha256]
+        if report.protocol == V1.name:
+            line.insert(1, "yes" if is_frozen(report.split, kind, sha256) else "no")
+        lines.append(tuple(line))
+    if report.protocol == V1.name:
+        header.insert(1, f"the frozen inputs of {report.protocol}")
+    return Table(tuple(header), tuple(lines))
