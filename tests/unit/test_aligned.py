@@ -9,10 +9,23 @@ from PIL import Image
 import facemend
 from facemend import images
 from facemend.errors import PictureError, UsageError
-from facemend.frame import FRAME_LANDMARKS_PX
+from facemend.frame import (
+    FRAME_LANDMARKS_PX,
+    Points,
+    canonical_landmarks,
+    crop_face,
+    crop_from_aligned,
+    similarity,
+)
 from facemend.photos import read_photo
+from facemend.reconstruction.batch import Outcome, mend
+from facemend.reconstruction.composite import composite, resize_alpha, wanted_alpha
+from facemend.reconstruction.demo import read_portraits
+from facemend.reconstruction.options import Remove
 from facemend.reconstruction.provenance import read_provenance
 from facemend.reconstruction.reconstructor import Reconstructor, read_mask
+from facemend.reconstruction.request import Request
+from facemend.reconstruction.tasks import plan_tasks
 from tests.photo_files import LATITUDE, file_of, latitude
 from tests.stand_in import ACCESSORY, COVER, write_model
 from tests.tiny_celeba import gradient
@@ -35,6 +48,49 @@ def cover_of(width_px: int, height_px: int) -> tuple[slice, slice]:
         slice(height_px // 2, height_px * 3 // 4),
         slice(width_px // 4, width_px * 3 // 4),
     )
+
+
+def framed(
+    name: str, larger: float = 1, degrees: float = 0, right: float = 0, down: float = 0, side_px: int = 256
+) -> images.Image:
+    """A square around a portrait's face, framed as CelebA's or otherwise; shifts in sides of the square."""
+    portrait = next(portrait for portrait in read_portraits() if portrait.name == name)
+    photo_px = similarity(canonical_landmarks(side_px), portrait.landmarks_px)
+    there = landmarks_of(larger, degrees, right, down, side_px)
+    # The canonical point that is wanted where the canonical landmarks now are.
+    moved = similarity(there, canonical_landmarks(side_px))
+    back = canonical_landmarks(side_px) @ moved[:, :2].T + moved[:, 2]
+    return crop_face(portrait.photo, back @ photo_px[:, :2].T + photo_px[:, 2], side_px).image
+
+
+def landmarks_of(
+    larger: float = 1, degrees: float = 0, right: float = 0, down: float = 0, side_px: int = 256
+) -> Points:
+    """Where the landmarks of a `framed` face lie, (5, 2)."""
+    angle, middle = np.deg2rad(degrees), (side_px - 1) / 2
+    turn = larger * np.array([(np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))])
+    moved: Points = (canonical_landmarks(side_px) - middle) @ turn.T + middle
+    return moved + np.array([right, down]) * side_px
+
+
+def masked(image: images.Image, landmarks_px: Points) -> tuple[images.Image, images.Mask]:
+    """The same with a disc in the cover's colour over nose and mouth, and that disc."""
+    x, y = landmarks_px[2:].mean(axis=0)
+    radius = 0.55 * np.hypot(*(landmarks_px[1] - landmarks_px[0]))
+    rows, columns = np.indices(image.shape[:2])
+    disc: images.Mask = np.hypot(columns - x, rows - y) < radius
+    result = image.copy()
+    result[disc] = COVER
+    return result, disc
+
+
+OTHERWISE = {
+    "tighter": {"larger": 1.8, "down": -0.12},
+    "wider": {"larger": 0.55},
+    "turned": {"degrees": 25.0},
+    "shifted": {"right": 0.12, "down": 0.05},
+}
+"""Squares that are framed otherwise than CelebA's crops, as `framed` makes them."""
 
 
 @pytest.mark.parametrize("size", [(178, 218), (256, 256), (100, 100), (511, 511)])
@@ -80,10 +136,11 @@ def test_the_occlusion_found_is_told_by_class_at_the_pictures_size(reconstructor
 def test_only_the_classes_asked_for_are_removed(
     reconstructor: Reconstructor, remove: str, changes_cover: bool, changes_accessory: bool
 ) -> None:
-    image = covered(256, 256)
+    image = framed("Grace Hopper")
+    image[150:170, 80:180] = COVER
     image[20:60, 20:60] = ACCESSORY
     result = reconstructor(image, aligned=True, remove=remove).image
-    assert (tuple(result[150, 128]) != COVER) == changes_cover
+    assert (tuple(result[160, 128]) != COVER) == changes_cover
     assert (tuple(result[40, 40]) != ACCESSORY) == changes_accessory
 
 
@@ -230,3 +287,95 @@ def test_a_mask_file_is_white_where_to_reconstruct(tmp_path: Path) -> None:
     assert read_mask(tmp_path / "gray.png").tolist() == [[False, False], [True, True]]
     Image.fromarray(pixels > 100).save(tmp_path / "binary.png")
     assert read_mask(tmp_path / "binary.png").tolist() == [[False, True], [True, True]]
+
+
+@pytest.mark.parametrize("name", ["Eileen Collins", "Grace Hopper"])
+@pytest.mark.parametrize("larger", [0.95, 1, 1.05])
+def test_a_crop_framed_as_celebas_goes_to_the_model_as_it_is(
+    reconstructor: Reconstructor, name: str, larger: float
+) -> None:
+    image, _ = masked(framed(name, larger, side_px=178), landmarks_of(larger, side_px=178))
+    result = reconstructor(image, aligned=True)
+    output = reconstructor.model(crop_from_aligned(image)[None])
+    assert output.alpha is not None
+    alpha = resize_alpha(wanted_alpha(output.alpha[0], Remove.COVERS), 178, 178)
+    assert np.array_equal(result.image, composite(image, output.raw[0], alpha).image)
+    assert result.faces[0].face.landmarks_px == pytest.approx(canonical_landmarks(178))
+
+
+@pytest.mark.parametrize("name", ["Eileen Collins", "Grace Hopper"])
+@pytest.mark.parametrize("how", OTHERWISE)
+@pytest.mark.parametrize("side_px", [178, 600])
+def test_a_crop_framed_otherwise_is_realigned_by_its_eyes(
+    reconstructor: Reconstructor, name: str, how: str, side_px: int
+) -> None:
+    landmarks_px = landmarks_of(**OTHERWISE[how], side_px=side_px)
+    image, disc = masked(framed(name, **OTHERWISE[how], side_px=side_px), landmarks_px)
+    result = reconstructor(image, aligned=True)
+    (face,) = result.faces
+    apart = np.hypot(*(landmarks_px[1] - landmarks_px[0]))
+    eyes_away = np.hypot(*(face.face.landmarks_px - landmarks_px)[:2].T)
+    assert eyes_away.max() < 0.2 * apart
+    weight = np.zeros(image.shape[:2], dtype=np.float32)
+    weight[face.box] = face.weight
+    assert np.array_equal(result.image[weight == 0], image[weight == 0])
+    assert (weight[disc] == 1).all()
+    assert not (result.image == COVER).all(axis=2).any()
+    assert (weight > 0).sum() < 1.5 * disc.sum()
+
+
+@pytest.mark.parametrize("how", OTHERWISE)
+def test_an_uncovered_crop_framed_otherwise_is_left_alone(reconstructor: Reconstructor, how: str) -> None:
+    image = framed("Eileen Collins", **OTHERWISE[how])
+    result = reconstructor(image, aligned=True)
+    assert np.array_equal(result.image, image)
+    assert [face.changed for face in result.faces] == [False]
+
+
+def test_where_the_cover_hides_the_eyes_the_crop_is_taken_as_framed_like_celebas(
+    reconstructor: Reconstructor,
+) -> None:
+    image = framed("Grace Hopper", **OTHERWISE["turned"])
+    image[80:220, 70:190] = COVER
+    (face,) = reconstructor(image, aligned=True).faces
+    assert face.face.landmarks_px == pytest.approx(canonical_landmarks())
+    assert (face.weight[80:220, 70:190] > 0).all()
+
+
+def test_without_eyes_only_what_may_hide_them_is_reconstructed_and_it_says_so(
+    reconstructor: Reconstructor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = gradient(256, 256)
+    image[180:240, 60:200] = COVER
+    with caplog.at_level("WARNING", logger="facemend"):
+        result = reconstructor(image, aligned=True)
+    assert np.array_equal(result.image, image)
+    assert (result.faces, caplog.messages) == (
+        (),
+        ["the array shows no eyes, and no occlusion over them: left as it is"],
+    )
+    Image.fromarray(image).save(tmp_path / "a.png")
+    (task,) = plan_tasks([tmp_path / "a.png"], tmp_path / "out.png", aligned=True, save_occlusion=False)
+    assert mend(reconstructor, task, Request(aligned=True), overwrite=False).outcome is Outcome.NO_FACE
+
+
+def test_a_mask_is_taken_to_the_pixel_in_a_crop_framed_otherwise(reconstructor: Reconstructor) -> None:
+    how = OTHERWISE["turned"]
+    image = framed("Grace Hopper", **how)
+    _, disc = masked(image, landmarks_of(**how))
+    result = reconstructor(image, aligned=True, mask=disc)
+    assert np.array_equal((result.image != image).any(axis=2), disc)
+    assert result.faces[0].face.landmarks_px != pytest.approx(canonical_landmarks())
+    disc[:4, :4] = True  # the crop that is cut out by the eyes does not show this corner
+    result = reconstructor(image, aligned=True, mask=disc)
+    assert np.array_equal((result.image != image).any(axis=2), disc)
+    assert result.faces[0].face.landmarks_px == pytest.approx(canonical_landmarks())
+
+
+def test_what_is_kept_stays_in_a_crop_framed_otherwise(reconstructor: Reconstructor) -> None:
+    how = OTHERWISE["tighter"]
+    image, disc = masked(framed("Eileen Collins", **how), landmarks_of(**how))
+    y = int(np.nonzero(disc)[0].mean())
+    result = reconstructor(image, aligned=True, keep=[(0, y, 256, 256 - y)])
+    assert np.array_equal(result.image[y:], image[y:])
+    assert (result.image[: y - 2][disc[: y - 2]] != COVER).any(axis=1).all()

@@ -59,7 +59,7 @@ def test_a_mask_of_the_photos_shape_fits_at_any_size() -> None:
         ({"min_confidence": -1}, "a confidence of -1 cannot be"),
         ({"faces": [(0, 0, 0, 5)]}, "0,0,0,5 is no region"),
         ({"keep": [(0, 0, float("nan"), 5)]}, "is no region"),
-        ({"faces": [(0, 0, 5, 5)], "aligned": True}, "no face is looked for"),
+        ({"faces": [(0, 0, 5, 5)], "aligned": True}, "shows one face alone"),
         ({"remove": "hats"}, "unknown class 'hats'"),
     ],
 )

@@ -42,7 +42,7 @@ _STREAM = (Path("-"),)
 @click.option(
     "--aligned",
     is_flag=True,
-    help="The photos are ready crops, 178×218 (CelebA) or square, and become PNG; no face is looked for.",
+    help="The photos are ready crops of one face, 178×218 (CelebA) or square, and become PNG.",
 )
 @click.option(
     "--mask",

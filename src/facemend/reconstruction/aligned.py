@@ -1,34 +1,52 @@
-"""Ready crops: 178×218 CelebA frames and square pictures, reconstructed at their own size."""
+"""Ready crops: 178×218 CelebA frames and square pictures, reconstructed at their own size.
+
+A crop that is framed as CelebA's are goes to the model as it is. In one that is framed otherwise, the face is
+cut out by its landmarks, as in a photo, and put back into the crop.
+"""
+
+import logging
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image as PillowImage
 
 from facemend.errors import UsageError
-from facemend.faces import Face
+from facemend.faces import Detector, Face
 from facemend.frame import aligned_rows, canonical_landmarks, crop_from_aligned, paste_into_aligned
 from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import OcclusionClass
 from facemend.reconstruction.composite import THRESHOLD, Composite, composite, resize_alpha, wanted_alpha
 from facemend.reconstruction.consistency import consistent
+from facemend.reconstruction.framing import find_face
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Remove
+from facemend.reconstruction.photo import mend_faces
 from facemend.reconstruction.results import FaceReconstruction
+from facemend.reconstruction.view import view_of
+
+LOG = logging.getLogger("facemend")
 
 
 def mend_aligned(
     image: Image,
     model: Model,
+    detector: Detector,
     remove: Remove,
     mask: Mask | None = None,
     *,
     kept: Mask | None = None,
     threshold: float = THRESHOLD,
     name: str = "the picture",
-) -> tuple[Image, FaceReconstruction]:
+) -> tuple[Image, tuple[FaceReconstruction, ...]]:
     """Reconstructs the one face of a ready crop.
+
+    A face that is not where CelebA's crops have it is cut out by its landmarks, unless the occlusion hides its
+    eyes: then nobody knows where it is. Without any face, only an occlusion that hides the eyes, or a mask, is
+    reconstructed.
 
     Args:
         image: (178, 218, 3) or (S, S, 3).
+        detector: finds the face's eyes.
         remove: which class of occlusion to reconstruct, where there is no mask.
         mask: bool, of the picture's size, True exactly where to reconstruct.
         kept: bool, of the picture's size, True where nothing may change, whatever the mask says.
@@ -36,12 +54,69 @@ def mend_aligned(
         name: what an error calls the picture.
 
     Returns:
-        The picture, and what was done to it.
+        The picture, and what was done to its face; no face if an occlusion was left because no eyes are found.
 
     Raises:
         PictureError: the picture has another shape.
         UsageError: the mask does not fit it.
+        ModelError: the model or the detector cannot be run.
     """
+    canonical = _face(aligned_rows(image, name))
+    found = find_face(image, canonical, detector)
+    if found is not None and found is not canonical and _sees(image, found, model, mask):
+        # The user says that there is a face: no doubt of the detector counts.
+        faces = [replace(found, confidence=1.0)]
+        mended, done = mend_faces(image, faces, model, remove, mask, kept=kept, threshold=threshold)
+        if mask is not None or not _hides_eyes(done[0], threshold):
+            LOG.info("%s is framed otherwise than CelebA's crops: re-aligned by its eyes", name)
+            return mended, done
+    mended, one = _mend_canonical(image, canonical, model, remove, mask, kept, threshold, name)
+    if found is None and mask is None and one.changed and not _reconstructs_eyes(one):
+        LOG.warning("%s shows no eyes, and no occlusion over them: left as it is", name)
+        return image.copy(), ()
+    return mended, (one,)
+
+
+def _sees(image: Image, face: Face, model: Model, mask: Mask | None) -> bool:
+    """Whether the crop of a face shows all that a mask marks."""
+    view = view_of(image, face, model.description.size_px)
+    if view is None or mask is None:
+        return view is not None
+    outside = mask.copy()
+    outside[view.box] &= ~view.inside
+    return not outside.any()
+
+
+def _hides_eyes(done: FaceReconstruction, threshold: float) -> bool:
+    """Whether covers hide both eyes of a face, so that its landmarks are a guess."""
+    covers = done.occlusion.get(OcclusionClass.COVERS)
+    return covers is not None and _at_eyes(covers, done) > threshold
+
+
+def _reconstructs_eyes(done: FaceReconstruction) -> bool:
+    return _at_eyes(done.weight, done) > 0
+
+
+def _at_eyes(values: Alpha, done: FaceReconstruction) -> float:
+    """The smaller of the values at both eyes of a face; 0 outside the arrays."""
+    corner = done.box[1].start, done.box[0].start
+    eyes = np.rint(done.face.landmarks_px[:2] - corner).astype(int)
+    if (eyes < 0).any() or (eyes >= values.shape[::-1]).any():
+        return 0.0
+    return float(values[eyes[:, 1], eyes[:, 0]].min())
+
+
+def _mend_canonical(
+    image: Image,
+    face: Face,
+    model: Model,
+    remove: Remove,
+    mask: Mask | None,
+    kept: Mask | None,
+    threshold: float,
+    name: str,
+) -> tuple[Image, FaceReconstruction]:
+    """Reconstructs a crop that is framed as CelebA's are, without cutting it out anew."""
     rows = aligned_rows(image, name)
     free = np.ones(image.shape[:2], dtype=np.bool_) if kept is None else ~kept
     square, said = image[rows], None if mask is None else _cut_mask(mask & free, rows, name)
@@ -49,7 +124,7 @@ def mend_aligned(
     removed, made = _deliver(square, output, said, remove, threshold)
     weight = np.where(free, _into_frame(made.weight, image, rows), np.float32(0))
     done = FaceReconstruction(
-        face=_face(rows),
+        face=face,
         box=(slice(0, image.shape[0]), slice(0, image.shape[1])),
         occlusion=_by_class(output, image, rows),
         removed=_into_frame(removed, image, rows),

@@ -65,9 +65,13 @@ class Reconstructor:
         self._detector_sha256 = None if detector is None else sha256_of(Path(detector))
 
     @cached_property
+    def _own_detector(self) -> Detector:
+        """Opened when first used: photos may have another one. Ready crops are measured with this one."""
+        return Detector(threads=self._threads)
+
+    @property
     def _detector(self) -> Detector | YuNet:
-        """Opened when first used: a ready crop needs none."""
-        return self._yunet or Detector(threads=self._threads)
+        return self._yunet or self._own_detector
 
     @overload
     def __call__(
@@ -117,8 +121,8 @@ class Reconstructor:
 
         Args:
             source: a path, an open binary file, a Pillow picture, or a uint8 (H, W, 3) RGB array.
-            aligned: the picture is a ready crop, a 178×218 CelebA frame or a square of any size; no face
-                is looked for.
+            aligned: the picture is a ready crop of one face, a 178×218 CelebA frame or a square of any
+                size. A square that is framed otherwise than CelebA's crops is re-aligned by the eyes.
             mask: bool, True exactly where to reconstruct, of the picture's shape at any size; None lets
                 the model find it.
             remove: which class of occlusion to reconstruct, where there is no mask.
@@ -160,11 +164,10 @@ class Reconstructor:
         faces: Sequence[FaceReconstruction]
         threshold = request.occlusion_threshold
         if request.aligned:
-            pixels, done = mend_aligned(
-                photo.pixels, self.model, request.remove, mask, kept=kept, threshold=threshold,
-                name=photo.name,
+            pixels, faces = mend_aligned(
+                photo.pixels, self.model, self._own_detector, request.remove, mask, kept=kept,
+                threshold=threshold, name=photo.name,
             )  # fmt: skip
-            faces = (done,)
         else:
             there = self._faces_of(photo, request)
             pixels, faces = mend_faces(

@@ -57,7 +57,7 @@ class Request:
             if not (len(box) == 4 and np.isfinite(box).all() and min(box[2:]) > 0):
                 raise UsageError(f"{_words(box)} is no region; give x,y,width,height in pixels")
         if self.aligned and self.faces:
-            raise UsageError("in a ready crop no face is looked for; leave the faces out")
+            raise UsageError("a ready crop shows one face alone; leave the faces out")
 
     def mask_for(self, width_px: int, height_px: int, name: str) -> Mask | None:
         """The mask, bool (height, width). Raises UsageError: it has another shape than the picture."""

@@ -45,7 +45,7 @@ class Options(BaseModel):
         tuple[Annotated[int, Field(ge=1, le=_MAX_FACES)], ...] | None, BeforeValidator(_numbers)
     ] = Field(None, description="Which faces, by number, the largest is 1; all if left out.")
     aligned: bool = Field(
-        False, description="The photo is a ready crop, 178×218 (CelebA) or square; no face is looked for."
+        False, description="The photo is a ready crop of one face, 178×218 (CelebA) or square."
     )
     format: Literal["png", "jpeg", "webp", "tiff", "avif", "heic"] | None = Field(
         None, description="The picture's format; the photo's own if left out (PNG for BMP)."
