@@ -11,8 +11,8 @@ from facemend.faces import Detector
 from facemend.faces.detector import MIN_CONFIDENCE, MIN_SIZE_PX
 from facemend.frame import Points
 from facemend.reconstruction.acceptance import HIDDEN_FACE, Evidence, evidence_of, found_in
-from facemend.reconstruction.composite import THRESHOLD
 from facemend.reconstruction.model import Model
+from facemend.reconstruction.options import THRESHOLD
 from facemend.reconstruction.view import view_of
 from tools.fit_acceptance.photos import Photo, examples
 

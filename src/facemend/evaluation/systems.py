@@ -10,10 +10,10 @@ import numpy.typing as npt
 from facemend.errors import ModelError
 from facemend.images import resize
 from facemend.occlusion import OccludedFace
-from facemend.reconstruction.composite import THRESHOLD, composite, resize_alpha, wanted_alpha
+from facemend.reconstruction.composite import composite, resize_alpha, wanted_alpha
 from facemend.reconstruction.consistency import consistent
 from facemend.reconstruction.model import Model
-from facemend.reconstruction.options import Remove
+from facemend.reconstruction.options import THRESHOLD, Remove
 
 Images = npt.NDArray[np.uint8]
 """(N, S, S, 3) RGB, 0-255."""

@@ -15,11 +15,11 @@ from facemend.faces import Detector, Face
 from facemend.frame import aligned_rows, canonical_landmarks, crop_from_aligned, paste_into_aligned
 from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import OcclusionClass
-from facemend.reconstruction.composite import THRESHOLD, Composite, composite, resize_alpha, wanted_alpha
+from facemend.reconstruction.composite import Composite, composite, resize_alpha, wanted_alpha
 from facemend.reconstruction.consistency import consistent
 from facemend.reconstruction.framing import find_face
 from facemend.reconstruction.model import Model, ModelOutput
-from facemend.reconstruction.options import Remove
+from facemend.reconstruction.options import THRESHOLD, Remove
 from facemend.reconstruction.photo import mend_faces
 from facemend.reconstruction.results import FaceReconstruction
 from facemend.reconstruction.view import view_of

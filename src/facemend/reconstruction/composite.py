@@ -11,12 +11,11 @@ from PIL import Image as PillowImage
 
 from facemend.frame import CROP_SIZE_PX
 from facemend.images import Alpha, Image, resize
-from facemend.reconstruction.options import Remove
+from facemend.reconstruction.options import THRESHOLD, Remove
 from facemend.reconstruction.regions import feathered, large_regions
 
 DILATION_PX, FEATHER_PX = 2, 1
 """In pixels of a 256×256 crop; larger and smaller pictures scale them."""
-THRESHOLD = 0.5
 SMALLEST_CORE = 0.005
 """Share of the crop that a connected region must take, of which the model is sure, for a face to count as
 occluded; docs/experiments.md says what it costs and what it spares faces that nothing hides."""

@@ -2,6 +2,9 @@
 
 from enum import StrEnum
 
+THRESHOLD = 0.5
+"""An alpha above it is an occlusion."""
+
 
 class Device(StrEnum):
     """Where a model computes; `auto` takes CUDA where ONNX Runtime has it, else the CPU."""

@@ -10,11 +10,11 @@ from facemend.errors import UsageError
 from facemend.faces import Face
 from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import OcclusionClass, seed_of
-from facemend.reconstruction.composite import DILATION_PX, FEATHER_PX, THRESHOLD, blend
+from facemend.reconstruction.composite import DILATION_PX, FEATHER_PX, blend
 from facemend.reconstruction.grain import RING_PX, match_grain
 from facemend.reconstruction.looks import Looker, Seen
 from facemend.reconstruction.model import Model
-from facemend.reconstruction.options import Remove
+from facemend.reconstruction.options import THRESHOLD, Remove
 from facemend.reconstruction.regions import feathered
 from facemend.reconstruction.results import FaceReconstruction
 from facemend.reconstruction.view import View, around

@@ -21,10 +21,9 @@ from facemend.images import Image, Mask, read_image
 from facemend.photos import Photo, photo_of_pillow, photo_of_pixels, read_photo
 from facemend.reconstruction.acceptance import HIDDEN_FACE
 from facemend.reconstruction.aligned import mend_aligned
-from facemend.reconstruction.composite import THRESHOLD
 from facemend.reconstruction.given import with_given
 from facemend.reconstruction.model import Model
-from facemend.reconstruction.options import Device, Remove
+from facemend.reconstruction.options import THRESHOLD, Device, Remove
 from facemend.reconstruction.photo import mend_faces
 from facemend.reconstruction.provenance import Provenance
 from facemend.reconstruction.request import Box, Keep, Request, make_request

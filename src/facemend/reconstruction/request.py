@@ -11,8 +11,7 @@ from PIL import Image as PillowImage
 from facemend.errors import UsageError
 from facemend.faces.detector import MIN_CONFIDENCE
 from facemend.images import Mask
-from facemend.reconstruction.composite import THRESHOLD
-from facemend.reconstruction.options import Remove
+from facemend.reconstruction.options import THRESHOLD, Remove
 
 Box: TypeAlias = tuple[float, float, float, float]
 """x, y, width, height in pixels of the photo as displayed; its top left pixel alone is 0, 0, 1, 1."""
