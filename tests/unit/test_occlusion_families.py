@@ -57,7 +57,7 @@ def test_a_mask_worn_low_shows_the_nose() -> None:
 def test_every_style_and_every_pattern_of_masks_is_drawn() -> None:
     parameters = [
         occlude(_SKIN[::4, ::4].copy(), None, "textured_mask", seed).occlusion.parameters
-        for seed in range(500)
+        for seed in range(800)
     ]
     assert {p["style"] for p in parameters} == set(STYLES) - {"balaclava"}
     assert {p["pattern"] for p in parameters} == {p.__name__.rstrip("_") for p in PATTERNS}

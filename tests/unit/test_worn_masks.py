@@ -86,12 +86,14 @@ def test_a_mask_without_straps_touches_nothing_beside_the_eyes() -> None:
 
 
 def test_on_a_turned_head_the_near_side_of_a_mask_is_wider_than_the_far_side() -> None:
+    wider = []
     for face in _draws(40, landmarks_px=_TURNED):
         parameters = face.occlusion.parameters
-        if parameters["worn"] != "well" or parameters["over"] != "nothing":
-            continue
-        columns = np.flatnonzero((face.occlusion.alpha[180:200] > 0.9).any(axis=0))
-        assert 127 - columns[0] > columns[-1] - 127 + 10
+        if parameters["worn"] == "well" and parameters["over"] == "nothing":
+            columns = np.flatnonzero((face.occlusion.alpha[180:200] > 0.9).any(axis=0))
+            wider.append((127 - columns[0]) - (columns[-1] - 127))
+    assert np.mean(wider) > 15
+    assert np.mean(np.array(wider) > 0) > 0.9
 
 
 def test_a_nose_to_the_right_is_a_head_turned_to_the_right() -> None:

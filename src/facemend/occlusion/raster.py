@@ -283,6 +283,20 @@ class Canvas:
         alpha = (_FIRM * dark).clip(0, 1)
         self.lay(alpha, self.region.planes(image) * (1 - dark / np.maximum(alpha, np.float32(1e-3))))
 
+    def lay_cast(self, image: Image, alpha: Field, dark: Field, glow: Field, dye: Field) -> None:
+        """Darkens the picture and mixes a colour into it, and counts that as occluded.
+
+        Args:
+            alpha: (h, w): how far the picture counts as occluded there.
+            dark: (h, w), 0-1: what share of the light is taken away.
+            glow: (h, w), 0-1: what share of the colour is mixed in before.
+            dye: (3,), that colour, 0-255.
+        """
+        glow = glow * (1 - dark)
+        self._stack *= 1 - alpha
+        self._stack[:3] += self.region.planes(image) * (alpha - dark - glow) + dye[:, None, None] * glow
+        self._stack[3] += 255 * alpha
+
     def hide(self, cover: Field) -> None:
         """Takes away what something else hides: cover (h, w), 0-1."""
         self._stack *= 1 - cover
@@ -312,12 +326,13 @@ class Canvas:
         alpha = np.rint(stack[3])
         # What nobody can see is no part of the hole.
         alpha *= alpha >= _VISIBLE
-        colours = stack[:3] * (255 / np.maximum(stack[3], 1))
         if firmness > 1:
             firm = np.rint(stack[3] * np.float32(firmness)).clip(0, 255) * (alpha > 0)
-            below = self.region.planes(image)
-            colours = below + (colours - below) * (alpha / np.maximum(firm, 1))
+            below = self.region.planes(image) * ((firm - stack[3]).clip(0) * np.float32(1 / 255))
+            colours = (stack[:3] + below) * (255 / np.maximum(firm, 1))
             alpha = firm
+        else:
+            colours = stack[:3] * (255 / np.maximum(stack[3], 1))
         if noise is not None:
             colours += noise
         colours += np.float32(0.5)

@@ -1,6 +1,7 @@
 """Outlines that many families share: ellipses, boxes, and lines with a width."""
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -52,10 +53,16 @@ def curve(
     start: tuple[float, float], bend: tuple[float, float], end: tuple[float, float], n: int = 12
 ) -> Points:
     """A quadratic Bézier curve, (n, 2)."""
-    t = np.linspace(0, 1, n)[:, None]
+    t = _steps(n)
     a, b, c = (np.array(p, dtype=np.float64) for p in (start, bend, end))
     path: Points = (1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c
     return path
+
+
+@lru_cache(maxsize=32)
+def _steps(n: int) -> Points:
+    """0 to 1 in n steps, (n, 1); only to be read."""
+    return np.linspace(0, 1, n)[:, None]
 
 
 def turned(points: Points, centre: tuple[float, float], degrees: float) -> Points:

@@ -7,6 +7,7 @@ drawn apart from the pattern itself.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +55,7 @@ class Texture:
         found: Field = planes.take(rows * width + columns, axis=1).astype(np.float32)
         return found
 
-    @property
+    @cached_property
     def mean_colour(self) -> Colour:
         """The mean colour of some of the tile's pixels."""
         pixels = self.tile.reshape(-1, 3)[::5]

@@ -77,7 +77,7 @@ def worn_light(image: Image, region: Region, rng: np.random.Generator) -> Light:
     a colour that no skin has shows the colour of the light.
     """
     light = light_of(image, region, rng)
-    bright = np.sort(image[::7, ::7, 1], axis=None)
+    bright = np.sort(image[::16, ::16, 1], axis=None)
     brightest = float(bright[int(0.97 * (len(bright) - 1))]) / 255
     exposure = light.exposure + rng.uniform(0.2, 1.0) * max(0.0, 0.95 * brightest - light.exposure)
     # Not `skin_of`: it takes skin in blue light for something else.

@@ -20,11 +20,11 @@ from facemend.occlusion.mask_shapes import Cut
 from facemend.occlusion.patterns import PATTERNS
 from facemend.occlusion.raster import (
     Canvas,
+    Colour,
     Field,
     Region,
     Sketch,
     blend,
-    blurred,
     cover_of,
     grain,
     nothing,
@@ -40,6 +40,7 @@ from facemend.occlusion.worn_straps import (
     draw_straps,
     fixtures,
     gap_parts,
+    strap_colour,
     strap_parts,
     write_marks,
 )
@@ -66,8 +67,11 @@ def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) ->
         "tilt_degrees": round(cut.tilt_degrees, 2),
         "turn": round(surface.turn, 3),
     }
-    region = region_around(face.rigid, outline, image, 16)
-    if region is None:
+    straps = draw_straps(surface, cut, rng)
+    parameters["strap"], parameters["straps"] = straps.how, len(straps.paths)
+    whole = region_around(face.rigid, np.concatenate([outline, *straps.paths]), image, 12)
+    region = None if whole is None else whole.around(outline, 12)
+    if whole is None or region is None:
         return nothing(image, Extent.PARTIAL, parameters)
     light = worn_light(image, region, rng)
     cloth = _in_hue(image, face, cloth, light, rng, parameters)
@@ -76,15 +80,12 @@ def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) ->
         colour = cloth.texture.mean_colour
         parameters["beside"], beside = draw_beside(image, face, surface.turn, colour, light, rng)
         base = image if beside is None else blend(image, beside)
-    straps = draw_straps(surface, cut, cloth.texture.mean_colour, rng)
-    parameters["strap"], parameters["straps"] = straps.how, len(straps.paths)
-    canvas = Canvas(
-        region_around(face.rigid, np.concatenate([outline, *straps.paths]), image, 16) or region
-    )
+    canvas = Canvas(whole)
     _lay_mask(canvas, base, surface, cut, cloth, straps, region, light, rng, parameters)
     dye = scaled(cloth.texture.mean_colour, light.exposure)
-    # Dark skin in shadow has the colour of dark hair.
-    over = _OVER if sum(skin_of(image, face)) > _DARK_SKIN else {**_OVER, "own hair": 0.0}
+    # Dark skin in shadow, as on a cheek that is turned away, has the colour of dark hair.
+    doubtful = sum(skin_of(image, face)) < _DARK_SKIN or abs(surface.turn) > 0.35
+    over = {**_OVER, "own hair": 0.0} if doubtful else _OVER
     overlay = draw_over(canvas.part(region), base, face, cut, rng, parameters, over, dye)
     # The softer a thin strap is, the fainter it gets, and yet it is to be replaced at its full width.
     softness, noise = _capture_of(base, canvas.region, rng)
@@ -121,11 +122,11 @@ def _lay_mask(
     """
     part, ground = canvas.part(region), cloth.texture.mean_colour
     cover = cover_of(region, surface.seen(cut.outline))
-    rim = blurred(cover, 3.5 * region.face.unit_px)
+    rim = _widely_blurred(cover, 3.5 * min(region.face.unit_px, 16.0))
     cast = _lay_casts(part, image, surface, cover, rim, cloth, light, rng)
     parameters["shadow"], parameters["reflection"] = cast
     lit = light.field * (light.tint[:, None, None] * np.float32(light.exposure))
-    _lay_straps(canvas, image, straps, light, rng)
+    _lay_straps(canvas, image, straps, strap_colour(cut, ground, rng), light, rng)
     if cut.style in ("surgical", "cloth", "duckbill") and rng.random() < 0.4:
         part.lay_parts(gap_parts(surface, cut, ground, rng), lit)
     pleats = draw_pleats(cut, cloth.pleats, rng)
@@ -181,14 +182,11 @@ def _lay_casts(
     dark = np.float32(shadow) * moved(rim, columns, round(rng.uniform(0.0, 3.0) * unit_px)) * skin
     reach_px = rng.uniform(5, 9) * unit_px
     glow = skin * 0 if reflection == 0 else np.float32(reflection) * skin * _widely_blurred(cover, reach_px)
-    planes = region.planes(image)
-    dye = np.array(cloth.texture.mean_colour, dtype=np.float32)[:, None, None]
-    # Light that the cloth throws back takes on its colour, and is the brighter the lighter the cloth.
-    changed = (planes + (dye * np.float32(light.exposure) - planes) * glow) * (1 - dark)
     strength = (dark + glow - np.float32(_FAINT_CAST)).clip(0, 1)
-    alpha = (_FIRM_CAST * strength).clip(0, 1)
     kept = strength / np.maximum(dark + glow, np.float32(1e-4))
-    canvas.lay(alpha, planes + (changed - planes) * (kept / np.maximum(alpha, np.float32(1e-3))))
+    # Light that the cloth throws back takes on its colour, and is the brighter the lighter the cloth.
+    dye = np.array(cloth.texture.mean_colour, dtype=np.float32) * np.float32(light.exposure)
+    canvas.lay_cast(image, (_FIRM_CAST * strength).clip(0, 1), dark * kept, glow * kept, dye)
     return round(shadow, 3), round(reflection, 3)
 
 
@@ -202,7 +200,7 @@ def _widely_blurred(field: Field, sigma_px: float) -> Field:
 
 
 def _lay_straps(
-    canvas: Canvas, image: Image, straps: Straps, light: Light, rng: np.random.Generator
+    canvas: Canvas, image: Image, straps: Straps, dye: Colour, light: Light, rng: np.random.Generator
 ) -> None:
     """The straps over cheek, ear, hair and neck, each with a shadow beside it, one side at a time."""
     face = canvas.region.face
@@ -210,7 +208,7 @@ def _lay_straps(
     columns, rows = (round(lag * min(face.unit_px, 16.0)) for lag in rng.uniform((-1.5, 0.5), (1.5, 2.5)))
     hidden = straps.width < 4 and rng.random() < 0.4
     for side in (0, -1):
-        parts = strap_parts(straps, side, rng)
+        parts = strap_parts(straps, dye, side, rng)
         if not parts:
             continue
         region = canvas.region.around(np.concatenate([points for points, _ in parts]), 6)

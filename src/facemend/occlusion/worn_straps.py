@@ -25,30 +25,24 @@ class Straps:
         how: "loops" around the ears, "bands" around the head, or "ties".
         paths: middle lines, canonical points as seen (N, 2) each.
         width: canonical pixels.
-        colour: before light.
         kind: "flat", "thin", "twisted", "double" or "clear".
     """
 
     how: str
     paths: list[Points]
     width: float
-    colour: Colour
     kind: str
 
 
-def draw_straps(surface: Surface, cut: Cut, ground: Colour, rng: np.random.Generator) -> Straps:
-    """Draws the straps of both sides, as far as the turned head shows them.
-
-    Args:
-        ground: the cloth's colour.
-    """
+def draw_straps(surface: Surface, cut: Cut, rng: np.random.Generator) -> Straps:
+    """Draws the straps of both sides, as far as the turned head shows them."""
     around = {"cup": 0.7, "folded": 0.3, "duckbill": 0.7, "surgical": 0.12, "cloth": 0.1}.get(
         cut.style, 0.0
     )
     how = "loops" if rng.random() >= around else ("bands" if cut.style in RESPIRATORS else "ties")
     chance = STYLES[cut.style].strapped
     if rng.random() >= chance + 0.25 * (chance > 0):
-        return Straps("none", [], 0.0, ground, "flat")
+        return Straps("none", [], 0.0, "flat")
     kind = pick(rng, {"flat": 4, "thin": 5, "twisted": 1.2, "double": 0.6, "clear": 0.7})
     width = {"flat": rng.uniform(2.4, 5.5), "twisted": rng.uniform(2.2, 4)}.get(kind, rng.uniform(1.3, 2.6))
     if cut.style == "fitted" and how == "loops":
@@ -59,6 +53,8 @@ def draw_straps(surface: Surface, cut: Cut, ground: Colour, rng: np.random.Gener
         "bands": ((ear_x + 4, rng.uniform(96, 122), -100), (ear_x - 4, rng.uniform(172, 200), -100)),
         "ties": ((ear_x + 4, rng.uniform(84, 116), -100), (ear_x - 4, rng.uniform(180, 212), -100)),
     }[how]
+    if cut.style == "fitted" and how == "loops":
+        ends = ((ear_x, rng.uniform(138, 150), ear_z), (ear_x - 1, rng.uniform(158, 168), ear_z))
     sag = rng.uniform(-2, 5)
     paths = []
     for side, corners in zip((-1, 1), cut.corners, strict=True):
@@ -71,10 +67,11 @@ def draw_straps(surface: Surface, cut: Cut, ground: Colour, rng: np.random.Gener
             # Over the cheek's curve a strap bows away from the middle.
             bend = start + (end - start) * 0.55 + (side * 2.0, sag + 0.02 * abs(end[0] - start[0]))
             paths.append(curve((start[0], start[1]), (bend[0], bend[1]), (end[0], end[1]), 10))
-    return Straps(how, paths, width, _strap_colour(cut, ground, rng), kind)
+    return Straps(how, paths, width, kind)
 
 
-def _strap_colour(cut: Cut, ground: Colour, rng: np.random.Generator) -> Colour:
+def strap_colour(cut: Cut, ground: Colour, rng: np.random.Generator) -> Colour:
+    """The colour of straps before light; `ground` is the cloth's."""
     if cut.style == "fitted":  # cut out of one piece
         return scaled(ground, 0.94)
     colours = {
@@ -94,10 +91,10 @@ def _strap_colour(cut: Cut, ground: Colour, rng: np.random.Generator) -> Colour:
     return shifted(fixed[name], rng, 8)
 
 
-def strap_parts(straps: Straps, side: int, rng: np.random.Generator) -> list[Part]:
+def strap_parts(straps: Straps, dye: Colour, side: int, rng: np.random.Generator) -> list[Part]:
     """The straps of one side (0 left, -1 right) as polygons, with dark edges, turns, knots, adjusters."""
     parts: list[Part] = []
-    dark, bright = scaled(straps.colour, 0.72), scaled(straps.colour, 1.06)
+    dark, bright = scaled(dye, 0.72), scaled(dye, 1.06)
     for path in straps.paths:
         if (path[-1, 0] > path[0, 0]) != (side == -1):
             continue
@@ -107,7 +104,7 @@ def strap_parts(straps: Straps, side: int, rng: np.random.Generator) -> list[Par
             width = straps.width * (0.35 + 0.65 * np.abs(2 * (turns % 1) - 1))
         if straps.kind == "double":
             apart = np.linspace(0, rng.uniform(-4, 4), len(path))[:, None] * (0, 1)
-            parts.append((line(path + apart, straps.width * 0.8), scaled(straps.colour, 0.94)))
+            parts.append((line(path + apart, straps.width * 0.8), scaled(dye, 0.94)))
         parts.append((line(path, width), dark if straps.width > 2.2 else bright))
         if straps.width > 2.2:
             parts.append((line(path + (0, -0.15 * straps.width), np.asarray(width) * 0.68), bright))
@@ -115,7 +112,7 @@ def strap_parts(straps: Straps, side: int, rng: np.random.Generator) -> list[Par
             x, y = path[int(rng.integers(2, 7))].tolist()
             size = min(straps.width, 2.6) * rng.uniform(0.8, 1.4)
             if rng.random() < 0.5:
-                parts.append((ellipse(x, y, size, size, 12), scaled(straps.colour, 0.9)))
+                parts.append((ellipse(x, y, size, size, 12), scaled(dye, 0.9)))
             else:
                 parts.append((rounded_box(x - size, y - 1.2 * size, x + size, y + 1.2 * size, 1), dark))
     return parts
