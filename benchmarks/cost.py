@@ -2,11 +2,11 @@
 
     python benchmarks/cost.py [--rounds 20] [--crops 60] [--kinds nose_mask,blur]
 
-Two measures. `call`: CPU seconds of the whole `Reconstructor` call on a ready crop, one thread, median over
-the rounds. The kinds take turns, so that whatever else the machine does slows all of them. `folder`:
-seconds of `facemend reconstruct` on a folder of crops, on all cores, with its default number of jobs.
-The crops are the portraits that come with facemend, covered anew each time. Prints both and their ratios,
-and writes benchmarks/results/cost.json.
+Three measures. `crop` and `photo`: CPU seconds of the whole `Reconstructor` call on a ready crop and on a
+photo with one face, one thread, median over the rounds. The kinds take turns, so that whatever else the
+machine does slows all of them. `folder`: seconds of `facemend reconstruct` on a folder of crops, on all
+cores, with its default number of jobs. Pictures are the portraits that come with facemend, covered anew
+each time. Prints all and their ratios, and writes benchmarks/results/cost.json.
 
 The script starts itself again with one BLAS thread, so that CPU seconds are those of one thread. The
 folder's command is not limited.
@@ -20,13 +20,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from facemend.evaluation.protocol import bench_face, protocol_kinds
 from facemend.frame import crop_face
 from facemend.images import Image, write_png
-from facemend.reconstruction.demo import read_portraits
+from facemend.occlusion import BENCHMARK_KINDS, occlude, seed_of
+from facemend.reconstruction.demo import Portrait, read_portraits
 from facemend.reconstruction.reconstructor import Reconstructor
 
 _RESULT = Path(__file__).parent / "results" / "cost.json"
@@ -44,70 +45,79 @@ def main() -> None:
     if not _LIMITS.items() <= os.environ.items():  # numpy reads them when it is loaded
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | _LIMITS)
     kinds = list(dict.fromkeys([_REFERENCE, *options.kinds.split(",")]))
-    call_s = measure_calls(kinds, options.rounds)
-    folder_s = measure_folders(kinds, options.crops) if options.crops else {}
+    seconds = {
+        "crop": measure_calls(kinds, options.rounds, covered_crop, aligned=True),
+        "photo": measure_calls(kinds, options.rounds, covered_photo, aligned=False),
+    }
+    if options.crops:
+        seconds["folder"] = measure_folders(kinds, options.crops)
+    print(f"{'kind':16}" + "".join(f"{f'{name}, s':>12}{'ratio':>8}" for name in seconds))
+    for kind in kinds:
+        cells = (f"{taken[kind]:12.3f}{taken[kind] / taken[_REFERENCE]:8.2f}" for taken in seconds.values())
+        print(f"{kind:16}" + "".join(cells))
     result = {
         "load_average": [round(load, 1) for load in os.getloadavg()],
         "cores": os.cpu_count(),
         "rounds": options.rounds,
-        "crops": options.crops,
-        "call_cpu_s": _rounded(call_s),
-        "call_ratio": _ratios(call_s),
-        "folder_s": _rounded(folder_s),
-        "folder_ratio": _ratios(folder_s),
+        "crops_in_folder": options.crops,
+        "seconds": {name: _rounded(taken) for name, taken in seconds.items()},
+        "ratios": {name: _ratios(taken) for name, taken in seconds.items()},
     }
-    print(f"{'kind':16}{'call, CPU s':>12}{'ratio':>8}{'folder, s':>12}{'ratio':>8}")
-    for kind in kinds:
-        folder = f"{folder_s[kind]:12.2f}{result_ratio(folder_s, kind):8.2f}" if folder_s else ""
-        print(f"{kind:16}{call_s[kind]:12.3f}{result_ratio(call_s, kind):8.2f}{folder}")
     _RESULT.parent.mkdir(exist_ok=True)
     _RESULT.write_text(json.dumps(result, indent=2) + "\n")
 
 
-def result_ratio(seconds: dict[str, float], kind: str) -> float:
-    """A kind's seconds over those of `nose_mask`."""
-    return seconds[kind] / seconds[_REFERENCE]
-
-
 def _ratios(seconds: dict[str, float]) -> dict[str, float]:
-    return {kind: round(result_ratio(seconds, kind), 2) for kind in seconds}
+    return {kind: round(value / seconds[_REFERENCE], 2) for kind, value in seconds.items()}
 
 
 def _rounded(seconds: dict[str, float]) -> dict[str, float]:
     return {kind: round(value, 4) for kind, value in seconds.items()}
 
 
-def covered_crops(kind: str, count: int) -> list[Image]:
-    """Crops (256, 256, 3) under one kind of cover: the portraits by turns, each cover drawn anew."""
-    portraits = read_portraits()
-    crops = [crop_face(portrait.photo, portrait.landmarks_px).image for portrait in portraits]
-    return [bench_face(crops[n % len(crops)], f"cost {n}", kind).image for n in range(count)]
+def covered_crop(portraits: Sequence[Portrait], kind: str, number: int) -> Image:
+    """A crop (256, 256, 3) under one kind of cover: the portraits by turns, each cover drawn anew."""
+    portrait = portraits[number % len(portraits)]
+    crop = crop_face(portrait.photo, portrait.landmarks_px).image
+    return bench_face(crop, f"cost {number}", kind).image
 
 
-def measure_calls(kinds: Sequence[str], rounds: int) -> dict[str, float]:
+def covered_photo(portraits: Sequence[Portrait], kind: str, number: int) -> Image:
+    """A photo (H, W, 3) whose face is covered, as `covered_crop`."""
+    portrait = portraits[number % len(portraits)]
+    seed = seed_of("cost", kind, number)
+    return occlude(portrait.photo, portrait.landmarks_px, kind, seed, BENCHMARK_KINDS).image
+
+
+def measure_calls(
+    kinds: Sequence[str],
+    rounds: int,
+    cover: Callable[[Sequence[Portrait], str, int], Image],
+    *,
+    aligned: bool,
+) -> dict[str, float]:
     """CPU seconds of one call by kind: the median over the rounds."""
-    reconstructor = Reconstructor(threads=1)
-    crops = {kind: covered_crops(kind, rounds) for kind in kinds}
-    for kind in kinds:
-        reconstructor(crops[kind][0], aligned=True, remove="all")  # the first call opens and fills caches
+    reconstructor, portraits = Reconstructor(threads=1), read_portraits()
     taken: dict[str, list[float]] = {kind: [] for kind in kinds}
-    for number in range(rounds):
+    for number in range(-1, rounds):  # the first call opens files and fills caches
         for kind in kinds:
+            picture = cover(portraits, kind, max(number, 0))
             start = time.process_time()
-            reconstructor(crops[kind][number], aligned=True, remove="all")
-            taken[kind].append(time.process_time() - start)
+            reconstructor(picture, aligned=aligned, remove="all")
+            if number >= 0:
+                taken[kind].append(time.process_time() - start)
     return {kind: statistics.median(seconds) for kind, seconds in taken.items()}
 
 
 def measure_folders(kinds: Sequence[str], count: int) -> dict[str, float]:
     """Seconds of the command on a folder of crops by kind, Python's start included."""
-    taken = {}
+    taken, portraits = {}, read_portraits()
     free = {name: value for name, value in os.environ.items() if name not in _LIMITS}
     for kind in kinds:
         with tempfile.TemporaryDirectory() as home:
             crops, output = Path(home) / "crops", Path(home) / "output"
-            for number, crop in enumerate(covered_crops(kind, count)):
-                write_png(crops / f"{number:03d}.png", crop)
+            for number in range(count):
+                write_png(crops / f"{number:03d}.png", covered_crop(portraits, kind, number))
             words = [sys.executable, "-m", "facemend", "reconstruct", str(crops), "-o", str(output)]
             start = time.perf_counter()
             subprocess.run([*words, "--aligned", "--remove", "all", "--quiet"], check=True, env=free)

@@ -55,3 +55,41 @@ def test_rows_stand_in_the_order_of_the_systems_and_unmeasured_ones_are_left_out
         ("a", "psnr", 10, 1, 0),
         ("a", "iou", None, 0, 1),
     ]
+
+
+def measured(values: list[float], people: list[str], groups: tuple[str, ...] = ()) -> list[Measurement]:
+    seam = ("seam", "gradient")
+    return [
+        Measurement("a", f"{n}.png", person, "blur", "partial", 0.15, {seam: value}, people=groups)
+        for n, (value, person) in enumerate(zip(values, people, strict=True))
+    ]
+
+
+def test_the_seam_has_a_95th_percentile_beside_its_mean() -> None:
+    values = np.linspace(0.5, 1.5, 101).tolist()
+    people = [f"person {number}" for number in range(101)]
+    rows = average(measured(values, people), PeopleBootstrap(people))
+    mean, high = (row for row in rows if row.group == EVERYTHING)
+    assert (mean.metric, high.metric) == ("gradient", "gradient_p95")
+    assert mean.mean == pytest.approx(1)
+    assert high.mean == pytest.approx(1.45)
+    assert high.low is not None
+    assert high.high is not None
+    assert 1.35 < high.low < 1.45 < high.high <= 1.5
+
+
+def test_the_percentile_of_every_draw_is_that_of_the_people_drawn() -> None:
+    people = ["ann", "bob"]
+    bootstrap = PeopleBootstrap(people)
+    highs = bootstrap.high_percentiles([3.0, 1.0], people)
+    # Whenever the larger value is drawn at all, it is the highest of two.
+    assert set(highs.tolist()) == {1.0, 3.0}
+    assert (highs == 3).mean() == pytest.approx(0.75, abs=0.05)
+
+
+def test_groups_of_people_have_rows_of_their_own() -> None:
+    people = ["ann", "bob"]
+    some = measured([1.0], ["ann"], ("skin: dark", "age: under 13")) + measured([3.0], ["bob"])
+    rows = {row.people: row for row in average(some, PeopleBootstrap(people)) if row.metric == "gradient"}
+    assert {"skin: dark", "age: under 13"} <= rows.keys()
+    assert (rows["skin: dark"].mean, rows["skin: dark"].n, rows["skin: dark"].low) == (1, 1, None)

@@ -217,3 +217,26 @@ def test_nothing_to_measure_and_names_that_clash_are_errors() -> None:
         run(COPY, kinds=())
     with pytest.raises(UsageError, match="two systems have one name"):
         run(COPY, COPY)
+
+
+def test_the_seam_is_1_for_the_truth_and_more_for_a_cover_left_in_place() -> None:
+    report = run(oracle(), COPY).report
+    seam = [report.find(name, ("seam", "gradient")) for name in ("oracle", "copy")]
+    ring = [report.find(name, ("seam", "ssim")) for name in ("oracle", "copy")]
+    assert seam[0] is not None
+    assert seam[1] is not None
+    assert ring[1] is not None
+    assert ring[1].mean is not None
+    assert (seam[0].mean, seam[0].n) == (1, 4)
+    assert seam[1].mean is not None
+    assert seam[1].mean > 1.5
+    assert ring[1].mean < 0.9
+    assert report.find("copy", ("seam", "gradient_p95")) is not None
+
+
+def test_the_mean_hole_of_a_kind_is_reported() -> None:
+    report = run(COPY, kinds=["blur", "nose_mask"]).report
+    faces = [bench_face(read_gradient(record.name), record.name, "blur") for record in SOURCE.records]
+    assert report.coverage["blur"] == pytest.approx(
+        np.mean([face.occlusion.coverage for face in faces]), abs=1e-6
+    )

@@ -82,16 +82,17 @@ def seam_gradient(image: Image, truth: Image, edge: Edge) -> float | None:
 
 
 def _points_across(edge: Edge) -> npt.NDArray[np.float32]:
-    """Where the luma is read: float32 (4, N, 2), x and y, along the normals of the N pixels at the edge."""
+    """Where the luma is read: float32 (2, 4, N), x and y, along the normals of the N pixels at the edge."""
     y, x = np.nonzero(np.abs(edge.distance_px) < 1)
     steps = np.array(_STEPS_PX)[:, None] - edge.distance_px[y, x]
-    places = np.stack([x + steps * edge.normal[1, y, x], y + steps * edge.normal[0, y, x]], axis=2)
+    places = np.stack([x + steps * edge.normal[1, y, x], y + steps * edge.normal[0, y, x]])
     return places.astype(np.float32)
 
 
 def _steepness(picture: Image, points: npt.NDArray[np.float32]) -> float:
     luma = (picture @ _LUMA).astype(np.float32)
-    seen = cv2.remap(luma, points, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    x, y = points
+    seen = cv2.remap(luma, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return float(np.abs(np.diff(seen, axis=0)).sum())
 
 
