@@ -72,7 +72,7 @@ def mend_aligned(
             return mended, done
     mended, one = _mend_canonical(image, canonical, model, remove, mask, kept, threshold, name)
     if found is None and mask is None and one.changed and not _reconstructs_eyes(one):
-        LOG.warning("%s shows no eyes, and no occlusion over them: left as it is", name)
+        LOG.info("%s shows no eyes, and no occlusion over them: left as it is", name)
         return image.copy(), ()
     return mended, (one,)
 

@@ -10,7 +10,7 @@ from facemend.images import Image
 SURE = 0.46
 """The confidence of a face whose place is believed. It is what photos ask for by default."""
 _SCAN_PX = 89  # width of the small copy for the first scan: half a CelebA frame
-_SCAN_CONFIDENCE = 0.2
+_SCAN_CONFIDENCE, _SUREST = 0.2, 6  # which finds of that scan count: among all, one is near by chance
 _LOOK_PX = 256  # width of the largest copy that the whole detector looks at: the face fills it
 _SMALLEST_PX = 12.0  # width of a face in it
 _NEAR, _CANONICAL = 0.18, 0.28
@@ -36,7 +36,7 @@ def find_face(image: Image, canonical: Face, detector: Detector) -> Face | None:
     """
     small, shrink = _copy(image, _SCAN_PX)
     there = _scaled(canonical, 1 / shrink)
-    scanned = detector.scan(small, min_confidence=_SCAN_CONFIDENCE)
+    scanned = detector.scan(small, min_confidence=_SCAN_CONFIDENCE)[:_SUREST]
     if any(distance(points, there.landmarks_px) <= _NEAR for points in scanned):
         return canonical
     copy, shrink = _copy(image, _LOOK_PX)
