@@ -77,8 +77,8 @@ class Detector:
             min_confidence: 0-1.
 
         Returns:
-            Landmarks (N, 5, 2) in the order of `frame.LANDMARK_NAMES`, the surest first. One face is usually
-            several of them.
+            Landmarks (N, 5, 2) in the order of `frame.LANDMARK_NAMES`, the surest first. Several of them
+            are usually one face.
 
         Raises:
             ModelError: the network cannot be run.
