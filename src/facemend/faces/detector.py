@@ -77,12 +77,14 @@ class Detector:
             min_confidence: 0-1.
 
         Returns:
-            Landmarks (N, 5, 2) in the order of `frame.LANDMARK_NAMES`. One face is usually several of them.
+            Landmarks (N, 5, 2) in the order of `frame.LANDMARK_NAMES`, the surest first. Several of them
+            are usually one face.
 
         Raises:
             ModelError: the network cannot be run.
         """
-        return self._scan(image, min_confidence).landmarks_px
+        found = self._scan(image, min_confidence)
+        return found.landmarks_px[np.argsort(-found.confidence, kind="stable")]
 
     def _candidates(self, copy: PillowImage.Image) -> Candidates:
         """What may be faces in any of the scans, each once, in pixels of the copy."""

@@ -1,7 +1,7 @@
 """Ready crops: 178×218 CelebA frames and square pictures, reconstructed at their own size.
 
-A crop that is framed as CelebA's are goes to the model as it is. In one that is framed otherwise, the face is
-cut out by its landmarks, as in a photo, and put back into the crop.
+A crop that is framed as CelebA's are goes to the model as it is. In one that is framed otherwise, the face
+is cut out by its landmarks, as in a photo, and put back into the crop.
 """
 
 import logging
@@ -22,9 +22,12 @@ from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import THRESHOLD, Remove
 from facemend.reconstruction.photo import mend_faces
 from facemend.reconstruction.results import FaceReconstruction
-from facemend.reconstruction.view import view_of
+from facemend.reconstruction.view import View, view_of
 
 LOG = logging.getLogger("facemend")
+_LEAST_COVER = 0.03
+"""Share of a re-aligned face's crop that a cover takes inside the picture: less is a streak of the border,
+which is repeated beyond it."""
 
 
 def mend_aligned(
@@ -40,9 +43,9 @@ def mend_aligned(
 ) -> tuple[Image, tuple[FaceReconstruction, ...]]:
     """Reconstructs the one face of a ready crop.
 
-    A face that is not where CelebA's crops have it is cut out by its landmarks, unless the occlusion hides its
-    eyes: then nobody knows where it is. Without any face, only an occlusion that hides the eyes, or a mask, is
-    reconstructed.
+    A face that is not where CelebA's crops have it is cut out by its landmarks, unless the occlusion hides
+    its eyes: then its landmarks are a guess. Without any face, only an occlusion that hides the usual place
+    of the eyes is reconstructed, or what a mask marks.
 
     Args:
         image: (178, 218, 3) or (S, S, 3).
@@ -54,7 +57,7 @@ def mend_aligned(
         name: what an error calls the picture.
 
     Returns:
-        The picture, and what was done to its face; no face if an occlusion was left because no eyes are found.
+        The picture, and what was done to its face; no face if an occlusion stays since no eyes are found.
 
     Raises:
         PictureError: the picture has another shape.
@@ -63,25 +66,51 @@ def mend_aligned(
     """
     canonical = _face(aligned_rows(image, name))
     found = find_face(image, canonical, detector)
-    if found is not None and found is not canonical and _sees(image, found, model, mask):
-        # The user says that there is a face: no doubt of the detector counts.
-        faces = [replace(found, confidence=1.0)]
-        mended, done = mend_faces(image, faces, model, remove, mask, kept=kept, threshold=threshold)
-        if mask is not None or not _hides_eyes(done[0], threshold):
+    if found is not None and found is not canonical:
+        realigned = _mend_realigned(image, found, model, remove, mask, kept, threshold)
+        if realigned is not None:
             LOG.info("%s is framed otherwise than CelebA's crops: re-aligned by its eyes", name)
-            return mended, done
-    mended, one = _mend_canonical(image, canonical, model, remove, mask, kept, threshold, name)
-    if found is None and mask is None and one.changed and not _reconstructs_eyes(one):
-        LOG.warning("%s shows no eyes, and no occlusion over them: left as it is", name)
+            return realigned
+    mended, done = _mend_canonical(image, canonical, model, remove, mask, kept, threshold, name)
+    if found is None and mask is None and done.changed and not _reconstructs_eyes(done):
+        LOG.info("%s shows no eyes, and no occlusion over them: left as it is", name)
         return image.copy(), ()
-    return mended, (one,)
+    return mended, (done,)
 
 
-def _sees(image: Image, face: Face, model: Model, mask: Mask | None) -> bool:
-    """Whether the crop of a face shows all that a mask marks."""
+def _mend_realigned(
+    image: Image,
+    face: Face,
+    model: Model,
+    remove: Remove,
+    mask: Mask | None,
+    kept: Mask | None,
+    threshold: float,
+) -> tuple[Image, tuple[FaceReconstruction, ...]] | None:
+    """Reconstructs a face anywhere in a crop; None if its landmarks are a guess, or its mask is cut off."""
     view = view_of(image, face, model.description.size_px)
-    if view is None or mask is None:
-        return view is not None
+    if view is None or (mask is not None and not _sees(view, mask)):
+        return None
+    # The user says that there is a face: no doubt of the detector counts.
+    faces = [replace(face, confidence=1.0)]
+    mended, (done,) = mend_faces(image, faces, model, remove, mask, kept=kept, threshold=threshold)
+    if mask is not None:
+        return mended, (done,)
+    if _hides_eyes(done, threshold):
+        return None
+    if (done.weight > 0).sum() < _LEAST_COVER * (view.scale * view.crop.image.shape[1]) ** 2:
+        return image.copy(), (_unchanged(done),)
+    return mended, (done,)
+
+
+def _unchanged(done: FaceReconstruction) -> FaceReconstruction:
+    nothing = np.zeros_like(done.weight)
+    interval = None if done.interval is None else nothing
+    return replace(done, removed=nothing, weight=nothing, coverage=0.0, interval=interval)
+
+
+def _sees(view: View, mask: Mask) -> bool:
+    """Whether the crop of a face shows all that a mask marks."""
     outside = mask.copy()
     outside[view.box] &= ~view.inside
     return not outside.any()

@@ -10,12 +10,13 @@ from facemend.images import Image
 SURE = 0.46
 """The confidence of a face whose place is believed. It is what photos ask for by default."""
 _SCAN_PX = 89  # width of the small copy for the first scan: half a CelebA frame
-_SCAN_CONFIDENCE = 0.2
+_SCAN_CONFIDENCE, _SUREST = 0.2, 6  # which finds of that scan count: among all, one is near by chance
 _LOOK_PX = 256  # width of the largest copy that the whole detector looks at: the face fills it
 _SMALLEST_PX = 12.0  # width of a face in it
-_NEAR, _CANONICAL = 0.18, 0.28
-"""How far a face may lie from its canonical place, see `distance`: by the scan of the small copy, and by the
-whole detector. Of 300 uncovered CelebA crops all lie within them, of 600 covered ones 97%."""
+_NEAR, _CANONICAL, _DOUBTFUL = 0.18, 0.28, 0.7
+"""How far a face may lie from its canonical place, see `distance`: by the scan of the small copy, by the
+whole detector, and by the scan if the detector is sure of no face. CelebA's own crops lie within them, and a
+crop that lies beyond them gains by being re-aligned (docs/photos.md)."""
 
 
 def find_face(image: Image, canonical: Face, detector: Detector) -> Face | None:
@@ -29,24 +30,27 @@ def find_face(image: Image, canonical: Face, detector: Detector) -> Face | None:
         canonical: a face where CelebA's crops have it.
 
     Returns:
-        `canonical` itself if the face lies there, else the surest face elsewhere; None if no face is found.
+        `canonical` itself if the face lies there, maybe under a cover that hides it; else the surest face
+        elsewhere; None if no face is found.
 
     Raises:
         ModelError: a network of the detector cannot be run.
     """
     small, shrink = _copy(image, _SCAN_PX)
-    there = _scaled(canonical, 1 / shrink)
-    scanned = detector.scan(small, min_confidence=_SCAN_CONFIDENCE)
-    if any(distance(points, there.landmarks_px) <= _NEAR for points in scanned):
+    usual_px = _scaled(canonical, 1 / shrink).landmarks_px
+    scanned = detector.scan(small, min_confidence=_SCAN_CONFIDENCE)[:_SUREST]
+    scan_off = min((distance(points, usual_px) for points in scanned), default=np.inf)
+    if scan_off <= _NEAR:
         return canonical
     copy, shrink = _copy(image, _LOOK_PX)
-    there = _scaled(canonical, 1 / shrink)
+    usual_px = _scaled(canonical, 1 / shrink).landmarks_px
     faces = detector(copy, min_confidence=0.0, min_size_px=_SMALLEST_PX)
-    if any(distance(face.landmarks_px, there.landmarks_px) <= _CANONICAL for face in faces):
+    if any(distance(face.landmarks_px, usual_px) <= _CANONICAL for face in faces):
         return canonical
-    sure = (face for face in faces if face.confidence >= SURE)
-    best = max(sure, key=lambda face: face.confidence, default=None)
-    return best and _scaled(best, shrink)
+    sure = [face for face in faces if face.confidence >= SURE]
+    if sure:
+        return _scaled(max(sure, key=lambda face: face.confidence), shrink)
+    return canonical if scan_off <= _DOUBTFUL else None
 
 
 def distance(landmarks_px: Points, canonical_px: Points) -> float:
