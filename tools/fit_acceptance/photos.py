@@ -13,7 +13,7 @@ from facemend.occlusion import KINDS, OcclusionClass, occlude, seed_of
 from facemend.reconstruction.options import Remove
 from tools.fit_acceptance.conditions import CONDITIONS
 
-_FACES, _KINDS = 300, 8  # frames, and covers a photo: all of them in ten minutes
+_FACES, _CONDITIONS, _KINDS = 300, 6, 6  # frames; of each other photo conditions and covers: ten minutes
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,15 @@ class Photo:
     remove: Remove = Remove.COVERS
 
 
-CUTS = ("cut left", "cut top", "cut bottom")
+_CUTS = ("cut left", "cut top", "cut bottom", "below the face")
 
 
 def _cut(image: Image, face: Face, where: str, rng: np.random.Generator) -> Image:
-    """A photo that ends 20-60% into the box of a face."""
+    """A photo that ends 20-60% into the box of a face, or begins below it and shows no face."""
     x1, y1, x2, y2 = face.box_px
     share = rng.uniform(0.2, 0.6)
+    if where == "below the face":
+        return image[min(round(y2 + 0.25 * (y2 - y1)), len(image) - 32) :].copy()
     if where == "cut left":
         return image[:, max(0, round(x1 + share * (x2 - x1))) :].copy()
     if where == "cut top":
@@ -55,7 +57,7 @@ def _cut(image: Image, face: Face, where: str, rng: np.random.Generator) -> Imag
 
 def examples(shared: Path, detect: Detector) -> Iterator[Photo]:
     """All photos, made one after the other, in a seeded order."""
-    folders = ("portraits", "photos", "real-masks", "scenes", "real-masked/images")
+    folders = ("portraits", "photos", "real-masks", "scenes", "real-masked/images", "occluders/textures")
     files = [(folder, path.name) for folder in folders for path in _pictures(shared / folder)]
     with (shared / "faces" / "faces.csv").open() as file:
         rows = [
@@ -70,6 +72,8 @@ def examples(shared: Path, detect: Detector) -> Iterator[Photo]:
             yield from _of_photo(source, name, image, detect)
         elif source == "faces/images":
             yield from _of_frame(source, name, image, detect)
+        elif source == "occluders/textures":
+            yield _uncovered(source, name, "no face", image)
         else:
             yield Photo(source, name, "as it is", "real", image, None)
 
@@ -96,9 +100,11 @@ def _of_photo(source: str, name: str, image: Image, detect: Detector) -> Iterato
         return
     image = _scaled_to(image, face, 260)
     face = _surest(image, detect) or face
-    for condition, change in CONDITIONS.items():
-        yield _uncovered(source, name, condition, change(image, face.box_px[2] - face.box_px[0], rng))
-    for where in CUTS:
+    yield _uncovered(source, name, "as it is", image)
+    for condition in rng.choice(list(CONDITIONS)[1:], _CONDITIONS, replace=False).tolist():
+        changed = CONDITIONS[condition](image, face.box_px[2] - face.box_px[0], rng)
+        yield _uncovered(source, name, condition, changed)
+    for where in _CUTS:
         yield _uncovered(source, name, where, _cut(image, face, where, rng))
     for width_px in (40, 80):
         yield _uncovered(source, name, f"{width_px} px", _scaled_to(image, face, width_px))

@@ -28,6 +28,7 @@ _PATCH, _BAR = 0.01, 0.88  # shares: of the crop that an eye patch takes, of a b
 # All in sides of the crop.
 _NECK = 0.016  # what hangs on the cover by less is not its body
 _ABOVE_EYES, _BELOW_EYES, _FACE_HALF = 0.08, 0.06, 0.24  # where the eyes are seen under a mask
+_FACE = (0.24, 0.76), (0.38, 0.95)  # where it lies, in x and y
 _GLASSES = 0.16  # how far glasses reach above the eyes
 _WAIST = 0.7  # share of the widths above and below
 _CERTAIN = 0.98  # an alpha
@@ -81,7 +82,7 @@ class Evidence:
         detail_inside: binary logarithm of the fine detail inside, in levels, over 4.
         detail_outside: the same around it.
         sharp_outside: binary logarithm of fine detail over coarser detail around it.
-        beyond: share of the crop that lies outside the photo.
+        beyond: share of the face that lies outside the photo.
     """
 
     confidence: float
@@ -133,6 +134,10 @@ def _flat_over_eyes(crop: Image, region: Mask) -> Mask:
     if not any(hidden) or found != hidden or flat.mean() < _PATCH:
         return none
     return none if all(hidden) and _filling(flat) < _BAR else flat
+
+
+def _part(ends: tuple[float, float], side: int) -> slice:
+    return slice(round(ends[0] * side), round(ends[1] * side))
 
 
 def _square(place: Points, radius: float) -> tuple[slice, slice]:
@@ -220,7 +225,7 @@ def evidence_of(
         detail_inside=inside / 4,
         detail_outside=outside / 4,
         sharp_outside=outside - coarse,
-        beyond=float(1 - seen.mean()),
+        beyond=float(1 - seen[_part(_FACE[1], side), _part(_FACE[0], side)].mean()),
     )
 
 
