@@ -37,8 +37,6 @@ _MAX_DIFFERENCE = 1e-3
 """Largest allowed difference between ONNX Runtime and torch in fp32, in the range [-1, 1] (0.13 of 255)."""
 _MEAN_DIFFERENCE = 1 / 127.5
 """Largest allowed mean difference of the file, as its weights are stored, from torch: 1 of 255 levels."""
-GENERATOR_PREFIX = "generator."
-"""A weight of the network is called this + its name in torch; see stored.py for how it is stored."""
 
 
 @dataclass(frozen=True)

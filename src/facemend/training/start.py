@@ -11,8 +11,7 @@ from torch import Tensor
 
 from facemend.errors import TrainingError
 from facemend.training.checkpoint import load_checkpoint
-from facemend.training.export import GENERATOR_PREFIX
-from facemend.training.stored import read_weights
+from facemend.training.stored import GENERATOR_PREFIX, read_weights
 from facemend.weights import shipped_discriminator_path, shipped_model_path
 
 SHIPPED = "facemend"

@@ -16,6 +16,8 @@ Storage = Literal["fp32", "fp16", "int8"]
 
 Weights = npt.NDArray[np.float32]
 
+GENERATOR_PREFIX = "generator."
+"""A weight of the network is called this + its name in torch."""
 _SMALLEST_FP16 = 256
 """Weights with fewer numbers stay fp32: they cost nothing."""
 _SMALLEST_INT8 = 100_000
