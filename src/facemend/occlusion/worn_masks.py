@@ -179,11 +179,13 @@ def _lay_casts(
     shadow, reflection = rng.uniform(0.05, 0.6), rng.uniform(0.0, 0.15) * (rng.random() < 0.7)
     skin = region.stretch(skin_near(region.coarse(max(1, round(3 * unit_px))), surface.turn))
     columns = round(rng.uniform(-3.0, 0.5) * light.right * unit_px)
-    dark = np.float32(shadow) * moved(rim, columns, round(rng.uniform(0.0, 3.0) * unit_px)) * skin
+    dark: Field = np.float32(shadow) * moved(rim, columns, round(rng.uniform(0.0, 3.0) * unit_px)) * skin
     reach_px = rng.uniform(5, 9) * unit_px
-    glow = skin * 0 if reflection == 0 else np.float32(reflection) * skin * _widely_blurred(cover, reach_px)
-    strength = (dark + glow - np.float32(_FAINT_CAST)).clip(0, 1)
-    kept = strength / np.maximum(dark + glow, np.float32(1e-4))
+    glow: Field = (
+        skin * 0 if reflection == 0 else np.float32(reflection) * skin * _widely_blurred(cover, reach_px)
+    )
+    strength: Field = (dark + glow - np.float32(_FAINT_CAST)).clip(0, 1)
+    kept: Field = strength / np.maximum(dark + glow, np.float32(1e-4))
     # Light that the cloth throws back takes on its colour, and is the brighter the lighter the cloth.
     dye = np.array(cloth.texture.mean_colour, dtype=np.float32) * np.float32(light.exposure)
     canvas.lay_cast(image, (_FIRM_CAST * strength).clip(0, 1), dark * kept, glow * kept, dye)
