@@ -22,6 +22,7 @@ from facemend.reconstruction.batch import Outcome, mend
 from facemend.reconstruction.composite import composite, resize_alpha, wanted_alpha
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.options import Remove
+from facemend.reconstruction.photo import mend_faces
 from facemend.reconstruction.provenance import read_provenance
 from facemend.reconstruction.reconstructor import Reconstructor, read_mask
 from facemend.reconstruction.request import Request
@@ -379,3 +380,17 @@ def test_what_is_kept_stays_in_a_crop_framed_otherwise(reconstructor: Reconstruc
     result = reconstructor(image, aligned=True, keep=[(0, y, 256, 256 - y)])
     assert np.array_equal(result.image[y:], image[y:])
     assert (result.image[: y - 2][disc[: y - 2]] != COVER).any(axis=1).all()
+
+
+def test_a_frames_face_goes_through_the_path_of_photos_with_what_lies_below_the_square(
+    reconstructor: Reconstructor,
+) -> None:
+    frame = np.pad(framed("Eileen Collins", side_px=178), ((20, 20), (0, 0), (0, 0)), mode="edge")
+    frame[150:206, 60:120] = COVER
+    direct = reconstructor(frame, aligned=True)
+    mended, _ = mend_faces(frame, [direct.faces[0].face], reconstructor.model, Remove.COVERS)
+    by_photo, by_crop = ((image != frame).any(axis=2) for image in (mended, direct.image))
+    assert (by_photo & by_crop)[:194].sum() > 0.95 * (by_photo | by_crop)[:194].sum()
+    assert np.abs(mended[155:194, 65:115].astype(int) - direct.image[155:194, 65:115]).max() <= 6
+    assert not by_crop[198:].any()
+    assert by_photo[198:206, 62:118].all()

@@ -15,7 +15,7 @@ _LOOK_PX = 256  # width of the largest copy that the whole detector looks at: th
 _SMALLEST_PX = 12.0  # width of a face in it
 _NEAR, _CANONICAL, _DOUBTFUL = 0.18, 0.28, 0.7
 """How far a face may lie from its canonical place, see `distance`: by the scan of the small copy, by the
-whole detector, and by the scan if the detector is sure of no face. CelebA's own crops lie within them, and a
+whole detector, and by the scan if that is sure of no face. CelebA's own crops lie within them, and a
 crop that lies beyond them gains by being re-aligned (docs/photos.md)."""
 
 
