@@ -297,7 +297,7 @@ def test_a_mask_says_where_to_reconstruct(run: Run, model: tuple[str, ...]) -> N
 
 def test_accessories_stay_unless_they_are_asked_for(run: Run, model: tuple[str, ...]) -> None:
     image = gradient(178, 178)
-    image[40:70, 30:140] = ACCESSORY
+    image[75:105, 30:140] = ACCESSORY  # over the eyes
     Image.fromarray(image).save("a.png")
     assert "1 without an occlusion" in run("reconstruct", "a.png", *model).stdout
     asked = run("reconstruct", "a.png", *model, "--remove", "accessories", "-o", "b.png")

@@ -1,6 +1,7 @@
 import hashlib
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from facemend.reconstruction.batch import Outcome, mend
 from facemend.reconstruction.composite import composite, resize_alpha, wanted_alpha
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.options import Remove
+from facemend.reconstruction.photo import mend_faces
 from facemend.reconstruction.provenance import read_provenance
 from facemend.reconstruction.reconstructor import Reconstructor, read_mask
 from facemend.reconstruction.request import Request
@@ -50,27 +52,35 @@ def cover_of(width_px: int, height_px: int) -> tuple[slice, slice]:
     )
 
 
-def framed(
-    name: str, larger: float = 1, degrees: float = 0, right: float = 0, down: float = 0, side_px: int = 256
-) -> images.Image:
-    """A square around a portrait's face, framed as CelebA's or otherwise; shifts in sides of the square."""
+class How(NamedTuple):
+    """How a square is framed: its face is larger than CelebA's, turned, shifted by shares of its side."""
+
+    larger: float = 1
+    degrees: float = 0
+    right: float = 0
+    down: float = 0
+
+
+AS_CELEBA = How()
+
+
+def framed(name: str, how: How = AS_CELEBA, side_px: int = 256) -> images.Image:
+    """A square around a portrait's face, framed as CelebA's or otherwise."""
     portrait = next(portrait for portrait in read_portraits() if portrait.name == name)
-    photo_px = similarity(canonical_landmarks(side_px), portrait.landmarks_px)
-    there = landmarks_of(larger, degrees, right, down, side_px)
+    to_photo = similarity(canonical_landmarks(side_px), portrait.landmarks_px)
     # The canonical point that is wanted where the canonical landmarks now are.
-    moved = similarity(there, canonical_landmarks(side_px))
+    moved = similarity(landmarks_of(how, side_px), canonical_landmarks(side_px))
     back = canonical_landmarks(side_px) @ moved[:, :2].T + moved[:, 2]
-    return crop_face(portrait.photo, back @ photo_px[:, :2].T + photo_px[:, 2], side_px).image
+    return crop_face(portrait.photo, back @ to_photo[:, :2].T + to_photo[:, 2], side_px).image
 
 
-def landmarks_of(
-    larger: float = 1, degrees: float = 0, right: float = 0, down: float = 0, side_px: int = 256
-) -> Points:
+def landmarks_of(how: How = AS_CELEBA, side_px: int = 256) -> Points:
     """Where the landmarks of a `framed` face lie, (5, 2)."""
-    angle, middle = np.deg2rad(degrees), (side_px - 1) / 2
-    turn = larger * np.array([(np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))])
-    moved: Points = (canonical_landmarks(side_px) - middle) @ turn.T + middle
-    return moved + np.array([right, down]) * side_px
+    angle, middle = np.deg2rad(how.degrees), (side_px - 1) / 2
+    turn = how.larger * np.array([(np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))])
+    shift = np.array([how.right, how.down]) * side_px
+    moved: Points = (canonical_landmarks(side_px) - middle) @ turn.T + middle + shift
+    return moved
 
 
 def masked(image: images.Image, landmarks_px: Points) -> tuple[images.Image, images.Mask]:
@@ -85,10 +95,10 @@ def masked(image: images.Image, landmarks_px: Points) -> tuple[images.Image, ima
 
 
 OTHERWISE = {
-    "tighter": {"larger": 1.8, "down": -0.12},
-    "wider": {"larger": 0.55},
-    "turned": {"degrees": 25.0},
-    "shifted": {"right": 0.12, "down": 0.05},
+    "tighter": How(larger=1.8, down=-0.12),
+    "wider": How(larger=0.55),
+    "turned": How(degrees=25),
+    "shifted": How(right=0.12, down=0.05),
 }
 """Squares that are framed otherwise than CelebA's crops, as `framed` makes them."""
 
@@ -294,7 +304,7 @@ def test_a_mask_file_is_white_where_to_reconstruct(tmp_path: Path) -> None:
 def test_a_crop_framed_as_celebas_goes_to_the_model_as_it_is(
     reconstructor: Reconstructor, name: str, larger: float
 ) -> None:
-    image, _ = masked(framed(name, larger, side_px=178), landmarks_of(larger, side_px=178))
+    image, _ = masked(framed(name, How(larger), 178), landmarks_of(How(larger), 178))
     result = reconstructor(image, aligned=True)
     output = reconstructor.model(crop_from_aligned(image)[None])
     assert output.alpha is not None
@@ -309,8 +319,8 @@ def test_a_crop_framed_as_celebas_goes_to_the_model_as_it_is(
 def test_a_crop_framed_otherwise_is_realigned_by_its_eyes(
     reconstructor: Reconstructor, name: str, how: str, side_px: int
 ) -> None:
-    landmarks_px = landmarks_of(**OTHERWISE[how], side_px=side_px)
-    image, disc = masked(framed(name, **OTHERWISE[how], side_px=side_px), landmarks_px)
+    landmarks_px = landmarks_of(OTHERWISE[how], side_px)
+    image, disc = masked(framed(name, OTHERWISE[how], side_px), landmarks_px)
     result = reconstructor(image, aligned=True)
     (face,) = result.faces
     apart = np.hypot(*(landmarks_px[1] - landmarks_px[0]))
@@ -326,7 +336,7 @@ def test_a_crop_framed_otherwise_is_realigned_by_its_eyes(
 
 @pytest.mark.parametrize("how", OTHERWISE)
 def test_an_uncovered_crop_framed_otherwise_is_left_alone(reconstructor: Reconstructor, how: str) -> None:
-    image = framed("Eileen Collins", **OTHERWISE[how])
+    image = framed("Eileen Collins", OTHERWISE[how])
     result = reconstructor(image, aligned=True)
     assert np.array_equal(result.image, image)
     assert [face.changed for face in result.faces] == [False]
@@ -335,7 +345,7 @@ def test_an_uncovered_crop_framed_otherwise_is_left_alone(reconstructor: Reconst
 def test_where_the_cover_hides_the_eyes_the_crop_is_taken_as_framed_like_celebas(
     reconstructor: Reconstructor,
 ) -> None:
-    image = framed("Grace Hopper", **OTHERWISE["turned"])
+    image = framed("Grace Hopper", OTHERWISE["turned"])
     image[80:220, 70:190] = COVER
     (face,) = reconstructor(image, aligned=True).faces
     assert face.face.landmarks_px == pytest.approx(canonical_landmarks())
@@ -361,8 +371,8 @@ def test_without_eyes_only_what_may_hide_them_is_reconstructed_and_it_says_so(
 
 def test_a_mask_is_taken_to_the_pixel_in_a_crop_framed_otherwise(reconstructor: Reconstructor) -> None:
     how = OTHERWISE["turned"]
-    image = framed("Grace Hopper", **how)
-    _, disc = masked(image, landmarks_of(**how))
+    image = framed("Grace Hopper", how)
+    _, disc = masked(image, landmarks_of(how))
     result = reconstructor(image, aligned=True, mask=disc)
     assert np.array_equal((result.image != image).any(axis=2), disc)
     assert result.faces[0].face.landmarks_px != pytest.approx(canonical_landmarks())
@@ -374,8 +384,22 @@ def test_a_mask_is_taken_to_the_pixel_in_a_crop_framed_otherwise(reconstructor: 
 
 def test_what_is_kept_stays_in_a_crop_framed_otherwise(reconstructor: Reconstructor) -> None:
     how = OTHERWISE["tighter"]
-    image, disc = masked(framed("Eileen Collins", **how), landmarks_of(**how))
+    image, disc = masked(framed("Eileen Collins", how), landmarks_of(how))
     y = int(np.nonzero(disc)[0].mean())
     result = reconstructor(image, aligned=True, keep=[(0, y, 256, 256 - y)])
     assert np.array_equal(result.image[y:], image[y:])
     assert (result.image[: y - 2][disc[: y - 2]] != COVER).any(axis=1).all()
+
+
+def test_a_frames_face_goes_through_the_path_of_photos_with_what_lies_below_the_square(
+    reconstructor: Reconstructor,
+) -> None:
+    frame = np.pad(framed("Eileen Collins", side_px=178), ((20, 20), (0, 0), (0, 0)), mode="edge")
+    frame[150:206, 60:120] = COVER
+    direct = reconstructor(frame, aligned=True)
+    mended, _ = mend_faces(frame, [direct.faces[0].face], reconstructor.model, Remove.COVERS)
+    by_photo, by_crop = ((image != frame).any(axis=2) for image in (mended, direct.image))
+    assert (by_photo & by_crop)[:194].sum() > 0.95 * (by_photo | by_crop)[:194].sum()
+    assert np.abs(mended[155:194, 65:115].astype(int) - direct.image[155:194, 65:115]).max() <= 6
+    assert not by_crop[198:].any()
+    assert by_photo[198:206, 62:118].all()

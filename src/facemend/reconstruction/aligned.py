@@ -98,7 +98,7 @@ def _mend_realigned(
         return mended, (done,)
     if _hides_eyes(done, threshold):
         return None
-    if (done.weight > 0).sum() < _LEAST_COVER * (view.scale * view.crop.image.shape[1]) ** 2:
+    if (done.removed > threshold).sum() < _LEAST_COVER * (view.scale * view.crop.image.shape[1]) ** 2:
         return image.copy(), (_unchanged(done),)
     return mended, (done,)
 

@@ -13,9 +13,9 @@ _SCAN_PX = 89  # width of the small copy for the first scan: half a CelebA frame
 _SCAN_CONFIDENCE, _SUREST = 0.2, 6  # which finds of that scan count: among all, one is near by chance
 _LOOK_PX = 256  # width of the largest copy that the whole detector looks at: the face fills it
 _SMALLEST_PX = 12.0  # width of a face in it
-_NEAR, _CANONICAL, _DOUBTFUL = 0.18, 0.28, 0.7
+_NEAR, _CANONICAL, _DOUBTFUL = 0.18, 0.3, 0.7
 """How far a face may lie from its canonical place, see `distance`: by the scan of the small copy, by the
-whole detector, and by the scan if the detector is sure of no face. CelebA's own crops lie within them, and a
+whole detector, and by the scan if that is sure of no face. CelebA's own crops lie within them, and a
 crop that lies beyond them gains by being re-aligned (docs/photos.md)."""
 
 
