@@ -79,7 +79,8 @@ def repeat_below(crop: ValuesT, height_px: int, *, shown_px: int | None = None) 
         shown_px: how many of its rows count (default: all).
     """
     rows = np.arange(height_px).clip(0, (shown_px or len(crop)) - 1)
-    return crop[rows]
+    repeated: ValuesT = crop[rows]
+    return repeated
 
 
 def crop_from_aligned(

@@ -40,7 +40,7 @@ class View:
         """bool, of the box's size: the pixels that the crop sees whole."""
         shown = np.ones(self.crop.image.shape[:2], dtype=np.float32)
         if self.tall:
-            shown[shown_height(shown.shape[1]) :] = 0
+            shown[shown_height(self.crop.image.shape[1]) :] = 0
         inside: Mask = self.put(shown) > 0.999
         return inside
 
