@@ -2,6 +2,7 @@ import csv
 import json
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -9,6 +10,7 @@ from PIL import Image as PillowImage
 
 from facemend.cli.main import main
 from facemend.evaluation.results import EvaluationReport, Group
+from facemend.evaluation.sets import NAMES
 from facemend.images import write_png
 from tests.tiny_celeba import gradient, make_celeba
 from tests.unit.test_diverse import row, write_faces
@@ -156,3 +158,11 @@ def test_baselines_that_learn_are_for_v1(tmp_path: Path) -> None:
     )
     assert result.exit_code == 2
     assert "baselines of facemend-bench v1 only" in result.output
+
+
+def test_the_command_offers_every_protocol() -> None:
+    (option,) = (
+        parameter for parameter in main.commands["evaluate"].params if parameter.name == "protocol_name"
+    )
+    assert isinstance(option.type, click.Choice)
+    assert tuple(option.type.choices) == (*NAMES, "harm")
