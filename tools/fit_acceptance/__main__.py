@@ -26,7 +26,6 @@ from tools.fit_acceptance.finds import collect, read_cache
 from tools.fit_acceptance.table import fit, report
 
 _FOLDS = 4
-_CAUTION = 3.0  # to change an uncovered face is worse than to leave a covered one
 
 
 def main() -> None:
@@ -46,13 +45,12 @@ def main() -> None:
     fold = np.array(
         [seed_of(photos[find.photo]["source"], photos[find.photo]["name"]) % _FOLDS for find in finds]
     )
-    weights = np.where(covered == 1, 1.0, _CAUTION)
     apart = np.zeros(len(finds))
     for part in range(_FOLDS):
         fitted = known & (fold != part)
-        table = fit(rows[fitted], covered[fitted], weights[fitted])
+        table = fit(rows[fitted], covered[fitted])
         apart[fold == part] = table.probabilities(rows[fold == part])
-    table = fit(rows[known], covered[known], weights[known])
+    table = fit(rows[known], covered[known])
     print(f"{len(photos)} photos, {known.sum()} finds of which is known what they are\n")
     print("Photos that the table was not fitted to")
     report(photos, finds, apart)

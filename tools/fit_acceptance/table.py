@@ -26,13 +26,12 @@ class Table:
         return shares
 
 
-def fit(rows: Points, covered: Points, weights: Points) -> Table:
+def fit(rows: Points, covered: Points) -> Table:
     """Logistic regression by Newton's method, with a small ridge on standardised evidence.
 
     Args:
         rows: (N, K).
         covered: (N,), 0 or 1.
-        weights: (N,) of the examples.
     """
     mean, spread = rows.mean(axis=0), rows.std(axis=0) + 1e-9
     design = np.column_stack([np.ones(len(rows)), (rows - mean) / spread])
@@ -40,8 +39,8 @@ def fit(rows: Points, covered: Points, weights: Points) -> Table:
     beta = np.zeros(design.shape[1])
     for _ in range(50):
         p = 1 / (1 + np.exp(-(design @ beta).clip(-30, 30)))
-        gradient = design.T @ (weights * (p - covered)) + ridge @ beta
-        hessian = (design * (weights * np.maximum(p * (1 - p), 1e-6))[:, None]).T @ design + ridge
+        gradient = design.T @ (p - covered) + ridge @ beta
+        hessian = (design * np.maximum(p * (1 - p), 1e-6)[:, None]).T @ design + ridge
         step = np.linalg.solve(hessian, gradient)
         beta -= step * min(1.0, 3 / np.abs(step).max())
     slopes = beta[1:] / spread

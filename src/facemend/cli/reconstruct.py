@@ -57,7 +57,8 @@ _STREAM = (Path("-"),)
     multiple=True,
     metavar="X,Y,W,H",
     type=REGION,
-    help="A face that is not found, in pixels from the top left (one photo only; repeatable).",
+    help="A covered face that is not found or left alone, in pixels from the top left (one photo only; "
+    "repeatable).",
 )
 @click.option(
     "--keep",

@@ -28,7 +28,7 @@ class Request:
         aligned: the picture is a ready crop.
         mask: bool (h, w), True exactly where to reconstruct; None lets the model find it.
         remove: which class of occlusion to reconstruct, where there is no mask.
-        faces: faces beside those that the detector finds.
+        faces: covered faces beside those that count as covered by themselves.
         keep: regions that are never touched.
         keep_mask: bool (h, w), True where nothing is touched, too.
         occlusion_threshold: 0-1, an occlusion found with more is one.
