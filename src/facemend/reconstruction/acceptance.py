@@ -46,22 +46,22 @@ HIDDEN_FACE = 0.55
 ACCEPTED = 0.6
 """Probability from which a face counts as covered: to change an uncovered face is worse than to leave a
 covered one."""
-INTERCEPT = -8.05
+INTERCEPT = -11.22
 WEIGHTS: Mapping[str, float] = {
-    "confidence": 3.03,
-    "below_surest": -7.64,
-    "share": 2.22,
-    "certain": 2.97,
-    "unsure": -2.11,
-    "solid": 1.48,
-    "mouth": 0.13,
-    "step": 8.64,
-    "detail_inside": -1.32,
-    "detail_outside": 5.03,
-    "sharp_outside": 0.92,
-    "beyond": -13.68,
+    "confidence": 3.14,
+    "below_surest": -7.77,
+    "share": 1.40,
+    "certain": 3.28,
+    "unsure": -0.07,
+    "solid": 1.32,
+    "hides": 3.01,
+    "step": 9.55,
+    "detail_inside": -1.51,
+    "detail_outside": 5.27,
+    "sharp_outside": 0.95,
+    "beyond": -13.72,
 }
-"""Of the logistic regression, one for each field of `Evidence`. Fitted by tools/fit_acceptance to 700 finds
+"""Of the logistic regression, one for each field of `Evidence`. Fitted by tools/fit_acceptance to 701 finds
 in 1,020 photos, with the model that came with facemend on 2026-11-30. Another model needs another fit."""
 
 
@@ -76,7 +76,7 @@ class Evidence:
         certain: share of that of which the model is nearly certain.
         unsure: pixels that are neither visible nor occluded, over those above the threshold.
         solid: share of the upright rectangle around the largest region that it fills.
-        mouth: mean alpha at nose and mouth.
+        hides: mean alpha at nose and mouth, or at one eye where that is more.
         step: mean difference of colour across the edge, 1 being black to white.
         detail_inside: binary logarithm of the fine detail inside, in levels, over 4.
         detail_outside: the same around it.
@@ -90,7 +90,7 @@ class Evidence:
     certain: float
     unsure: float
     solid: float
-    mouth: float
+    hides: float
     step: float
     detail_inside: float
     detail_outside: float
@@ -206,7 +206,8 @@ def evidence_of(
         return None
     crop, seen = view.crop.image[:side], _inside_photo(photo, view.crop)[:side]
     y, x = (np.flatnonzero(region.any(axis=axis)) for axis in (1, 0))
-    mouth = _alpha_at(alpha, canonical_landmarks(side)[2:])
+    places = canonical_landmarks(side)
+    mouth = _alpha_at(alpha, places[2:])
     if confidence < MIN_CONFIDENCE and mouth < 0.5:
         return None
     # The edge itself is a detail of neither side.
@@ -219,7 +220,7 @@ def evidence_of(
         certain=float((alpha[region] > _CERTAIN).mean()),
         unsure=min(1.0, float(((alpha > 0.1) & (alpha < 0.9)).sum() / region.sum())),
         solid=float(region.sum() / ((y[-1] - y[0] + 1) * (x[-1] - x[0] + 1))),
-        mouth=mouth,
+        hides=max(mouth, *(_alpha_at(alpha, eye[None]) for eye in places[:2])),
         step=_colour_step(crop, region & seen, ~region & seen),
         detail_inside=inside / 4,
         detail_outside=outside / 4,
