@@ -92,6 +92,6 @@ def read_cache(cache: Path) -> tuple[list[dict[str, Any]], list[Find]]:
             else:
                 # One person each: the surest find is the face, another one is none.
                 first = find["evidence"]["confidence"] == surest
-                covered = (True if find["evidence"]["mouth"] > 0.5 else None) if first else False
+                covered = (True if find["evidence"]["hides"] > 0.5 else None) if first else False
             finds.append(Find(number, row, covered))
     return photos, finds

@@ -11,6 +11,7 @@ from PIL import Image as PillowImage
 from PIL import ImageFilter
 
 from facemend.faces import Face
+from facemend.faces.detector import MIN_CONFIDENCE
 from facemend.frame import Crop, Points, canonical_landmarks
 from facemend.images import Alpha, Image, Mask, resize
 from facemend.reconstruction.composite import alpha_of
@@ -45,24 +46,22 @@ HIDDEN_FACE = 0.55
 ACCEPTED = 0.6
 """Probability from which a face counts as covered: to change an uncovered face is worse than to leave a
 covered one."""
-INTERCEPT = -7.02
+INTERCEPT = -11.22
 WEIGHTS: Mapping[str, float] = {
-    "confidence": 3.26,
-    "below_surest": -7.71,
-    "size": 0.02,
-    "share": 4.80,
-    "certain": 2.28,
-    "unsure": -3.72,
+    "confidence": 3.14,
+    "below_surest": -7.77,
+    "share": 1.40,
+    "certain": 3.28,
+    "unsure": -0.07,
     "solid": 1.32,
-    "mouth": -0.55,
-    "eyes": -1.05,
-    "step": 7.93,
-    "detail_inside": -1.46,
-    "detail_outside": 4.93,
-    "sharp_outside": 0.92,
-    "beyond": -15.92,
+    "hides": 3.01,
+    "step": 9.55,
+    "detail_inside": -1.51,
+    "detail_outside": 5.27,
+    "sharp_outside": 0.95,
+    "beyond": -13.72,
 }
-"""Of the logistic regression, one for each field of `Evidence`. Fitted by tools/fit_acceptance to 723 finds
+"""Of the logistic regression, one for each field of `Evidence`. Fitted by tools/fit_acceptance to 701 finds
 in 1,020 photos, with the model that came with facemend on 2026-11-30. Another model needs another fit."""
 
 
@@ -73,13 +72,11 @@ class Evidence:
     Attributes:
         confidence: the detector's.
         below_surest: how much more confident the detector is of another face of the photo.
-        size: binary logarithm of the face's width in photo pixels, over 8.
         share: square root of the share of the crop above the threshold.
         certain: share of that of which the model is nearly certain.
         unsure: pixels that are neither visible nor occluded, over those above the threshold.
         solid: share of the upright rectangle around the largest region that it fills.
-        mouth: mean alpha at nose and mouth.
-        eyes: mean alpha at the eyes.
+        hides: mean alpha at nose and mouth, or at one eye where that is more.
         step: mean difference of colour across the edge, 1 being black to white.
         detail_inside: binary logarithm of the fine detail inside, in levels, over 4.
         detail_outside: the same around it.
@@ -89,13 +86,11 @@ class Evidence:
 
     confidence: float
     below_surest: float
-    size: float
     share: float
     certain: float
     unsure: float
     solid: float
-    mouth: float
-    eyes: float
+    hides: float
     step: float
     detail_inside: float
     detail_outside: float
@@ -195,6 +190,8 @@ def evidence_of(
 ) -> Evidence | None:
     """What is known of a face; None where nothing is found that could be a cover.
 
+    What the detector hardly sees can only be a face that is hidden whole, nose and mouth with it.
+
     Args:
         photo: (H, W, 3).
         view: where the face lies.
@@ -210,19 +207,20 @@ def evidence_of(
     crop, seen = view.crop.image[:side], _inside_photo(photo, view.crop)[:side]
     y, x = (np.flatnonzero(region.any(axis=axis)) for axis in (1, 0))
     places = canonical_landmarks(side)
+    mouth = _alpha_at(alpha, places[2:])
+    if confidence < MIN_CONFIDENCE and mouth < 0.5:
+        return None
     # The edge itself is a detail of neither side.
     parts = ~grown(~region, _BAND_PX) & seen, ~grown(region, _BAND_PX) & seen
     (inside, _), (outside, coarse) = _details(crop, *parts, view.scale)
     return Evidence(
         confidence=confidence,
         below_surest=surest - confidence,
-        size=float(np.log2(view.scale * side / 2)) / 8,
         share=float(region.mean()) ** 0.5,
         certain=float((alpha[region] > _CERTAIN).mean()),
         unsure=min(1.0, float(((alpha > 0.1) & (alpha < 0.9)).sum() / region.sum())),
         solid=float(region.sum() / ((y[-1] - y[0] + 1) * (x[-1] - x[0] + 1))),
-        mouth=_alpha_at(alpha, places[2:]),
-        eyes=_alpha_at(alpha, places[:2]),
+        hides=max(mouth, *(_alpha_at(alpha, eye[None]) for eye in places[:2])),
         step=_colour_step(crop, region & seen, ~region & seen),
         detail_inside=inside / 4,
         detail_outside=outside / 4,
