@@ -24,7 +24,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Photos worked on at the same time; they share one model.",
+    help="Photos worked on at the same time, each by a process of its own.",
 )
 @click.option(
     "--queue",
@@ -49,7 +49,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
     type=click.FloatRange(min=0, min_open=True),
     default=60,
     show_default=True,
-    help="Longest that a photo may wait and be worked on, in seconds.",
+    help="Longest that a request may take as a whole, in seconds; half of it for the work.",
 )
 @click.option(
     "--token-file",
@@ -103,19 +103,23 @@ def serve(
         from facemend.server.settings import LOOPBACK_NAMES, MEGABYTE, Limits, Settings
     except ModuleNotFoundError as error:
         raise UsageError("serving needs more packages: pip install 'facemend[serve]'") from error
-    from facemend.reconstruction.reconstructor import Reconstructor
 
     limits = Limits(
         upload_bytes=max_upload * MEGABYTE,
+        response_bytes=10 * max_upload * MEGABYTE,
         held_bytes=10 * max_upload * MEGABYTE,
         pixels=round(max_megapixels * 1e6),
         waiting=waiting,
-        answer_s=timeout,
+        request_s=timeout,
+        work_s=timeout / 2,
     )
     token = _token(token_file)
     local = host in _LOOPBACK
     names = LOOPBACK_NAMES.union(name.lower() for name in hosts)
     settings = Settings(
+        model=model,
+        device=device,
+        threads=threads,
         workers=workers,
         token=token,
         hosts=None if "*" in hosts or (not local and not hosts) else names,
@@ -123,7 +127,8 @@ def serve(
         limits=limits,
     )
     listener = open_socket(host, port)
-    server = Server(Reconstructor(model, device=device, threads=threads), settings)
+    server = Server(settings)
+    server.start()
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listener.getsockname()[1]}/"
     if not quiet:

@@ -37,6 +37,9 @@ class Metrics:
         )
         self.waiting = Gauge("facemend_waiting", "Photos in the queue.", registry=self._registry)
         self.running = Gauge("facemend_running", "Photos being worked on.", registry=self._registry)
+        self.restarts = Gauge(
+            "facemend_worker_restarts", "Workers that were lost and started again.", registry=self._registry
+        )
         self.held = Gauge("facemend_held_bytes", "Bytes of bodies in memory.", registry=self._registry)
 
     def watch(self, gauge: Gauge, value: Callable[[], float]) -> None:
