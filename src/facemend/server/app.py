@@ -1,6 +1,7 @@
 """The application: its routes, and the layers that a request goes through."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,6 +18,7 @@ from facemend.errors import FacemendError
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.provenance import NOTICE
 from facemend.server.asking import Form, read_form
+from facemend.server.coalescing import Coalescer
 from facemend.server.guard import GONE, LOG, Guard, response_of
 from facemend.server.messages import Part
 from facemend.server.metrics import MEDIA_TYPE, Metrics
@@ -53,6 +55,7 @@ class Server:
         )
         # Who waits for a look at the photo's head is bounded by the memory for uploads.
         self._inspection = WorkerPool(setup("inspect"), 1, limits.connections, limits.response_bytes)
+        self._coalescer: Coalescer[Reply] = Coalescer()
         self._pools = (self._inspection, self._workers)
         self._model: dict[str, Any] | None = None
         self._ready = False
@@ -140,7 +143,6 @@ class Server:
     async def _reconstruct(self, request: Request) -> Response:
         form = read_form(request.scope[BODY], request.headers.get("content-type", ""))
         said, body = await self._while_there(request, self._answer(form))
-        del form
         held: Held = request.scope[HELD]
         request.scope[BODY] = b""
         held.resize(len(body))
@@ -150,21 +152,28 @@ class Server:
         )
 
     async def _answer(self, form: Form) -> Reply:
-        """Has the photo looked at, and what is left of the requests worked on."""
-        parts: tuple[Part, ...] = (form.photo,) if form.mask is None else (form.photo, form.mask)
-        await self._ask(self._inspection, {}, parts, self._limits.inspect_s)
+        """Has the photo inspected, and then worked on; once for all who ask the same at the same time."""
         options = {"options": form.options.model_dump(mode="json")}
-        return await self._ask(self._workers, options, parts, self._limits.work_s)
+        parts: tuple[Part, ...] = (form.photo,) if form.mask is None else (form.photo, form.mask)
+        key = await self._coalescer.key_of(json.dumps(options).encode(), *parts)
+
+        async def work() -> Reply:
+            try:
+                await self._ask(self._inspection, {}, parts, self._limits.inspect_s)
+                return await self._ask(self._workers, options, parts, self._limits.work_s)
+            except WorkerLost as lost:
+                LOG.warning("a worker was %s", "ended: out of time" if lost.out_of_time else "lost")
+                problem = _problem_of_loss(lost)
+                self._coalescer.refuse(key, problem)
+                raise problem from lost
+
+        return await self._coalescer.share(key, work)
 
     async def _ask(
         self, pool: WorkerPool, head: dict[str, Any], parts: tuple[Part, ...], limit_s: float
     ) -> Reply:
-        """Has a worker answer. Raises Problem as the worker does, or for one that was lost."""
-        try:
-            said, body = await pool.submit(head, parts, limit_s)
-        except WorkerLost as lost:
-            LOG.warning("a worker was %s", "ended: out of time" if lost.out_of_time else "lost")
-            raise _problem_of_loss(lost, limit_s) from lost
+        """Has a worker answer. Raises Problem as the worker does, and WorkerLost."""
+        said, body = await pool.submit(head, parts, limit_s)
         problem = said.get("problem")
         if problem is None:
             return said, body
@@ -225,9 +234,9 @@ class Server:
         return Response(self._metrics.text(), media_type=MEDIA_TYPE)
 
 
-def _problem_of_loss(lost: WorkerLost, limit_s: float) -> Problem:
+def _problem_of_loss(lost: WorkerLost) -> Problem:
     if lost.out_of_time:
-        return Problem(422, "too_slow", f"the photo took more than {limit_s:g} s; send a smaller one")
+        return Problem(422, "too_slow", "the photo takes too long to work on; send a smaller one")
     return Problem(422, "bad_picture", "the photo ends whatever reads it; save it anew and send that")
 
 

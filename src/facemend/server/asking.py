@@ -80,9 +80,11 @@ def _fields(body: bytes | bytearray, content_type: str) -> Iterator[tuple[str, b
 
 def _parts(body: bytes | bytearray, delimiter: bytes) -> Iterator[tuple[int, int]]:
     """Where the parts of a body lie. One that does not end is none."""
-    at = 0 if body.startswith(delimiter) else body.find(b"\r\n" + delimiter) + 2
-    if at < 2 and not body.startswith(delimiter):
+    if not body:
         return
+    at = 0 if body.startswith(delimiter) else body.find(b"\r\n" + delimiter) + 2
+    if at == 1:  # there is none
+        raise _unreadable()
     for _ in range(_MOST_PARTS + 1):
         at += len(delimiter)
         if body[at : at + 2] == b"--":

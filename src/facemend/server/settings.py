@@ -40,7 +40,7 @@ class Limits:
     head_s: float = 10.0
     receive_s: float = 30.0
     send_s: float = 30.0
-    inspect_s: float = 2.0
+    inspect_s: float = 5.0
     work_s: float = 30.0
     linger_s: float = 2.0
     connections: int = 512

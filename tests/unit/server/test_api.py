@@ -429,25 +429,27 @@ class TestUnderLoad:
         return tmp_path / "go"
 
     @pytest.fixture
-    def slow(self, png: bytes, go: Path) -> bytes:
-        return png + hostile_worker.WAITS_FOR + str(go).encode()
+    def slow(self, png: bytes, go: Path) -> list[bytes]:
+        return [png + number + hostile_worker.WAITS_FOR + str(go).encode() for number in (b"1", b"2", b"3")]
 
     def test_one_more_than_fits_is_told_when_to_come_back(
-        self, settings: Settings, slow: bytes, go: Path
+        self, settings: Settings, slow: list[bytes], go: Path, png: bytes
     ) -> None:
         server = Server(replace(settings, limits=replace(LIMITS, waiting=2)))
         with TestClient(server.app) as client:
             statuses: list[int] = []
             threads = [
-                threading.Thread(target=lambda: statuses.append(post(client, slow).status_code))
-                for _ in range(3)
+                threading.Thread(
+                    target=lambda own: statuses.append(post(client, own).status_code), args=(own,)
+                )
+                for own in slow
             ]
             for thread in threads:
                 thread.start()
             _until(lambda: _metric(client, "facemend_waiting") == 2)
             assert client.get("/readyz").status_code == 503
             assert client.get("/healthz").status_code == 200
-            refused = post(client, slow)
+            refused = post(client, png)
             assert (refused.status_code, refused.json()["code"]) == (429, "busy")
             assert 1 <= int(refused.headers["retry-after"]) <= 60
             go.touch()
@@ -457,11 +459,11 @@ class TestUnderLoad:
             assert client.get("/readyz").status_code == 200
 
     def test_who_waits_too_long_is_told_and_gone(
-        self, settings: Settings, slow: bytes, go: Path
+        self, settings: Settings, slow: list[bytes], go: Path
     ) -> None:
         server = Server(replace(settings, limits=replace(LIMITS, request_s=0.5)))
         with TestClient(server.app) as client:
-            answer = post(client, slow)
+            answer = post(client, slow[0])
             assert (answer.status_code, answer.json()["code"]) == (503, "too_slow")
             assert answer.headers["retry-after"]
             assert _metric(client, "facemend_running") == 1, "it may be done in its time"
@@ -469,11 +471,11 @@ class TestUnderLoad:
             _until(lambda: _metric(client, "facemend_running") == 0)
 
     def test_a_client_that_goes_away_leaves_the_queue(
-        self, settings: Settings, slow: bytes, go: Path, png: bytes
+        self, settings: Settings, slow: list[bytes], go: Path, png: bytes
     ) -> None:
         server = Server(settings)
         with TestClient(server.app) as client:
-            first = threading.Thread(target=post, args=(client, slow))
+            first = threading.Thread(target=post, args=(client, slow[0]))
             first.start()
             _until(lambda: _metric(client, "facemend_running") == 1)
 
