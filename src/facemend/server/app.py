@@ -61,7 +61,7 @@ class Server:
         self._ready = False
         self._metrics.watch(self._metrics.waiting, lambda: float(sum(p.waiting for p in self._pools)))
         self._metrics.watch(self._metrics.running, lambda: float(sum(p.running for p in self._pools)))
-        self._metrics.watch(self._metrics.restarts, lambda: float(sum(p.restarts for p in self._pools)))
+        self._metrics.watch(self._metrics.workers_lost, lambda: float(sum(p.lost for p in self._pools)))
         self.app = self._layered(self._routes())
 
     def start(self) -> None:

@@ -172,7 +172,7 @@ class WorkerPool:
 
     Attributes:
         waiting, running: requests.
-        restarts: how many workers were lost and started again.
+        lost: how many workers ended over a request; each is started again.
     """
 
     def __init__(self, setup: Head, workers: int, max_waiting: int, largest_answer_bytes: int) -> None:
@@ -184,7 +184,7 @@ class WorkerPool:
         self._mean_s = 1.0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
-        self.waiting = self.running = self.restarts = 0
+        self.waiting = self.running = self.lost = 0
 
     def start(self) -> dict[str, Any]:
         """Starts all processes, and returns what the first says about itself. Raises as they do."""
@@ -231,6 +231,7 @@ class WorkerPool:
         try:
             answer = await loop.run_in_executor(self._executor, process.call, head, parts, limit_s)
         except WorkerLost:
+            self.lost += 1
             self._kept(self._restart(process))
             raise
         else:
@@ -251,7 +252,6 @@ class WorkerPool:
                     LOG.error("%s", error)
                     await asyncio.sleep(_RESTART_S)
             else:
-                self.restarts += 1
                 self.running -= 1
                 self._release(process)
                 return
