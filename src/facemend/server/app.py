@@ -31,6 +31,8 @@ from facemend.server.settings import Settings
 from facemend.server.worker import setup_message
 from facemend.server.worker_pool import WorkerLost, WorkerPool
 
+_OUT_OF_TIME_S, _LOST_S = 600.0, 60.0
+"""How long a photo is not tried again. Why a worker was lost is not known; another program may be to blame."""
 Reply = tuple[dict[str, Any], bytes]
 """What a worker answers: a head, and a body."""
 
@@ -164,7 +166,7 @@ class Server:
             except WorkerLost as lost:
                 LOG.warning("a worker was %s", "ended: out of time" if lost.out_of_time else "lost")
                 problem = _problem_of_loss(lost)
-                self._coalescer.refuse(key, problem)
+                self._coalescer.refuse(key, problem, _OUT_OF_TIME_S if lost.out_of_time else _LOST_S)
                 raise problem from lost
 
         return await self._coalescer.share(key, work)

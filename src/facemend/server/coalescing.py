@@ -16,7 +16,6 @@ from facemend.server.problems import Problem
 
 ReplyT = TypeVar("ReplyT")
 
-_REFUSED_S = 600.0
 _MOST_REFUSED = 1000
 _QUICK_BYTES = 1_000_000  # hashing less takes about a millisecond
 
@@ -52,8 +51,8 @@ class Coalescer(Generic[ReplyT]):
             Problem: it was refused a short time ago.
             Exception: as the work does.
         """
-        at, problem = self._refused.get(key, (0.0, None))
-        if problem is not None and time.monotonic() - at < _REFUSED_S:
+        until, problem = self._refused.get(key, (0.0, None))
+        if problem is not None and time.monotonic() < until:
             raise problem
         work = self._begun.get(key)
         if work is None:
@@ -68,11 +67,11 @@ class Coalescer(Generic[ReplyT]):
                 self._forget(key, work)
                 work.task.cancel()
 
-    def refuse(self, key: bytes, problem: Problem) -> None:
+    def refuse(self, key: bytes, problem: Problem, for_s: float) -> None:
         """Has this problem be the result for a while."""
         if len(self._refused) >= _MOST_REFUSED:
             del self._refused[next(iter(self._refused))]
-        self._refused[key] = time.monotonic(), problem
+        self._refused[key] = time.monotonic() + for_s, problem
 
     def _hash(self, parts: tuple[Part, ...]) -> bytes:
         found = hashlib.blake2b(key=self._secret, digest_size=32)

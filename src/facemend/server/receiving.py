@@ -17,8 +17,9 @@ from facemend.server.settings import MEGABYTE, Limits
 
 TAKES_BODY = ("POST", "/v1/reconstruct")
 """The one method and path whose requests have bodies."""
-DEADLINE, BODY, HELD = "facemend.deadline", "facemend.body", "facemend.held"
-"""Keys of a request's scope: when its life ends, by the event loop's clock; its body; its `Held`."""
+DEADLINE, BODY, HELD, ABORT = "facemend.deadline", "facemend.body", "facemend.held", "facemend.abort"
+"""Keys of a request's scope: when its life ends, by the event loop's clock; its body; its `Held`; what ends
+its connection at once."""
 _RETRY_S = 5
 _PIECE_BYTES = 65_536
 
@@ -190,9 +191,15 @@ class PacedResponse(Response):
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
+            scope.get(ABORT, _nothing)()
+            await asyncio.sleep(0)  # what is still in the connection's buffer goes with it
             raise ClientGone from None
         finally:
             held.waits_for_client(None)
+
+
+def _nothing() -> None:
+    """There is no connection to end."""
 
 
 def announces_body(scope: Scope) -> bool:

@@ -12,6 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from facemend.errors import UsageError
 from facemend.server.app import Server
+from facemend.server.receiving import ABORT
 from facemend.server.settings import Limits
 
 
@@ -46,6 +47,7 @@ class PatientProtocol(H11Protocol):
         super().handle_events()
         if self.cycle is not self._watched:
             self._watched, self._since_s = self.cycle, self.loop.time()
+            self.cycle.scope.update({ABORT: self.transport.abort})  # type: ignore[typeddict-item]
             self._forget(self._life_timer)
             life_s = self._limits.request_s + self._limits.linger_s
             self._life_timer = self.loop.call_later(life_s, self._abort_if_unfinished)

@@ -79,11 +79,16 @@ class WorkerProcess:
         return said
 
     def call(self, head: Head, parts: tuple[Part, ...], limit_s: float) -> tuple[dict[str, Any], bytes]:
-        """Has a request answered.
+        """Has a request answered. A process that ended while it was idle is started again before.
 
         Raises:
             WorkerLost: the process ended, or was ended after the limit; start it again.
         """
+        if self._process is None or self._process.poll() is not None:
+            try:
+                self.start()
+            except FacemendError as error:
+                raise WorkerLost(out_of_time=False) from error
         said, bodies = self._exchange(head, parts, limit_s)
         return said, bodies[0] if bodies else b""
 

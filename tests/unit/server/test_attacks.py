@@ -255,7 +255,7 @@ class TestTheSameRequest:
             go.set()
             assert [await caller for caller in callers[1:]] == [1, 1]
             assert await coalescer.share(key, work) == 2, "nothing is kept"
-            coalescer.refuse(key, Problem(422, "too_slow", "it takes too long"))
+            coalescer.refuse(key, Problem(422, "too_slow", "it takes too long"), 600)
             with pytest.raises(Problem):
                 await coalescer.share(key, work)
             assert await coalescer.share(other, work) == 3
