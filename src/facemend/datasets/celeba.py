@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from facemend.datasets.faces import FaceRecord, FaceSource, ReadPicture, fingerprint_of, points_of
 from facemend.errors import PictureError, SourceError
 from facemend.frame import Points
-from facemend.images import Image, read_image
+from facemend.images import Image
+from facemend.photos import read_image
 
 ARCHIVE = "img_align_celeba.zip"
 FOLDER = "img_align_celeba"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from facemend.datasets.faces import FaceRecord, FaceSource, fingerprint_of
 from facemend.errors import SourceError
-from facemend.images import PICTURE_SUFFIXES, Image, read_image
+from facemend.images import PICTURE_SUFFIXES, Image
+from facemend.photos import read_image
 
 IDENTITY_FILE = "identities.csv"
 

@@ -21,7 +21,8 @@ from facemend.datasets.folder import IDENTITY_FILE
 from facemend.datasets.places import Place
 from facemend.errors import PictureError, SourceError
 from facemend.frame import Points
-from facemend.images import PICTURE_SUFFIXES, Image, read_image
+from facemend.images import PICTURE_SUFFIXES, Image
+from facemend.photos import read_image
 
 ARCHIVES = (".zip", ".tar", ".parquet")
 _PICTURE_COLUMNS = ("image", "target")
