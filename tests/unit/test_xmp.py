@@ -188,7 +188,7 @@ def nested(count: int) -> bytes:
     "make",
     [
         lambda count: packet(" " * 50 * count),
-        lambda count: packet("<rdf:Description/>" + " " * 50 * count).replace(b"<?xpacket end", b"<?xpacketend"),
+        lambda count: packet(" " * 50 * count).replace(b"<?xpacket end", b"<?xpacket fin"),
         spaces_in_attributes,
         prefixes_of_one_name,
         pieces_of_text,
@@ -210,7 +210,7 @@ def test_twice_the_packet_is_twice_the_work(make: Callable[[int], bytes]) -> Non
 def test_no_expression_is_searched_for_in_packets() -> None:
     # What `re` looks at cannot be counted: xmp.py does without, and a packet of padding takes no time.
     assert "re" not in vars(sys.modules["facemend.photos.xmp"])
-    padded = packet("<rdf:Description/>" + " " * 500_000).replace(b"<?xpacket end", b"<?xpacketend")
+    padded = packet("<rdf:Description/>" + " " * 500_000).replace(b"<?xpacket end", b"<?xpacket fin")
     assert b" " * 500_000 in with_properties(padded, OURS)
 
 
