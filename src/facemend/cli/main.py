@@ -1,7 +1,7 @@
 """The command `facemend`. Commands import what they need when they run, so that help is instant."""
 
 import warnings
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -15,12 +15,19 @@ from facemend.cli.reconstruct import reconstruct
 from facemend.cli.serve import serve
 from facemend.cli.train import train
 from facemend.errors import FacemendError
+from facemend.safe_path import leave_out_current_folder
 
 _INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 
 
 class _Facemend(click.Group):
     """Ends every error in one line and the right exit code."""
+
+    def main(self, args: Any = None, *more: Any, **extra: Any) -> Any:
+        """Runs the process's own command line, and no code out of the current folder; or given words."""
+        if args is None:
+            leave_out_current_folder()
+        return super().main(args, *more, **extra)
 
     def invoke(self, ctx: click.Context) -> object:
         try:

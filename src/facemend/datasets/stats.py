@@ -1,6 +1,5 @@
 """What a built dataset holds, in numbers: kinds, coverage, and the colours that hide faces."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from facemend.datasets.encode import PictureFormat
 from facemend.datasets.layouts import Files, Layout
 from facemend.datasets.manifest import MANIFEST_FILE, Row, read_rows
 from facemend.errors import SourceError
+from facemend.files import parse_json, read_own
 
 COVERAGE_BINS, LEVEL_BINS = 50, 32
 MOST_PICTURES = 1000
@@ -145,7 +145,7 @@ def _measure(kind: str, rows: Sequence[Row], hidden: Sequence[npt.NDArray[np.uin
 def _files_of(folder: Path) -> Files:
     """How a dataset's files lie."""
     try:
-        options = json.loads((folder / OPTIONS_FILE).read_text(encoding="utf-8"))
+        options = parse_json(read_own(folder / OPTIONS_FILE))
         return Files(Layout(options["layout"]), PictureFormat(options["format"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         parts = [part for part in ("train", "val", "test") if (folder / part / OPTIONS_FILE).exists()]

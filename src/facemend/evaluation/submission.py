@@ -22,7 +22,8 @@ from facemend.evaluation.figures import digest_of
 from facemend.evaluation.protocol import PROTOCOL, bench_face, kinds_for
 from facemend.evaluation.systems import Delivery, Images, Masks, System
 from facemend.files import write_text
-from facemend.images import Image, Mask, read_image, write_png
+from facemend.images import Image, Mask, write_png
+from facemend.photos import read_image
 
 INPUTS, MASKS, MANIFEST = "inputs", "masks", "manifest.json"
 FORMAT = 1
