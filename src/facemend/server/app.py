@@ -32,7 +32,7 @@ from facemend.server.worker import setup_message
 from facemend.server.worker_pool import WorkerLost, WorkerPool
 
 _OUT_OF_TIME_S, _LOST_S = 600.0, 60.0
-"""How long a photo is not tried again. Why a worker was lost is not known; another program may be to blame."""
+"""How long a photo is not tried again. A worker may also be lost for want of memory that others took."""
 Reply = tuple[dict[str, Any], bytes]
 """What a worker answers: a head, and a body."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections.abc import MutableMapping
 from functools import partial
 from typing import Any
 
@@ -47,7 +48,8 @@ class PatientProtocol(H11Protocol):
         super().handle_events()
         if self.cycle is not self._watched:
             self._watched, self._since_s = self.cycle, self.loop.time()
-            self.cycle.scope.update({ABORT: self.transport.abort})  # type: ignore[typeddict-item]
+            scope: MutableMapping[str, Any] = self.cycle.scope  # type: ignore[assignment]
+            scope[ABORT] = self.transport.abort
             self._forget(self._life_timer)
             life_s = self._limits.request_s + self._limits.linger_s
             self._life_timer = self.loop.call_later(life_s, self._abort_if_unfinished)

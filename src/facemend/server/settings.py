@@ -19,6 +19,7 @@ class Limits:
         worker_bytes: of a worker's memory, where the system can hold a process to it (Linux).
         pixels, side_px: of a photo, checked before it is decoded.
         scans: passes over the pixels of a JPEG; a camera's has 1, a progressive one about 10.
+        padding_bytes: of white space in a row in a photo's XMP; programs leave 2 to 4 kB to write into.
         waiting: requests in the queue; one more is told to come back.
         request_s: a request's whole life: arrival, waiting, work and the response's departure.
         head_s, receive_s, send_s: of it, for the head and the body to arrive, and the response to leave.
@@ -35,6 +36,7 @@ class Limits:
     pixels: int = 50_000_000
     side_px: int = 32_000
     scans: int = 50
+    padding_bytes: int = 16_384
     waiting: int = 16
     request_s: float = 60.0
     head_s: float = 10.0
