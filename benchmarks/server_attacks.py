@@ -1,16 +1,18 @@
 """Attack the server with twenty clients, and measure what others get meanwhile.
 
-    python benchmarks/server_attacks.py [--attack padding|bodies|slow|same] [--seconds 20] [--clients 20]
+    python benchmarks/server_attacks.py [--attack padding|bodies|slow|same|worst] [--seconds 20]
 
 `padding`: small photos whose metadata once took seconds to search. `bodies`: large and slow bodies where
 none is taken, and without the token. `slow`: photos of millions of segments, fill bytes, scans or chunks.
 Every request of these is a different file. `same`: one photo that is good, from every client.
 
 One client asks `/healthz` all the time, another has one good photo after the other reconstructed, first in
-quiet, then under attack. Writes benchmarks/results/server_attacks.json.
+quiet, then under attack. `worst` is not an attack: the largest requests that are allowed, one after the
+other, and what each takes. Writes benchmarks/results/server_attacks.json.
 """
 
 import argparse
+import functools
 import io
 import itertools
 import json
@@ -29,6 +31,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 from PIL import Image as PillowImage
 
@@ -46,13 +49,16 @@ _SIDE_PX = 512
 def main() -> None:
     """Measures, prints and writes all of it."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--attack", choices=tuple(ATTACKS), help="only this (default: all)")
+    parser.add_argument("--attack", choices=(*ATTACKS, "worst"), help="only this (default: all)")
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--clients", type=int, default=20)
     arguments = parser.parse_args()
     result = json.loads(_RESULT.read_text()) if _RESULT.exists() else {}
-    for name in [arguments.attack] if arguments.attack else ATTACKS:
-        result[name] = measure(name, arguments.seconds, arguments.clients)
+    for name in [arguments.attack] if arguments.attack else (*ATTACKS, "worst"):
+        if name == "worst":
+            result[name] = measure_worst()
+        else:
+            result[name] = measure(name, arguments.seconds, arguments.clients)
         print(json.dumps({name: result[name]}, indent=2), flush=True)
     _RESULT.write_text(json.dumps(result, indent=2) + "\n")
 
@@ -88,6 +94,58 @@ def measure(attack: str, seconds: float, clients: int) -> dict[str, object]:
         "workers_lost": lost,
         "attackers_got": counted,
     }
+
+
+def measure_worst() -> dict[str, object]:
+    """What the largest requests take: status, seconds, the worker's processor time, and the weights."""
+    measured: dict[str, object] = {}
+    for name, form in worst_forms().items():
+        with started() as (process, url):
+            weights: list[tuple[float, float, float]] = []
+            done = threading.Event()
+            watching = threading.Thread(target=_watch, args=(process.pid, weights, done))
+            watching.start()
+            place = place_of(url)
+            took_s, status = _timed(
+                functools.partial(_request, place, "POST", "/v1/reconstruct", form, _TYPE)
+            )
+            done.set()
+            watching.join()
+        server_mb, worker_mb, cpu_s = map(max, zip(*weights, strict=True))
+        measured[name] = {
+            "upload_mb": round(len(form) / 1e6, 1),
+            "status": status,
+            "seconds": round(took_s, 1),
+            "worker_cpu_s": round(cpu_s - weights[0][2], 1),
+            "server_peak_mb": round(server_mb),
+            "worker_peak_mb": round(worker_mb),
+        }
+        print(name, measured[name], flush=True)
+    return measured
+
+
+def _watch(pid: int, weights: list[tuple[float, float, float]], done: threading.Event) -> None:
+    """Notes what the server itself and its largest worker weigh, and that one's time, until it is done."""
+    server = psutil.Process(pid)
+    while not done.wait(0.02):
+        own = server.memory_info().rss / 1e6
+        workers = [(_own_mb(worker), _own_cpu_s(worker)) for worker in server.children()]
+        weights.append((own, *max(workers, default=(0.0, 0.0))))
+
+
+def _own_mb(process: psutil.Process) -> float:
+    try:
+        return float(process.memory_info().rss / 1e6)
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def _own_cpu_s(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system)
 
 
 def _observe(pid: int, place: tuple[str, int], seconds: float) -> dict[str, Any]:
@@ -135,13 +193,7 @@ def _summary(times: list[float]) -> dict[str, float]:
 
 def _weight_mb(pid: int) -> float:
     server = psutil.Process(pid)
-    weight = 0.0
-    for process in (server, *server.children(recursive=True)):
-        try:
-            weight += process.memory_info().rss / 1e6
-        except psutil.NoSuchProcess:
-            continue
-    return weight
+    return sum(map(_own_mb, (server, *server.children(recursive=True))))
 
 
 def _timed(ask: Callable[[], int]) -> tuple[float, int]:
@@ -309,6 +361,40 @@ def slow_photos() -> dict[str, bytes]:
         "chunks": png.getvalue()[:33] + chunk * 300_000 + png.getvalue()[33:],
         "entries": tiff,
     }
+
+
+def worst_forms() -> dict[str, bytes]:
+    """The largest requests that a server takes by default."""
+    side_px = 7_071
+    rng = np.random.default_rng(0)
+    plain = PillowImage.new("RGB", (side_px, side_px), "gray")
+    noise = PillowImage.fromarray(rng.integers(96, 160, (side_px, side_px, 3), dtype=np.uint8))
+    faces = plain.copy()
+    with PillowImage.open(io.BytesIO(photo_of(280))) as face:
+        for x, y in itertools.product(range(0, side_px - 280, 280), repeat=2):
+            faces.paste(face, (x, y))
+    group = plain.copy()
+    with PillowImage.open(io.BytesIO(photo_of(1_700))) as face:
+        for x, y in itertools.product(range(0, side_px - 1_700, 1_700), repeat=2):
+            group.paste(face, (x, y))
+    fine = _jpeg(noise, 55)
+    return {
+        "plain": form_of(_jpeg(plain, 90)),
+        "16 faces": form_of(_jpeg(group, 90)),
+        "16 faces, JSON with before": form_of(_jpeg(group, 90), answer=b"json", before=b"true"),
+        "625 faces": form_of(_jpeg(faces, 90)),
+        "noise as PNG": form_of(fine, format=b"png", strip=b"true"),
+        "noise, JSON with before": form_of(fine, answer=b"json", before=b"true"),
+        "noise as AVIF": form_of(fine, format=b"avif", strip=b"true"),
+        "noise as WebP": form_of(fine, format=b"webp", strip=b"true"),
+        "noise, progressive": form_of(_jpeg(noise, 30, progressive=True)),
+    }
+
+
+def _jpeg(picture: PillowImage.Image, quality: int, **options: object) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=quality, **options)
+    return file.getvalue()
 
 
 def _with_segment(photo: bytes, marker: int, data: bytes) -> bytes:

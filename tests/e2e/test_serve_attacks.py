@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="needs the serve extra: pip install 'facemend[serve]'")
 
+from benchmarks import server_attacks
 from benchmarks.server import form_of, photo_of
 from tests import hostile_worker
 from tests.served import started
@@ -222,6 +224,26 @@ print("started")
     )
     assert done.stdout == "started\n", done.stderr
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("attack", ["padding", "slow", "same"])
+def test_twenty_clients_that_attack_keep_nobody_out(stand_in_model: Path, attack: str) -> None:
+    environment = {"FACEMEND_TOKEN": server_attacks._TOKEN}
+    options = ("--model", str(stand_in_model), "--threads", "1")
+    with started(*options, environment=environment) as (_, url):
+        place = server_attacks.place_of(url)
+        requests = server_attacks.ATTACKS[attack](place)
+        good = photo_of(64)
+        with ThreadPoolExecutor(20) as clients:
+            attacks = [clients.submit(requests[turn % len(requests)][1]) for turn in range(40)]
+            health, answers = 0, 0
+            while not all(each.done() for each in attacks) or not health:
+                health += server_attacks._get(place, "/healthz") == 200
+                answers += server_attacks._post(place, server_attacks.unique(good), token=True) == 200
+            statuses = {each.result() for each in attacks}
+        assert statuses <= ({200} if attack == "same" else {413, 422})
+        assert health == answers > 0
+        assert server_attacks._metric(place, "facemend_workers_lost") == 0
 
 
 def test_a_model_that_is_none_ends_the_command_in_a_line(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
     type=click.FloatRange(min=0, min_open=True),
     default=60,
     show_default=True,
-    help="Longest that a request may take as a whole, in seconds; half of it for the work.",
+    help="Longest that a request may take as a whole, in seconds; three quarters for the work.",
 )
 @click.option(
     "--token-file",
@@ -111,7 +111,7 @@ def serve(
         pixels=round(max_megapixels * 1e6),
         waiting=waiting,
         request_s=timeout,
-        work_s=timeout / 2,
+        work_s=0.75 * timeout,
     )
     token = _token(token_file)
     local = host in _LOOPBACK

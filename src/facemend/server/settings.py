@@ -43,7 +43,7 @@ class Limits:
     receive_s: float = 30.0
     send_s: float = 30.0
     inspect_s: float = 5.0
-    work_s: float = 30.0
+    work_s: float = 45.0
     linger_s: float = 2.0
     connections: int = 512
 

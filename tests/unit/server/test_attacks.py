@@ -18,8 +18,11 @@ pytest.importorskip("fastapi", reason="needs the serve extra: pip install 'facem
 
 from starlette.testclient import TestClient
 
+from benchmarks.server_attacks import padded_photos, slow_photos
+from facemend.errors import PictureError
 from facemend.server.app import Server
 from facemend.server.asking import read_form
+from facemend.server.checking import check_head
 from facemend.server.coalescing import Coalescer
 from facemend.server.messages import MessageError, read_message, write_message
 from facemend.server.problems import Problem
@@ -477,3 +480,23 @@ def test_an_answer_that_would_be_too_large_is_refused(stand_in_model: Path) -> N
     said, body = answer_to(work, {"options": {}}, [file.getvalue()])
     assert body == file.getvalue()
     assert json.dumps(asdict(limits)), "the limits travel as JSON"
+
+
+@pytest.mark.parametrize("name", [*padded_photos(), *slow_photos()])
+def test_a_photo_made_to_be_slow_is_refused_by_its_head(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("it was decoded")
+
+    data = (padded_photos() | slow_photos())[name]
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", never)
+    with pytest.raises((Problem, PictureError)) as refused:
+        check_head(data, "the photo", Limits())
+    assert str(refused.value).startswith("the photo ")
+    assert str(refused.value).count("\n") == 0
+
+
+def test_photos_with_the_padding_that_programs_leave_are_taken() -> None:
+    packet = b"<x:xmpmeta>" + (b" " * 99 + b"\n") * 100 + b"<?xpacket end='w'?>"
+    file = BytesIO()
+    PillowImage.new("RGB", (64, 64)).save(file, "JPEG", xmp=packet)
+    assert check_head(file.getvalue(), "the photo", Limits()) == (64, 64)
