@@ -4,6 +4,7 @@ Files that a command keeps for itself in a folder (`read_own`, `open_log`) may h
 stranger: a link there is never followed, and nothing but a regular file is opened.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -74,7 +75,7 @@ def read_own(path: Path, most_bytes: int = MOST_TEXT_BYTES) -> bytes:
         OSError: it is not there, or cannot be read.
     """
     with open_own(path) as file:
-        return _bounded(file, path, most_bytes)
+        return _bounded(file, most_bytes)
 
 
 def open_own(path: Path) -> BinaryIO:
@@ -86,20 +87,22 @@ def open_log(path: Path) -> TextIO:
     """Opens such a file for lines at its end, UTF-8, and makes it where there is none.
 
     Raises:
-        UnfitFile: it is a link, has a second name elsewhere, or is no regular file.
-        OSError: it cannot be opened.
+        OutputError: it is a link, has a second name elsewhere, is no regular file, or cannot be opened.
     """
-    number = _open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_LINK)
-    if os.fstat(number).st_nlink > 1:
-        os.close(number)
-        raise UnfitFile(f"{path} is a link to another file; remove it")
+    try:
+        number = _open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_LINK)
+        if os.fstat(number).st_nlink > 1:
+            os.close(number)
+            raise UnfitFile("it is a link to another file; remove it")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     return os.fdopen(number, "a", encoding="utf-8")
 
 
 def read_named(path: Path, most_bytes: int = MOST_TEXT_BYTES) -> bytes:
     """The bytes of a file that the user named. Raises as `read_own` does, but follows links."""
     with open_named(path) as file:
-        return _bounded(file, path, most_bytes)
+        return _bounded(file, most_bytes)
 
 
 def open_named(path: Path) -> BinaryIO:
@@ -136,18 +139,21 @@ def _refuse_constant(name: str) -> None:
 def _open_regular(path: Path, flags: int) -> int:
     """The number of an open file."""
     if flags & _NO_LINK and path.is_symlink():
-        raise UnfitFile(f"{path} is a link; remove it")
+        raise UnfitFile("it is a link; remove it")
     number = os.open(path, flags | _NO_WAIT, 0o666)
-    if not stat.S_ISREG(os.fstat(number).st_mode):
+    mode = os.fstat(number).st_mode
+    if not stat.S_ISREG(mode):
         os.close(number)
-        raise UnfitFile(f"{path} is no regular file")
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise UnfitFile("it is no regular file")
     return number
 
 
-def _bounded(file: BinaryIO, path: Path, most_bytes: int) -> bytes:
+def _bounded(file: BinaryIO, most_bytes: int) -> bytes:
     data = file.read(most_bytes + 1)
     if len(data) > most_bytes:
-        raise UnfitFile(f"{path} has more than {most_bytes >> 20} MiB")
+        raise UnfitFile(f"it has more than {most_bytes >> 20} MiB")
     return data
 
 

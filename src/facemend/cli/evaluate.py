@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from facemend.cli.options import command_line, engine_option, ray_address_option
+from facemend.cli.options import command_line, engine_option, ray_address_option, say
 
 _PATH = click.Path(path_type=Path)
 
@@ -119,7 +119,7 @@ def evaluate(
         faces = take_split(open_source(source), Split(split), split_file).first(limit)
         count = export(export_inputs, faces, chosen_kinds, force=force, progress=not quiet)
         if not quiet:
-            click.echo(f"{export_inputs}: {count} inputs with their masks, and manifest.json")
+            say(f"{export_inputs}: {count} inputs with their masks, and manifest.json")
         return
     if folder is None:
         raise click.UsageError("Missing option '-o' / '--output'.", context)
@@ -154,5 +154,5 @@ def evaluate(
         )
     write_report(folder, evaluation, systems, faces, force=force)
     if not quiet:
-        click.echo(short_table(evaluation.report))
-        click.echo(f"{folder}: report.html, report.json, report.md and grid.png")
+        say(short_table(evaluation.report))
+        say(f"{folder}: report.html, report.json, report.md and grid.png")

@@ -15,6 +15,7 @@ from facemend.cli.reconstruct import reconstruct
 from facemend.cli.serve import serve
 from facemend.cli.train import train
 from facemend.errors import FacemendError
+from facemend.escaping import printable
 from facemend.safe_path import leave_out_current_folder
 
 _INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
@@ -35,14 +36,15 @@ class _Facemend(click.Group):
                 warnings.showwarning = _say_warning
                 return super().invoke(ctx)
         except FacemendError as error:
-            click.echo(f"facemend: {error}", err=True)
+            click.echo(f"facemend: {printable(error)}", err=True)
             ctx.exit(error.exit_code)
         except click.UsageError as error:
             message = error.format_message()
             if "\n" in message:  # a group without a command shows its help
                 raise
             command = (error.ctx or ctx).command_path
-            click.echo(f"facemend: {message.rstrip('.')}; see {command} --help", err=True)
+            said = printable(message.rstrip("."))
+            click.echo(f"facemend: {said}; see {command} --help", err=True)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo("facemend: interrupted", err=True)
@@ -58,7 +60,7 @@ def _say_warning(
     line: str | None = None,
 ) -> None:
     """Says a warning in one line, without the place in the code that Python would add."""
-    click.echo(f"facemend: {message}", err=True)
+    click.echo(f"facemend: {printable(message)}", err=True)
 
 
 @click.group("facemend", cls=_Facemend, context_settings={"help_option_names": ["-h", "--help"]})

@@ -48,7 +48,7 @@ class Place:
         """A file below, to be read from any position. Raises OSError, FileNotFoundError among them."""
         files, path = self._at(name)
         if files.type_name == "local" and Path(path).exists() and not Path(path).is_file():
-            raise UnfitFile(f"{path} is no regular file")  # a pipe would be waited for
+            raise UnfitFile("it is no regular file")  # a pipe would be waited for
         return files.open_input_file(path)
 
     def sha256(self, name: str) -> str | None:

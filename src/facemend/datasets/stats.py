@@ -14,6 +14,7 @@ from facemend.datasets.encode import PictureFormat
 from facemend.datasets.layouts import Files, Layout
 from facemend.datasets.manifest import MANIFEST_FILE, Row, read_rows
 from facemend.errors import SourceError
+from facemend.escaping import printable
 from facemend.files import parse_json, read_own
 
 COVERAGE_BINS, LEVEL_BINS = 50, 32
@@ -94,8 +95,10 @@ class DatasetStats:
             coverage, rgb = numbers["coverage"], numbers["mean_rgb"]
             spread = f"{coverage['mean']:>14.1%}{coverage['p5']:>7.0%}-{coverage['p95']:.0%}"
             colour = "-" if rgb is None else "{:.0f} {:.0f} {:.0f}".format(*rgb)
-            lines.append(f"{name:<16}{numbers['pairs']:>8}{numbers['share']:>8.1%}   {spread:<26}{colour}")
-        known = ", ".join(f"{name} {count}" for name, count in sorted(self.landmarks.items()))
+            lines.append(
+                f"{printable(name):<16}{numbers['pairs']:>8}{numbers['share']:>8.1%}   {spread:<26}{colour}"
+            )
+        known = ", ".join(f"{printable(name)} {count}" for name, count in sorted(self.landmarks.items()))
         return "\n".join([*lines, f"{self.pairs} pairs; landmarks: {known}"])
 
 

@@ -80,7 +80,7 @@ def _read(path: Path) -> list[Copy]:
     """Raises OutputError: what lies there is no file of ours, such as a link."""
     try:
         lines = read_own(path).split(b"\n")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # said when something is to be written
         return []
     except OSError as error:
         raise OutputError(f"cannot read {path}: {error.strerror or error}") from error

@@ -9,7 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from facemend.errors import ConfigError
+from facemend.files import read_named
 from facemend.occlusion import KINDS
+
+_MOST_BYTES = 1 << 20
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -231,9 +234,11 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
         ConfigError: no such file, no TOML, an unknown key (the nearest one is named) or a bad value.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(read_named(path, _MOST_BYTES).decode())
     except OSError as error:
-        raise ConfigError(f"cannot read the config {path}: {error.strerror}") from error
+        raise ConfigError(f"cannot read the config {path}: {error.strerror or error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is nested too deeply") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no valid TOML: {error}") from error
     for override in overrides:
@@ -252,6 +257,8 @@ def _set(content: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
+    except RecursionError as error:
+        raise ConfigError(f"--set {key}: the value is nested too deeply") from error
     *path, last = key.split(".")
     place: Any = content
     try:
