@@ -14,11 +14,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
 pytest.importorskip("uvicorn", reason="needs the serve extra: pip install 'facemend[serve]'")
 
 from benchmarks import server_attacks
 from benchmarks.server import form_of, photo_of
+from facemend.cli.main import main
 from tests import hostile_worker
 from tests.served import started
 
@@ -255,6 +257,26 @@ def test_a_model_that_is_none_ends_the_command_in_a_line(tmp_path: Path) -> None
         assert done.returncode == 1
         assert done.stderr.startswith("facemend: ")
         assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "token"),
+    [
+        (["--timeout", "nan"], "t"),
+        (["--timeout", "inf"], "t"),
+        (["--timeout", "1e300"], "t"),
+        (["--max-megapixels", "nan"], "t"),
+        (["--token-file", "/dev/zero"], ""),
+        ([], "\udcff"),
+        ([], "x" * 10_000),
+        ([], "a\nb"),
+    ],
+)
+def test_a_value_that_is_none_ends_the_command_in_a_line(words: list[str], token: str) -> None:
+    done = CliRunner().invoke(main, ["serve", "--port", "0", *words], env={"FACEMEND_TOKEN": token})
+    assert done.exit_code == 2
+    assert done.output.startswith("facemend: ")
+    assert done.output.count("\n") == 1
 
 
 def test_health_is_answered_through_the_port_while_a_photo_hangs(

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MEGABYTE = 1_000_000
+WORKER_BYTES_A_PIXEL = 80
+"""Of the largest photo: more than twice of what was measured."""
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """What a browser on this machine calls it; any other name may be a trick (DNS rebinding)."""
 
@@ -44,7 +46,7 @@ class Limits:
     send_s: float = 30.0
     inspect_s: float = 5.0
     work_s: float = 45.0
-    linger_s: float = 2.0
+    linger_s: float = 5.0
     connections: int = 512
 
 
