@@ -5,7 +5,7 @@ from pathlib import Path
 
 MEGABYTE = 1_000_000
 WORKER_BYTES_A_PIXEL = 80
-"""Of the largest photo: more than twice of what was measured."""
+"""Of the largest photo: nearly twice of what was measured."""
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """What a browser on this machine calls it; any other name may be a trick (DNS rebinding)."""
 
