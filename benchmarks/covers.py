@@ -14,8 +14,9 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from facemend.images import PICTURE_SUFFIXES, Image, Mask, read_image
+from facemend.images import PICTURE_SUFFIXES, Image, Mask
 from facemend.occlusion import KINDS, OcclusionClass, occlude, seed_of
+from facemend.photos import read_image
 from facemend.reconstruction.reconstructor import Reconstructor
 
 _RESULT = Path(__file__).parent / "results" / "covers.json"

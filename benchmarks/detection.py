@@ -33,9 +33,10 @@ from facemend.datasets import Split, open_source, take_split
 from facemend.faces import Detector, Face, trust_eyes
 from facemend.faces.boxes import overlaps
 from facemend.frame import FRAME_LANDMARKS_PX, Points, crop_face, frame_to_crop, similarity
-from facemend.images import PICTURE_SUFFIXES, Image, read_image
+from facemend.images import PICTURE_SUFFIXES, Image
 from facemend.occlusion import BENCHMARK_KINDS, occlude, seed_of
 from facemend.occlusion import KINDS as ALL_KINDS
+from facemend.photos import read_image
 from facemend.reconstruction.demo import read_portraits
 
 Detect = Callable[[Image], tuple[Face, ...]]

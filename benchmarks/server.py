@@ -84,9 +84,9 @@ def measure_throughput(count: int) -> dict[str, object]:
     photo = photo_of(1000)
     cores = sorted(os.sched_getaffinity(0))
     with started("--threads", "1") as (process, url):
-        psutil.Process(process.pid).cpu_affinity(cores[:1])
-        for thread in psutil.Process(process.pid).threads():
-            os.sched_setaffinity(thread.id, cores[:1])
+        for each in _family(process.pid):
+            for thread in each.threads():
+                os.sched_setaffinity(thread.id, cores[:1])
         reconstructor = Reconstructor(threads=1)
         _library(reconstructor, photo)
         rounds: dict[str, list[float]] = {"library": [], "server": []}
@@ -95,7 +95,9 @@ def measure_throughput(count: int) -> dict[str, object]:
             os.sched_setaffinity(0, cores[:1])
             rounds["library"].append(_rate(lambda: _library(reconstructor, photo), count // 4))
             os.sched_setaffinity(0, cores[-1:])
-            rounds["server"].append(_rate(lambda: latencies.append(_timed(url, photo)), count // 4))
+            rounds["server"].append(
+                _rate(lambda: latencies.append(_timed(url, photo + os.urandom(8))), count // 4)
+            )
         os.sched_setaffinity(0, cores)
     per_s = {name: statistics.median(rates) for name, rates in rounds.items()}
     return {
@@ -135,13 +137,12 @@ def load(count: int, most_s: float) -> dict[str, object]:
     sender.until_s = began + most_s
     with started("--threads", "1", "--timeout", "30") as (process, url):
         sender.url = url
-        server = psutil.Process(process.pid)
         answers: Counter[tuple[str, int]] = Counter()
         with ThreadPoolExecutor(_CLIENTS) as pool:
             answers.update(zip(kinds[:_WARM], pool.map(sender.send, kinds[:_WARM]), strict=True))
-            warm_mb = server.memory_info().rss / 1e6
+            warm_mb = _weight_mb(process.pid)
             answers.update(zip(kinds[_WARM:], pool.map(sender.send, kinds[_WARM:]), strict=True))
-        end_mb = server.memory_info().rss / 1e6
+        end_mb = _weight_mb(process.pid)
         stuck = _stuck(url)
         assert process.poll() is None, "the server ended"
     sent = sum(n for (_, status), n in answers.items() if status != _TOO_LATE)
@@ -162,6 +163,16 @@ def load(count: int, most_s: float) -> dict[str, object]:
             "at_the_end": round(end_mb, 1),
         },
     }
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    """The server's process and its workers'."""
+    server = psutil.Process(pid)
+    return [server, *server.children(recursive=True)]
+
+
+def _weight_mb(pid: int) -> float:
+    return float(sum(each.memory_info().rss for each in _family(pid)) / 1e6)
 
 
 def _stuck(url: str) -> float:
@@ -213,11 +224,11 @@ class Sender:
             turn = self._turn[kind]
             self._turn[kind] += 1
         if kind in ("slow", "aborted"):
-            return _dribble(self.url, self._forms["good"][0], finish=kind == "slow")
+            return _dribble(self.url, _unique(self._forms["good"][0]), finish=kind == "slow")
         forms = self._forms[kind]
         began = time.perf_counter()
         try:
-            status = _post(self.url, forms[turn % len(forms)])
+            status = _post(self.url, _unique(forms[turn % len(forms)]))
         except (OSError, HTTPException):
             return -1
         if kind == "good" and status == 200:
@@ -236,6 +247,12 @@ def form_of(photo: bytes, mask: bytes | None = None, **fields: bytes) -> bytes:
         for head, data in parts
     )
     return body + b"--x-x-x--\r\n"
+
+
+def _unique(form: bytes) -> bytes:
+    """The same form with another file: the same from several clients is worked on only once."""
+    at = form.index(b"\r\n--x-x-x", 10)
+    return form[:at] + os.urandom(8) + form[at:]
 
 
 def _post(url: str, form: bytes) -> int:

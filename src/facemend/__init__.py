@@ -1,14 +1,17 @@
 """facemend reconstructs what hides a face: `facemend.reconstruct("photo.jpg").image`.
 
-Nothing heavy is imported before it is used.
+Nothing heavy is imported before it is used, and here nothing that Python has not loaded at its own start:
+`python -m facemend` imports this before it can leave the current folder out (`safe_path`).
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from facemend.errors import FacemendError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from facemend.faces import Face
     from facemend.reconstruction.reconstructor import Reconstructor, reconstruct
     from facemend.reconstruction.results import Reconstruction
@@ -25,7 +28,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,7 +22,7 @@ def compress(image: Image, quality: int) -> Image:
     """A picture after JPEG, (H, W, 3) to the same. quality: Pillow's, 1 to 95."""
     file = BytesIO()
     PillowImage.fromarray(image).save(file, format="JPEG", quality=quality)
-    with PillowImage.open(file) as picture:
+    with PillowImage.open(file, formats=["JPEG"]) as picture:
         return np.asarray(picture.convert("RGB"), dtype=np.uint8)
 
 

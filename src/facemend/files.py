@@ -1,20 +1,42 @@
-"""Writing files so that nothing is ever half-written and nothing is lost, and knowing them again."""
+"""Writing files so that nothing is ever half-written and nothing is lost, and knowing them again.
 
+Files that a command keeps for itself in a folder (`read_own`, `open_log`) may have been put there by a
+stranger: a link there is never followed, and nothing but a regular file is opened.
+"""
+
+import errno
 import hashlib
+import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, BinaryIO, Final, TextIO
 
 from facemend.errors import OutputError
 
+MOST_TEXT_BYTES: Final = 64 << 20
+"""The largest description, table or list that is read whole; the largest of CelebA's takes 25 MB."""
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+"""A pipe without a writer is opened at once, and then refused."""
+
+
+class UnfitFile(OSError):
+    """A file is a link, no regular file, or larger than anything of its kind: the text says which."""
+
 
 @contextmanager
-def written_whole(path: Path, *, force: bool = False) -> Iterator[Path]:
+def written_whole(path: Path, *, force: bool = False, most_mode: int = 0o777) -> Iterator[Path]:
     """Yields a temporary path in the folder of `path`; renames it to `path` if the block succeeds.
 
-    The folder is created. A reader sees the old file or the new one, never a part.
+    The folder is created. A reader sees the old file or the new one, never a part. A file that is
+    replaced keeps its permissions.
+
+    Args:
+        most_mode: permissions that the new file does not exceed: those of the file it is made of.
 
     Raises:
         OutputError: `path` exists and `force` is not set, or the disk or folder refuses.
@@ -30,7 +52,7 @@ def written_whole(path: Path, *, force: bool = False) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(_mode_for(path) & most_mode)
         temporary.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
@@ -45,10 +67,103 @@ def write_text(path: Path, text: str, *, force: bool = False) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def read_own(path: Path, most_bytes: int = MOST_TEXT_BYTES) -> bytes:
+    """The bytes of a file that a command left in a folder; a link there is not followed.
+
+    Raises:
+        UnfitFile: it is a link, no regular file, or has more bytes.
+        OSError: it is not there, or cannot be read.
+    """
+    with open_own(path) as file:
+        return _bounded(file, most_bytes)
+
+
+def open_own(path: Path) -> BinaryIO:
+    """Opens such a file for reading. Raises as `read_own` does."""
+    return os.fdopen(_open_regular(path, os.O_RDONLY | _NO_LINK), "rb")
+
+
+def open_log(path: Path) -> TextIO:
+    """Opens such a file for lines at its end, UTF-8, and makes it where there is none.
+
+    Raises:
+        OutputError: it is a link, has a second name elsewhere, is no regular file, or cannot be opened.
+    """
+    try:
+        number = _open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_LINK)
+        if os.fstat(number).st_nlink > 1:
+            os.close(number)
+            raise UnfitFile("it is a link to another file; remove it")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    return os.fdopen(number, "a", encoding="utf-8")
+
+
+def read_named(path: Path, most_bytes: int = MOST_TEXT_BYTES) -> bytes:
+    """The bytes of a file that the user named. Raises as `read_own` does, but follows links."""
+    with open_named(path) as file:
+        return _bounded(file, most_bytes)
+
+
+def open_named(path: Path) -> BinaryIO:
+    """Opens a file that the user named for reading, and follows links. Raises as `read_own` does."""
+    return os.fdopen(_open_regular(path, os.O_RDONLY), "rb")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is no JSON in UTF-8, is nested too deeply, or holds NaN, an infinity or half a
+            character (a lone surrogate), which no file could be written with.
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+        if "\\u" in text if isinstance(text, str) else b"\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    return value
+
+
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file's bytes, hexadecimal. Raises OSError where it cannot be read."""
-    with path.open("rb") as file:
+    """The sha256 of a file's bytes, hexadecimal. Raises OSError where it is no regular file, or unread."""
+    with open_named(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _open_regular(path: Path, flags: int) -> int:
+    """The number of an open file."""
+    if flags & _NO_LINK and path.is_symlink():
+        raise UnfitFile("it is a link; remove it")
+    number = os.open(path, flags | _NO_WAIT, 0o666)
+    mode = os.fstat(number).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(number)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise UnfitFile("it is no regular file")
+    return number
+
+
+def _bounded(file: BinaryIO, most_bytes: int) -> bytes:
+    data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise UnfitFile(f"it has more than {most_bytes >> 20} MiB")
+    return data
+
+
+def _mode_for(path: Path) -> int:
+    """The permissions of a new file, or of the one that it replaces."""
+    try:
+        there = path.lstat().st_mode
+    except OSError:
+        there = 0
+    return there & 0o777 if stat.S_ISREG(there) else 0o666 & ~_umask()
 
 
 def _umask() -> int:

@@ -5,12 +5,12 @@ only place that knows how those values map to the network's float32 (N, C, H, W)
 """
 
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
-from PIL import PngImagePlugin, UnidentifiedImageError
+from PIL import PngImagePlugin
 
 from facemend.errors import PictureError
 from facemend.files import written_whole
@@ -25,28 +25,6 @@ Batch: TypeAlias = npt.NDArray[np.float32]
 """(N, C, H, W); colours in [-1, 1]."""
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-
-
-def read_image(source: Path | IO[bytes], *, name: str | None = None) -> Image:
-    """Reads a picture from a path or an open binary file as (H, W, 3) uint8 RGB.
-
-    Args:
-        name: what an error calls it (default: the path).
-
-    Raises:
-        PictureError: no such file, not a picture, truncated, or not 8-bit RGB, grayscale or black and
-            white.
-    """
-    name = name or str(source)
-    try:
-        with PillowImage.open(source) as picture:
-            return image_from_pillow(picture, name=name)
-    except FileNotFoundError as error:
-        raise PictureError(f"{name} does not exist") from error
-    except UnidentifiedImageError as error:
-        raise PictureError(f"{name} is not a picture that can be read") from error
-    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
-        raise PictureError(f"{name} cannot be read as a picture: {error}") from error
 
 
 def image_from_pillow(picture: PillowImage.Image, *, name: str = "the picture") -> Image:
@@ -69,11 +47,13 @@ def write_png(
     text: dict[str, str] | None = None,
     force: bool = False,
     compress_level: int = 6,
+    most_mode: int = 0o777,
 ) -> None:
     """Writes (H, W, 3) RGB or (H, W) gray uint8 as PNG, whole or not at all.
 
     Args:
         text: keys and values for the file's iTXt chunks.
+        most_mode: see `written_whole`.
 
     Raises:
         OutputError: the file exists and `force` is not set, or the disk refuses.
@@ -81,7 +61,7 @@ def write_png(
     chunks = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
         chunks.add_itxt(key, value)
-    with written_whole(path, force=force) as temporary:
+    with written_whole(path, force=force, most_mode=most_mode) as temporary:
         PillowImage.fromarray(image).save(
             temporary, format="PNG", pnginfo=chunks, compress_level=compress_level
         )

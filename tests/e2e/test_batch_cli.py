@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from facemend.cli.main import main
-from facemend.images import read_image
+from facemend.photos import read_image
 from facemend.reconstruction.record import RECORD_NAME
 from tests.stand_in import COVER
 from tests.tiny_celeba import gradient

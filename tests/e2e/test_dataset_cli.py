@@ -17,8 +17,9 @@ from facemend.cli.main import main
 from facemend.datasets.encode import PictureFormat
 from facemend.datasets.layouts import Layout
 from facemend.datasets.shards import ShardFormat
-from facemend.images import read_image, write_png
+from facemend.images import write_png
 from facemend.occlusion import KINDS
+from facemend.photos import read_image
 from tests.tiny_celeba import gradient, make_celeba
 from tests.tiny_table import make_table
 

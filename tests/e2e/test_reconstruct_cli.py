@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 from facemend.cli.main import main
-from facemend.images import read_image
-from facemend.photos import read_photo
+from facemend.photos import read_image, read_photo
 from facemend.reconstruction.demo import read_portraits
 from tests.photo_files import file_of
 from tests.stand_in import ACCESSORY, COVER

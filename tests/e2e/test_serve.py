@@ -139,14 +139,14 @@ def test_it_finishes_what_it_began(stand_in_model: Path, photo: bytes) -> None:
 def test_clients_that_do_not_speak_or_do_not_listen_are_left(stand_in_model: Path) -> None:
     code = """
 import sys
-from facemend.reconstruction.reconstructor import Reconstructor
+from pathlib import Path
 from facemend.server.app import Server
 from facemend.server.serving import open_socket, run
 from facemend.server.settings import Limits, Settings
-limits = Limits(head_s=0.5, receive_s=0.5, send_s=0.5)
+limits = Limits(head_s=0.5, receive_s=0.5, send_s=0.5, linger_s=0.5)
 listener = open_socket("127.0.0.1", 0)
 print(f"http://127.0.0.1:{listener.getsockname()[1]}/", flush=True)
-run(Server(Reconstructor(sys.argv[1], threads=1), Settings(limits=limits)), listener, limits)
+run(Server(Settings(model=Path(sys.argv[1]), threads=1, limits=limits)), listener, limits)
 """
     command = [sys.executable, "-c", code, str(stand_in_model)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -220,7 +220,7 @@ def test_it_says_where_it_is_and_who_may_use_it(stand_in_model: Path) -> None:
             assert answer.status == 200
 
 
-def test_several_workers_share_one_model(stand_in_model: Path, photo: bytes) -> None:
+def test_several_workers_answer_at_the_same_time(stand_in_model: Path, photo: bytes) -> None:
     with serving("--model", str(stand_in_model), "--threads", "1", "--workers", "2") as url:
         form = form_of(photo)
         headers = {"Content-Type": "multipart/form-data; boundary=x-x-x"}

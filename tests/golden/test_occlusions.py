@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facemend.images import read_image
+from facemend.photos import read_image
 from tests.golden.occlusions import DRAWN, FOLDER, draw
 
 

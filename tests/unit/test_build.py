@@ -16,8 +16,8 @@ from facemend.datasets.layouts import FOLDERS, Files, Layout
 from facemend.datasets.pairs import Recipe, make_pair
 from facemend.engine import LocalEngine
 from facemend.errors import OutputError, PictureError, SourceError
-from facemend.images import read_image
 from facemend.occlusion import occlude
+from facemend.photos import read_image
 from tests.tiny_celeba import make_celeba
 
 RECIPE = Recipe(count=8, size_px=64)

@@ -1,9 +1,20 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from facemend.errors import OutputError
-from facemend.files import write_text, written_whole
+from facemend.files import (
+    UnfitFile,
+    open_log,
+    open_named,
+    parse_json,
+    read_named,
+    read_own,
+    sha256_of,
+    write_text,
+    written_whole,
+)
 
 
 def test_a_text_is_written_and_its_folder_made(tmp_path: Path) -> None:
@@ -56,3 +67,72 @@ def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
         write_text(tmp_path / "file" / "a.txt", "")
+
+
+def test_a_file_of_our_own_is_never_read_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("secret")
+    (tmp_path / "ours").symlink_to("theirs")
+    with pytest.raises(UnfitFile, match="is a link; remove it"):
+        read_own(tmp_path / "ours")
+    with pytest.raises(OutputError, match="is a link; remove it"):
+        open_log(tmp_path / "ours")
+    assert read_named(tmp_path / "ours") == b"secret"  # a name that the user gave is followed
+
+
+def test_a_log_is_not_appended_to_a_file_with_another_name(tmp_path: Path) -> None:
+    (tmp_path / "profile").write_text("theirs\n")
+    (tmp_path / "log").hardlink_to(tmp_path / "profile")
+    with pytest.raises(OutputError, match="link to another file"):
+        open_log(tmp_path / "log")
+    assert (tmp_path / "profile").read_text() == "theirs\n"
+
+
+def test_a_log_is_made_and_appended_to(tmp_path: Path) -> None:
+    for line in ("a", "ö"):
+        with open_log(tmp_path / "log") as file:
+            file.write(f"{line}\n")
+    assert read_own(tmp_path / "log") == "a\nö\n".encode()
+
+
+def test_pipes_devices_and_folders_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        for read in (read_own, read_named, sha256_of, open_named):
+            with pytest.raises(OSError, match=r"no regular file|Is a directory"):
+                read(path)
+    with pytest.raises(OutputError, match="cannot write"):
+        open_log(tmp_path / "pipe")
+
+
+def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(1 << 20))
+    assert len(read_own(tmp_path / "a", 1 << 20)) == 1 << 20
+    (tmp_path / "a").write_bytes(bytes((1 << 20) + 1))
+    with pytest.raises(UnfitFile, match="more than 1 MiB"):
+        read_own(tmp_path / "a", 1 << 20)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '"\\ud800"', '{"a": "\\udfff"}', "NaN", "[Infinity]", "1" * 5000, "{", b"\xff"]
+)
+def test_json_that_nobody_writes_is_one_kind_of_error(text: str | bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse_json(text)
+
+
+def test_json_with_whole_characters_is_read() -> None:
+    assert parse_json(r'["\ud83d\ude00", "\u00e4"]') == ["😀", "ä"]
+
+
+def test_a_new_file_is_as_private_as_what_it_is_made_of(tmp_path: Path) -> None:
+    with written_whole(tmp_path / "a", most_mode=0o600) as temporary:
+        temporary.write_text("private")
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "a").chmod(mode)
+    write_text(tmp_path / "a", "new", force=True)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == mode

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from facemend.errors import OutputError, PictureError
-from facemend.images import from_network, read_image, resize, to_network, write_png
+from facemend.images import from_network, resize, to_network, write_png
+from facemend.photos import read_image
 from tests.tiny_celeba import gradient
 
 
@@ -57,7 +58,8 @@ def test_a_picture_is_read_from_an_open_file() -> None:
 def test_a_colour_mode_that_rgb_would_lose_is_refused_with_advice(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "a.tif"
     Image.new(mode, (4, 4)).save(path)
-    with pytest.raises(PictureError, match=rf"a\.tif has the colour mode {mode}; convert it"):
+    what = "16 bits a channel" if mode == "I;16" else f"the colour mode {mode}"
+    with pytest.raises(PictureError, match=rf"a\.tif has {what}; convert it"):
         read_image(path)
 
 
@@ -81,6 +83,25 @@ def test_a_truncated_picture_is_named(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(PictureError, match=rf"a\{suffix} cannot be read as a picture"):
         read_image(path)
+
+
+def test_only_listed_formats_are_opened(tmp_path: Path) -> None:
+    # An EPS is a program, which Pillow would give to Ghostscript; no name makes a picture of it.
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) print\n"
+    (tmp_path / "mask.png").write_bytes(eps)
+    for name in ("mask.gif", "mask.ppm", "mask.pcx", "mask.ico", "mask.tga", "mask.dds"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    for path in tmp_path.iterdir():
+        with pytest.raises(PictureError, match="not a picture that can be read"):
+            read_image(path)
+
+
+def test_a_file_larger_than_any_photo_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "a.png").open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        file.truncate((1 << 30) + 1)
+    with pytest.raises(PictureError, match="more than 1024 MiB"):
+        read_image(tmp_path / "a.png")
 
 
 def test_an_error_calls_the_picture_by_its_given_name(tmp_path: Path) -> None:

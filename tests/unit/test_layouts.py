@@ -9,7 +9,7 @@ from facemend.datasets.encode import PictureFormat
 from facemend.datasets.layouts import Files, Layout
 from facemend.datasets.pairs import Recipe, make_pair
 from facemend.errors import UsageError
-from facemend.images import read_image
+from facemend.photos import read_image
 from tests.tiny_celeba import make_celeba
 
 RECIPE = Recipe(count=3, size_px=48)

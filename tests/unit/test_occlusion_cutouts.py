@@ -98,5 +98,5 @@ def test_pictures_that_cannot_be_used_are_refused_with_a_reason(tmp_path: Path) 
     with pytest.raises(PictureError, match="transparent everywhere"):
         cutout_kind(tmp_path)
     (tmp_path / "a.png").write_bytes(b"no picture")
-    with pytest.raises(PictureError, match="cannot be read"):
+    with pytest.raises(PictureError, match="not a picture that can be read"):
         cutout_kind(tmp_path)

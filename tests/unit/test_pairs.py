@@ -11,8 +11,9 @@ from facemend.datasets.pairs import Landmarks, Recipe, equal_shares, faces_for, 
 from facemend.errors import SourceError, UsageError
 from facemend.faces import find_faces
 from facemend.frame import crop_face
-from facemend.images import read_image, write_png
+from facemend.images import write_png
 from facemend.occlusion import KINDS, SEED_SET
+from facemend.photos import read_image
 from tests.tiny_celeba import gradient, make_celeba
 
 RECIPE = Recipe(count=8, size_px=64)

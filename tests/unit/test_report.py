@@ -15,7 +15,8 @@ from facemend.evaluation.protocol import PROTOCOL
 from facemend.evaluation.report import check_folder, write_report
 from facemend.evaluation.results import AS_DRAWN, Comparison, EvaluationReport, Gap, Row, SystemEntry
 from facemend.evaluation.tables import short_table, to_markdown
-from facemend.images import Image, read_image
+from facemend.images import Image
+from facemend.photos import read_image
 from tests.tiny_celeba import gradient
 
 SYSTEMS = [BASELINES["copy"], BASELINES["mean-colour"]]

@@ -15,7 +15,8 @@ from facemend.evaluation.figures import digest_of
 from facemend.evaluation.opening import open_systems
 from facemend.evaluation.results import EvaluationReport
 from facemend.evaluation.submission import export_inputs
-from facemend.images import read_image, write_png
+from facemend.images import write_png
+from facemend.photos import read_image
 from tests.unit.test_evaluate import SOURCE
 
 KINDS = ("nose_mask", "blur")

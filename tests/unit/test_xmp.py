@@ -1,4 +1,8 @@
+import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, SupportsIndex
 
 import pytest
 
@@ -123,3 +127,93 @@ def test_a_packet_may_be_nested_without_end() -> None:
         "<rdf:Description><dc:a>" + "<dc:b>" * 50_000 + "</dc:b>" * 50_000 + "</dc:a></rdf:Description>"
     )
     assert read_property(with_properties(deep, OURS), RECORD) == OURS[RECORD]
+
+
+class _Counted(bytes):
+    """Bytes that count how many of them are looked at by what is done in C."""
+
+    looked = 0
+
+    def index(self, *where: Any) -> int:
+        found = super().index(*where)
+        _Counted.looked += found - where[1]
+        return found
+
+    def __getitem__(self, key: SupportsIndex | slice) -> Any:
+        found = super().__getitem__(key)
+        _Counted.looked += len(found) if isinstance(found, bytes) else 0
+        return found
+
+
+def steps(work: Callable[[bytes], object], data: bytes) -> int:
+    """Lines of facemend that run, and bytes that C looks at."""
+    lines = 0
+
+    def count(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal lines
+        if not frame.f_code.co_filename.endswith("xmp.py"):
+            return None
+        lines += event == "line"
+        return count
+
+    _Counted.looked = 0
+    sys.settrace(count)
+    try:
+        work(_Counted(data))
+    except XmpError:
+        pass
+    finally:
+        sys.settrace(None)
+    return lines + _Counted.looked
+
+
+def spaces_in_attributes(count: int) -> bytes:
+    return packet(f'<rdf:Description xmp:CreatorTool="{" a=" * count}" {" " * count}/>')
+
+
+def prefixes_of_one_name(count: int) -> bytes:
+    one = '<rdf:Description xmlns:p{0}="http://ns.adobe.com/xap/1.0/" p{0}:CreatorTool="x"/>'
+    return packet("".join(one.format(number) for number in range(count)))
+
+
+def pieces_of_text(count: int) -> bytes:
+    return packet(f"<rdf:Description><fm:Provenance>{'&#60;a' * count}</fm:Provenance></rdf:Description>")
+
+
+def nested(count: int) -> bytes:
+    return packet("<rdf:Description><rdf:RDF>" * count + "</rdf:RDF></rdf:Description>" * count)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda count: packet(" " * 50 * count),
+        lambda count: packet(" " * 50 * count).replace(b"<?xpacket end", b"<?xpacket fin"),
+        spaces_in_attributes,
+        prefixes_of_one_name,
+        pieces_of_text,
+        nested,
+        lambda count: packet("<rdf:Description>" + "<fm:Provenance/>" * count + "</rdf:Description>"),
+        lambda count: packet("<rdf:Description" + "".join(f' dc:a{n}="x"' for n in range(count)) + "/>"),
+    ],
+)
+def test_twice_the_packet_is_twice_the_work(make: Callable[[int], bytes]) -> None:
+    def work(data: bytes) -> None:
+        with_properties(data, OURS)
+        read_property(data, RECORD)
+
+    once, twice = (steps(work, make(count)) for count in (400, 800))
+    assert once > 100
+    assert twice / once < 2.5
+
+
+def test_no_expression_is_searched_for_in_packets() -> None:
+    # What `re` looks at cannot be counted: xmp.py does without, and a packet of padding takes no time.
+    assert "re" not in vars(sys.modules["facemend.photos.xmp"])
+    padded = packet("<rdf:Description/>" + " " * 500_000).replace(b"<?xpacket end", b"<?xpacket fin")
+    assert b" " * 500_000 in with_properties(padded, OURS)
+
+
+def test_a_packet_larger_than_any_is_refused() -> None:
+    with pytest.raises(XmpError, match="more than 1 MiB"):
+        with_properties(packet(" " * (1 << 20)), OURS)

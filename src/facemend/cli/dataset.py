@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from facemend.cli.options import engine_option, quiet_option, ray_address_option
+from facemend.cli.options import engine_option, quiet_option, ray_address_option, say
 from facemend.errors import UsageError
+from facemend.escaping import printable, printable_json
 
 if TYPE_CHECKING:
     from facemend.datasets import FaceSource
@@ -148,7 +149,7 @@ def build(
             progress=lambda results: show(results, count, "pair"),
         )
     if not quiet:
-        click.echo(_summary(home, report))
+        say(_summary(home, report))
 
 
 @dataset.command()
@@ -203,7 +204,7 @@ def preview(
     with written_whole(output, force=force) as temporary:
         write_png(temporary, draw_preview(people, recipe, size), force=True)
     if not quiet:
-        click.echo(f"wrote {output}")
+        say(f"wrote {output}")
 
 
 @dataset.command()
@@ -214,8 +215,6 @@ def preview(
 @quiet_option
 def stats(folder: Path, output: Path | None, as_json: bool, force: bool, quiet: bool) -> None:
     """Count the kinds, the coverage and the colours of a finished DATASET."""
-    import json
-
     from facemend.datasets.histograms import draw_histograms
     from facemend.datasets.stats import measure_dataset
     from facemend.files import written_whole
@@ -228,11 +227,11 @@ def stats(folder: Path, output: Path | None, as_json: bool, force: bool, quiet: 
             found = measure_dataset(folder)
             write_png(temporary, draw_histograms(found, folder.resolve().name), force=True)
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=2))
+        say(printable_json(found.to_json(), indent=2))
     elif not quiet:
-        click.echo(found.to_table())
+        say(found.to_table())
         if output is not None:
-            click.echo(f"wrote {output}")
+            say(f"wrote {output}")
 
 
 def _open(source: Path | str, split: str, split_file: Path | None) -> "FaceSource":
@@ -252,7 +251,7 @@ def _open(source: Path | str, split: str, split_file: Path | None) -> "FaceSourc
 
 
 def _summary(home: object, report: "BuildReport") -> str:
-    lines = [f"{home}: {report.made} pairs made, {report.kept} kept ({_counts(report.kinds)})"]
+    lines = [f"{printable(home)}: {report.made} pairs made, {report.kept} kept ({_counts(report.kinds)})"]
     if detected := report.landmarks.get("detected"):
         lines.append(
             f"{detected} pairs have no landmarks of their own; their faces were found by the detector"

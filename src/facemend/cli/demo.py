@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facemend.cli.options import device_option, model_option, quiet_option
+from facemend.cli.options import device_option, model_option, quiet_option, say
 
 if TYPE_CHECKING:
     from facemend.reconstruction.demo import DemoRow
@@ -42,8 +42,8 @@ def demo(output: Path, model: Path | None, device: str, open_: bool, force: bool
     text = demo_provenance(reconstructor).to_text()
     write_png(output, draw_demo(rows), text=text, force=force or is_demo(output))
     if not quiet:
-        click.echo(_table(rows))
-        click.echo(f"wrote {output.resolve()}")
+        say(_table(rows))
+        say(f"wrote {output.resolve()}")
     if open_:
         click.launch(str(output))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facemend.cli.options import command_line, engine_option, ray_address_option
+from facemend.cli.options import command_line, engine_option, ray_address_option, say
 
 if TYPE_CHECKING:
     from facemend.engine import Engine
@@ -183,7 +183,7 @@ def _export_inputs(asked: _Asked, protocol: "Protocol", folder: Path) -> None:
     faces = protocol.open_faces(asked.sources, Split(asked.split), asked.split_file).first(asked.limit)
     count = export_inputs(folder, faces, kinds, force=asked.force, progress=not asked.quiet)
     if not asked.quiet:
-        click.echo(f"{folder}: {count} inputs with their masks, and manifest.json")
+        say(f"{folder}: {count} inputs with their masks, and manifest.json")
 
 
 def _measure(asked: _Asked, protocol: "Protocol", work: "Engine", *, shared: bool) -> None:
@@ -234,8 +234,8 @@ def _measure(asked: _Asked, protocol: "Protocol", work: "Engine", *, shared: boo
         )
     write_report(asked.folder, evaluation, systems, faces, protocol=protocol, force=asked.force)
     if not asked.quiet:
-        click.echo(short_table(evaluation.report))
-        click.echo(f"{asked.folder}: report.html, report.json, report.md and grid.png")
+        say(short_table(evaluation.report))
+        say(f"{asked.folder}: report.html, report.json, report.md and grid.png")
 
 
 def _measure_harm(asked: _Asked, work: "Engine") -> None:
@@ -264,5 +264,5 @@ def _measure_harm(asked: _Asked, work: "Engine") -> None:
     write_text(asked.folder / JSON_NAME, report.to_json(), force=asked.force)
     write_text(asked.folder / MARKDOWN_NAME, report.to_markdown(), force=asked.force)
     if not asked.quiet:
-        click.echo(to_table(report).to_markdown())
-        click.echo(f"{asked.folder}: {JSON_NAME} and {MARKDOWN_NAME}")
+        say(to_table(report).to_markdown())
+        say(f"{asked.folder}: {JSON_NAME} and {MARKDOWN_NAME}")

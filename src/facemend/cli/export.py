@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from facemend.cli.options import say
+
 if TYPE_CHECKING:
     from facemend.training.stored import Storage
 
@@ -68,7 +70,7 @@ def export(
         force=force,
     )
     if not quiet:
-        click.echo(
+        say(
             f"wrote {output}, {exported.megabytes:.1f} MB; differs from torch by at most "
             f"{exported.max_difference:.1e} in fp32, by {exported.mean_difference:.1e} on average as stored"
         )

@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from facemend.cli.options import say
+from facemend.escaping import printable, printable_json
+
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
@@ -17,12 +20,12 @@ def info(file: Path, as_json: bool) -> None:
 
     facts = describe_file(file)
     if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        say(printable_json(facts, indent=2))
         return
     lines = list(_lines(facts))
     width = max(len(name) for name, _ in lines)
     for name, value in lines:
-        click.echo(f"{name:<{width}}  {value}")
+        say(f"{name:<{width}}  {printable(value)}")
 
 
 def _lines(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -31,7 +34,7 @@ def _lines(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
         if isinstance(value, Mapping) and value:
             yield from _lines(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, _shown(value)
+            yield printable(prefix + key), _shown(value)
 
 
 def _shown(value: object) -> str:

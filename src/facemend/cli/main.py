@@ -1,7 +1,7 @@
 """The command `facemend`. Commands import what they need when they run, so that help is instant."""
 
 import warnings
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -15,6 +15,8 @@ from facemend.cli.reconstruct import reconstruct
 from facemend.cli.serve import serve
 from facemend.cli.train import train
 from facemend.errors import FacemendError
+from facemend.escaping import printable
+from facemend.safe_path import leave_out_current_folder
 
 _INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 
@@ -22,20 +24,27 @@ _INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 class _Facemend(click.Group):
     """Ends every error in one line and the right exit code."""
 
+    def main(self, args: Any = None, *more: Any, **extra: Any) -> Any:
+        """Runs the process's own command line, and no code out of the current folder; or given words."""
+        if args is None:
+            leave_out_current_folder()
+        return super().main(args, *more, **extra)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _say_warning
                 return super().invoke(ctx)
         except FacemendError as error:
-            click.echo(f"facemend: {error}", err=True)
+            click.echo(f"facemend: {printable(error)}", err=True)
             ctx.exit(error.exit_code)
         except click.UsageError as error:
             message = error.format_message()
             if "\n" in message:  # a group without a command shows its help
                 raise
             command = (error.ctx or ctx).command_path
-            click.echo(f"facemend: {message.rstrip('.')}; see {command} --help", err=True)
+            said = printable(message.rstrip("."))
+            click.echo(f"facemend: {said}; see {command} --help", err=True)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo("facemend: interrupted", err=True)
@@ -51,7 +60,7 @@ def _say_warning(
     line: str | None = None,
 ) -> None:
     """Says a warning in one line, without the place in the code that Python would add."""
-    click.echo(f"facemend: {message}", err=True)
+    click.echo(f"facemend: {printable(message)}", err=True)
 
 
 @click.group("facemend", cls=_Facemend, context_settings={"help_option_names": ["-h", "--help"]})

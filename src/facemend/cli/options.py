@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from facemend.escaping import printable_lines
 from facemend.reconstruction.options import Device
 
 model_option = click.option(
@@ -50,6 +51,11 @@ class _Region(click.ParamType[tuple[float, float, float, float]]):
 
 
 REGION = _Region()
+
+
+def say(text: object, *, error: bool = False) -> None:
+    """Prints text whose newlines are ours; what strangers wrote in it is shown and not obeyed."""
+    click.echo(printable_lines(str(text)), err=error)
 
 
 def command_line(context: click.Context) -> str:

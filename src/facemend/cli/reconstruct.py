@@ -1,6 +1,5 @@
 """facemend reconstruct: pictures of occluded faces in, whole faces out."""
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -17,8 +16,10 @@ from facemend.cli.options import (
     model_option,
     quiet_option,
     ray_address_option,
+    say,
 )
 from facemend.errors import UsageError
+from facemend.escaping import printable, printable_json
 from facemend.reconstruction.options import Remove
 
 if TYPE_CHECKING:
@@ -182,9 +183,9 @@ def reconstruct(
     done = _shown(running, len(tasks), quiet)
     failed = any(one.error for one in done)
     if as_json:
-        click.echo(json.dumps(_document(opening, done), indent=2, ensure_ascii=False))
+        say(printable_json(_document(opening, done), indent=2))
     elif not quiet and not (failed and len(done) == 1):
-        click.echo(_summary(done))
+        say(_summary(done))
     if failed:
         click.get_current_context().exit(1)
 
@@ -236,7 +237,7 @@ def _shown(running: "Iterator[Done]", count: int, quiet: bool) -> "list[Done]":
     for one in tqdm(running, total=count, unit="photo", leave=False, disable=True if quiet else None):
         done.append(one)
         if one.error:
-            tqdm.write(f"facemend: {one.error}", file=sys.stderr)
+            tqdm.write(f"facemend: {printable(one.error)}", file=sys.stderr)
     return done
 
 
@@ -287,4 +288,4 @@ def _summary(done: list["Done"]) -> str:
         "failed": "failed",
     }
     text = ", ".join(f"{counts[key]} {said}" for key, said in words.items() if counts[key])
-    return f"{text}: {done[0].task.output}" if len(done) == 1 else text
+    return f"{text}: {printable(done[0].task.output)}" if len(done) == 1 else text

@@ -1,5 +1,6 @@
 """facemend serve: a page for people and an HTTP API for programs."""
 
+import math
 import os
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import click
 from facemend.cli.options import device_option, model_option, quiet_option
 from facemend.errors import UsageError
 
+_LONGEST_TOKEN = 512
+_LONGEST_S = 86_400
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -24,7 +27,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Photos worked on at the same time; they share one model.",
+    help="Photos worked on at the same time, each by a process of its own.",
 )
 @click.option(
     "--queue",
@@ -49,7 +52,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
     type=click.FloatRange(min=0, min_open=True),
     default=60,
     show_default=True,
-    help="Longest that a photo may wait and be worked on, in seconds.",
+    help="Longest that a request may take as a whole, in seconds; three quarters for the work.",
 )
 @click.option(
     "--token-file",
@@ -100,22 +103,34 @@ def serve(
     try:
         from facemend.server.app import Server
         from facemend.server.serving import open_socket, run
-        from facemend.server.settings import LOOPBACK_NAMES, MEGABYTE, Limits, Settings
+        from facemend.server.settings import (
+            LOOPBACK_NAMES,
+            MEGABYTE,
+            WORKER_BYTES_A_PIXEL,
+            Limits,
+            Settings,
+        )
     except ModuleNotFoundError as error:
         raise UsageError("serving needs more packages: pip install 'facemend[serve]'") from error
-    from facemend.reconstruction.reconstructor import Reconstructor
 
+    _refuse_numbers(max_megapixels, timeout)
     limits = Limits(
         upload_bytes=max_upload * MEGABYTE,
+        response_bytes=10 * max_upload * MEGABYTE,
         held_bytes=10 * max_upload * MEGABYTE,
+        worker_bytes=max(Limits.worker_bytes, round(WORKER_BYTES_A_PIXEL * max_megapixels * 1e6)),
         pixels=round(max_megapixels * 1e6),
         waiting=waiting,
-        answer_s=timeout,
+        request_s=timeout,
+        work_s=0.75 * timeout,
     )
     token = _token(token_file)
     local = host in _LOOPBACK
     names = LOOPBACK_NAMES.union(name.lower() for name in hosts)
     settings = Settings(
+        model=model,
+        device=device,
+        threads=threads,
         workers=workers,
         token=token,
         hosts=None if "*" in hosts or (not local and not hosts) else names,
@@ -123,7 +138,8 @@ def serve(
         limits=limits,
     )
     listener = open_socket(host, port)
-    server = Server(Reconstructor(model, device=device, threads=threads), settings)
+    server = Server(settings)
+    server.start()
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listener.getsockname()[1]}/"
     if not quiet:
@@ -140,11 +156,27 @@ def serve(
 def _token(file: Path | None) -> str | None:
     """The token of the file or of the environment; an empty one would let everybody in."""
     if file is None:
-        return os.environ.get("FACEMEND_TOKEN") or None
+        token, where = os.environ.get("FACEMEND_TOKEN", ""), "the token in FACEMEND_TOKEN"
+        if not token:
+            return None
+    else:
+        token, where = _read_token(file), f"the token file {file}"
+    if not token:
+        raise UsageError(f"{where} is empty; write a long random token into it")
+    if not token.isprintable() or len(token) > _LONGEST_TOKEN:
+        raise UsageError(f"{where} holds no token; use up to {_LONGEST_TOKEN} printable characters")
+    return token
+
+
+def _read_token(file: Path) -> str:
     try:
-        token = file.read_text("utf-8").strip()
+        with file.open("rb") as opened:
+            return opened.read(8 * _LONGEST_TOKEN).decode("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the token file {file} cannot be read; give one that holds the token") from error
-    if not token:
-        raise UsageError(f"the token file {file} is empty; write a long random token into it")
-    return token
+
+
+def _refuse_numbers(max_megapixels: float, timeout: float) -> None:
+    """Raises UsageError for what click lets through: it compares, and nothing compares with NaN."""
+    if math.isnan(max_megapixels) or not 0 < timeout <= _LONGEST_S:
+        raise UsageError(f"--max-megapixels and --timeout are numbers; the longest time is {_LONGEST_S} s")

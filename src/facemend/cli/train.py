@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from facemend.cli.options import say
+
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
@@ -49,7 +51,7 @@ def train(
 
     if dry_run:
         planned = plan(config, source, split_file=split_file, overrides=overrides, threads=threads)
-        click.echo(planned.describe())
+        say(planned.describe())
         return
     if run is None:
         raise click.UsageError("Missing option '-o' / '--output'.")
@@ -68,10 +70,8 @@ def train(
     if not outcome.first:
         return
     if outcome.finished:
-        click.echo(
-            f"finished after {outcome.images_seen} images; next: facemend export {run} -o model.onnx"
-        )
+        say(f"finished after {outcome.images_seen} images; next: facemend export {run} -o model.onnx")
     else:
-        click.echo(
+        say(
             f"saved {outcome.checkpoint} after {outcome.images_seen} images; the same command again goes on"
         )

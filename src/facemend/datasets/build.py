@@ -31,7 +31,7 @@ from facemend.datasets.manifest import (
 from facemend.datasets.pairs import Recipe, faces_for, make_pair
 from facemend.engine import Engine, LocalEngine
 from facemend.errors import OutputError, PictureError
-from facemend.files import sha256_of, written_whole
+from facemend.files import UnfitFile, open_log, sha256_of, written_whole
 
 _PNG_FOLDERS = Files()
 _THIS_PROCESS = LocalEngine(1)
@@ -144,7 +144,7 @@ def _collect(results: Iterable[Finished], tally: Tally, out: Path, files: Files)
     The rows are not held in memory. The manifest appears in the end, and only if no pair is missing.
     """
     with written_whole(out / MANIFEST_FILE, force=True) as temporary:
-        with (out / LOG_FILE).open("a", encoding="utf-8") as log, temporary.open("wb") as manifest:
+        with open_log(out / LOG_FILE) as log, temporary.open("wb") as manifest:
             log.write("\n")  # ends a line that an interruption tore
             for row, is_new in tally.count(results):
                 line = to_line(row)
@@ -215,5 +215,5 @@ def _sums(paths: Mapping[str, Path]) -> dict[str, str] | None:
     """The sha256 of a pair's files; None if one is missing."""
     try:
         return {what: sha256_of(path) for what, path in paths.items()}
-    except FileNotFoundError:
+    except (FileNotFoundError, UnfitFile):
         return None

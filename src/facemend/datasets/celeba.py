@@ -7,13 +7,15 @@ where they exist.
 
 import os
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 
 from facemend.datasets.faces import FaceRecord, FaceSource, ReadPicture, fingerprint_of, points_of
+from facemend.datasets.members import MEMBER_ERRORS, read_member
 from facemend.errors import PictureError, SourceError
+from facemend.files import read_named
 from facemend.frame import Points
-from facemend.images import Image, read_image
+from facemend.images import Image
+from facemend.photos import read_image
 
 ARCHIVE = "img_align_celeba.zip"
 FOLDER = "img_align_celeba"
@@ -103,16 +105,16 @@ class _ZipReader:
 
     def __call__(self, name: str) -> Image:
         try:
-            with self._open().open(f"{FOLDER}/{name}") as file:
-                return read_image(file, name=f"{self._path}: {name}")
-        except (KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            data = read_member(self._open(), f"{FOLDER}/{name}")
+            return read_image(data, name=f"{self._path}: {name}")
+        except MEMBER_ERRORS as error:
             raise PictureError(f"{self._path} has no readable {FOLDER}/{name}") from error
 
     def _open(self) -> zipfile.ZipFile:
         if self._archive is None or self._owner != os.getpid():
             try:
                 self._archive = zipfile.ZipFile(self._path)
-            except (OSError, zipfile.BadZipFile) as error:
+            except MEMBER_ERRORS as error:
                 raise SourceError(f"{self._path} is no readable zip archive: {error}") from error
             self._owner = os.getpid()
         return self._archive
@@ -120,7 +122,7 @@ class _ZipReader:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return read_named(path).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path} cannot be read: {error}") from error
 

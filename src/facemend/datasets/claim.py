@@ -13,7 +13,7 @@ from facemend.datasets.layouts import FOLDERS
 from facemend.datasets.manifest import LOG_FILE, MANIFEST_FILE, METADATA_FILE, MISSING_FILE
 from facemend.datasets.pairs import Recipe
 from facemend.errors import OutputError
-from facemend.files import sha256_of, write_text
+from facemend.files import parse_json, read_own, sha256_of, write_text
 from facemend.occlusion import KINDS, allowed_kinds
 from facemend.occlusion.mask_files import table_of
 
@@ -71,6 +71,9 @@ def claim(folder: Path, options: Mapping[str, Any], *, force: bool) -> None:
     Raises:
         OutputError: it holds something else, and `force` is not set.
     """
+    for name in FOLDERS:
+        if (folder / name).is_symlink():
+            raise OutputError(f"{folder / name} is a link; remove it, or choose another folder")
     path = folder / OPTIONS_FILE
     found = _read_json(path)
     if found == options:
@@ -116,6 +119,10 @@ def _files_like(pattern: re.Pattern[str], folder: Path) -> Iterator[Path]:
 
 def _read_json(path: Path) -> object:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return parse_json(read_own(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise OutputError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError:
         return None

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from facemend.datasets.encode import PictureFormat
 from facemend.datasets.pairs import Pair
 from facemend.errors import UsageError
-from facemend.images import Image, read_image
+from facemend.images import Image
+from facemend.photos import read_image
 
 FOLDERS = ("occluded", "target", "alpha")
 

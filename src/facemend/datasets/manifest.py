@@ -1,6 +1,7 @@
 """The manifest of a dataset: a line of JSON for every pair."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from facemend.datasets.layouts import Files
 from facemend.datasets.pairs import Pair
-from facemend.files import written_whole
+from facemend.files import open_own, parse_json, written_whole
 
 MANIFEST_FILE = "manifest.jsonl"
 METADATA_FILE = "metadata.jsonl"
@@ -21,6 +22,9 @@ MISSING_FILE = "missing.jsonl"
 Row = dict[str, Any]
 """A line of the manifest."""
 
+_FILE = re.compile(r"[0-9]{6,}\.(png|webp)")
+_TEXTS = ("file", "source", "kind", "class", "extent", "landmarks")
+_MOST_LINE_BYTES = 1 << 20
 _SAME_IN_METADATA = ("source", "kind", "class", "extent", "seed", "coverage", "landmarks")
 
 
@@ -70,17 +74,34 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of a manifest or a log; a line that an interruption tore does not count.
+    """The rows of a manifest or a log; a line that an interruption tore, or that is none, does not count.
 
     Raises:
         OSError: the file is not there, or cannot be read.
     """
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-        for line in file:
+    with open_own(path) as file:
+        while line := file.readline(_MOST_LINE_BYTES):
             with suppress(ValueError):
-                row = json.loads(line)
-                if isinstance(row, dict) and "file" in row:
+                row = parse_json(line)
+                if _is_row(row):
                     yield row
+
+
+def _is_row(row: object) -> bool:
+    """Whether a value has all that `describe` says, each of its type, and names a file of a dataset."""
+    if not isinstance(row, dict) or any(not isinstance(row.get(key), str) for key in _TEXTS):
+        return False
+    identity, coverage, seed, sums = (row.get(key) for key in ("identity", "coverage", "seed", "sha256"))
+    return (
+        _FILE.fullmatch(row["file"]) is not None
+        and isinstance(identity, str | None)
+        and isinstance(coverage, int | float)
+        and 0 <= coverage <= 1
+        and isinstance(seed, int)
+        and isinstance(row.get("parameters"), dict)
+        and isinstance(sums, dict)
+        and all(isinstance(text, str) for text in sums.values())
+    )
 
 
 def finished_rows(folder: Path) -> dict[str, Row]:

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from facemend.errors import FacemendError, OutputError, SourceError
+from facemend.files import UnfitFile
 
+MOST_BYTES = 256 << 20
+"""The largest file that is read whole: a shard's part of a manifest, or a picture."""
 _TEMPORARY = ".unfinished-"
 
 
@@ -33,15 +36,19 @@ class Place:
     def __str__(self) -> str:
         return self.url.partition("?")[0]
 
-    def read(self, name: str) -> bytes:
-        """The bytes of a file below. Raises OSError, FileNotFoundError among them."""
+    def read(self, name: str, most_bytes: int = MOST_BYTES) -> bytes:
+        """The bytes of a file below. Raises OSError, FileNotFoundError among them, also if it has more."""
         with self.open(name) as file:
-            data: bytes = file.read()
+            data: bytes = file.read(most_bytes + 1)
+        if len(data) > most_bytes:
+            raise UnfitFile(f"{self}/{name} has more than {most_bytes >> 20} MiB")
         return data
 
     def open(self, name: str = "") -> Any:
         """A file below, to be read from any position. Raises OSError, FileNotFoundError among them."""
         files, path = self._at(name)
+        if files.type_name == "local" and Path(path).exists() and not Path(path).is_file():
+            raise UnfitFile("it is no regular file")  # a pipe would be waited for
         return files.open_input_file(path)
 
     def sha256(self, name: str) -> str | None:

@@ -26,6 +26,7 @@ from facemend.datasets.pairs import Recipe, faces_for, make_pair
 from facemend.datasets.places import Place
 from facemend.engine import Engine
 from facemend.errors import OutputError, PictureError
+from facemend.files import parse_json
 
 SHARD_PAIRS = 256
 """Pairs a shard, the last one apart: some 40 MB at 256 px, which is what a worker holds of it."""
@@ -109,7 +110,7 @@ def _claim(out: Place, options: Mapping[str, Any], *, force: bool) -> None:
     """
     options = {**options, "shard_pairs": SHARD_PAIRS}
     try:
-        found = json.loads(out.read(OPTIONS_FILE))
+        found = parse_json(out.read(OPTIONS_FILE))
     except (FileNotFoundError, ValueError):
         found = None
     if found == options:
@@ -200,10 +201,10 @@ class _Task:
 
         try:
             table = parquet.read_table(io.BytesIO(self.out.read(part)), partitioning=None)
-        except (FileNotFoundError, pyarrow.ArrowInvalid):
+        except (OSError, pyarrow.ArrowException):
             return None
-        sha256 = (table.schema.metadata or {}).get(_SHA256, b"").decode()
-        if self.out.sha256(shard) != sha256:
+        sha256 = (table.schema.metadata or {}).get(_SHA256, b"").decode("ascii", "replace")
+        if not {"kind", "landmarks"} <= set(table.column_names) or self.out.sha256(shard) != sha256:
             return None
         return Shard(0, table.num_rows, *_count(table.select(["kind", "landmarks"]).to_pylist()))
 

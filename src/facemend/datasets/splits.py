@@ -12,7 +12,9 @@ from pathlib import Path
 
 from facemend.datasets.celeba import PARTITION, read_partition
 from facemend.datasets.faces import MEASURE, FaceRecord, FaceSource, known_identities
+from facemend.datasets.tables import parse_table
 from facemend.errors import LeakError, SourceError
+from facemend.files import read_named
 from facemend.occlusion import seed_of
 
 
@@ -123,10 +125,7 @@ def _split_rows(path: Path) -> list[dict[str, str]]:
     if path.name == PARTITION:
         return [{"file": name, "split": split} for name, split in read_partition(path).items()]
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        data = read_named(path)
     except OSError as error:
-        raise SourceError(f"cannot read the split file {path}: {error.strerror}") from error
-    if not rows or not {"file", "split"} <= set(rows[0]):
-        raise SourceError(f"{path} needs the columns file and split (and identity)")
-    return rows
+        raise SourceError(f"cannot read the split file {path}: {error.strerror or error}") from error
+    return parse_table(data, str(path), ("file", "split"))

@@ -1,6 +1,5 @@
 """What a built dataset holds, in numbers: kinds, coverage, and the colours that hide faces."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from facemend.datasets.encode import PictureFormat
 from facemend.datasets.layouts import Files, Layout
 from facemend.datasets.manifest import MANIFEST_FILE, Row, read_rows
 from facemend.errors import SourceError
+from facemend.escaping import printable
+from facemend.files import parse_json, read_own
 
 COVERAGE_BINS, LEVEL_BINS = 50, 32
 MOST_PICTURES = 1000
@@ -94,8 +95,10 @@ class DatasetStats:
             coverage, rgb = numbers["coverage"], numbers["mean_rgb"]
             spread = f"{coverage['mean']:>14.1%}{coverage['p5']:>7.0%}-{coverage['p95']:.0%}"
             colour = "-" if rgb is None else "{:.0f} {:.0f} {:.0f}".format(*rgb)
-            lines.append(f"{name:<16}{numbers['pairs']:>8}{numbers['share']:>8.1%}   {spread:<26}{colour}")
-        known = ", ".join(f"{name} {count}" for name, count in sorted(self.landmarks.items()))
+            lines.append(
+                f"{printable(name):<16}{numbers['pairs']:>8}{numbers['share']:>8.1%}   {spread:<26}{colour}"
+            )
+        known = ", ".join(f"{printable(name)} {count}" for name, count in sorted(self.landmarks.items()))
         return "\n".join([*lines, f"{self.pairs} pairs; landmarks: {known}"])
 
 
@@ -145,7 +148,7 @@ def _measure(kind: str, rows: Sequence[Row], hidden: Sequence[npt.NDArray[np.uin
 def _files_of(folder: Path) -> Files:
     """How a dataset's files lie."""
     try:
-        options = json.loads((folder / OPTIONS_FILE).read_text(encoding="utf-8"))
+        options = parse_json(read_own(folder / OPTIONS_FILE))
         return Files(Layout(options["layout"]), PictureFormat(options["format"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         parts = [part for part in ("train", "val", "test") if (folder / part / OPTIONS_FILE).exists()]

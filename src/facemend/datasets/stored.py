@@ -1,15 +1,13 @@
 """Faces wherever they are stored: folders, zip archives, WebDataset's tar shards, and Parquet, by URL.
 
-Only names and places are read when a source is opened; a picture is read when its turn comes.
+Only names and places are read when a source is opened; a picture is read when its turn comes. Strangers
+make such files: no member is larger than a picture can be, and Parquet is read in pieces of some rows.
 """
 
-import csv
 import io
-import json
 import posixpath
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,15 +15,28 @@ from typing import Any
 import numpy as np
 
 from facemend.datasets.faces import FaceRecord, FaceSource, fingerprint_of
-from facemend.datasets.folder import IDENTITY_FILE
+from facemend.datasets.folder import IDENTITY_FILE, check_names
+from facemend.datasets.members import MEMBER_ERRORS, MOST_MEMBER_BYTES, read_member
 from facemend.datasets.places import Place
+from facemend.datasets.tables import parse_table
 from facemend.errors import PictureError, SourceError
+from facemend.files import MOST_TEXT_BYTES, parse_json
 from facemend.frame import Points
-from facemend.images import PICTURE_SUFFIXES, Image, read_image
+from facemend.images import PICTURE_SUFFIXES, Image
+from facemend.photos import read_image
 
 ARCHIVES = (".zip", ".tar", ".parquet")
 _PICTURE_COLUMNS = ("image", "target")
 """Where a Parquet file's pictures are: bytes, or Hugging Face's struct with bytes in it."""
+_MOST_NOTE_BYTES = 1 << 20
+"""The largest KEY.json in a tar."""
+_MOST_GROUP_BYTES = 1 << 30
+"""The largest column of a Parquet row group, unpacked; those of Hugging Face and ours take some 100 MB."""
+_MOST_WORD = 4096
+"""Letters of a name or of a person's."""
+_NOTE_ROWS = 4096
+"""Rows of a Parquet file whose names are read together."""
+_DAMAGED = (*MEMBER_ERRORS, tarfile.TarError, OverflowError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -63,10 +74,11 @@ def open_stored(url: str) -> FaceSource:
     inside = [name for name, _, _ in files if kind is None or name.lower().endswith(kind)]
     try:
         entries = dict(_READERS[kind].entries(place, inside))
-    except (OSError, ValueError, tarfile.TarError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise SourceError(f"{place} cannot be read: {error}") from error
     if not entries:
         raise SourceError(f"{place} holds no pictures")
+    check_names(place, entries)
     name = posixpath.basename(str(place))
     people = _identities(place, entries)
     records = [
@@ -99,12 +111,12 @@ def _identities(place: Place, entries: Mapping[str, Entry]) -> dict[str, str]:
     if known:
         return known
     try:
-        text = place.read(IDENTITY_FILE).decode("utf-8-sig")
-    except OSError:
+        data = place.read(IDENTITY_FILE, MOST_TEXT_BYTES)
+    except FileNotFoundError:
         return {key: key.rsplit("/", 1)[0] for key in entries if "/" in key}
-    rows = list(csv.DictReader(io.StringIO(text)))
-    if not rows or not {"file", "identity"} <= set(rows[0]):
-        raise SourceError(f"{place}/{IDENTITY_FILE} needs the columns file and identity")
+    except OSError as error:
+        raise SourceError(f"{place}/{IDENTITY_FILE} cannot be read: {error}") from error
+    rows = parse_table(data, f"{place}/{IDENTITY_FILE}", ("file", "identity"))
     return {row["file"]: row["identity"] for row in rows if row["identity"]}
 
 
@@ -124,7 +136,7 @@ class _Pictures:
         entry = self.entries[name]
         try:
             data = self.reader.read(self.place, entry, self._held)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except _DAMAGED as error:
             raise PictureError(f"{self.place}/{entry.file} has no readable {name}: {error}") from error
         return read_image(io.BytesIO(data), name=f"{self.place}/{entry.file}: {name}")
 
@@ -170,8 +182,7 @@ def _list_zip(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]:
 
 def _read_zip(place: Place, entry: Entry, held: dict[str, Any]) -> bytes:
     archive = _hold(held, entry.file, lambda: zipfile.ZipFile(place.open(entry.file)))
-    data: bytes = archive.read(entry.where)
-    return data
+    return read_member(archive, entry.where)
 
 
 def _list_tar(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]:
@@ -183,8 +194,10 @@ def _list_tar(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]:
             for member in archive:
                 key, _, ending = member.name.rpartition("/")[2].partition(".")
                 key = posixpath.join(posixpath.dirname(member.name), key)
+                if not member.isreg():  # a link, perhaps to nothing, or a device
+                    continue
                 if ending == "json":
-                    notes[key] = json.load(archive.extractfile(member) or io.BytesIO(b"{}"))
+                    notes[key] = _note(archive, member)
                 elif _is_picture(member.name) and not ending.startswith(("occluded.", "alpha.")):
                     pictures[key] = member
         for key, member in pictures.items():
@@ -194,8 +207,21 @@ def _list_tar(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]:
             yield name, Entry(file, where, _word(note.get("identity")), _points(note.get("landmarks")))
 
 
+def _note(archive: tarfile.TarFile, member: tarfile.TarInfo) -> dict[str, Any]:
+    """What a KEY.json says. Raises ValueError: it is too large, or no JSON with keys."""
+    if member.size > _MOST_NOTE_BYTES:
+        raise ValueError(f"{member.name} takes {member.size} bytes, more than any note")
+    file = archive.extractfile(member)
+    note = parse_json(file.read() if file else b"{}")
+    if not isinstance(note, dict):
+        raise ValueError(f"{member.name} is no JSON with keys and values")
+    return note
+
+
 def _read_tar(place: Place, entry: Entry, held: dict[str, Any]) -> bytes:
     offset, size = entry.where
+    if size > MOST_MEMBER_BYTES:
+        raise ValueError(f"it takes {size >> 20} MiB, more than any picture here")
     file = _hold(held, entry.file, lambda: place.open(entry.file))
     file.seek(offset)
     data: bytes = file.read(size)
@@ -203,38 +229,72 @@ def _read_tar(place: Place, entry: Entry, held: dict[str, Any]) -> bytes:
 
 
 def _list_parquet(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]:
-    from pyarrow import parquet
-
     for file in files:
         with place.open(file) as data:
-            table = parquet.ParquetFile(data)
+            table = _open_parquet(data)
             columns = table.schema_arrow.names
             if not set(_PICTURE_COLUMNS) & set(columns):
                 continue  # a manifest, for example
             wanted = [name for name in ("source", "file", "identity", "landmarks") if name in columns]
             for group in range(table.num_row_groups):
-                count = table.metadata.row_group(group).num_rows
-                rows = table.read_row_group(group, wanted).to_pylist() if wanted else [{}] * count
-                for row, note in enumerate(rows):
-                    name = note.get("source") or note.get("file") or f"{file}/{group}/{row}"
+                _refuse_group(table, group, wanted)
+                for row, note in enumerate(_notes(table, group, wanted)):
+                    name = _word(note.get("source")) or _word(note.get("file")) or f"{file}/{group}/{row}"
                     known = _word(note.get("identity")), _points(note.get("landmarks"))
                     yield name, Entry(file, (group, row), *known)
+
+
+def _notes(table: Any, group: int, columns: list[str]) -> Iterator[dict[str, Any]]:
+    """What a row group says of its rows, in pieces of some rows."""
+    if not columns:
+        yield from ({} for _ in range(table.metadata.row_group(group).num_rows))
+        return
+    for batch in table.iter_batches(_NOTE_ROWS, row_groups=[group], columns=columns):
+        for column in batch.columns:
+            texts = getattr(column, "dictionary", ())
+            if any(len(str(text)) > _MOST_WORD for text in texts):
+                raise ValueError(f"it has a name of more than {_MOST_WORD} letters")
+        yield from batch.to_pylist()
+
+
+def _open_parquet(data: Any) -> Any:
+    """A Parquet file whose values are kept as they lie in it: one that comes in a million rows, once."""
+    from pyarrow import parquet
+
+    described = parquet.read_metadata(data)
+    schema = described.schema
+    columns = (schema.column(number) for number in range(len(schema)))
+    once = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+    data.seek(0)
+    return parquet.ParquetFile(data, metadata=described, read_dictionary=once)
+
+
+def _refuse_group(table: Any, group: int, columns: list[str]) -> None:
+    """Raises ValueError: columns of a row group would take too much memory, by what its file says."""
+    described = table.metadata.row_group(group)
+    for number in range(described.num_columns):
+        column = described.column(number)
+        if column.path_in_schema.partition(".")[0] in columns:
+            size = column.total_uncompressed_size
+            if size > _MOST_GROUP_BYTES:
+                raise ValueError(f"a row group takes {size >> 20} MiB; write it anew with smaller ones")
 
 
 def _read_parquet(place: Place, entry: Entry, held: dict[str, Any]) -> bytes:
     group, row = entry.where
     column = _hold(held, f"{entry.file} {group}", lambda: _read_group(place, entry.file, group))
     value = column[row].as_py()
-    data: bytes = value["bytes"] if isinstance(value, dict) else value
+    data = value.get("bytes") if isinstance(value, dict) else value
+    if not isinstance(data, bytes):
+        raise ValueError("there are no bytes of a picture")
     return data
 
 
 def _read_group(place: Place, file: str, group: int) -> Any:
-    from pyarrow import parquet
-
     with place.open(file) as data:
-        table = parquet.ParquetFile(data)
+        table = _open_parquet(data)
         name = next(name for name in _PICTURE_COLUMNS if name in table.schema_arrow.names)
+        _refuse_group(table, group, [name])
         return table.read_row_group(group, [name]).column(0)
 
 

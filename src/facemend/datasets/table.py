@@ -18,7 +18,8 @@ from facemend.datasets.faces import FaceRecord, FaceSource, fingerprint_of, poin
 from facemend.datasets.traits import AGE, COVERAGE, ITA, SCALE, YAW
 from facemend.errors import SourceError
 from facemend.frame import Points
-from facemend.images import Image, read_image
+from facemend.images import Image
+from facemend.photos import read_image
 
 IMAGES = "images"
 

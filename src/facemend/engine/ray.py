@@ -7,6 +7,7 @@ done here. Ray, Moritz et al., "Ray: A Distributed Framework for Emerging AI App
 import logging
 import os
 import pickle
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -114,13 +115,14 @@ def _connected(address: str | None, workers: int | None) -> Iterator[Any]:
     began_here = not ray.is_initialized()
     if began_here:
         try:
-            ray.init(
-                address or "local",
-                num_cpus=None if address else workers,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
+            with _standing_in(Path(sys.prefix)):
+                ray.init(
+                    address or "local",
+                    num_cpus=None if address else workers,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
         except (ConnectionError, ValueError, RuntimeError) as error:
             where = f"reach a Ray cluster at {address}" if address else "start Ray on this machine"
             raise FacemendError(f"cannot {where}: {_reason(error)}") from error
@@ -133,6 +135,17 @@ def _connected(address: str | None, workers: int | None) -> Iterator[Any]:
     finally:
         if began_here:
             ray.shutdown()
+
+
+@contextmanager
+def _standing_in(folder: Path) -> Iterator[None]:
+    """Ray has its workers import out of the folder in which it was started, which may be a stranger's."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def _reason(error: Exception) -> str:

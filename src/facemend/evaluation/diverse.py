@@ -17,7 +17,8 @@ from facemend.datasets.faces import fingerprint_of, points_of
 from facemend.errors import SourceError, UsageError
 from facemend.evaluation.protocol import Protocol, occlude_crop, protocol_kinds, read_crop
 from facemend.frame import Points
-from facemend.images import Image, read_image
+from facemend.images import Image
+from facemend.photos import read_image
 
 NAME = "diverse"
 TABLE, IMAGES = "faces.csv", "images"

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from facemend.datasets import FaceRecord, FaceSource
 from facemend.errors import FacemendError
-from facemend.files import written_whole
+from facemend.evaluation.store import read_arrays
+from facemend.files import open_own, written_whole
 from facemend.images import Image, Mask, resize
 from facemend.metrics.opencv import cv2
 from facemend.occlusion import seed_of
@@ -25,6 +26,7 @@ SIDE_PX = 64
 """Components are taken at this size: finer detail is beyond them."""
 _COMPONENTS = 256
 _MOST_FACES = 4000
+_MOST_BYTES = 64 << 20
 _ALIKE = 100
 """What stays unexplained is alike in as many neighbouring values, which so count as one (found on val)."""
 
@@ -109,11 +111,15 @@ def _key(faces: FaceSource) -> str:
 
 def _read(path: Path) -> FaceStatistics:
     try:
-        with np.load(path) as arrays:
-            return FaceStatistics(
-                arrays["mean"], arrays["components"], arrays["variances"], float(arrays["noise"])
-            )
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        open_own(path).close()
+        arrays = read_arrays(path, _MOST_BYTES)
+        mean, components, variances = arrays["mean"], arrays["components"], arrays["variances"]
+        size, count = 3 * SIDE_PX**2, len(variances)
+        shapes = [(mean, (size,)), (components, (size, count)), (variances, (count,))]
+        if any(part.dtype != np.float32 or part.shape != shape for part, shape in shapes):
+            raise ValueError("its arrays are others")
+        return FaceStatistics(mean, components, variances, float(arrays["noise"]))
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         raise FacemendError(f"{path} cannot be read ({error}); delete it") from error
 
 

@@ -13,13 +13,15 @@ import numpy as np
 
 from facemend.errors import ConfigError, ModelError
 from facemend.evaluation.systems import Delivery, Images, Masks, System
-from facemend.files import sha256_of
+from facemend.files import read_named, sha256_of
 from facemend.images import Batch, Image, Mask, from_network, resize, to_network
 from facemend.metrics.network import Network
 from facemend.reconstruction.composite import resize_alpha
 
 _ORDERS = {"RGB": slice(None), "BGR": slice(None, None, -1)}
 _HOLES = {"keep": None, "black": -1.0, "white": 1.0}
+_MOST_BYTES = 4 << 20
+"""Of a TOML file, which may name thousands of people."""
 _OUTSIDE = 0.1
 """How far, as a share of the range, an output may leave it: networks overshoot a little."""
 _FLAT = 0.02
@@ -142,10 +144,11 @@ def read_foreign(path: Path) -> ForeignModel:
         ConfigError: it is no TOML, a key is missing or unknown, or a value makes no sense.
     """
     try:
-        with path.open("rb") as file:
-            table = tomllib.load(file)
+        table = tomllib.loads(read_named(path, _MOST_BYTES).decode())
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} cannot be read: it is nested too deeply") from error
     image = _build(ImageInput, table.pop("image", {}), f"{path}, [image]")
     output = _build(ImageOutput, table.pop("output", {}), f"{path}, [output]")
     mask = table.pop("mask", None)
@@ -161,6 +164,10 @@ def _rules(model: ForeignModel) -> dict[str, bool]:
     """What a description has to keep to, in words, and whether it does."""
     image, output, mask = model.image, model.output, model.mask
     needs_mask = image.hole != "keep" or output.composite
+    texts = (model.name, model.file, image.name, image.order, image.hole, output.name, output.order)
+    names = texts if mask is None else (*texts, mask.name)
+    if not all(isinstance(text, str) for text in (*names, *(model.training_people or ()))):
+        return {"names, file, order, hole and training_people are texts": False}
     return {
         "order is RGB or BGR": {image.order, output.order} <= _ORDERS.keys(),
         f"hole is one of {', '.join(_HOLES)}": image.hole in _HOLES,
@@ -171,8 +178,13 @@ def _rules(model: ForeignModel) -> dict[str, bool]:
     }
 
 
-def _is_range(ends: tuple[float, ...]) -> bool:
-    return len(ends) == 2 and all(isinstance(end, int | float) for end in ends) and ends[0] < ends[1]
+def _is_range(ends: object) -> bool:
+    return (
+        isinstance(ends, tuple)
+        and len(ends) == 2
+        and all(isinstance(end, int | float) for end in ends)
+        and ends[0] < ends[1]
+    )
 
 
 def _build(kind: type[T], table: object, where: str) -> T:

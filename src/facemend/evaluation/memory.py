@@ -4,6 +4,7 @@ python -m facemend.evaluation.memory MODEL THREADS
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,8 +34,10 @@ def peak_memory_mb(path: Path, threads: int | None = None) -> float | None:
     Raises:
         ModelError: the process fails.
     """
-    command = [sys.executable, "-m", __spec__.name, str(path), str(threads or 0)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Not from the current folder (-P), but from wherever this process imports.
+    command = [sys.executable, "-P", "-m", __spec__.name, str(path), str(threads or 0)]
+    places = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=places, capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["no word"]
         raise ModelError(f"{path} cannot be run in a process of its own: {said[-1]}")

@@ -186,11 +186,7 @@ def _warp(template: Template, targets_px: Points, side_px: int) -> tuple[Image, 
 @lru_cache(maxsize=16)
 def _read(path: Path) -> PillowImage.Image:
     """A template with its colours times alpha (RGBa), so that nothing bleeds in from where it is clear."""
-    try:
-        with PillowImage.open(path) as picture:
-            return picture.convert("RGBA").convert("RGBa")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise PictureError(f"{path} cannot be read as a picture: {error}") from error
+    return read_cutout(path).convert("RGBa")
 
 
 def homography(source: Points, target: Points) -> npt.NDArray[np.float64]:

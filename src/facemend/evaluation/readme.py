@@ -1,6 +1,7 @@
 """The table of a README, between two comments, as a report has it."""
 
 from facemend.errors import FacemendError
+from facemend.escaping import markdown
 from facemend.evaluation.results import EvaluationReport
 from facemend.evaluation.tables import head, readme_table
 
@@ -17,4 +18,4 @@ def put_table(text: str, report: EvaluationReport) -> str:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise FacemendError(f"the document has no place for the table: {BEGIN} … {END}")
-    return f"{before}{BEGIN}\n{readme_table(report)}\n\n{head(report)}\n{END}{after}"
+    return f"{before}{BEGIN}\n{readme_table(report)}\n\n{markdown(head(report))}\n{END}{after}"

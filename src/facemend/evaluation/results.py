@@ -1,11 +1,12 @@
 """What an evaluation finds: figures of single pictures, and the report made of them."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
 from facemend.errors import FacemendError, UsageError
+from facemend.escaping import printable_json
+from facemend.files import parse_json
 
 ALL = "all"
 FORMAT = 2
@@ -306,7 +307,7 @@ class EvaluationReport:
 
     def to_json(self) -> str:
         """The report as JSON text."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n"
+        return printable_json(asdict(self), indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "EvaluationReport":
@@ -316,7 +317,7 @@ class EvaluationReport:
             FacemendError: not such a text, or one of another format.
         """
         try:
-            fields = json.loads(text)
+            fields = parse_json(text)
             if fields["format"] != FORMAT:
                 raise FacemendError(
                     f"the report has format {fields['format']}, not {FORMAT}; run facemend evaluate again"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sqlite3
+import zipfile
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -11,19 +12,26 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from facemend.errors import OutputError
-from facemend.evaluation.results import Measure
+from facemend.evaluation.results import UNITS, Measure
+from facemend.files import parse_json
 from facemend.metrics.opencv import cv2
 
 Vectors = npt.NDArray[np.float32]
 """(2, D): a network's features of the delivered picture, and of the truth."""
 
 _NAME = "figures.sqlite"
+_BESIDE = ("", "-wal", "-shm", "-journal")
+"""What SQLite opens beside a file, by what their names end with."""
+_COLUMNS = "key TEXT PRIMARY KEY, figures TEXT NOT NULL, vectors BLOB NOT NULL"
+_TABLE = f"CREATE TABLE figures ({_COLUMNS}) WITHOUT ROWID"
+_MOST_BYTES = 16 << 20
+"""Of a line. Features of a network take some 20 kB."""
 _WRITTEN_AT = 18  # in the header of an SQLite file
 _CODE = (
     "images.py",
@@ -79,16 +87,25 @@ class Store:
 
     @cached_property
     def _file(self) -> sqlite3.Connection:
+        path = self._folder / _NAME
+        if any(Path(f"{path}{beside}").is_symlink() for beside in _BESIDE) or (
+            path.exists() and not path.is_file()
+        ):
+            raise OutputError(f"{path} is a link, or no file; delete it")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             # Every line is one transaction; a lost last one is measured again.
-            file = sqlite3.connect(self._folder / _NAME, isolation_level=None)
+            file = sqlite3.connect(path, isolation_level=None)
+            file.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
+            file.execute("PRAGMA trusted_schema=OFF")
+            # A view or a trigger in place of the table would be a program.
+            there = file.execute("SELECT sql FROM sqlite_schema").fetchall()
+            if there and there != [(_TABLE,)]:
+                raise OutputError(f"{path} is no cache of figures, or another facemend's; delete it")
             file.execute("PRAGMA journal_mode=WAL")
             file.execute("PRAGMA synchronous=NORMAL")
-            file.execute(
-                "CREATE TABLE IF NOT EXISTS figures"
-                " (key TEXT PRIMARY KEY, figures TEXT NOT NULL, vectors BLOB NOT NULL) WITHOUT ROWID"
-            )
+            if not there:
+                file.execute(_TABLE.replace("TABLE", "TABLE IF NOT EXISTS", 1))
         except (OSError, sqlite3.Error) as error:
             raise OutputError(f"cannot keep figures in {self._folder}: {error}") from error
         return file
@@ -99,12 +116,14 @@ class Store:
         Raises:
             OutputError: the folder refuses, or holds a file that is no such store.
         """
-        line = self._file.execute("SELECT figures, vectors FROM figures WHERE key = ?", (key,)).fetchone()
-        if line is None:
-            return None
-        found = json.loads(line[0])
-        values = {(region, metric): value for region, metric, value in found["values"]}
-        return Figures(values, _unpack(line[1]), found["milliseconds"])
+        select = "SELECT figures, vectors FROM figures WHERE key = ?"
+        try:
+            line = self._file.execute(select, (key,)).fetchone()
+            return None if line is None else _figures_of(*line)
+        except (sqlite3.Error, OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+            raise OutputError(
+                f"the figures in {self._folder / _NAME} cannot be read ({error}); delete it"
+            ) from error
 
     def put(self, key: str, figures: Figures) -> None:
         """Keeps figures under a key.
@@ -191,8 +210,40 @@ def _pack(vectors: Mapping[Measure, Vectors]) -> bytes:
     return file.getvalue()
 
 
+def _figures_of(text: str, vectors: bytes) -> Figures:
+    """Raises ValueError, TypeError or KeyError: this is no line of ours."""
+    found = parse_json(text)
+    values = {(region, metric): value for region, metric, value in found["values"]}
+    numbers = (*values.values(), found["milliseconds"])
+    if not values.keys() <= UNITS.keys() or not all(isinstance(n, int | float | None) for n in numbers):
+        raise ValueError("a figure is of no measure, or no number")
+    return Figures(values, _unpack(vectors), found["milliseconds"])
+
+
 def _unpack(data: bytes) -> dict[Measure, Vectors]:
     if not data:
         return {}
-    with np.load(BytesIO(data)) as arrays:
-        return {(region, metric): arrays[f"{region} {metric}"] for region, metric in map(str.split, arrays)}
+    arrays = read_arrays(BytesIO(data), _MOST_BYTES)
+    found = {(region, metric): arrays[f"{region} {metric}"] for region, metric in map(str.split, arrays)}
+    if any(pair.dtype != np.float32 or pair.ndim != 2 or len(pair) != 2 for pair in found.values()):
+        raise ValueError("features are two rows of numbers")
+    return found
+
+
+def read_arrays(source: Path | IO[bytes], most_bytes: int) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a file that `numpy.savez` wrote, if they take no more than that.
+
+    Raises:
+        OSError, ValueError, zipfile.BadZipFile: it is none, or larger.
+    """
+    with zipfile.ZipFile(source) as archive:
+        # What savez writes is not packed: a bomb is.
+        members = archive.infolist()
+        if any(one.compress_type != zipfile.ZIP_STORED for one in members):
+            raise ValueError("it is packed")
+        if sum(one.file_size for one in members) > most_bytes:
+            raise ValueError(f"it takes more than {most_bytes >> 20} MiB")
+    if not isinstance(source, Path):
+        source.seek(0)
+    with np.load(source) as arrays:
+        return dict(arrays)

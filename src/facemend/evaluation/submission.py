@@ -21,8 +21,9 @@ from facemend.errors import ModelError, PictureError
 from facemend.evaluation.figures import digest_of
 from facemend.evaluation.protocol import PROTOCOL, bench_face, kinds_for
 from facemend.evaluation.systems import Delivery, Images, Masks, System
-from facemend.files import write_text
-from facemend.images import Image, Mask, read_image, write_png
+from facemend.files import parse_json, read_own, write_text
+from facemend.images import Image, Mask, write_png
+from facemend.photos import read_image
 
 INPUTS, MASKS, MANIFEST = "inputs", "masks", "manifest.json"
 FORMAT = 1
@@ -99,16 +100,24 @@ def open_submission(folder: Path) -> System:
 def _read_manifest(path: Path) -> dict[str, ExportedInput]:
     """The exported inputs by the hash of their pixels."""
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = parse_json(read_own(path))
         if (manifest["format"], manifest["protocol"]) != (FORMAT, PROTOCOL):
             raise ModelError(f"{path} is not of {PROTOCOL}; export the inputs again")
-        entries = [ExportedInput(**entry) for entry in manifest["inputs"]]
+        entries = [_entry_of(**entry) for entry in manifest["inputs"]]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ModelError(
             f"{path.parent} has no {MANIFEST} that can be read; put the system's folder where "
             "facemend evaluate --export-inputs wrote the inputs"
         ) from error
     return {entry.image_sha256: entry for entry in entries}
+
+
+def _entry_of(file: str, image_sha256: str, mask_sha256: str) -> ExportedInput:
+    """Raises ValueError: the fields are no texts, or the file lies in another folder."""
+    texts = (file, image_sha256, mask_sha256)
+    if not all(isinstance(text, str) for text in texts) or file != Path(file).name or file in ("", ".."):
+        raise ValueError("an input is a file of the folder, and its two sums")
+    return ExportedInput(*texts)
 
 
 def _check_exported(home: Path, entry: ExportedInput) -> None:

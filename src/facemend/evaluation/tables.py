@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from facemend.escaping import fenced, markdown
 from facemend.evaluation.cells import (
     NOTHING,
     Cell,
@@ -65,7 +66,7 @@ class Table:
 
     def to_markdown(self) -> str:
         """As Markdown, with columns that are aligned in plain text, too."""
-        cells = [self.header, *self.lines]
+        cells = [tuple(map(markdown, line)) for line in (self.header, *self.lines)]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         cells.insert(1, tuple("-" * width for width in widths))
         return "\n".join(
@@ -156,10 +157,13 @@ def head(report: EvaluationReport) -> str:
 def to_markdown(report: EvaluationReport) -> str:
     """The whole report: what was measured, the summary, every table, and the command that repeats it."""
     tables = {"All kinds together": summary(report)} | details(report)
-    parts = [f"# Evaluation\n\n{head(report)}\n", "\n".join(f"- {line}" for line in EXPLANATION) + "\n"]
+    parts = [
+        f"# Evaluation\n\n{markdown(head(report))}\n",
+        "\n".join(f"- {line}" for line in EXPLANATION) + "\n",
+    ]
     parts += [f"## {title}\n\n{table.to_markdown()}\n" for title, table in tables.items()]
     if report.command:
-        parts.append(f"## Again\n\n```bash\n{report.command}\n```\n")
+        parts.append(f"## Again\n\n{fenced(report.command, 'bash')}\n")
     return "\n".join(parts)
 
 

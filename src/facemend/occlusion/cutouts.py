@@ -14,6 +14,7 @@ from facemend.images import Image
 from facemend.occlusion.geometry import FaceGeometry
 from facemend.occlusion.raster import nothing
 from facemend.occlusion.types import Extent, Kind, Layer, OcclusionClass, Parameter
+from facemend.photos import read_cutout
 
 
 @dataclass(frozen=True)
@@ -152,13 +153,7 @@ def _lay(
 @lru_cache(maxsize=256)
 def _read(path: Path) -> PillowImage.Image:
     """A cut-out, cut to its opaque part, its colours times alpha (RGBa), at most 1024 px a side."""
-    try:
-        with PillowImage.open(path) as picture:
-            if "A" not in picture.getbands() and "transparency" not in picture.info:
-                raise PictureError(f"{path} has no transparency; cut its object out and save it as RGBA")
-            cutout = picture.convert("RGBA")
-    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
-        raise PictureError(f"{path} cannot be read as a picture: {error}") from error
+    cutout = read_cutout(path)
     bounds = cutout.getchannel("A").getbbox()
     if bounds is None:
         raise PictureError(f"{path} is transparent everywhere; it hides nothing")

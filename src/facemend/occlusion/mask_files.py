@@ -119,11 +119,7 @@ def table_of(folder: Path) -> Path:
 
 
 def _is_framed(path: Path) -> bool:
-    try:
-        with PillowImage.open(path) as picture:
-            width, height = picture.size
-    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
-        raise PictureError(f"{path} cannot be read as a picture: {error}") from error
+    width, height = read_cutout(path).size
     times = width // FRAME_WIDTH_PX
     return times >= 1 and (width, height) == (times * FRAME_WIDTH_PX, times * FRAME_HEIGHT_PX)
 
@@ -199,13 +195,7 @@ def sharpness_of(colours: npt.NDArray[np.uint8], where: Bits) -> float:
 
 def _read(path: Path) -> tuple[npt.NDArray[np.uint8], int, int]:
     """uint8 (h, w, 4) RGBA: what of the frame is opaque, and its first column and row in the frame."""
-    try:
-        with PillowImage.open(path) as picture:
-            if "A" not in picture.getbands() and "transparency" not in picture.info:
-                raise PictureError(f"{path} has no transparency; cut the mask out and save it as RGBA")
-            cutout = picture.convert("RGBA")
-    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
-        raise PictureError(f"{path} cannot be read as a picture: {error}") from error
+    cutout = read_cutout(path)
     if cutout.width > FRAME_WIDTH_PX:
         cutout = cutout.convert("RGBa").reduce(cutout.width // FRAME_WIDTH_PX).convert("RGBA")
     bounds = cutout.getchannel("A").getbbox()

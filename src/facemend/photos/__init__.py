@@ -3,7 +3,7 @@
 from facemend.photos.formats import MAX_PIXELS, START_LENGTH, SUFFIXES, Format, format_named, format_of
 from facemend.photos.note import Note, read_record
 from facemend.photos.photo import Metadata, Photo, photo_of_pixels
-from facemend.photos.reading import photo_of_pillow, read_photo
+from facemend.photos.reading import photo_of_pillow, read_cutout, read_image, read_photo
 from facemend.photos.writing import encode_photo, write_photo
 
 __all__ = [
@@ -19,6 +19,8 @@ __all__ = [
     "format_of",
     "photo_of_pillow",
     "photo_of_pixels",
+    "read_cutout",
+    "read_image",
     "read_photo",
     "read_record",
     "write_photo",

@@ -4,8 +4,10 @@ import struct
 import zlib
 from collections.abc import Callable
 from enum import StrEnum
+from io import BytesIO
+from mmap import mmap
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, cast
 
 from PIL import (
     AvifImagePlugin,
@@ -18,6 +20,7 @@ from PIL import (
 from PIL import Image as PillowImage
 
 from facemend.errors import UsageError
+from facemend.photos.counting import refuse_costly
 
 MAX_PIXELS: Final = 200_000_000
 """The largest photo that is read unasked: 600 MB in memory. No camera of today makes a larger one."""
@@ -118,23 +121,27 @@ def format_named(path: Path) -> Format:
     return found
 
 
-def open_photo(file: IO[bytes], kind: Format) -> PillowImage.Image:
+def open_photo(file: BytesIO | mmap, kind: Format, *, head: bool = False) -> PillowImage.Image:
     """Opens a photo file and reads what stands before its pixels, which are not decoded yet.
 
     Goes to the one plugin that the first bytes ask for, past Pillow's guard for all of a process:
-    whoever decodes has to look at the size first.
+    whoever decodes has to look at the size first. What costs more than a photo can is refused before.
+
+    Args:
+        head: nobody is going to decode the pixels.
 
     Raises:
         ImportError: HEIC, without the package for it.
         Exception: one of `DAMAGED`.
     """
+    refuse_costly(file.getvalue() if isinstance(file, BytesIO) else file, kind, head=head)
     if kind is Format.HEIC:
         from pillow_heif import HeifImageFile
 
         opener: Callable[[IO[bytes]], PillowImage.Image] = HeifImageFile
     else:
         opener = _OPENERS[kind]
-    return opener(file)
+    return opener(cast(IO[bytes], file))
 
 
 def first_line(error: Exception) -> str:

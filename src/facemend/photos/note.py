@@ -1,8 +1,10 @@
 """What a written photo says about its making, in the places where other programs look for it."""
 
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
+from facemend.files import open_named
 from facemend.photos.formats import DAMAGED, START_LENGTH, format_of, open_photo
 from facemend.photos.xmp import CREATOR_TOOL, DIGITAL_SOURCE_TYPE, RECORD, XmpError, read_property
 
@@ -39,10 +41,10 @@ def read_record(path: Path) -> str | None:
     """The record of the note in a photo file; None for a photo without one (or with damaged metadata),
     for a file that is no photo, and for no file at all."""
     try:
-        with path.open("rb") as file:
-            kind = format_of(file.read(START_LENGTH))
-            file.seek(0)
-            info = open_photo(file, kind).info if kind else {}
+        # The metadata alone is read, however large the photo.
+        with open_named(path) as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            kind = format_of(data[:START_LENGTH])
+            info = open_photo(data, kind, head=True).info if kind else {}
     except (*DAMAGED, ImportError):
         return None
     if isinstance(packet := info.get("xmp"), bytes):

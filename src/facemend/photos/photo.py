@@ -59,6 +59,7 @@ class Photo:
         stripped: whether a file made of it leaves out what the source says beside colour and resolution.
         layered: whether the file holds more that belongs to these very pixels: a gain map (Ultra HDR),
             further pictures (MPO), a depth map, a video. `pixels` are those of the primary picture.
+        file_mode: the permissions of the file; what is made of it is as private.
     """
 
     pixels: Image
@@ -72,6 +73,7 @@ class Photo:
     changed: bool = False
     stripped: bool = False
     layered: bool = False
+    file_mode: int = 0o777
 
     def with_pixels(self, pixels: Image) -> "Photo":
         """The same photo with other pixels, uint8 (H, W, 3) RGB, upright; a gray photo turns them gray.

@@ -1,8 +1,16 @@
-"""Photos out of files: 8 bits a channel, one picture a file; everything else is refused and told why."""
+"""Photos out of files: 8 bits a channel, one picture a file; everything else is refused and told why.
 
+Every picture that facemend is handed is opened here: photos, masks, faces of datasets, cut-outs.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -10,8 +18,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from facemend.errors import PictureError
-from facemend.images import Image
+from facemend.images import Image, image_from_pillow
 from facemend.photos import avif, jpeg, png, tiff
+from facemend.photos.counting import MOST_METADATA_BYTES, CostlyFile, refuse_costly_exif
 from facemend.photos.formats import (
     DAMAGED,
     HEIC_PACKAGE,
@@ -23,8 +32,11 @@ from facemend.photos.formats import (
 )
 from facemend.photos.photo import Metadata, Opacity, Photo, turned
 
+MOST_BYTES: Final = 1 << 30
+"""The largest file that is read: MAX_PIXELS as a TIFF without compression, and as much beside."""
 _MODES = frozenset({"RGB", "RGBA", "L", "LA", "P", "1"})
 _GRAY_MODES = frozenset({"L", "LA", "1"})
+_NO_FILE = 0o777
 _ORIENTATION, _X_RESOLUTION = 274, 282
 
 
@@ -47,7 +59,43 @@ def read_photo(
             animations, pages.
     """
     name = name or _name_of(source)
-    data = _bytes_of(source, name)
+    data, mode = _bytes_of(source, name)
+    with _opened(data, name, max_pixels) as (picture, kind):
+        return replace(_photo_of(picture, data, kind, name), file_mode=mode)
+
+
+def read_image(source: Path | IO[bytes] | bytes, *, name: str | None = None) -> Image:
+    """Reads a picture as (H, W, 3) uint8 RGB, as its pixels lie in the file, in a format of `read_photo`.
+
+    Args:
+        source, name: as `read_photo` takes them; an open file is read from its beginning.
+
+    Raises:
+        PictureError: as `read_photo` does, or it has opacity or a palette, which RGB would lose.
+    """
+    name = name or _name_of(source)
+    if not isinstance(source, Path | bytes):
+        source.seek(0)
+    with _opened(_bytes_of(source, name)[0], name, MAX_PIXELS) as (picture, _):
+        return image_from_pillow(picture, name=name)
+
+
+def read_cutout(source: Path) -> PillowImage.Image:
+    """Reads a picture with opacity as Pillow's RGBA, as its pixels lie in the file.
+
+    Raises:
+        PictureError: as `read_photo` does, or it has no opacity.
+    """
+    name = str(source)
+    with _opened(_bytes_of(source, name)[0], name, MAX_PIXELS) as (picture, _):
+        if not picture.has_transparency_data:
+            raise PictureError(f"{name} has no transparency; cut its object out and save it as RGBA")
+        return picture.convert("RGBA")
+
+
+@contextmanager
+def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[tuple[PillowImage.Image, Format]]:
+    """A picture that is not decoded yet, and is none that is refused; what Pillow raises is told."""
     kind = format_of(data)
     if kind is None:
         raise PictureError(
@@ -57,7 +105,7 @@ def read_photo(
         with open_photo(BytesIO(data), kind) as picture:
             _refuse_size(picture, name, max_pixels)
             _refuse_kind(picture, data, kind, name)
-            return _photo_of(picture, data, kind, name)
+            yield picture, kind
     except ImportError as error:
         raise PictureError(f"{name} is HEIC, which needs {HEIC_PACKAGE}") from error
     except DAMAGED as error:
@@ -101,8 +149,11 @@ def _metadata_of(picture: PillowImage.Image, kind: Format) -> Metadata:
     """What a picture says before its pixels are decoded."""
     info = picture.info
     exif = tiff.exif_of(picture) if kind is Format.TIFF else info.get("exif")
+    icc = info.get("icc_profile") or None
+    if isinstance(icc, bytes) and len(icc) > MOST_METADATA_BYTES:
+        raise CostlyFile(f"its colour profile takes more than {MOST_METADATA_BYTES >> 20} MiB")
     return Metadata(
-        icc=info.get("icc_profile") or None,
+        icc=icc,
         exif=exif.removeprefix(b"Exif\0\0") or None if isinstance(exif, bytes) else None,
         xmp=xmp if isinstance(xmp := info.get("xmp"), bytes) else None,
         dpi=_dpi_of(picture),
@@ -122,6 +173,7 @@ def _dpi_of(picture: PillowImage.Image) -> tuple[float, float] | None:
 def _orientation_of(exif: bytes | None) -> int:
     if exif is None:
         return 1
+    refuse_costly_exif(exif)
     block = PillowImage.Exif()
     try:
         block.load(exif)
@@ -179,12 +231,31 @@ def _name_of(source: Path | IO[bytes] | bytes) -> str:
     return str(source) if isinstance(source, Path) else str(getattr(source, "name", "the picture"))
 
 
-def _bytes_of(source: Path | IO[bytes] | bytes, name: str) -> bytes:
+def _bytes_of(source: Path | IO[bytes] | bytes, name: str) -> tuple[bytes, int]:
+    """A file's bytes and its permissions; those that any new file has where it is no file."""
     try:
         if isinstance(source, bytes):
-            return source
-        return source.read_bytes() if isinstance(source, Path) else source.read()
+            return source, _NO_FILE
+        if isinstance(source, Path):
+            with source.open("rb") as file:
+                return _bounded(file, name), _mode_of(file)
+        return _bounded(source, name), _mode_of(source)
     except FileNotFoundError as error:
         raise PictureError(f"{name} does not exist") from error
     except OSError as error:
         raise PictureError(f"{name} cannot be read: {error.strerror or error}") from error
+
+
+def _bounded(file: IO[bytes], name: str) -> bytes:
+    data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise PictureError(f"{name} has more than {MOST_BYTES >> 20} MiB, more than any photo")
+    return data
+
+
+def _mode_of(file: IO[bytes]) -> int:
+    try:
+        found = os.fstat(file.fileno()).st_mode
+    except (AttributeError, OSError):  # in memory
+        return _NO_FILE
+    return stat.S_IMODE(found) & _NO_FILE if stat.S_ISREG(found) else _NO_FILE

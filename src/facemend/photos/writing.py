@@ -86,7 +86,8 @@ def _refuse(photo: Photo, kind: Format) -> None:
 def write_photo(
     path: Path, photo: Photo, *, note: Note | None = None, strip: bool = False, force: bool = False
 ) -> None:
-    """Writes a photo in the format that the path's suffix names, whole or not at all.
+    """Writes a photo in the format that the path's suffix names, whole or not at all, and no less private
+    than the file that it came from.
 
     Args:
         note, strip: see `encode_photo`.
@@ -96,5 +97,5 @@ def write_photo(
         UsageError: the suffix names no format that facemend writes.
     """
     data = encode_photo(photo, format_named(path), note=note, strip=strip)
-    with written_whole(path, force=force) as temporary:
+    with written_whole(path, force=force, most_mode=photo.file_mode) as temporary:
         temporary.write_bytes(data)

@@ -3,14 +3,17 @@
 A packet is RDF in XML (ISO 16684-1): `rdf:Description` elements hold the properties, as attributes or as
 elements, each of them once. It is never written anew: ours go into a description of their own before the
 end of `rdf:RDF`, and what stood there of the same name is cut out.
+
+Strangers write packets: there is a largest one, and no step looks at a byte more than a few times.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
+MOST_BYTES = 1 << 20
+"""Of a packet. Cameras write some kB; editors that note every step of a picture's life some hundred."""
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _PREFIXES = {
     "http://ns.adobe.com/xap/1.0/": "xmp",
@@ -24,13 +27,12 @@ RECORD = "urn:facemend:1.0# Provenance"
 
 _HEAD = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n<x:xmpmeta xmlns:x="adobe:ns:meta/">'
 _EMPTY = f'{_HEAD}<rdf:RDF xmlns:rdf="{_RDF}"></rdf:RDF></x:xmpmeta>\n<?xpacket end="w"?>'.encode()
-_START_TAG = re.compile(rb"""<(?:[^<>"']|"[^"]*"|'[^']*')*>""")
-_ATTRIBUTE = re.compile(rb"""\s+([^\s=]+)\s*=\s*(?:"[^"]*"|'[^']*')""")
-_PADDING = re.compile(rb"\s{2,}(?=<\?xpacket end)")
+_SPACE = b" \t\r\n"
+_PACKET_END = b"<?xpacket end"
 
 
 class XmpError(ValueError):
-    """A packet that cannot be read: no XML in UTF-8, with a DTD, or without RDF."""
+    """A packet that cannot be read: no XML in UTF-8, with a DTD, without RDF, or too large."""
 
 
 def with_properties(packet: bytes | None, properties: Mapping[str, str]) -> bytes:
@@ -42,7 +44,7 @@ def with_properties(packet: bytes | None, properties: Mapping[str, str]) -> byte
         XmpError: the packet cannot be read.
     """
     packet = (packet or b"").rstrip(b"\0") or _EMPTY
-    found = _Scan(packet)
+    found = _scan(packet)
     ours = {
         name: value
         for name, value in properties.items()
@@ -54,7 +56,7 @@ def with_properties(packet: bytes | None, properties: Mapping[str, str]) -> byte
             pieces.append(packet[at:start])
             at = end
     pieces += [packet[at : found.rdf_end], _description(found.about, ours), packet[found.rdf_end :]]
-    return _PADDING.sub(b"\n", b"".join(pieces))
+    return _without_padding(b"".join(pieces))
 
 
 def read_property(packet: bytes, name: str) -> str | None:
@@ -63,7 +65,20 @@ def read_property(packet: bytes, name: str) -> str | None:
     Raises:
         XmpError: the packet cannot be read.
     """
-    return _Scan(packet.rstrip(b"\0")).values.get(name)
+    return _scan(packet.rstrip(b"\0")).values.get(name)
+
+
+def _scan(packet: bytes) -> "_Scan":
+    if len(packet) > MOST_BYTES:
+        raise XmpError(f"it takes more than {MOST_BYTES >> 20} MiB")
+    return _Scan(packet)
+
+
+def _without_padding(packet: bytes) -> bytes:
+    """A packet without the spaces that others leave before its end, for changes in place."""
+    head, end, rest = packet.rpartition(_PACKET_END)
+    bare = head.rstrip(_SPACE)
+    return packet if len(head) - len(bare) < 2 else bare + b"\n" + end + rest
 
 
 def _description(about: str, properties: Mapping[str, str]) -> bytes:
@@ -94,13 +109,13 @@ class _Scan:
     places: list[tuple[str, int, int]] = field(default_factory=list)
     _path: list[str] = field(default_factory=list)
     _starts: list[int] = field(default_factory=list)
-    _prefixes: dict[str, set[str]] = field(default_factory=dict)
+    _texts: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._parser = expat.ParserCreate("UTF-8", " ")
         self._parser.buffer_text = True
+        self._parser.namespace_prefixes = True  # names come as URI, local name and prefix
         self._parser.StartDoctypeDeclHandler = _refuse_dtd
-        self._parser.StartNamespaceDeclHandler = self._declare
         self._parser.StartElementHandler = self._start
         self._parser.CharacterDataHandler = self._text
         self._parser.EndElementHandler = self._end
@@ -108,31 +123,46 @@ class _Scan:
             self._parser.Parse(self.packet, True)
         except expat.ExpatError as error:
             raise XmpError(f"it is no XML: {error}") from error
+        except IndexError as error:
+            raise XmpError("it is no XML in UTF-8") from error
         if self.rdf_end < 0:
             raise XmpError("it holds no RDF")
 
-    def _declare(self, prefix: str | None, uri: str) -> None:
-        self._prefixes.setdefault(uri, set()).add(prefix or "")
-
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
+    def _start(self, written: str, attributes: dict[str, str]) -> None:
         start = self._parser.CurrentByteIndex
+        name = _without_prefix(written)
         if self._in_rdf() and name == f"{_RDF} Description":
-            self.about = attributes.get(f"{_RDF} about", self.about)
-            for attribute in attributes.keys() & _NAMES:
-                self.values[attribute] = attributes[attribute]
-                self.places.append((attribute, *self._place_of_attribute(attribute, start)))
+            self._take_attributes(attributes, start)
         self._path.append(name)
         self._starts.append(start)
         if self._is_property():
-            self.values[name] = attributes.get(f"{_RDF} resource", "")
+            said = {_without_prefix(key): value for key, value in attributes.items()}
+            self._texts[name] = [said.get(f"{_RDF} resource", "")]
+
+    def _take_attributes(self, attributes: dict[str, str], start: int) -> None:
+        """Properties that a description says as attributes, and what it describes."""
+        ours: dict[bytes, str] = {}
+        for written, value in attributes.items():
+            name = _without_prefix(written)
+            if name == f"{_RDF} about":
+                self.about = value
+            if name in _NAMES:
+                _, local, prefix = written.split(" ")
+                ours[f"{prefix}:{local}".encode()] = name
+                self.values[name] = value
+        if ours:
+            for said, first, behind in _attributes(self.packet, start):
+                if said in ours:
+                    self.places.append((ours[said], first, behind))
 
     def _text(self, text: str) -> None:
         if self._is_property():
-            self.values[self._path[-1]] += text
+            self._texts[self._path[-1]].append(text)
 
-    def _end(self, name: str) -> None:
-        start = self._starts.pop()
+    def _end(self, _: str) -> None:
+        name, start = self._path[-1], self._starts.pop()
         if self._is_property():
+            self.values[name] = "".join(self._texts[name])
             self.places.append((name, start, self._end_of_element(start)))
         self._path.pop()
         if name == f"{_RDF} RDF" and not self._is_empty(start):
@@ -145,27 +175,49 @@ class _Scan:
         parents = [f"{_RDF} RDF", f"{_RDF} Description"]
         return self._path[-3:-1] == parents and self._path[-1] in _NAMES
 
-    def _start_tag(self, start: int) -> bytes:
-        tag = _START_TAG.match(self.packet, start)
-        if tag is None:
-            raise XmpError("it has a tag that does not end")
-        return tag[0]
-
     def _is_empty(self, start: int) -> bool:
-        return self._start_tag(start).endswith(b"/>")
+        return self.packet[_end_of_tag(self.packet, start) - 2] == ord("/")
 
     def _end_of_element(self, start: int) -> int:
         if self._is_empty(start):
-            return start + len(self._start_tag(start))
+            return _end_of_tag(self.packet, start)
         return self.packet.index(b">", self._parser.CurrentByteIndex) + 1
 
-    def _place_of_attribute(self, name: str, start: int) -> tuple[int, int]:
-        uri, local = name.split(" ")
-        written = {f"{prefix}:{local}".encode() for prefix in self._prefixes[uri]}
-        for attribute in _ATTRIBUTE.finditer(self._start_tag(start)):
-            if attribute[1] in written:
-                return start + attribute.start(), start + attribute.end()
-        raise XmpError(f"{local} is not where it should be")
+
+def _without_prefix(name: str) -> str:
+    """A name as our properties are called, URI and local name, of one with its prefix behind."""
+    uri, space, rest = name.partition(" ")
+    return uri + space + rest.partition(" ")[0]
+
+
+def _attributes(packet: bytes, start: int) -> Iterator[tuple[bytes, int, int]]:
+    """The attributes of a tag that XML's parser has taken: the name as it is written, the first byte of
+    the space before it, and the first byte behind it."""
+    at = _skip(packet, start + 1, _SPACE + b"/>", until=True)
+    while True:
+        first = at
+        name = _skip(packet, at, _SPACE)
+        if packet[name] in b"/>":
+            return
+        behind = _skip(packet, name, _SPACE + b"=", until=True)
+        quote = _skip(packet, behind, _SPACE + b"=")
+        at = packet.index(packet[quote], quote + 1) + 1
+        yield packet[name:behind], first, at
+
+
+def _end_of_tag(packet: bytes, start: int) -> int:
+    """The first byte behind a tag."""
+    behind = start + 1
+    for _, _, end in _attributes(packet, start):
+        behind = end
+    return packet.index(b">", behind) + 1
+
+
+def _skip(packet: bytes, at: int, these: bytes, *, until: bool = False) -> int:
+    """The first place from `at` on whose byte is none of these, or, with `until`, is one of them."""
+    while (packet[at] in these) != until:
+        at += 1
+    return at
 
 
 _NAMES = {CREATOR_TOOL, DIGITAL_SOURCE_TYPE, RECORD}

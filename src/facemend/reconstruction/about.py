@@ -4,21 +4,24 @@ from pathlib import Path
 from typing import Any
 
 from facemend.errors import ModelError, PictureError
+from facemend.files import open_named, sha256_of
 from facemend.photos import START_LENGTH, format_of
-from facemend.reconstruction.model import Model
-from facemend.reconstruction.options import Device
+from facemend.reconstruction.description import METADATA_KEY, ModelDescription
+from facemend.reconstruction.onnx_file import read_texts
 from facemend.reconstruction.provenance import NOTICE, read_provenance
 
 
 def describe_file(path: Path) -> dict[str, Any]:
     """The facts about a model file or a photo that facemend wrote, ready for JSON.
 
+    They are what the file says. Nothing in it is run.
+
     Raises:
         PictureError: a photo that facemend did not write, or a file that cannot be read.
         ModelError: a damaged model, or neither a model nor a photo.
     """
     try:
-        with path.open("rb") as file:
+        with open_named(path) as file:
             start = file.read(START_LENGTH)
     except FileNotFoundError as error:
         raise PictureError(f"{path} does not exist") from error
@@ -53,13 +56,16 @@ def _describe_picture(path: Path) -> dict[str, Any]:
 
 
 def _describe_model(path: Path) -> dict[str, Any]:
-    model = Model(path, device=Device.CPU)
-    described = model.description
+    """What the file says; the network in it is neither loaded nor checked."""
+    texts = read_texts(path)
+    if METADATA_KEY not in texts:
+        raise ModelError(f"{path} is not a facemend model; make one with facemend export")
+    described = ModelDescription.from_json(texts[METADATA_KEY])
     people = described.training_people
     return {
         "model": str(path),
         "name": described.name,
-        "sha256": model.sha256,
+        "sha256": sha256_of(path),
         "megabytes": round(path.stat().st_size / 1e6, 2),
         "size_px": described.size_px,
         "finds_occlusion": described.finds_occlusion,

@@ -120,6 +120,8 @@ def run_tasks(
     """
     reconstructor = opening()
     records = Records()
+    for folder in {task.output.parent for task in tasks} if len(tasks) > 1 else ():
+        records.check(folder)
     expected = reconstructor.provenance(None, request)
     finished: dict[Task, Provenance] = {}
     replaced: set[Task] = set()
@@ -176,9 +178,11 @@ def mend(reconstructor: Reconstructor, task: Task, request: Request, *, overwrit
         return Done(task, Outcome.FAILED, None, str(error))
     if task.occlusion_output is not None:
         gray = np.rint(result.removed * 255).astype(np.uint8)
-        write_png(task.occlusion_output, gray, text=result.provenance.to_text(), force=overwrite)
+        text, mode = result.provenance.to_text(), result.photo.file_mode
+        write_png(task.occlusion_output, gray, text=text, force=overwrite, most_mode=mode)
     if not (task.in_place and data == result.photo.source):
-        with written_whole(task.output, force=overwrite or task.in_place) as temporary:
+        replacing, mode = overwrite or task.in_place, result.photo.file_mode
+        with written_whole(task.output, force=replacing, most_mode=mode) as temporary:
             temporary.write_bytes(data)
     faces = tuple(DoneFace(f.face, f.coverage, f.interval_levels) for f in result.faces)
     return Done(task, _outcome(result), result.provenance, faces=faces)

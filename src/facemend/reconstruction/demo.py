@@ -11,9 +11,10 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
 from facemend.frame import CROP_SIZE_PX, Points, crop_face
-from facemend.images import Image, read_image
+from facemend.images import Image
 from facemend.metrics.psnr import psnr
 from facemend.occlusion import OccludedFace, occlude, seed_of
+from facemend.photos import read_image
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.provenance import Provenance, read_provenance
 from facemend.reconstruction.reconstructor import Reconstructor

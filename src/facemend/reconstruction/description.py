@@ -6,10 +6,27 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from facemend.errors import ModelError
+from facemend.files import parse_json
 from facemend.frame import tall_height
 
 METADATA_KEY = "facemend"
 FORMAT = 1
+_MOST_PX = 8192
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "name": (str,),
+    "size_px": (int,),
+    "takes_hint": (bool,),
+    "finds_occlusion": (bool,),
+    "says_interval": (bool,),
+    "images_seen": (int,),
+    "hours": (float, int),
+    "data": (str,),
+    "config": (dict,),
+    "commit": (str,),
+    "metrics": (dict,),
+    "blend": (dict,),
+    "interval_factor": (float, int),
+}
 
 
 @dataclass(frozen=True)
@@ -74,6 +91,21 @@ class ModelDescription:
         alpha = {"alpha": 2} if self.finds_occlusion else {}
         return {"raw": 3} | alpha | ({"interval": 1} if self.says_interval else {})
 
+    def check_types(self) -> None:
+        """Raises TypeError: a field holds a value of another type, or a number that cannot be."""
+        for name, kinds in _TYPES.items():
+            value = getattr(self, name)
+            # To Python, True is a number.
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise TypeError(f"{name} is {type(value).__name__}, not {kinds[0].__name__}")
+        if not 0 < self.size_px <= _MOST_PX or self.images_seen < 0:
+            raise TypeError(f"size_px {self.size_px} or images_seen {self.images_seen} cannot be")
+        figures = (*self.metrics.values(), *self.blend.values())
+        if not all(isinstance(value, int | float | str) for value in figures):
+            raise TypeError("metrics or blend holds what is no figure")
+        if not all(isinstance(person, str) for person in self.training_people or ()):
+            raise TypeError("training_people are no hashes")
+
     def to_json(self) -> str:
         """The description as JSON text."""
         return json.dumps(asdict(self), ensure_ascii=False)
@@ -86,7 +118,9 @@ class ModelDescription:
             ModelError: not such a text, or one of another format.
         """
         try:
-            fields = json.loads(text)
+            fields = parse_json(text)
+            if not isinstance(fields, dict):
+                raise TypeError("it is no table of keys and values")
             if fields["format"] != FORMAT:
                 raise ModelError(
                     f"the model file has format {fields['format']}, this facemend reads {FORMAT}; "
@@ -94,6 +128,8 @@ class ModelDescription:
                 )
             people = fields["training_people"]
             fields["training_people"] = None if people is None else tuple(people)
-            return cls(**fields)
+            described = cls(**fields)
+            described.check_types()
+            return described
         except (ValueError, TypeError, KeyError) as error:
             raise ModelError(f"the model file's description cannot be read: {error!r}") from error

@@ -65,7 +65,7 @@ class Model:
             UsageError: an unknown device, or less than one thread.
         """
         self._path = Path(path)
-        self.sha256 = _sha256(self._path)
+        self.sha256 = _sha256(self._path)  # of a regular file: nothing waits for a pipe here
         self._session = open_session(self._path, threads, _providers(device))
         texts = self._session.get_modelmeta().custom_metadata_map
         if METADATA_KEY not in texts:
@@ -129,6 +129,14 @@ class Model:
             outputs: list[Batch] = self._session.run(names, feeds)
         except Exception as error:
             raise ModelError(f"{self._path} cannot be run: {first_line(error)}") from error
+        described, count = self.description, len(feeds["image"])
+        for name, output in zip(names, outputs, strict=True):
+            wanted = (count, described.outputs[name], described.size_px, described.size_px)
+            if output.dtype != np.float32 or output.shape != wanted:
+                raise ModelError(
+                    f"{self._path} computes {name} as {output.dtype} {output.shape}, not {wanted}; "
+                    "export it again"
+                )
         if not all(np.isfinite(output).all() for output in outputs):
             raise ModelError(f"{self._path} computes values that are no numbers; export it again")
         return dict(zip(names, outputs, strict=True))

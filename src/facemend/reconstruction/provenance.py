@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from facemend import __version__
+from facemend.files import parse_json
 from facemend.photos import Note, read_record
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -81,9 +82,26 @@ def read_provenance(path: Path) -> Provenance | None:
     if record is None:
         return None
     try:
-        fields = json.loads(record)
+        fields = parse_json(record)
         del fields["notice"]
-        regions = (Region(tuple(r["box_px"]), r["coverage"]) for r in fields.pop("regions"))
-        return Provenance(**fields, regions=tuple(regions))
-    except (KeyError, ValueError, TypeError, RecursionError):
+        regions = tuple(_region_of(r["box_px"], r["coverage"]) for r in fields.pop("regions"))
+        made = Provenance(**fields, regions=regions)
+        _check_texts(made)
+    except (KeyError, ValueError, TypeError):
         return None
+    return made
+
+
+def _region_of(box_px: list[int], coverage: float) -> Region:
+    """Raises TypeError or ValueError: these are no region."""
+    x1, y1, x2, y2 = box_px
+    if not all(isinstance(value, int) for value in box_px) or not isinstance(coverage, int | float):
+        raise TypeError("a box is four whole numbers, and a coverage is one number")
+    return Region((x1, y1, x2, y2), coverage)
+
+
+def _check_texts(made: Provenance) -> None:
+    texts = [made.model, made.model_sha256, made.software, *made.options.items()]
+    texts = [part for text in texts for part in ([text] if isinstance(text, str) else text)]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(made.input_sha256, str | None):
+        raise TypeError("a provenance is made of texts")

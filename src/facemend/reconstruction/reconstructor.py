@@ -17,8 +17,8 @@ from facemend.faces import Detector, Face
 from facemend.faces.detector import MIN_CONFIDENCE, MIN_SIZE_PX
 from facemend.faces.yunet import YuNet
 from facemend.files import sha256_of
-from facemend.images import Image, Mask, read_image
-from facemend.photos import Photo, photo_of_pillow, photo_of_pixels, read_photo
+from facemend.images import Image, Mask
+from facemend.photos import Photo, photo_of_pillow, photo_of_pixels, read_image, read_photo
 from facemend.reconstruction.acceptance import HIDDEN_FACE
 from facemend.reconstruction.aligned import mend_aligned
 from facemend.reconstruction.given import with_given

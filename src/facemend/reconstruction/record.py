@@ -1,15 +1,18 @@
 """Which photos of a folder were copied unchanged, so that a second run does not look at them again.
 
 A changed photo says itself how it was made. A copy must not: it is its input, byte for byte. So a run
-over several photos notes its copies in a file beside them, a line of JSON each.
+over several photos notes its copies in a file beside them, a line of JSON each. The folder may be a
+stranger's: the file is opened as `files.open_log` says, and a line that is not ours does not count.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from facemend.errors import OutputError
+from facemend.files import open_log, parse_json, read_own
 
 RECORD_NAME = "facemend-unchanged.jsonl"
 
@@ -58,10 +61,14 @@ class Records:
         self._of(output.parent).append(copy)
         path = output.parent / RECORD_NAME
         try:
-            with path.open("a", encoding="utf-8") as file:
+            with open_log(path) as file:
                 file.write(json.dumps(asdict(copy)) + "\n")
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def check(self, folder: Path) -> None:
+        """Makes sure that notes can be kept in a folder. Raises OutputError: something else lies there."""
+        self._of(folder)
 
     def _of(self, folder: Path) -> list[Copy]:
         if folder not in self._known:
@@ -70,14 +77,26 @@ class Records:
 
 
 def _read(path: Path) -> list[Copy]:
+    """Raises OutputError: what lies there is no file of ours, such as a link."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = read_own(path).split(b"\n")
+    except (FileNotFoundError, NotADirectoryError):  # said when something is to be written
         return []
+    except OSError as error:
+        raise OutputError(f"cannot read {path}: {error.strerror or error}") from error
     copies = []
     for line in lines:
         try:
-            copies.append(Copy(**json.loads(line)))
-        except (ValueError, TypeError):  # half a line, of a run that was killed
+            copies.append(_copy_of(parse_json(line)))
+        except (ValueError, TypeError, KeyError):  # half a line, of a run that was killed
             continue
     return copies
+
+
+def _copy_of(fields: Any) -> Copy:
+    """Raises TypeError or KeyError: the fields are not those of a copy."""
+    options = fields["options"]
+    texts = [fields[key] for key in ("name", "outcome", "input_sha256", "model_sha256")]
+    if not all(isinstance(text, str) for text in (*texts, *options, *options.values())):
+        raise TypeError("a field is no text")
+    return Copy(*texts, options)

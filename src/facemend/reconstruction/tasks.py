@@ -122,15 +122,23 @@ def _matches(pattern: Path, recursive: bool, in_place: bool) -> Iterator[tuple[P
     found = False
     for match in sorted(map(Path, glob.glob(str(pattern), recursive=True))):  # noqa: PTH207 (no root needed)
         if match.is_dir():
+            if match.is_symlink():
+                continue
             if recursive and "**" not in pattern.parts:
                 for picture, _ in _pictures(match, recursive, in_place):
                     found = True
                     yield picture, picture.relative_to(fixed)
-        elif _is_meant(match, in_place):
+        elif _is_meant(match, in_place) and not _leads_elsewhere(match, fixed):
             found = True
             yield match, match.relative_to(fixed)
     if not found:
         raise PictureError(f"{pattern} matches no pictures to reconstruct")
+
+
+def _leads_elsewhere(picture: Path, fixed: Path) -> bool:
+    """Whether a folder below the first one is a link: it may lead to photos that nobody meant."""
+    parts = picture.relative_to(fixed).parts[:-1]
+    return any(fixed.joinpath(*parts[: count + 1]).is_symlink() for count in range(len(parts)))
 
 
 def _is_meant(picture: Path, in_place: bool) -> bool:

@@ -1,98 +1,61 @@
 """What is answered: a picture with what was done in its headers, or JSON that holds all of it."""
 
+import json
 from base64 import b64encode
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from io import BytesIO
-from typing import Literal
 
 import numpy as np
-from fastapi.responses import JSONResponse, Response
 from PIL import Image as PillowImage
-from pydantic import BaseModel, Field
 
 from facemend.images import Alpha
 from facemend.reconstruction.provenance import NOTICE
-from facemend.server.mending import MEDIA_TYPES, Mended, MendedFace
-
-Base64 = str
-Outcome = Literal["reconstructed", "unchanged", "no_face"]
+from facemend.server.mending import Mended, MendedFace
+from facemend.server.schemas import MEDIA_TYPES, Base64
 
 
-class Picture(BaseModel):
-    """A picture's file."""
+@dataclass(frozen=True)
+class Content:
+    """What a successful response holds.
 
-    media_type: str = Field(examples=["image/jpeg"])
-    base64: Base64
+    Attributes:
+        body: its bytes.
+        media_type: what they are.
+        headers: beside those that every response has.
+    """
 
-
-class FaceAnswer(BaseModel):
-    """A face that was found. Coordinates are pixels of the upright photo, (0, 0) its top left one."""
-
-    face: int = Field(description="Its number; the largest is 1.")
-    box_px: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2.")
-    landmarks_px: list[tuple[float, float]] = Field(description="Eyes, nose, corners of the mouth.")
-    confidence: float
-    chosen: bool
-    reconstructed: bool
-    coverage: float = Field(description="Share of the photo's pixels that were reconstructed, 0-1.")
-    reach_px: list[tuple[float, float]] = Field(
-        description="Four corners; a mask may mark what lies inside. Empty for a ready crop."
-    )
-    area_px: tuple[int, int, int, int] = Field(description="x1, y1, x2, y2 that the occlusions cover.")
-    occlusions: dict[str, Base64] = Field(
-        description="PNG by class (covers, accessories): white is occluded."
-    )
-    changed: Base64 | None = Field(description="PNG: white was reconstructed; nothing if nothing was.")
+    body: bytes
+    media_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Answer(BaseModel):
-    """What was done to a photo."""
-
-    outcome: Outcome
-    notice: str
-    width_px: int
-    height_px: int
-    faces: list[FaceAnswer]
-    picture: Picture
-    before: Picture | None
-    provenance: dict[str, object]
-    work_s: float
-
-
-class ErrorAnswer(BaseModel):
-    """What is wrong with a request."""
-
-    code: str = Field(description="For programs.", examples=["bad_picture"])
-    message: str = Field(description="For people: what to do.", examples=["the photo is not a picture"])
-
-
-def picture_answer(mended: Mended) -> Response:
+def picture_answer(mended: Mended) -> Content:
     """The picture, and in its headers what was done."""
     headers = {
         "Facemend-Outcome": mended.outcome,
         "Facemend-Faces": str(len(mended.faces)),
         "Facemend-Reconstructed": str(sum(face.changed for face in mended.faces)),
     }
-    return Response(mended.picture, media_type=MEDIA_TYPES[mended.kind], headers=headers)
+    return Content(mended.picture, MEDIA_TYPES[mended.kind], headers)
 
 
-def json_answer(mended: Mended) -> Response:
+def json_answer(mended: Mended) -> Content:
     """Everything, as JSON of the shape of `Answer`."""
     height_px, width_px = mended.photo.pixels.shape[:2]
     before = None if mended.before is None else _picture(mended.before, "image/png")
-    return JSONResponse(
-        {
-            "outcome": mended.outcome,
-            "notice": NOTICE,
-            "width_px": width_px,
-            "height_px": height_px,
-            "faces": [_face(face) for face in mended.faces],
-            "picture": _picture(mended.picture, MEDIA_TYPES[mended.kind]),
-            "before": before,
-            "provenance": asdict(mended.provenance),
-            "work_s": round(mended.work_s, 3),
-        }
-    )
+    said = {
+        "outcome": mended.outcome,
+        "notice": NOTICE,
+        "width_px": width_px,
+        "height_px": height_px,
+        "faces": [_face(face) for face in mended.faces],
+        "picture": _picture(mended.picture, MEDIA_TYPES[mended.kind]),
+        "before": before,
+        "provenance": asdict(mended.provenance),
+        "work_s": round(mended.work_s, 3),
+    }
+    return Content(json.dumps(said, allow_nan=False).encode(), "application/json")
 
 
 def _face(face: MendedFace) -> dict[str, object]:

@@ -1,12 +1,12 @@
 """The application: its routes, and the layers that a request goes through."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
@@ -15,21 +15,26 @@ from starlette.types import ASGIApp
 
 from facemend import __version__
 from facemend.errors import FacemendError
-from facemend.images import Image
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.provenance import NOTICE
-from facemend.reconstruction.reconstructor import Reconstructor
-from facemend.server.answering import json_answer, picture_answer
-from facemend.server.asking import FORMATS, read_asked
-from facemend.server.guard import GONE, LOG, Guard
-from facemend.server.mending import Mended, mend
+from facemend.server.asking import Form, read_form
+from facemend.server.coalescing import Coalescer
+from facemend.server.guard import GONE, LOG, Guard, response_of
+from facemend.server.messages import Part
 from facemend.server.metrics import MEDIA_TYPE, Metrics
 from facemend.server.openapi import MODELS, RECONSTRUCT, error_answers
 from facemend.server.page_files import PageFile, read_page
-from facemend.server.problems import INTERNAL, Problem, busy, problem_of
-from facemend.server.receiving import ClientGone, Receiver
+from facemend.server.problems import INTERNAL, Problem, busy, out_of_time
+from facemend.server.receiving import BODY, DEADLINE, HELD, ClientGone, Held, PacedResponse, Receiver
+from facemend.server.schemas import FORMATS
 from facemend.server.settings import Settings
-from facemend.server.turns import Turns
+from facemend.server.worker import setup_message
+from facemend.server.worker_pool import WorkerLost, WorkerPool
+
+_OUT_OF_TIME_S, _LOST_S = 600.0, 60.0
+"""How long a photo is not tried again. A worker may also be lost for want of memory that others took."""
+Reply = tuple[dict[str, Any], bytes]
+"""What a worker answers: a head, and a body."""
 
 
 class Server:
@@ -39,16 +44,46 @@ class Server:
         app: the ASGI application, with all its layers.
     """
 
-    def __init__(self, reconstructor: Reconstructor, settings: Settings | None = None) -> None:
-        self._reconstructor = reconstructor
+    def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
-        self._limits = self._settings.limits
+        self._limits = limits = self._settings.limits
         self._metrics = Metrics()
-        self._turns = Turns(self._settings.workers, self._limits.waiting)
+        chosen = self._settings
+        setup = partial(
+            setup_message, limits=limits, model=chosen.model, device=chosen.device, threads=chosen.threads
+        )
+        self._workers = WorkerPool(
+            setup("reconstruct"), chosen.workers, limits.waiting, limits.response_bytes
+        )
+        # Who waits for a look at the photo's head is bounded by the memory for uploads.
+        self._inspection = WorkerPool(setup("inspect"), 1, limits.connections, limits.response_bytes)
+        self._coalescer: Coalescer[Reply] = Coalescer()
+        self._pools = (self._inspection, self._workers)
+        self._model: dict[str, Any] | None = None
         self._ready = False
-        self._metrics.watch(self._metrics.waiting, lambda: float(self._turns.waiting))
-        self._metrics.watch(self._metrics.running, lambda: float(self._turns.running))
+        self._metrics.watch(self._metrics.waiting, lambda: float(sum(p.waiting for p in self._pools)))
+        self._metrics.watch(self._metrics.running, lambda: float(sum(p.running for p in self._pools)))
+        self._metrics.watch(self._metrics.workers_lost, lambda: float(sum(p.lost for p in self._pools)))
         self.app = self._layered(self._routes())
+
+    def start(self) -> None:
+        """Starts the workers, and waits until their model is warm.
+
+        Raises:
+            ModelError, UsageError: the model cannot be opened.
+            FacemendError: a worker cannot be started.
+        """
+        try:
+            self._inspection.start()
+            self._model = self._workers.start()
+        except FacemendError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Ends the workers at once."""
+        for pool in self._pools:
+            pool.close()
 
     def _layered(self, api: FastAPI) -> ASGIApp:
         app: ASGIApp = Receiver(api, self._limits, self._metrics, self._retry_after_s)
@@ -68,16 +103,17 @@ class Server:
         return Guard(app, self._settings, self._metrics)
 
     def _retry_after_s(self) -> int | None:
-        return self._turns.retry_after_s() if self._turns.full else None
+        return self._workers.retry_after_s() if self._workers.full else None
 
     @asynccontextmanager
     async def _life(self, _: FastAPI) -> AsyncIterator[None]:
-        """Warms the model up before the first request, and lets the last ones finish."""
-        await self._turns.take(partial(warm_up, self._reconstructor))
+        """Has workers before the first request, and none after the last."""
+        if self._model is None:
+            await asyncio.to_thread(self.start)
         self._ready = True
         yield
         self._ready = False
-        await self._turns.close()
+        self.close()
 
     def _routes(self) -> FastAPI:
         api = FastAPI(
@@ -99,9 +135,7 @@ class Server:
             api.add_api_route(path, answer, summary=says, responses=error_answers(503))
         api.add_api_route("/metrics", self._counts, summary="Prometheus metrics.", response_class=Response)
         for path, file in read_page().items():
-            api.add_api_route(
-                path, partial(_page_file, file), methods=["GET", "HEAD"], include_in_schema=False
-            )
+            api.add_api_route(path, partial(_page_file, file), include_in_schema=False)
         api.add_exception_handler(Problem, _answer_problem)
         api.add_exception_handler(HTTPException, _answer_http)
         api.add_exception_handler(ClientGone, _answer_nobody)
@@ -109,64 +143,73 @@ class Server:
         return api
 
     async def _reconstruct(self, request: Request) -> Response:
-        asked = await read_asked(request)
-        work = partial(mend, self._reconstructor, asked, self._limits)
-        try:
-            mended = await self._while_there(request, self._turns.take(work))
-        except FacemendError as error:
-            problem = problem_of(error)
-            if problem is INTERNAL:
-                LOG.error("%s", error)
-            raise problem from error
-        self._measure(mended)
-        answer = json_answer if asked.options.answer == "json" else picture_answer
-        return await asyncio.to_thread(answer, mended)
+        form = read_form(request.scope[BODY], request.headers.get("content-type", ""))
+        said, body = await self._while_there(request, self._answer(form))
+        held: Held = request.scope[HELD]
+        request.scope[BODY] = b""
+        held.resize(len(body))
+        self._measure(said)
+        return PacedResponse(
+            body, self._limits.send_s, media_type=said["media_type"], headers=said["headers"]
+        )
 
-    async def _while_there(self, request: Request, work: Coroutine[None, None, Mended]) -> Mended:
-        """Waits for a turn's result, as long as the client does, and not for ever."""
+    async def _answer(self, form: Form) -> Reply:
+        """Has the photo inspected, and then worked on; once for all who ask the same at the same time."""
+        options = {"options": form.options.model_dump(mode="json")}
+        parts: tuple[Part, ...] = (form.photo,) if form.mask is None else (form.photo, form.mask)
+        key = await self._coalescer.key_of(json.dumps(options).encode(), *parts)
+
+        async def work() -> Reply:
+            try:
+                await self._ask(self._inspection, {}, parts, self._limits.inspect_s)
+                return await self._ask(self._workers, options, parts, self._limits.work_s)
+            except WorkerLost as lost:
+                LOG.warning("a worker was %s", "ended: out of time" if lost.out_of_time else "lost")
+                problem = _problem_of_loss(lost)
+                self._coalescer.refuse(key, problem, _OUT_OF_TIME_S if lost.out_of_time else _LOST_S)
+                raise problem from lost
+
+        return await self._coalescer.share(key, work)
+
+    async def _ask(
+        self, pool: WorkerPool, head: dict[str, Any], parts: tuple[Part, ...], limit_s: float
+    ) -> Reply:
+        """Has a worker answer. Raises Problem as the worker does, and WorkerLost."""
+        said, body = await pool.submit(head, parts, limit_s)
+        problem = said.get("problem")
+        if problem is None:
+            return said, body
+        if said["log"]:
+            LOG.error("%s", said["log"])
+        raise Problem(problem["status"], problem["code"], problem["message"], problem["headers"])
+
+    async def _while_there(self, request: Request, work: Coroutine[None, None, Reply]) -> Reply:
+        """Waits for an answer, as long as the client does, and as long as the request lives."""
         task = asyncio.ensure_future(work)
         gone = asyncio.ensure_future(_disconnected(request))
+        left_s = request.scope[DEADLINE] - asyncio.get_running_loop().time()
         try:
-            await asyncio.wait(
-                (task, gone), timeout=self._limits.answer_s, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait((task, gone), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
-                mended: Mended = task.result()
-                return mended
+                reply: Reply = task.result()
+                return reply
             if gone.done():
                 raise ClientGone
-            raise Problem(
-                503,
-                "too_slow",
-                f"the photo was not done after {self._limits.answer_s:g} s; send a smaller one",
-                {"Retry-After": str(self._turns.retry_after_s())},
-            )
+            raise out_of_time(self._limits.request_s, self._workers.retry_after_s())
         finally:
             task.cancel()
             gone.cancel()
 
-    def _measure(self, mended: Mended) -> None:
-        height_px, width_px = mended.photo.pixels.shape[:2]
-        self._metrics.megapixels.observe(height_px * width_px / 1e6)
-        self._metrics.mend_s.observe(mended.work_s)
-        for face in mended.faces:
-            self._metrics.faces.labels("reconstructed" if face.changed else "unchanged").inc()
+    def _measure(self, said: dict[str, Any]) -> None:
+        self._metrics.megapixels.observe(said["pixels"] / 1e6)
+        self._metrics.mend_s.observe(said["work_s"])
+        for changed in said["changed"]:
+            self._metrics.faces.labels("reconstructed" if changed else "unchanged").inc()
 
     async def _models(self) -> dict[str, Any]:
-        model, limits = self._reconstructor.model, self._limits
-        described = model.description
+        limits = self._limits
         return {
-            "models": [
-                {
-                    "name": described.name,
-                    "sha256": model.sha256,
-                    "size_px": described.size_px,
-                    "finds_occlusion": described.finds_occlusion,
-                    "takes_mask": described.takes_hint,
-                    "data": described.data,
-                    "images_seen": described.images_seen,
-                }
-            ],
+            "models": [self._model],
             "notice": NOTICE,
             "remove": [str(remove) for remove in Remove],
             "formats": list(FORMATS),
@@ -174,7 +217,7 @@ class Server:
                 "upload_bytes": limits.upload_bytes,
                 "pixels": limits.pixels,
                 "side_px": limits.side_px,
-                "answer_s": limits.answer_s,
+                "answer_s": limits.request_s,
             },
         }
 
@@ -184,8 +227,8 @@ class Server:
     async def _readiness(self) -> dict[str, str]:
         if not self._ready:
             raise Problem(503, "not_ready", "the model is not warm yet; try again in a second")
-        if self._turns.full:
-            full = busy(self._turns.retry_after_s())
+        if self._workers.full:
+            full = busy(self._workers.retry_after_s())
             raise Problem(503, full.code, full.message, full.headers)
         return {"status": "ready"}
 
@@ -193,12 +236,10 @@ class Server:
         return Response(self._metrics.text(), media_type=MEDIA_TYPE)
 
 
-def warm_up(reconstructor: Reconstructor) -> None:
-    """Runs both networks once: the first run is the slow one."""
-    side_px = reconstructor.model.description.size_px
-    gray: Image = np.full((side_px, side_px, 3), 127, dtype=np.uint8)
-    reconstructor(gray, aligned=True)
-    reconstructor(gray)
+def _problem_of_loss(lost: WorkerLost) -> Problem:
+    if lost.out_of_time:
+        return Problem(422, "too_slow", "the photo takes too long to work on; send a smaller one")
+    return Problem(422, "bad_picture", "the photo ends whatever reads it; save it anew and send that")
 
 
 async def _disconnected(request: Request) -> None:
@@ -212,7 +253,7 @@ async def _page_file(file: PageFile, request: Request) -> Response:
 
 async def _answer_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return error.response()
+    return response_of(error)
 
 
 async def _answer_nobody(request: Request, error: Exception) -> Response:
@@ -221,14 +262,13 @@ async def _answer_nobody(request: Request, error: Exception) -> Response:
 
 async def _answer_failure(request: Request, error: Exception) -> Response:
     """What was not foreseen; it is raised again for the guard, who logs it."""
-    return INTERNAL.response()
+    return response_of(INTERNAL)
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:
     """FastAPI's own refusals: no such path, or not this method."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        return Problem(405, "wrong_method", "this path takes another method", error.headers).response()
-    return Problem(
-        error.status_code, "not_found", "there is nothing here; /openapi.json lists all"
-    ).response()
+        return response_of(Problem(405, "wrong_method", "this path takes another method", error.headers))
+    message = "there is nothing here; /openapi.json lists all"
+    return response_of(Problem(error.status_code, "not_found", message))

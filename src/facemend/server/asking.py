@@ -1,64 +1,30 @@
-"""What a client asks for: a photo, perhaps a mask, and options. Nothing of it touches the disk."""
+"""What a client asks for: a photo, perhaps a mask, and options, out of a form that lies in memory.
 
-import sys
-from collections.abc import AsyncGenerator, Sequence
+The form is read by cutting the body at its boundary: each byte is looked at once, and nothing is copied.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from email.message import Message
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
+from pydantic import ValidationError
 
-from facemend.photos import Format
-from facemend.reconstruction.options import Remove
 from facemend.server.problems import Problem
+from facemend.server.schemas import Options
 
-FORMATS = {kind.value.lower(): kind for kind in Format if kind is not Format.BMP}
-"""What an answer's picture may be, by name."""
 _FILES = ("photo", "mask")
-_MAX_FACES = 1000
+_MOST_PARTS = len(_FILES) + len(Options.model_fields) + 1
 _LARGEST_FIELD_BYTES = 4096
-
-
-def _numbers(value: object) -> object:
-    """ "1,3" as (1, 3)."""
-    if isinstance(value, str):
-        return [word.strip() for word in value.split(",")]
-    return value
-
-
-class Options(BaseModel):
-    """How to reconstruct, and what to answer. Every field of a form but its files."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    answer: Literal["picture", "json"] = Field(
-        "picture", description="The picture itself, or JSON that says what was done and holds it."
-    )
-    remove: Remove = Field(
-        Remove.COVERS,
-        description="What to reconstruct where there is no mask: covers (masks, blur), accessories "
-        "(glasses, hands) or all.",
-    )
-    faces: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=_MAX_FACES)], ...] | None, BeforeValidator(_numbers)
-    ] = Field(None, description="Which faces, by number, the largest is 1; all if left out.")
-    aligned: bool = Field(
-        False, description="The photo is a ready crop of one face, 178×218 (CelebA) or square."
-    )
-    format: Literal["png", "jpeg", "webp", "tiff", "avif", "heic"] | None = Field(
-        None, description="The picture's format; the photo's own if left out (PNG for BMP)."
-    )
-    strip: bool = Field(False, description="Leave out EXIF with its place, XMP, IPTC and comments.")
-    before: bool = Field(
-        False, description="JSON also holds the photo as it came, as PNG, for who cannot decode it."
-    )
+_LARGEST_HEAD_BYTES = 2048
+"""Of a part. Reading parameters takes time that grows faster than their length."""
+_LARGEST_TYPE_BYTES = 256
+_LARGEST_BOUNDARY_BYTES = 70  # RFC 2046, 5.1.1
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request for a reconstruction.
+class Form:
+    """A form, in the memory of the body that it came in.
 
     Attributes:
         photo: a file's bytes.
@@ -66,73 +32,128 @@ class Asked:
         options: see there.
     """
 
-    photo: bytes
-    mask: bytes | None
+    photo: memoryview
+    mask: memoryview | None
     options: Options
 
 
-class _InMemory(MultiPartParser):
-    """Keeps files in memory, whose size the receiver has bounded already."""
+def read_form(body: bytes | bytearray, content_type: str) -> Form:
+    """Reads a request's form (RFC 7578).
 
-    spool_max_size = sys.maxsize
-
-
-async def read_asked(request: Request) -> Asked:
-    """Reads a request's form.
+    Args:
+        content_type: the request's header, which names the boundary.
 
     Raises:
         Problem: it is no such form, or has fields that are unknown, missing or wrong.
     """
-    form = await _form_of(request)
-    try:
-        files, texts = await _sorted(form)
-    finally:
-        await form.close()
+    files: dict[str, memoryview] = {}
+    texts: dict[str, Any] = {}
+    for name, is_file, value in _fields(body, content_type):
+        if name in files or name in texts:
+            raise _bad(f"{_shown(name)} is there twice; send it once")
+        if is_file != (name in _FILES):
+            raise _bad(f"send {' and '.join(_FILES)} as files, all else as text; {_shown(name)} is not")
+        if is_file:
+            files[name] = value
+        else:
+            texts[name] = _text_of(value)
     if not files.get("photo"):
         raise _bad("there is no photo; send one as the form's file `photo`")
     try:
-        options = Options(**texts)
+        options = Options.model_validate(texts)
     except ValidationError as error:
         raise _bad(_say(error)) from error
-    return Asked(files["photo"], files.get("mask") or None, options)
+    return Form(files["photo"], files.get("mask") or None, options)
 
 
-async def _sorted(form: FormData) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """The files and the texts of a form, each by name."""
-    files: dict[str, bytes] = {}
-    texts: dict[str, Any] = {}
-    for name, value in form.multi_items():
-        if name in files or name in texts:
-            raise _bad(f"{_shown(name)} is there twice; send it once")
-        if isinstance(value, UploadFile) and name in _FILES:
-            files[name] = await value.read()
-        elif isinstance(value, UploadFile) or name in _FILES:
-            raise _bad(f"send {' and '.join(_FILES)} as files, all else as text; {_shown(name)} is not")
-        else:
-            texts[name] = value
-    return files, texts
+def _fields(body: bytes | bytearray, content_type: str) -> Iterator[tuple[str, bool, memoryview]]:
+    """Name, whether it is a file, and value of every part."""
+    boundary = _boundary_of(content_type)
+    view = memoryview(body).toreadonly()
+    for start, end in _parts(body, b"--" + boundary):
+        head_end = body.find(b"\r\n\r\n", start, min(end, start + _LARGEST_HEAD_BYTES))
+        if head_end < 0:
+            raise _unreadable()
+        name, is_file = _disposition(bytes(view[start:head_end]))
+        yield name, is_file, view[head_end + 4 : end]
 
 
-async def _form_of(request: Request) -> FormData:
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
+def _parts(body: bytes | bytearray, delimiter: bytes) -> Iterator[tuple[int, int]]:
+    """Where the parts of a body lie. One that does not end is none."""
+    if not body:
+        return
+    at = 0 if body.startswith(delimiter) else body.find(b"\r\n" + delimiter) + 2
+    if at == 1:  # there is none
+        raise _unreadable()
+    for _ in range(_MOST_PARTS + 1):
+        at += len(delimiter)
+        if body[at : at + 2] == b"--":
+            return
+        line_end = body.find(b"\r\n", at, at + _LARGEST_BOUNDARY_BYTES)
+        if line_end < 0 or body[at:line_end].strip(b" \t"):
+            raise _unreadable()
+        end = body.find(b"\r\n" + delimiter, line_end)
+        if end < 0:
+            return
+        yield line_end + 2, max(end, line_end + 2)
+        at = end + 2
+    raise _unreadable()
+
+
+def _boundary_of(content_type: str) -> bytes:
+    if content_type.partition(";")[0].strip().lower() != "multipart/form-data":
         raise Problem(415, "bad_form", "send multipart/form-data, as curl -F photo=@photo.jpg does")
-    stream: AsyncGenerator[bytes, None] = request.stream()
-    parser = _InMemory(
-        request.headers,
-        stream,
-        max_files=len(_FILES),
-        max_fields=len(Options.model_fields) + 1,
-        max_part_size=_LARGEST_FIELD_BYTES,
-    )
+    boundary = _parameters(content_type, _LARGEST_TYPE_BYTES).get("boundary", "")
+    if not boundary.isascii() or not 0 < len(boundary) <= _LARGEST_BOUNDARY_BYTES:
+        raise _unreadable()
+    return boundary.encode()
+
+
+def _disposition(head: bytes) -> tuple[str, bool]:
+    """The name of a part by its head, and whether it is a file."""
     try:
-        return await parser.parse()
-    except (MultiPartException, UnicodeError, ValueError) as error:
-        raise Problem(400, "bad_form", "the form cannot be read; send it as curl -F does") from error
+        lines = head.decode("utf-8").split("\r\n")
+    except UnicodeDecodeError as error:
+        raise _unreadable() from error
+    said = [line.partition(":")[2] for line in lines if line.lower().startswith("content-disposition:")]
+    if len(said) != 1:
+        raise _unreadable()
+    parameters = _parameters(said[0].strip(), _LARGEST_HEAD_BYTES)
+    if not said[0].strip().lower().startswith("form-data") or "name" not in parameters:
+        raise _unreadable()
+    return parameters["name"], "filename" in parameters
+
+
+def _parameters(value: str, most: int) -> dict[str, str]:
+    """The parameters of a header, by name in lower case; each of them once."""
+    if len(value) > most:
+        raise _unreadable()
+    message = Message()
+    message["Content-Type"] = value
+    found: dict[str, str] = {}
+    try:
+        said = message.get_params([])[1:]
+    except (ValueError, LookupError) as error:  # of the encoded kind (RFC 2231), when it is broken
+        raise _unreadable() from error
+    for name, text in said:
+        if name.lower() in found:
+            raise _unreadable()
+        found[name.lower()] = text if isinstance(text, str) else str(text[2])
+    return found
+
+
+def _text_of(value: memoryview) -> str:
+    if len(value) > _LARGEST_FIELD_BYTES:
+        raise _unreadable()
+    try:
+        return bytes(value).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _unreadable() from error
 
 
 def _say(error: ValidationError) -> str:
     """The first thing that is wrong, in one line."""
-    first = error.errors(include_url=False, include_context=False)[0]
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     name = _shown(str(first["loc"][0])) if first["loc"] else "the form"
     if first["type"] == "extra_forbidden":
         return f"there is no option {name}; there are {_listed(list(Options.model_fields))}"
@@ -151,3 +172,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _bad(message: str) -> Problem:
     return Problem(422, "bad_request", message)
+
+
+def _unreadable() -> Problem:
+    return Problem(400, "bad_form", "the form cannot be read; send it as curl -F does")

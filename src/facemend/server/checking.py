@@ -1,5 +1,6 @@
 """Pictures of strangers: what is refused by its head, before a pixel is decoded."""
 
+import re
 from io import BytesIO
 
 from facemend.errors import PictureError
@@ -9,6 +10,7 @@ from facemend.photos.formats import DAMAGED, HEIC_PACKAGE, first_line, open_phot
 from facemend.server.problems import Problem
 from facemend.server.settings import Limits
 
+_SPACE = re.compile(rb"\s+")
 _SCAN = b"\xff\xda"  # inside of a JPEG's coded pixels, 0 follows every 255
 
 
@@ -33,6 +35,7 @@ def check_head(data: bytes, name: str, limits: Limits) -> tuple[int, int]:
     try:
         with open_photo(BytesIO(data), kind) as picture:
             width_px, height_px = picture.size
+            packet = picture.info.get("xmp")
     except ImportError as error:
         raise PictureError(f"{name} is HEIC, which needs {HEIC_PACKAGE}") from error
     except DAMAGED as error:
@@ -43,6 +46,11 @@ def check_head(data: bytes, name: str, limits: Limits) -> tuple[int, int]:
         raise _too_large(f"{name} is {width_px}×{height_px}, more than {limits.side_px} pixels on a side")
     if kind is Format.JPEG and data.count(_SCAN) > limits.scans:
         raise _too_large(f"{name} draws its pixels in more than {limits.scans} passes")
+    if (
+        isinstance(packet, bytes)
+        and max(map(len, _SPACE.findall(packet)), default=0) > limits.padding_bytes
+    ):
+        raise _too_large(f"{name} has XMP with more than {limits.padding_bytes} bytes of padding")
     return width_px, height_px
 
 

@@ -5,26 +5,34 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from facemend.images import Image
 from facemend.photos import Format, Photo, encode_photo, read_photo
 from facemend.photos.formats import SUFFIXES
 from facemend.reconstruction.provenance import Provenance
 from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.reconstruction.results import FaceReconstruction, PillowPicture, Reconstruction
 from facemend.reconstruction.view import view_of
-from facemend.server.asking import FORMATS, Asked
 from facemend.server.checking import NamedBytes, check_head, read_mask
 from facemend.server.problems import Problem
+from facemend.server.schemas import FORMATS, Options
 from facemend.server.settings import Limits
 
-MEDIA_TYPES = {
-    Format.PNG: "image/png",
-    Format.JPEG: "image/jpeg",
-    Format.WEBP: "image/webp",
-    Format.TIFF: "image/tiff",
-    Format.AVIF: "image/avif",
-    Format.HEIC: "image/heic",
-}
 _NAME = "the photo"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request for a reconstruction.
+
+    Attributes:
+        photo: a file's bytes.
+        mask: a picture's, white = reconstruct; None lets the model find it.
+        options: see there.
+    """
+
+    photo: bytes
+    mask: bytes | None
+    options: Options
 
 
 @dataclass(frozen=True)
@@ -148,3 +156,11 @@ def _reach(photo: Photo, face: FaceReconstruction, side_px: int) -> tuple[tuple[
     last = side_px - 1
     corners = np.array([(0, 0, 1), (last, 0, 1), (last, last, 1), (0, last, 1)], dtype=np.float64)
     return tuple((round(x, 1), round(y, 1)) for x, y in (corners @ view.crop.crop_to_photo.T).tolist())
+
+
+def warm_up(reconstructor: Reconstructor) -> None:
+    """Runs both networks once: the first run is the slow one."""
+    side_px = reconstructor.model.description.size_px
+    gray: Image = np.full((side_px, side_px, 3), 127, dtype=np.uint8)
+    reconstructor(gray, aligned=True)
+    reconstructor(gray)

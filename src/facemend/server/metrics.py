@@ -37,6 +37,11 @@ class Metrics:
         )
         self.waiting = Gauge("facemend_waiting", "Photos in the queue.", registry=self._registry)
         self.running = Gauge("facemend_running", "Photos being worked on.", registry=self._registry)
+        self.workers_lost = Gauge(
+            "facemend_workers_lost",
+            "Workers that ended over a photo and were started again.",
+            registry=self._registry,
+        )
         self.held = Gauge("facemend_held_bytes", "Bytes of bodies in memory.", registry=self._registry)
 
     def watch(self, gauge: Gauge, value: Callable[[], float]) -> None:

@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from facemend.server.answering import Answer, ErrorAnswer
-from facemend.server.asking import Options
-from facemend.server.mending import MEDIA_TYPES
+from facemend.server.schemas import MEDIA_TYPES, Answer, ErrorAnswer, Options
 
 _SAYS = {
     400: "The form cannot be read.",

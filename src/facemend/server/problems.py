@@ -1,19 +1,19 @@
 """What a client is told when something is wrong: a code for programs, one line that says what to do."""
 
+import traceback
 from collections.abc import Mapping
-
-from fastapi.responses import JSONResponse
 
 from facemend.errors import FacemendError, NoFaceFound, OutputError, PictureError, UsageError
 
 
 class Problem(Exception):
-    """An answer that is no success.
+    """A response that is no success.
 
     Attributes:
         status: HTTP's.
         code: for programs; it stays the same while the message may change.
         message: for people; it never names a path, a version or what another client sent.
+        headers: of the response.
     """
 
     def __init__(
@@ -22,11 +22,6 @@ class Problem(Exception):
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
         self.headers = dict(headers or {})
-
-    def response(self) -> JSONResponse:
-        """The answer, as JSON."""
-        body = {"code": self.code, "message": self.message}
-        return JSONResponse(body, self.status, headers=self.headers)
 
 
 INTERNAL = Problem(500, "internal", "the server failed at this request; its log says where, not what")
@@ -41,7 +36,7 @@ _CODES = (
 
 
 def problem_of(error: FacemendError) -> Problem:
-    """The answer to one of our errors. One about the server itself keeps its message to the log."""
+    """The response to one of our errors. One about the server itself keeps its message to the log."""
     for kind, code in _CODES:
         if isinstance(error, kind):
             # What comes after names an option of the command line, which a request does not have.
@@ -50,6 +45,19 @@ def problem_of(error: FacemendError) -> Problem:
 
 
 def busy(retry_after_s: int) -> Problem:
-    """The answer where too much is asked at once."""
+    """The response where too much is asked at once."""
     message = f"too many photos are waiting; try again in {retry_after_s} s"
     return Problem(429, "busy", message, {"Retry-After": str(retry_after_s)})
+
+
+def out_of_time(limit_s: float, retry_after_s: int) -> Problem:
+    """The response where a request's whole time is over."""
+    message = f"the photo was not done after {limit_s:g} s; send a smaller one"
+    return Problem(503, "too_slow", message, {"Retry-After": str(retry_after_s)})
+
+
+def where_failed(error: BaseException) -> str:
+    """What kind of error it was, and where, for the log; its message may hold what a client sent."""
+    frames = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f"{frames[0].name} at line {frames[0].lineno} of {frames[0].filename}" if frames else "nowhere"
+    return f"{type(error).__name__} in {place}"

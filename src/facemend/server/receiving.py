@@ -1,20 +1,99 @@
-"""Bodies of requests: received whole before any work begins, so that a slow client holds up nobody."""
+"""Bodies of requests and responses: received whole before any work begins, sent in pieces, and bounded.
+
+Only a route that takes a body is sent one. A slow client holds up nobody: where memory runs short, whoever
+has waited longest for its client makes room for the others.
+"""
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from facemend.server.metrics import Metrics
 from facemend.server.problems import Problem, busy
 from facemend.server.settings import MEGABYTE, Limits
 
-_DRAIN_S = 5.0  # a client that is still sending would not see the answer
+TAKES_BODY = ("POST", "/v1/reconstruct")
+"""The one method and path whose requests have bodies."""
+DEADLINE, BODY, HELD, ABORT = "facemend.deadline", "facemend.body", "facemend.held", "facemend.abort"
+"""Keys of a request's scope: when its life ends, by the event loop's clock; its body; its `Held`; what ends
+its connection at once."""
 _RETRY_S = 5
+_PIECE_BYTES = 65_536
 
 
 class ClientGone(Exception):
-    """The client went away; there is nobody to answer."""
+    """The client went away, or does not take its response; there is nobody to answer."""
+
+
+class Held:
+    """The bytes that one request holds in memory.
+
+    Attributes:
+        length: how many.
+        evicted: whether it had to make room.
+    """
+
+    def __init__(self, memory: "Memory") -> None:
+        self._memory = memory
+        self._waits: asyncio.Timeout | None = None
+        self.length = 0
+        self.evicted = False
+
+    def resize(self, length: int) -> None:
+        """Says how many bytes it holds now. Raises Problem: there is no room, and nobody can make it."""
+        self._memory.total += length - self.length
+        self.length = length
+        if not self._memory.make_room():
+            raise busy(_RETRY_S)
+
+    def waits_for_client(self, timer: asyncio.Timeout | None) -> None:
+        """Says that its client is what it waits for, as long as this timer lets it; None: it does not."""
+        self._waits = timer
+
+    def evict(self) -> bool:
+        """Ends the waiting for the client; False if it does not wait for it."""
+        if self._waits is None:
+            return False
+        self._waits.reschedule(asyncio.get_running_loop().time())
+        self.evicted = True
+        return True
+
+
+class Memory:
+    """What all bodies together hold, in bytes.
+
+    Attributes:
+        total: how many.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._holders: dict[Held, None] = {}  # the oldest first
+        self.total = 0
+
+    def open(self) -> Held:
+        """Room for one more request, which holds nothing yet."""
+        held = Held(self)
+        self._holders[held] = None
+        return held
+
+    def close(self, held: Held) -> None:
+        """Gives back what a request held."""
+        self.total -= held.length
+        del self._holders[held]
+
+    def make_room(self) -> bool:
+        """Whether all that is held is within the limit, once those who had to make room are gone."""
+        left = self.total - sum(held.length for held in self._holders if held.evicted)
+        for held in self._holders:
+            if left <= self._limit_bytes:
+                break
+            if not held.evicted and held.length and held.evict():
+                left -= held.length
+        return left <= self._limit_bytes
 
 
 class Receiver:
@@ -26,83 +105,107 @@ class Receiver:
         """`retry_after_s`: None where there is room for one more request, else when to try again."""
         self._app, self._limits, self._metrics = app, limits, metrics
         self._retry_after_s = retry_after_s
-        self.held = 0
-        metrics.watch(metrics.held, lambda: float(self.held))
+        self._memory = Memory(limits.held_bytes)
+        metrics.watch(metrics.held, lambda: float(self._memory.total))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request. Raises Problem and ClientGone, for the guard to answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = bytearray()
+        if (scope["method"], scope["path"]) != TAKES_BODY:
+            if scope["method"] == "GET" and announces_body(scope):
+                raise Problem(400, "no_body", "this path takes no body; send the request without one")
+            await self._app(scope, receive, send)
+            return
+        held = self._memory.open()
+        scope[HELD], scope[BODY] = held, bytearray()
         try:
-            try:
-                async with asyncio.timeout(self._limits.receive_s):
-                    await self._fill(body, scope, receive)
-            except TimeoutError:
-                raise Problem(
-                    408,
-                    "too_slow",
-                    f"the request took more than {self._limits.receive_s:g} s to arrive; send less",
-                    {"Connection": "close"},
-                ) from None
-            self._metrics.received.inc(len(body))
-            await self._app(scope, _replay(body, receive), send)
+            await self._receive(scope, receive, held)
+            await self._app(scope, receive, send)
         finally:
-            self.held -= len(body)
+            scope[BODY] = b""
+            self._memory.close(held)
 
-    async def _fill(self, body: bytearray, scope: Scope, receive: Receive) -> None:
-        said = _content_length(scope)
-        problem = self._refusal(said or 0)
-        if problem is not None:
-            await self._drain(said, receive)
-            raise problem
+    async def _receive(self, scope: Scope, receive: Receive, held: Held) -> None:
+        """Fills the scope's body."""
+        until = min(scope[DEADLINE], asyncio.get_running_loop().time() + self._limits.receive_s)
+        try:
+            async with asyncio.timeout_at(until) as timer:
+                held.waits_for_client(timer)
+                await self._fill(scope, receive, held)
+        except TimeoutError:
+            if held.evicted:
+                raise busy(_RETRY_S) from None
+            message = f"the request took more than {self._limits.receive_s:g} s to arrive; send less"
+            raise Problem(408, "too_slow", message) from None
+        finally:
+            held.waits_for_client(None)
+        self._metrics.received.inc(held.length)
+
+    async def _fill(self, scope: Scope, receive: Receive, held: Held) -> None:
+        body: bytearray = scope[BODY]
+        self._refuse(_content_length(scope) or 0)
         more = True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
-            chunk = message.get("body", b"")
-            body += chunk
-            self.held += len(chunk)
+            body += message.get("body", b"")
             more = message.get("more_body", False)
-            problem = self._refusal(len(body)) if more or len(body) > self._limits.upload_bytes else None
-            if problem is not None:
-                self.held -= len(body)
-                body.clear()
-                await self._drain(said, receive)
-                raise problem
+            if more or len(body) > self._limits.upload_bytes:
+                self._refuse(len(body))
+            held.resize(len(body))
 
-    def _refusal(self, length: int) -> Problem | None:
-        """Why a body of this length is not taken; None if it is."""
+    def _refuse(self, length: int) -> None:
+        """Raises Problem if a body of this length is not taken."""
         if length > self._limits.upload_bytes:
             largest = self._limits.upload_bytes / MEGABYTE
-            return Problem(
-                413, "too_large", f"the upload is larger than {largest:g} MB; send a smaller photo", _CLOSE
+            raise Problem(
+                413, "too_large", f"the upload is larger than {largest:g} MB; send a smaller photo"
             )
-        if self.held > self._limits.held_bytes:
-            return busy(_RETRY_S)
         if length and (retry_after_s := self._retry_after_s()) is not None:
-            return busy(retry_after_s)
-        return None
+            raise busy(retry_after_s)
 
-    async def _drain(self, said: int | None, receive: Receive) -> None:
-        """Throws away what a refused client still sends, within reason."""
-        if said is not None and said > 4 * self._limits.upload_bytes:
-            return
-        left = 4 * self._limits.upload_bytes
+
+class PacedResponse(Response):
+    """A response whose body leaves in pieces, as fast as its client takes them, in its time."""
+
+    def __init__(self, body: bytes, send_s: float, **options: Any) -> None:
+        super().__init__(body, **options)
+        self._send_s = send_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it. Raises ClientGone: it was not taken in time."""
+        held: Held = scope[HELD]
+        until = min(scope[DEADLINE], asyncio.get_running_loop().time() + self._send_s)
         try:
-            async with asyncio.timeout(_DRAIN_S):
-                while left > 0:
-                    message = await receive()
-                    left -= len(message.get("body", b""))
-                    if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                        return
+            async with asyncio.timeout_at(until) as timer:
+                held.waits_for_client(timer)
+                await send(
+                    {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+                )
+                view = memoryview(self.body)
+                for start in range(0, len(view), _PIECE_BYTES):
+                    piece = bytes(view[start : start + _PIECE_BYTES])
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
-            return
+            scope.get(ABORT, _nothing)()
+            await asyncio.sleep(0)  # what is still in the connection's buffer goes with it
+            raise ClientGone from None
+        finally:
+            held.waits_for_client(None)
 
 
-_CLOSE = {"Connection": "close"}
+def _nothing() -> None:
+    """There is no connection to end."""
+
+
+def announces_body(scope: Scope) -> bool:
+    """Whether a request says that a body follows its head."""
+    chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
+    return chunked or bool(_content_length(scope))
 
 
 def _content_length(scope: Scope) -> int | None:
@@ -111,17 +214,3 @@ def _content_length(scope: Scope) -> int | None:
         if name == b"content-length":
             return int(value)
     return None
-
-
-def _replay(body: bytearray, receive: Receive) -> Receive:
-    """A `receive` that gives the body once, and then what the client does: wait, or go."""
-    given = False
-
-    async def again() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": bytes(body), "more_body": False}
-
-    return again

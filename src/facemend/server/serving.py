@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-import warnings
+from collections.abc import MutableMapping
 from functools import partial
 from typing import Any
 
@@ -13,20 +13,29 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from facemend.errors import UsageError
 from facemend.server.app import Server
+from facemend.server.receiving import ABORT
 from facemend.server.settings import Limits
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP/1.1 that closes on who does not send a head, or does not take an answer, in time."""
+    """HTTP/1.1 that ends what takes too long, and makes room for who comes.
+
+    A head, a request's whole life and the taking of a response have their times. Where there are too many
+    connections, the one that has waited longest for its client is closed.
+    """
 
     def __init__(self, *arguments: Any, limits: Limits, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._limits = limits
         self._head_timer: asyncio.TimerHandle | None = None
+        self._life_timer: asyncio.TimerHandle | None = None
+        self._watched: object = None
+        self._since_s = self.loop.time()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Gives the first head its time."""
         super().connection_made(transport)
+        self._make_room()
         self._watch_head()
 
     def data_received(self, data: bytes) -> None:
@@ -34,10 +43,22 @@ class PatientProtocol(H11Protocol):
         super().data_received(data)
         self._watch_head()
 
+    def handle_events(self) -> None:
+        """Gives every request the time of its life."""
+        super().handle_events()
+        if self.cycle is not self._watched:
+            self._watched, self._since_s = self.cycle, self.loop.time()
+            scope: MutableMapping[str, Any] = self.cycle.scope  # type: ignore[assignment]
+            scope[ABORT] = self.transport.abort
+            self._forget(self._life_timer)
+            life_s = self._limits.request_s + self._limits.linger_s
+            self._life_timer = self.loop.call_later(life_s, self._abort_if_unfinished)
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forgets the timer."""
+        """Forgets the timers."""
         super().connection_lost(exc)
-        self._forget_head()
+        self._forget(self._head_timer)
+        self._forget(self._life_timer)
 
     def on_response_complete(self) -> None:
         """Gives the client its time to take what lies in the buffer."""
@@ -45,17 +66,36 @@ class PatientProtocol(H11Protocol):
         if self.transport.get_write_buffer_size():
             self.loop.call_later(self._limits.send_s, self._abort_if_stuck, self.cycle)
 
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether the client has to do something next: send, or take what lies in the buffer."""
+        sends = self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
+        return not self.transport.is_closing() and (sends or self.transport.get_write_buffer_size() > 0)
+
+    def _make_room(self) -> None:
+        if len(self.connections) <= self._limits.connections:
+            return
+        ours = [each for each in self.connections if isinstance(each, PatientProtocol) and each is not self]
+        waiting = [each for each in ours if each.waits_for_client]
+        if waiting:
+            min(waiting, key=lambda each: each._since_s).transport.abort()
+
     def _watch_head(self) -> None:
         waits = self.conn.their_state is h11.IDLE and not self.transport.is_closing()
         if not waits:
-            self._forget_head()
+            self._forget(self._head_timer)
+            self._head_timer = None
         elif self._head_timer is None and self.timeout_keep_alive_task is None:
             self._head_timer = self.loop.call_later(self._limits.head_s, self.transport.abort)
 
-    def _forget_head(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _forget(self, timer: asyncio.TimerHandle | None) -> None:
+        if timer is not None:
+            timer.cancel()
+
+    def _abort_if_unfinished(self) -> None:
+        done = self.cycle.response_complete and self.conn.their_state is not h11.SEND_BODY
+        if not done or self.transport.get_write_buffer_size():
+            self.transport.abort()
 
     def _abort_if_stuck(self, cycle: object) -> None:
         if self.cycle is cycle and self.transport.get_write_buffer_size():
@@ -83,9 +123,10 @@ def open_socket(host: str, port: int) -> socket.socket:
 def run(server: Server, listener: socket.socket, limits: Limits, *, quiet: bool = False) -> None:
     """Serves until a signal, then finishes what it began.
 
+    A signal ends it in bounded time: what is not done by then is cut off.
+
     Logs one line a photo: the status and the time. No address, name or path of a client is logged.
     """
-    warnings.filterwarnings("ignore", module="PIL")  # about what is in a stranger's file
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     logging.getLogger("facemend.server").setLevel(logging.WARNING if quiet else logging.INFO)
     config = uvicorn.Config(
@@ -98,8 +139,11 @@ def run(server: Server, listener: socket.socket, limits: Limits, *, quiet: bool 
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=limits.connections,
+        limit_concurrency=2 * limits.connections,  # the protocol closes some long before
         timeout_keep_alive=5,
-        timeout_graceful_shutdown=int(limits.receive_s + limits.answer_s) + 5,
+        timeout_graceful_shutdown=int(limits.work_s) + 5,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        server.close()

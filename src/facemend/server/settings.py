@@ -1,8 +1,11 @@
 """What a server allows: every limit and every default, once."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 MEGABYTE = 1_000_000
+WORKER_BYTES_A_PIXEL = 80
+"""Of the largest photo: nearly twice of what was measured."""
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """What a browser on this machine calls it; any other name may be a trick (DNS rebinding)."""
 
@@ -13,27 +16,37 @@ class Limits:
 
     Attributes:
         upload_bytes: of one request's body.
-        held_bytes: of all bodies in memory at one time.
+        response_bytes: of one response's body.
+        held_bytes: of all bodies in memory at one time. Who waits longest for a client makes room.
+        worker_bytes: of a worker's memory, where the system can hold a process to it (Linux).
         pixels, side_px: of a photo, checked before it is decoded.
         scans: passes over the pixels of a JPEG; a camera's has 1, a progressive one about 10.
+        padding_bytes: of white space in a row in a photo's XMP; programs leave 2 to 4 kB to write into.
         waiting: requests in the queue; one more is told to come back.
-        receive_s: for a request to arrive.
-        answer_s: from there to its answer.
-        head_s: for the head of a request to arrive.
-        send_s: for a client to take its answer.
-        connections: open at one time.
+        request_s: a request's whole life: arrival, waiting, work and the response's departure.
+        head_s, receive_s, send_s: of it, for the head and the body to arrive, and the response to leave.
+        inspect_s, work_s: of it, for a look at the photo's head, and for the work; a worker that takes
+            longer is ended.
+        linger_s: for a client that was refused to notice, while what it still sends is thrown away.
+        connections: open at one time. Who waits longest for a client makes room.
     """
 
     upload_bytes: int = 25 * MEGABYTE
+    response_bytes: int = 250 * MEGABYTE
     held_bytes: int = 250 * MEGABYTE
+    worker_bytes: int = 4_000 * MEGABYTE
     pixels: int = 50_000_000
     side_px: int = 32_000
     scans: int = 50
+    padding_bytes: int = 16_384
     waiting: int = 16
-    receive_s: float = 30.0
-    answer_s: float = 60.0
+    request_s: float = 60.0
     head_s: float = 10.0
-    send_s: float = 60.0
+    receive_s: float = 30.0
+    send_s: float = 30.0
+    inspect_s: float = 5.0
+    work_s: float = 45.0
+    linger_s: float = 5.0
     connections: int = 512
 
 
@@ -42,13 +55,19 @@ class Settings:
     """What whoever starts a server decides.
 
     Attributes:
-        workers: photos that are worked on at the same time.
+        model: the model file; None for the one that comes with facemend.
+        device: where it computes.
+        threads: processor threads a photo; None leaves it to the libraries.
+        workers: photos that are worked on at the same time, each by a process with its own model.
         token: what the API asks for as a bearer token; None asks for none.
         hosts: names by which it may be called, in lower case, without a port; None for any.
         origins: other sites whose pages may use the API.
         limits: see there.
     """
 
+    model: Path | None = None
+    device: str = "auto"
+    threads: int | None = None
     workers: int = 1
     token: str | None = field(default=None, repr=False)
     hosts: frozenset[str] | None = LOOPBACK_NAMES

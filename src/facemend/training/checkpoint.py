@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from facemend.errors import TrainingError
-from facemend.files import written_whole
+from facemend.files import open_named, parse_json, written_whole
 from facemend.training.config import TrainingConfig
 
 _KEEP = 3
@@ -156,8 +156,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         TrainingError: the file is damaged or none of ours.
     """
     try:
+        open_named(path).close()  # neither a pipe nor a device
         with safetensors.safe_open(path, framework="pt") as file:
-            state = json.loads((file.metadata() or {})["facemend"])
+            state = parse_json((file.metadata() or {})["facemend"])
+        _check_types(state)
         return Checkpoint(
             config=state["config"],
             progress=Progress(**state["progress"]),
@@ -168,6 +170,20 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise TrainingError(f"{path} is no readable checkpoint: {error}") from error
+
+
+def _check_types(state: Mapping[str, Any]) -> None:
+    """Raises TypeError: what a header says is of another type than `header_of` writes."""
+    progress, people = state["progress"], state["training_people"]
+    fits = (
+        isinstance(state["config"], dict)
+        and isinstance(progress["images_seen"], int)
+        and isinstance(progress["seconds"], int | float)
+        and isinstance(people, list | None)
+        and all(isinstance(text, str) for text in (state["data"], state["commit"], *(people or ())))
+    )
+    if not fits:
+        raise TypeError("its header is of another kind")
 
 
 def flatten_optimizer(name: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -11,7 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from facemend.datasets.faces import MEASURE
 from facemend.datasets.traits import GROUPS
 from facemend.errors import ConfigError
+from facemend.files import read_named
 from facemend.occlusion import FOLDER_KINDS, KINDS
+
+_MOST_BYTES = 1 << 20
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -301,9 +304,11 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
             such folder of cut-outs.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(read_named(path, _MOST_BYTES).decode())
     except OSError as error:
-        raise ConfigError(f"cannot read the config {path}: {error.strerror}") from error
+        raise ConfigError(f"cannot read the config {path}: {error.strerror or error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is nested too deeply") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no valid TOML: {error}") from error
     for override in overrides:
@@ -328,6 +333,8 @@ def _set(content: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
+    except RecursionError as error:
+        raise ConfigError(f"--set {key}: the value is nested too deeply") from error
     *path, last = key.split(".")
     place: Any = content
     try:

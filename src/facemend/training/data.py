@@ -25,7 +25,7 @@ from facemend.datasets import FaceRecord, FaceSource
 from facemend.datasets.faces import fingerprint_of
 from facemend.engine import cores
 from facemend.errors import TrainingError
-from facemend.files import write_text, written_whole
+from facemend.files import open_own, write_text, written_whole
 from facemend.frame import (
     CROP_SIZE_PX,
     Points,
@@ -143,7 +143,24 @@ def cached_crops(
         for record in source.records
     ]
     attributes = [record.attributes for record in source.records]
-    return Crops(np.load(path, mmap_mode="r"), np.stack(landmarks), attributes)
+    return Crops(_mapped(path, len(source)), np.stack(landmarks), attributes)
+
+
+def _mapped(path: Path, count: int) -> Image:
+    """Decoded crops in a file, mapped into memory. Raises TrainingError: it is no such file."""
+    try:
+        open_own(path).close()
+        crops: Image = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise TrainingError(f"{path} cannot be read ({error}); delete it") from error
+    if (
+        not isinstance(crops, np.ndarray)
+        or crops.dtype != np.uint8
+        or crops.ndim != 4
+        or len(crops) != count
+    ):
+        raise TrainingError(f"{path} holds no crops of these faces; delete it")
+    return crops
 
 
 def mixed_crops(

@@ -1,6 +1,5 @@
 """From a checkpoint to the file that is served: it computes what torch computes, or is not written."""
 
-import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -31,6 +30,7 @@ from facemend.training.checkpoint import (
 from facemend.training.config import PhaseConfig, TrainingConfig
 from facemend.training.networks import make_generator
 from facemend.training.stored import Storage, store
+from facemend.training.watch import read_log
 
 _OPSET = 18
 _MAX_DIFFERENCE = 1e-3
@@ -305,7 +305,10 @@ def _write_discriminator(checkpoint: Checkpoint, path: Path, *, force: bool) -> 
 def _last_validation(log: Path, images_seen: int) -> dict[str, float]:
     if not log.exists():
         return {}
-    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    try:
+        rows = read_log(log)
+    except OSError as error:
+        raise TrainingError(f"cannot read {log}: {error.strerror or error}") from error
     validations = [row for row in rows if "validation/hole" in row and row["images_seen"] <= images_seen]
     if not validations:
         return {}

@@ -12,8 +12,9 @@ import numpy as np
 from facemend.datasets import FaceRecord, FaceSource
 from facemend.datasets.faces import fingerprint_of
 from facemend.errors import PictureError, SourceError
-from facemend.images import PICTURE_SUFFIXES, Image, read_image, resize
+from facemend.images import PICTURE_SUFFIXES, Image, resize
 from facemend.occlusion import OcclusionClass
+from facemend.photos import read_image
 from facemend.training.batches import Sample
 from facemend.training.data import CLASSES, Shown, cut_enlarged
 

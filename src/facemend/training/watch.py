@@ -4,13 +4,15 @@ import json
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO, TypeVar
 
 from accelerate import Accelerator
 
-from facemend.files import write_text
+from facemend.errors import OutputError
+from facemend.files import open_log, parse_json, read_own, write_text
 from facemend.images import Image, write_png
 from facemend.training.config import TrainingConfig
 
@@ -124,9 +126,26 @@ class Watch:
 def _reopened(path: Path, images_seen: int) -> tuple[list[dict[str, Any]], TextIO]:
     """The rows up to there, and the file with these rows, open for more; a torn last line is dropped."""
     rows = []
-    if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        rows = [json.loads(line) for line in lines if line.endswith("\n")]
-        rows = [row for row in rows if row["images_seen"] <= images_seen]
-        write_text(path, "".join(json.dumps(row) + "\n" for row in rows), force=True)
-    return rows, path.open("a", encoding="utf-8")
+    try:
+        if path.exists():
+            rows = [row for row in read_log(path) if row["images_seen"] <= images_seen]
+            write_text(path, "".join(json.dumps(row) + "\n" for row in rows), force=True)
+        return rows, open_log(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The rows of a run's log; a line that is torn, or is no row, does not count.
+
+    Raises:
+        OSError: it is a link, no regular file, or cannot be read.
+    """
+    rows = []
+    for line in read_own(path).splitlines():
+        with suppress(ValueError):
+            row = parse_json(line)
+            if isinstance(row, dict) and isinstance(row.get("images_seen"), int):
+                # Figures have a place in their names (loss/l1), words such as the phase have none.
+                rows.append({k: v for k, v in row.items() if isinstance(v, int | float) or "/" not in k})
+    return rows

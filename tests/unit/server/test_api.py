@@ -5,6 +5,7 @@ import base64
 import hashlib
 import io
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,18 +20,19 @@ pytest.importorskip("fastapi", reason="needs the serve extra: pip install 'facem
 
 from starlette.testclient import TestClient
 
-from facemend.errors import ModelError
 from facemend.faces import find_faces
 from facemend.images import Image
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.provenance import read_provenance
 from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.server.app import Server
+from facemend.server.checking import check_head
 from facemend.server.settings import Limits, Settings
+from tests import hostile_worker
 from tests.stand_in import COVER
 
 LIMITS = Limits(upload_bytes=3_000_000, pixels=2_000_000, side_px=4_000)
-SETTINGS = Settings(hosts=frozenset({"testserver"}), limits=LIMITS)
+SETTINGS = Settings(hosts=frozenset({"testserver"}), threads=1, limits=LIMITS)
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +41,21 @@ def reconstructor(stand_in_model: Path) -> Reconstructor:
 
 
 @pytest.fixture(scope="module")
-def client(reconstructor: Reconstructor) -> Iterator[TestClient]:
-    with TestClient(Server(reconstructor, SETTINGS).app, raise_server_exceptions=False) as client:
+def settings(stand_in_model: Path) -> Settings:
+    return replace(SETTINGS, model=stand_in_model)
+
+
+@pytest.fixture(scope="module")
+def client(settings: Settings) -> Iterator[TestClient]:
+    with TestClient(Server(settings).app, raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture
+def hostile_workers(monkeypatch: pytest.MonkeyPatch, repo_root: Path) -> None:
+    """Workers that do what a photo says: see tests/hostile_worker.py."""
+    monkeypatch.setattr("facemend.server.worker_pool._PROGRAM", hostile_worker.PROGRAM)
+    monkeypatch.setenv("PYTHONPATH", f"{repo_root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
 
 
 @pytest.fixture(scope="module")
@@ -223,12 +237,13 @@ def test_a_mask_is_a_file_and_a_field_is_there_once(client: TestClient, png: byt
 
 
 def test_sizes_are_checked_before_a_pixel_is_decoded(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError("it was decoded")
 
-    monkeypatch.setattr("facemend.photos.reading._photo_of", never)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", never)
+    check_head(png, "the photo", LIMITS)
     many = encoded(np.zeros((1500, 1400, 3), np.uint8))
     strip = encoded(np.zeros((3, 100_000, 3), np.uint8))
     bomb = many[:16] + (60_000).to_bytes(4, "big") * 2 + many[24:]
@@ -270,9 +285,9 @@ def test_photos_that_are_none_are_refused_in_a_line(client: TestClient, png: byt
         assert "\n" not in answer.json()["message"]
 
 
-def test_who_may_ask(reconstructor: Reconstructor, png: bytes) -> None:
-    settings = replace(SETTINGS, token="sésame", origins=frozenset({"https://friend.example"}))
-    with TestClient(Server(reconstructor, settings).app) as client:
+def test_who_may_ask(settings: Settings, png: bytes) -> None:
+    settings = replace(settings, token="sésame", origins=frozenset({"https://friend.example"}))
+    with TestClient(Server(settings).app) as client:
         for said in (None, "Bearer wrong", "Basic sésame", "Bearer", "Bearer sésame2"):
             headers = [(b"authorization", said.encode())] if said else []
             for path in ("/v1/models", "/metrics", "/v1/reconstruct"):
@@ -343,22 +358,15 @@ def test_the_page_is_whole_and_asks_nobody_else(client: TestClient) -> None:
 
 
 def test_errors_leak_nothing(
-    client: TestClient,
-    png: bytes,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    settings: Settings, png: bytes, hostile_workers: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for error in (ModelError("/secret/model.onnx cannot be run"), RuntimeError("secret of a client")):
-
-        def fail(*_: object, error: Exception = error, **__: object) -> None:
-            raise error
-
-        monkeypatch.setattr(Reconstructor, "__call__", fail)
-        answer = post(client, png)
-        assert (answer.status_code, answer.json()["code"]) == (500, "internal")
-        assert "secret" not in answer.text
+    with TestClient(Server(settings).app) as client:
+        for said in (hostile_worker.LACKS_MODEL, hostile_worker.FAILS):
+            answer = post(client, png + said)
+            assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+            assert "secret" not in answer.text
     assert "secret of a client" not in caplog.text
-    assert "RuntimeError in fail" in caplog.text
+    assert "RuntimeError in _obey" in caplog.text
     assert "/secret/model.onnx cannot be run" in caplog.text, "for whoever runs the server"
 
 
@@ -414,35 +422,27 @@ def test_the_document_has_every_route_and_answer(client: TestClient) -> None:
 
 
 class TestUnderLoad:
-    """With a reconstructor that works until it is told to stop."""
+    """With photos that take until a file is there."""
 
     @pytest.fixture
-    def go(self) -> threading.Event:
-        return threading.Event()
+    def go(self, tmp_path: Path, hostile_workers: None) -> Path:
+        return tmp_path / "go"
 
     @pytest.fixture
-    def slow(
-        self, reconstructor: Reconstructor, go: threading.Event, monkeypatch: pytest.MonkeyPatch
-    ) -> Reconstructor:
-        real = Reconstructor.__call__
-
-        def wait(self: Reconstructor, source: Any, **options: Any) -> Any:
-            if not isinstance(source, np.ndarray):  # not to warm up
-                assert go.wait(60)
-            return real(self, source, **options)
-
-        monkeypatch.setattr(Reconstructor, "__call__", wait)
-        return reconstructor
+    def slow(self, png: bytes, go: Path) -> list[bytes]:
+        return [png + number + hostile_worker.WAITS_FOR + str(go).encode() for number in (b"1", b"2", b"3")]
 
     def test_one_more_than_fits_is_told_when_to_come_back(
-        self, slow: Reconstructor, go: threading.Event, png: bytes
+        self, settings: Settings, slow: list[bytes], go: Path, png: bytes
     ) -> None:
-        server = Server(slow, replace(SETTINGS, limits=replace(LIMITS, waiting=2)))
+        server = Server(replace(settings, limits=replace(LIMITS, waiting=2)))
         with TestClient(server.app) as client:
             statuses: list[int] = []
             threads = [
-                threading.Thread(target=lambda: statuses.append(post(client, png).status_code))
-                for _ in range(3)
+                threading.Thread(
+                    target=lambda own: statuses.append(post(client, own).status_code), args=(own,)
+                )
+                for own in slow
             ]
             for thread in threads:
                 thread.start()
@@ -452,30 +452,30 @@ class TestUnderLoad:
             refused = post(client, png)
             assert (refused.status_code, refused.json()["code"]) == (429, "busy")
             assert 1 <= int(refused.headers["retry-after"]) <= 60
-            go.set()
+            go.touch()
             for thread in threads:
                 thread.join()
             assert statuses == [200, 200, 200]
             assert client.get("/readyz").status_code == 200
 
     def test_who_waits_too_long_is_told_and_gone(
-        self, slow: Reconstructor, go: threading.Event, png: bytes
+        self, settings: Settings, slow: list[bytes], go: Path
     ) -> None:
-        server = Server(slow, replace(SETTINGS, limits=replace(LIMITS, answer_s=0.3)))
+        server = Server(replace(settings, limits=replace(LIMITS, request_s=0.5)))
         with TestClient(server.app) as client:
-            answer = post(client, png)
+            answer = post(client, slow[0])
             assert (answer.status_code, answer.json()["code"]) == (503, "too_slow")
             assert answer.headers["retry-after"]
-            assert _metric(client, "facemend_running") == 1, "a thread cannot be stopped"
-            go.set()
+            assert _metric(client, "facemend_running") == 1, "it may be done in its time"
+            go.touch()
             _until(lambda: _metric(client, "facemend_running") == 0)
 
     def test_a_client_that_goes_away_leaves_the_queue(
-        self, slow: Reconstructor, go: threading.Event, png: bytes
+        self, settings: Settings, slow: list[bytes], go: Path, png: bytes
     ) -> None:
-        server = Server(slow, SETTINGS)
+        server = Server(settings)
         with TestClient(server.app) as client:
-            first = threading.Thread(target=post, args=(client, png))
+            first = threading.Thread(target=post, args=(client, slow[0]))
             first.start()
             _until(lambda: _metric(client, "facemend_running") == 1)
 
@@ -517,7 +517,7 @@ class TestUnderLoad:
             client.portal.call(leave)
             assert _metric(client, "facemend_waiting") == 0
             assert _metric(client, 'facemend_requests_total{route="/v1/reconstruct",status="499"}') == 1
-            go.set()
+            go.touch()
             first.join()
 
 

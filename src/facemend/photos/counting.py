@@ -1,0 +1,182 @@
+"""What a photo file would cost, counted before anything decodes it: segments, scans, directories.
+
+A file may be small and slow all the same: millions of empty segments, hundreds of scans over one picture,
+a directory whose thousands of entries each name the whole file. All steps here are linear in the file.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from mmap import mmap
+from typing import Final, TypeAlias
+
+Data: TypeAlias = bytes | mmap
+
+MOST_METADATA_BYTES: Final = 4 << 20
+"""Of a colour profile, of EXIF, and of all of a file's EXIF segments together."""
+_MOST_SCANS: Final = 64
+"""Of a JPEG. Encoders write about ten; each scan may cost as much as decoding the whole picture."""
+_MOST_FILL: Final = 1024
+"""Bytes between two segments of a JPEG. Encoders write none."""
+_FEW_PIECES: Final = 10_000
+"""So many segments, chunks, boxes, strips or tiles any file may have, and one more for each KiB of it."""
+_MOST_DIRECTORIES: Final = 64
+
+# One byte each, no repetition: a search never looks at a byte twice.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+_SCAN, _END, _TEMPORARY, _RESTARTS = 0xDA, 0xD9, 0x01, range(0xD0, 0xD8)
+_APP1, _EXIF = 0xE1, b"Exif\0\0"
+_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
+_STRIPS, _TILES, _XMP, _ICC = 273, 324, 700, 34675
+_SUBDIRECTORIES = frozenset({0x8769, 0x8825, 0xA005})
+"""Tags whose value is the place of a further directory: EXIF, GPS, interoperability."""
+
+
+class CostlyFile(ValueError):
+    """A file that would take more time or memory than a photo of its size can need."""
+
+
+def refuse_costly(data: Data, kind: str, *, head: bool = False) -> None:
+    """Counts what a file is made of.
+
+    Args:
+        kind: a `formats.Format`.
+        head: only what stands before the pixels.
+
+    Raises:
+        CostlyFile: it has more pieces than any photo.
+    """
+    match kind:
+        case "JPEG":
+            _refuse_jpeg(data, head)
+        case "PNG":
+            _refuse_many(data, _png_chunks(data), "chunks")
+        case "WebP":
+            _refuse_many(data, _webp_chunks(data), "chunks")
+        case "AVIF" | "HEIC":
+            _refuse_many(data, _boxes(data), "boxes")
+        case "TIFF":
+            refuse_costly_tiff(data)
+
+
+def refuse_costly_exif(exif: bytes) -> None:
+    """Counts an EXIF block's entries. Raises CostlyFile as `refuse_costly` does."""
+    if len(exif) > MOST_METADATA_BYTES:
+        raise CostlyFile(f"its EXIF takes more than {MOST_METADATA_BYTES >> 20} MiB")
+    refuse_costly_tiff(exif)
+
+
+def _most_pieces(data: Data) -> int:
+    return _FEW_PIECES + (len(data) >> 10)
+
+
+def _refuse_many(data: Data, pieces: Iterator[int], what: str) -> None:
+    most = _most_pieces(data)
+    for count, _ in enumerate(pieces, 1):
+        if count > most:
+            raise CostlyFile(f"it has more than {most} {what}")
+
+
+def _refuse_jpeg(data: Data, head: bool) -> None:
+    at, segments, fill, scans, exif = 2, 0, 0, 0, 0
+    most = _most_pieces(data)
+    while at + 4 <= len(data):
+        if data[at] != 0xFF or data[at + 1] in (0, _TEMPORARY, *_RESTARTS):
+            # Coded pixels, or bytes that mean nothing, up to the next marker.
+            found = _MARKER.search(data, at)
+            if found is None:
+                return
+            at = found.start()
+        marker = data[at + 1]
+        if marker == 0xFF:
+            fill, at = fill + 1, at + 1
+        elif marker == _END:
+            return
+        else:
+            segments += 1
+            scans += marker == _SCAN
+            length = int.from_bytes(data[at + 2 : at + 4], "big")
+            exif += length if marker == _APP1 and data[at + 4 : at + 10] == _EXIF else 0
+            at += 2 + max(length, 2)
+        if segments > most or fill > _MOST_FILL:
+            raise CostlyFile(f"it has more than {most} segments, or {_MOST_FILL} bytes between them")
+        if scans > _MOST_SCANS:
+            raise CostlyFile(f"it draws its pixels in more than {_MOST_SCANS} scans")
+        if exif > MOST_METADATA_BYTES:
+            raise CostlyFile(f"its EXIF takes more than {MOST_METADATA_BYTES >> 20} MiB")
+        if head and scans:
+            return
+
+
+def _png_chunks(data: Data) -> Iterator[int]:
+    at = 8
+    while at + 8 <= len(data):
+        yield at
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+
+
+def _webp_chunks(data: Data) -> Iterator[int]:
+    at = 12
+    while at + 8 <= len(data):
+        yield at
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + length + length % 2
+
+
+def _boxes(data: Data) -> Iterator[int]:
+    at = 0
+    while at + 8 <= len(data):
+        yield at
+        length = int.from_bytes(data[at : at + 4], "big")
+        if length == 1:
+            length = int.from_bytes(data[at + 8 : at + 16], "big")
+        if length < 8:  # 0: up to the end
+            return
+        at += length
+
+
+def refuse_costly_tiff(data: Data) -> None:
+    """Counts the entries of a TIFF's directories, and adds up what they name.
+
+    A reader copies every value, and values may overlap: all of them together cannot be larger than an
+    honest file. Adobe, "TIFF Revision 6.0", 1992, section 2.
+
+    Raises:
+        CostlyFile: there are too many, or they name more bytes than the file has.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    head, entry = (order + "Q", order + "HHQ8s") if big else (order + "L", order + "HHL4s")
+    counted = order + ("Q" if big else "H")
+    at = _number(head, data, 8 if big else 4)
+    waiting, seen, total = [at], set[int](), 0
+    while waiting:
+        at = waiting.pop()
+        if not 0 < at < len(data) or at in seen:
+            continue
+        seen.add(at)
+        if len(seen) > _MOST_DIRECTORIES:
+            raise CostlyFile(f"it has more than {_MOST_DIRECTORIES} directories")
+        count = _number(counted, data, at)
+        if count > _most_pieces(data):
+            raise CostlyFile(f"a directory of it has {count} entries")
+        start, size = at + struct.calcsize(counted), struct.calcsize(entry)
+        for place in range(start, min(start + count * size, len(data) - size + 1), size):
+            tag, kind, values, inside = struct.unpack_from(entry, data, place)
+            length = values * _TIFF_SIZES.get(kind, 0)
+            # A value that lies beyond the end is not copied: reading ends there.
+            total += length if length <= len(data) else 0
+            if total > len(data):
+                raise CostlyFile("its directories name more bytes than it has")
+            if tag in (_STRIPS, _TILES) and values > _most_pieces(data):
+                raise CostlyFile(f"its pixels lie in {values} pieces")
+            if tag in _SUBDIRECTORIES:
+                waiting.append(_number(head, inside, 0))
+        waiting.append(_number(head, data, start + count * size))
+
+
+def _number(layout: str, data: Data, at: int) -> int:
+    """A number at a place; 0 beyond the end."""
+    if at + struct.calcsize(layout) > len(data):
+        return 0
+    return int(struct.unpack_from(layout, data, at)[0])

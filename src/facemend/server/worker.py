@@ -1,0 +1,192 @@
+"""The program of a worker: it reads what strangers sent, request after request, in a process of its own.
+
+The server starts it, sends it requests as messages (`messages.py`), and ends it when one takes too long. A
+worker of the role `inspect` looks at what stands before a photo's pixels; one of the role `reconstruct` has
+the model and does the rest.
+"""
+
+import os
+import queue
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+from facemend.errors import FacemendError, UsageError
+from facemend.server.messages import Head, MessageError, read_message, write_message
+from facemend.server.problems import INTERNAL, Problem, problem_of, where_failed
+from facemend.server.settings import MEGABYTE, Limits
+
+Answer: TypeAlias = tuple[dict[str, Any], bytes]
+"""The head and the body of what is answered."""
+Work: TypeAlias = Callable[[Head, list[bytes]], Answer]
+
+
+def main() -> None:
+    """Answers requests until the server closes the pipe, or ends."""
+    requests, answers = _take_pipes()
+    warnings.simplefilter("ignore")  # about what is in a stranger's file
+    try:
+        setup, _ = read_message(requests, 0)
+        limits = Limits(**setup["limits"])
+        _bound_memory(limits.worker_bytes)
+        said, work = _OPENERS[setup["role"]](setup, limits)
+    except FacemendError as error:
+        write_message(answers, {"error": str(error), "usage": isinstance(error, UsageError)})
+        return
+    except MessageError:
+        return
+    write_message(answers, said)
+    _silence()
+    for head, parts in _incoming(requests, limits):
+        answer, body = answer_to(work, head, parts)
+        del parts
+        with suppress(BrokenPipeError):  # the server is gone, which the reading thread notices too
+            write_message(answers, answer, body)
+
+
+def answer_to(work: Work, head: Head, parts: list[bytes]) -> Answer:
+    """What is answered to a request, whatever becomes of it."""
+    try:
+        return work(head, parts)
+    except Problem as refused:
+        return _failed(refused)
+    except FacemendError as error:
+        problem = problem_of(error)
+        return _failed(problem, str(error) if problem is INTERNAL else None)
+    except MemoryError:
+        return _failed(
+            Problem(413, "too_large", "the photo takes more memory than it may; send a smaller one")
+        )
+    except Exception as error:  # noqa: BLE001 - whatever it is, a client learns nothing of it
+        return _failed(INTERNAL, where_failed(error))
+
+
+def _failed(problem: Problem, log: str | None = None) -> Answer:
+    said = {
+        "status": problem.status,
+        "code": problem.code,
+        "message": problem.message,
+        "headers": problem.headers,
+    }
+    return {"problem": said, "log": log}, b""
+
+
+def open_inspection(setup: Head, limits: Limits) -> tuple[dict[str, Any], Work]:
+    """Opens the work of the role `inspect`: refuses photos and masks by what stands before their pixels."""
+    from facemend.server.checking import check_head
+
+    def inspect(head: Head, parts: list[bytes]) -> Answer:
+        for data, name in zip(parts, ("the photo", "the mask"), strict=False):
+            check_head(data, name, limits)
+        return {}, b""
+
+    return {}, inspect
+
+
+def open_reconstruction(setup: Head, limits: Limits) -> tuple[dict[str, Any], Work]:
+    """Opens the work of the role `reconstruct`, with its model warm, and says which model that is.
+
+    Raises:
+        ModelError, UsageError: as `Reconstructor` does.
+    """
+    from facemend.reconstruction.reconstructor import Reconstructor
+    from facemend.server.answering import json_answer, picture_answer
+    from facemend.server.mending import Asked, mend, warm_up
+    from facemend.server.schemas import Options
+
+    model = None if setup["model"] is None else Path(setup["model"])
+    reconstructor = Reconstructor(model, device=setup["device"], threads=setup["threads"])
+    warm_up(reconstructor)
+
+    def reconstruct(head: Head, parts: list[bytes]) -> Answer:
+        options = Options.model_validate(head["options"])
+        mended = mend(reconstructor, Asked(parts[0], parts[1] if parts[1:] else None, options), limits)
+        content = json_answer(mended) if options.answer == "json" else picture_answer(mended)
+        if len(content.body) > limits.response_bytes:
+            largest = limits.response_bytes / MEGABYTE
+            message = (
+                f"the answer would be larger than {largest:g} MB; ask for less, or send a smaller photo"
+            )
+            raise Problem(413, "too_large", message)
+        height_px, width_px = mended.photo.pixels.shape[:2]
+        said = {
+            "media_type": content.media_type,
+            "headers": dict(content.headers),
+            "pixels": height_px * width_px,
+            "work_s": mended.work_s,
+            "changed": [face.changed for face in mended.faces],
+        }
+        return said, content.body
+
+    described = reconstructor.model.description
+    said = {
+        "name": described.name,
+        "sha256": reconstructor.model.sha256,
+        "size_px": described.size_px,
+        "finds_occlusion": described.finds_occlusion,
+        "takes_mask": described.takes_hint,
+        "data": described.data,
+        "images_seen": described.images_seen,
+    }
+    return said, reconstruct
+
+
+_OPENERS = {"inspect": open_inspection, "reconstruct": open_reconstruction}
+
+
+def setup_message(role: str, limits: Limits, model: Path | None, device: str, threads: int | None) -> Head:
+    """What a worker is told first."""
+    return {
+        "role": role,
+        "limits": asdict(limits),
+        "model": None if model is None else str(model),
+        "device": str(device),
+        "threads": threads,
+    }
+
+
+def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
+    """The pipes from and to the server; what a library prints does not get into them."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    return requests, answers
+
+
+def _silence() -> None:
+    """Decoders print about the files that they read, and a stranger chose what stands in those."""
+    with Path(os.devnull).open("wb") as nothing:
+        os.dup2(nothing.fileno(), 1)
+        os.dup2(nothing.fileno(), 2)
+
+
+def _incoming(requests: IO[bytes], limits: Limits) -> Iterator[tuple[Head, list[bytes]]]:
+    """Requests, as they come. A thread reads them: when the server is gone, it ends the work at once."""
+    waiting: queue.SimpleQueue[tuple[Head, list[bytes]]] = queue.SimpleQueue()
+
+    def receive() -> None:
+        while True:
+            try:
+                waiting.put(read_message(requests, limits.upload_bytes))
+            except MessageError:
+                os._exit(0)
+
+    threading.Thread(target=receive, daemon=True).start()
+    while True:
+        yield waiting.get()
+
+
+def _bound_memory(limit_bytes: int) -> None:
+    """Lets no more than this be taken, where the system can hold a process to it."""
+    if sys.platform == "linux":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = limit_bytes if most == resource.RLIM_INFINITY else min(limit_bytes, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, most))

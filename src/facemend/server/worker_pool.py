@@ -1,0 +1,287 @@
+"""Worker processes, and the queue before them: first come, first served."""
+
+import asyncio
+import logging
+import math
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from facemend.errors import FacemendError, ModelError, UsageError
+from facemend.server.messages import Head, MessageError, Part, read_message, write_message
+from facemend.server.problems import busy
+
+LOG = logging.getLogger("facemend.server")
+
+_PROGRAM = (
+    "import signal;"
+    # Ctrl-C and a service manager's SIGTERM reach every process; the server alone answers them.
+    "signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "from facemend.server.worker import main; main()"
+)
+_MEMORY = 0.8  # of the running mean of how long a request takes
+_LONGEST_RETRY_S = 60
+_START_S = 120.0  # a machine under load starts slowly
+_RESTART_S = 1.0  # between two attempts
+
+
+class WorkerLost(Exception):
+    """A worker ended in the middle of a request.
+
+    Attributes:
+        out_of_time: because it was ended, for it took too long.
+    """
+
+    def __init__(self, out_of_time: bool) -> None:
+        super().__init__("the worker ended")
+        self.out_of_time = out_of_time
+
+
+class WorkerProcess:
+    """A process that answers one request at a time, for the thread that calls it."""
+
+    def __init__(self, setup: Head, largest_answer_bytes: int) -> None:
+        self._setup, self._largest_bytes = setup, largest_answer_bytes
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def start(self) -> dict[str, Any]:
+        """Starts the process, and returns what it says about itself once it is ready.
+
+        Raises:
+            ModelError, UsageError: it cannot open the model.
+            FacemendError: it cannot be started, or the pool is closed.
+        """
+        self.end()
+        with self._lock:
+            if self._closed:
+                raise FacemendError("the server ends")
+            try:
+                self._process = _started(self._setup)
+            except OSError as error:
+                raise FacemendError(f"cannot start a worker process: {error.strerror or error}") from error
+        try:
+            said, _ = self._exchange(self._setup, (), _START_S)
+        except WorkerLost as error:
+            self.end()
+            raise FacemendError("a worker process ends as it starts; run `facemend info` to see if the "
+                                "installation is whole") from error  # fmt: skip
+        if "error" in said:
+            self.end()
+            raise (UsageError if said["usage"] else ModelError)(said["error"])
+        return said
+
+    def call(self, head: Head, parts: tuple[Part, ...], limit_s: float) -> tuple[dict[str, Any], bytes]:
+        """Has a request answered. A process that ended while it was idle is started again before.
+
+        Raises:
+            WorkerLost: the process ended, or was ended after the limit; start it again.
+        """
+        if self._process is None or self._process.poll() is not None:
+            try:
+                self.start()
+            except FacemendError as error:
+                raise WorkerLost(out_of_time=False) from error
+        said, bodies = self._exchange(head, parts, limit_s)
+        return said, bodies[0] if bodies else b""
+
+    def close(self) -> None:
+        """Ends the process, in the middle of a request if need be, for good."""
+        with self._lock:
+            self._closed = True
+            if self._process is not None:
+                self._process.kill()
+
+    def end(self) -> None:
+        """Ends the process and forgets it; nobody calls it now."""
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(OSError):  # what was not sent yet has nobody to read it
+                    pipe.close()
+        self._process = None
+
+    def _exchange(
+        self, head: Head, parts: tuple[Part, ...], limit_s: float
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        process = self._process
+        if process is None or process.stdin is None or process.stdout is None:
+            raise WorkerLost(out_of_time=False)
+        with _ended_after(process, limit_s) as over:
+            try:
+                write_message(process.stdin, head, *parts)
+                said = read_message(process.stdout, self._largest_bytes)
+            except (OSError, ValueError, MessageError):
+                process.kill()
+                said = None
+        if said is None or over.is_set():
+            raise WorkerLost(out_of_time=over.is_set())
+        return said
+
+
+@contextmanager
+def _ended_after(process: "subprocess.Popen[bytes]", limit_s: float) -> Iterator[threading.Event]:
+    """Ends a process if the block takes longer; the event says after the block whether it did."""
+    over = threading.Event()
+
+    def end() -> None:
+        over.set()
+        process.kill()
+
+    timer = threading.Timer(limit_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield over
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def _started(setup: Head) -> "subprocess.Popen[bytes]":
+    # -P: nothing is imported from the current folder, which may be a stranger's.
+    command = [sys.executable, "-P", "-c", _PROGRAM]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment(setup["threads"])
+    )
+
+
+def _environment(threads: int | None) -> dict[str, str]:
+    """What a worker's environment is: without the token, and without the current folder for imports."""
+    environment = {name: value for name, value in os.environ.items() if name != "FACEMEND_TOKEN"}
+    folders = environment.pop("PYTHONPATH", "").split(os.pathsep)
+    if any(folders):  # an empty one would be the current folder
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
+    environment["PYTHONSAFEPATH"] = "1"
+    environment.setdefault("MALLOC_ARENA_MAX", "2")  # the memory of large photos would pile up in more
+    if threads is not None:
+        environment.setdefault("OPENBLAS_NUM_THREADS", str(threads))
+    return environment
+
+
+class WorkerPool:
+    """Worker processes with a bounded queue before them.
+
+    A caller that gives up while it waits leaves the queue at once. What a worker has begun goes on without
+    its caller, up to its limit.
+
+    Attributes:
+        waiting, running: requests.
+        lost: how many workers ended over a request; each is started again.
+    """
+
+    def __init__(self, setup: Head, workers: int, max_waiting: int, largest_answer_bytes: int) -> None:
+        self._processes = [WorkerProcess(setup, largest_answer_bytes) for _ in range(workers)]
+        self._idle: list[WorkerProcess] = []
+        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="facemend")
+        self._free = asyncio.Semaphore(0)
+        self._max_waiting = max_waiting
+        self._mean_s = 1.0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+        self.waiting = self.running = self.lost = 0
+
+    def start(self) -> dict[str, Any]:
+        """Starts all processes, and returns what the first says about itself. Raises as they do."""
+        said = list(self._executor.map(WorkerProcess.start, self._processes))
+        for process in self._processes:
+            self._release(process)
+        return said[0]
+
+    @property
+    def full(self) -> bool:
+        """Whether the next one would be turned away."""
+        return self._free.locked() and self.waiting >= self._max_waiting
+
+    def retry_after_s(self) -> int:
+        """When a place should be free, by how long requests took lately."""
+        expected_s = self._mean_s * (self.waiting + 1) / len(self._processes)
+        return max(1, min(_LONGEST_RETRY_S, math.ceil(expected_s)))
+
+    async def submit(
+        self, head: Head, parts: tuple[Part, ...], limit_s: float
+    ) -> tuple[dict[str, Any], bytes]:
+        """Waits for a worker and has it answer. The worker is ended if it works longer than the limit.
+
+        Raises:
+            Problem: too many wait already.
+            WorkerLost: the worker ended over it.
+        """
+        if self.full:
+            raise busy(self.retry_after_s())
+        self.waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self.waiting -= 1
+        return await asyncio.shield(self._kept(self._work(head, parts, limit_s)))
+
+    async def _work(
+        self, head: Head, parts: tuple[Part, ...], limit_s: float
+    ) -> tuple[dict[str, Any], bytes]:
+        process = self._idle.pop()
+        self.running += 1
+        began = time.monotonic()
+        loop = asyncio.get_running_loop()
+        try:
+            answer = await loop.run_in_executor(self._executor, process.call, head, parts, limit_s)
+        except WorkerLost:
+            self.lost += 1
+            self._kept(self._restart(process))
+            raise
+        else:
+            self.running -= 1
+            self._release(process)
+            return answer
+        finally:
+            self._mean_s = _MEMORY * self._mean_s + (1 - _MEMORY) * (time.monotonic() - began)
+
+    async def _restart(self, process: WorkerProcess) -> None:
+        """Starts a lost worker again, as often as it takes."""
+        loop = asyncio.get_running_loop()
+        while not self._closed:
+            try:
+                await loop.run_in_executor(self._executor, process.start)
+            except FacemendError as error:
+                if not self._closed:
+                    LOG.error("%s", error)
+                    await asyncio.sleep(_RESTART_S)
+            else:
+                self.running -= 1
+                self._release(process)
+                return
+
+    def _release(self, process: WorkerProcess) -> None:
+        self._idle.append(process)
+        self._free.release()
+
+    def _kept(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        """A task that goes on without its caller, and that nobody complains about."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    def close(self) -> None:
+        """Ends all processes at once, whatever they do."""
+        self._closed = True
+        for process in self._processes:
+            process.close()
+        self._executor.shutdown(cancel_futures=True)
+        for process in self._processes:
+            process.end()
