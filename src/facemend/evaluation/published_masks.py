@@ -25,6 +25,7 @@ from facemend.evaluation.systems import Delivery, Images, Masks, System
 from facemend.frame import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, Points
 from facemend.images import Alpha, Image, resize
 from facemend.occlusion import Extent, OccludedFace, Occlusion, OcclusionClass, seed_of
+from facemend.photos.reading import read_cutout
 from facemend.reconstruction.composite import blend, resize_alpha
 from facemend.reconstruction.reconstructor import Reconstructor
 

@@ -13,6 +13,7 @@ from PIL import ImageFilter
 
 from facemend.errors import PictureError, SourceError
 from facemend.frame import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, Points
+from facemend.photos.reading import read_cutout
 
 PARTS = ("train", "measure")
 _SUFFIXES = (".png", ".webp")
