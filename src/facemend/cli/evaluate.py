@@ -65,6 +65,13 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--threads", type=click.IntRange(min=1), help="Processor threads a model may use.  [default: all]"
 )
+@click.option(
+    "--timeout",
+    "timeout_s",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="End a run that takes longer, such as one with a model that you do not know.  [default: never]",
+)
 @engine_option
 @ray_address_option
 @click.option("--force", is_flag=True, help="Write over an earlier report.")
@@ -87,6 +94,7 @@ def evaluate(
     cache: Path | None,
     limit: int | None,
     threads: int | None,
+    timeout_s: float | None,
     engine: str,
     ray_address: str | None,
     force: bool,
@@ -105,6 +113,7 @@ def evaluate(
     from facemend.datasets import Split, open_source, take_split
     from facemend.engine import EngineName, open_engine
     from facemend.evaluation.baselines import choose_baselines, learn
+    from facemend.evaluation.deadline import end_after
     from facemend.evaluation.evaluate import Plan, refuse_leaks
     from facemend.evaluation.evaluate import evaluate as measure
     from facemend.evaluation.opening import Bench
@@ -114,6 +123,8 @@ def evaluate(
     from facemend.evaluation.submission import export_inputs as export
     from facemend.evaluation.tables import short_table
 
+    if timeout_s is not None:
+        end_after(timeout_s, lambda why: say(f"facemend: {why}", error=True))
     chosen_kinds = choose_kinds(kinds)
     if export_inputs is not None:
         faces = take_split(open_source(source), Split(split), split_file).first(limit)
