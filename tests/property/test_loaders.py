@@ -26,7 +26,7 @@ def test_changed_files_are_taken_or_refused(loaders: dict[str, Fuzzer], tmp_path
     for seed in fuzzer.seeds:
         fuzzer.load(seed, tmp_path)
     taken = [fuzz(fuzzer, tmp_path, np.random.default_rng([20, number])) for number in range(_INPUTS)]
-    assert not all(taken)
+    assert all(taken) == (name == "notes")  # a file without a note says nothing, whatever it is
 
 
 def test_every_loader_is_named_above(loaders: dict[str, Fuzzer]) -> None:
