@@ -186,7 +186,12 @@ def test_a_pattern_leads_through_no_link(run: Run, stand_in_model: Path) -> None
 
 def test_a_terminal_obeys_neither_a_picture_nor_its_name(run: Run, refuse: Refuse) -> None:
     info = PngImagePlugin.PngInfo()
-    fields = {"notice": "", "software": "s", "model": _ESCAPE, "model_sha256": "0\nfake: line"}
+    fields: dict[str, object] = {
+        "notice": "",
+        "software": "s",
+        "model": _ESCAPE,
+        "model_sha256": "0\nfake: line",
+    }
     fields |= {"input_sha256": None, "options": {_ESCAPE: "\r\n"}, "regions": []}
     info.add_itxt("facemend", json.dumps(fields))
     name = Path("a\x1b[2J\nfacemend: all is well.png")
@@ -246,8 +251,10 @@ def test_info_runs_no_model(run: Run, tmp_path: Path) -> None:
         {"metrics": {"a": []}}, {"hours": "1"}, {"format": [1]}, {"name": "\ud800"}, {"blend": None},
     ],
 )  # fmt: skip
-def test_descriptions_of_other_types_are_one_line(refuse: Refuse, tmp_path: Path, change: object) -> None:
-    fields = json.loads(DESCRIPTION.to_json()) | change  # type: ignore[operator]
+def test_descriptions_of_other_types_are_one_line(
+    refuse: Refuse, tmp_path: Path, change: dict[str, object]
+) -> None:
+    fields = json.loads(DESCRIPTION.to_json()) | change
     write_model(tmp_path / "m.onnx", text=json.dumps(fields))
     refuse(1, "info", "m.onnx")
     refuse(1, "reconstruct", draw(Path("a.png")), "--aligned", "--model", "m.onnx")
