@@ -4,6 +4,8 @@ import io
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -275,6 +277,18 @@ def test_files_that_are_no_models_are_one_line(refuse: Refuse, stand_in_model: P
     for path in ("pipe.onnx", "/dev/zero"):
         assert "no regular file" in refuse(1, "info", path)
         assert "no regular file" in refuse(1, "demo", "--model", path)
+
+
+def test_an_evaluation_of_a_model_that_never_answers_is_ended(tmp_path: Path) -> None:
+    celeba = make_celeba(tmp_path / "celeba", tuple(range(11, 41)))
+    model = looping_model(tmp_path / "loop.onnx")
+    words = ["evaluate", str(model), "--data", str(celeba), "--limit", "1", "--kinds", "nose_mask"]
+    words += ["--baselines", "none", "-o", str(tmp_path / "report"), "-q", "--timeout", "0.5"]
+    command = [sys.executable, "-c", "from facemend.cli.main import main; main()", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "took more than 0.5 s and was ended" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 # Kind 9: permissions
