@@ -128,7 +128,7 @@ def parse_json(text: str | bytes) -> Any:
 
 def sha256_of(path: Path) -> str:
     """The sha256 of a file's bytes, hexadecimal. Raises OSError where it is no regular file, or unread."""
-    with open_named(path) as file:
+    with os.fdopen(_open_regular(path, os.O_RDONLY), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -81,6 +81,13 @@ _HARM = "harm"
 @click.option(
     "--threads", type=click.IntRange(min=1), help="Processor threads a model may use.  [default: all]"
 )
+@click.option(
+    "--timeout",
+    "timeout_s",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="End a run that takes longer, such as one with a model that you do not know.  [default: never]",
+)
 @engine_option
 @ray_address_option
 @click.option("--force", is_flag=True, help="Write over an earlier report.")
@@ -106,6 +113,7 @@ def evaluate(
     cache: Path | None,
     limit: int | None,
     threads: int | None,
+    timeout_s: float | None,
     engine: str,
     ray_address: str | None,
     force: bool,
@@ -120,7 +128,10 @@ def evaluate(
     on where it was stopped. Without a MODEL only the baselines are measured.
     """
     from facemend.engine import EngineName, open_engine
+    from facemend.evaluation.deadline import end_after
 
+    if timeout_s is not None:
+        end_after(timeout_s, lambda why: say(f"facemend: {why}", error=True))
     if folder is None and export_inputs is None:
         raise click.UsageError("Missing option '-o' / '--output'.", context)
     work = open_engine(

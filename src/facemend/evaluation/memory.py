@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,12 @@ def peak_memory_mb(path: Path, threads: int | None = None) -> float | None:
     # Not from the current folder (-P), but from wherever this process imports.
     command = [sys.executable, "-P", "-m", __spec__.name, str(path), str(threads or 0)]
     places = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, env=places, capture_output=True, text=True, check=False)
+    alive, ours = os.pipe()  # closed with this process, whatever ends it
+    try:
+        done = subprocess.run(command, env=places, stdin=alive, capture_output=True, text=True, check=False)
+    finally:
+        os.close(alive)
+        os.close(ours)
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["no word"]
         raise ModelError(f"{path} cannot be run in a process of its own: {said[-1]}")
@@ -48,11 +54,17 @@ def peak_memory_mb(path: Path, threads: int | None = None) -> float | None:
 def main() -> None:
     """Opens the model that the command line names, runs it and prints the peak as JSON."""
     path, threads = sys.argv[1:]
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     (system,) = open_systems([Path(path)], int(threads) or None)
     images = np.random.default_rng(0).integers(0, 256, (1, CROP_SIZE_PX, CROP_SIZE_PX, 3), dtype=np.uint8)
     for _ in range(_FACES):
         system.deliver(images, np.ones(images.shape[:3], dtype=np.bool_))
     print(json.dumps(_peak_mb()))  # noqa: T201
+
+
+def _die_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(1)
 
 
 def _peak_mb() -> float | None:

@@ -13,7 +13,7 @@ from PIL import ImageFilter
 
 from facemend.errors import PictureError, SourceError
 from facemend.frame import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, Points
-from facemend.photos.reading import read_cutout
+from facemend.photos.reading import picture_size, read_cutout
 
 PARTS = ("train", "measure")
 _SUFFIXES = (".png", ".webp")
@@ -120,7 +120,7 @@ def table_of(folder: Path) -> Path:
 
 
 def _is_framed(path: Path) -> bool:
-    width, height = read_cutout(path).size
+    width, height = picture_size(path)
     times = width // FRAME_WIDTH_PX
     return times >= 1 and (width, height) == (times * FRAME_WIDTH_PX, times * FRAME_HEIGHT_PX)
 

@@ -80,6 +80,17 @@ def read_image(source: Path | IO[bytes] | bytes, *, name: str | None = None) -> 
         return image_from_pillow(picture, name=name)
 
 
+def picture_size(source: Path) -> tuple[int, int]:
+    """Width and height of a picture, of which no pixel is decoded.
+
+    Raises:
+        PictureError: as `read_photo` does.
+    """
+    name = str(source)
+    with _opened(_bytes_of(source, name)[0], name, MAX_PIXELS) as (picture, _):
+        return picture.size
+
+
 def read_cutout(source: Path) -> PillowImage.Image:
     """Reads a picture with opacity as Pillow's RGBA, as its pixels lie in the file.
 

@@ -88,7 +88,7 @@ def _read(path: Path) -> list[Copy]:
     for line in lines:
         try:
             copies.append(_copy_of(parse_json(line)))
-        except (ValueError, TypeError, KeyError):  # half a line, of a run that was killed
+        except (ValueError, TypeError, KeyError, AttributeError):  # half a line, of a run that was killed
             continue
     return copies
 
@@ -96,7 +96,7 @@ def _read(path: Path) -> list[Copy]:
 def _copy_of(fields: Any) -> Copy:
     """Raises TypeError or KeyError: the fields are not those of a copy."""
     options = fields["options"]
-    texts = [fields[key] for key in ("name", "outcome", "input_sha256", "model_sha256")]
-    if not all(isinstance(text, str) for text in (*texts, *options, *options.values())):
+    texts = {key: fields[key] for key in ("name", "outcome", "input_sha256", "model_sha256")}
+    if not all(isinstance(text, str) for text in (*texts.values(), *options, *options.values())):
         raise TypeError("a field is no text")
-    return Copy(*texts, options)
+    return Copy(**texts, options=options)

@@ -1,0 +1,163 @@
+"""Fuzzers for the loaders that strangers feed: seeds that we make, bytes changed, one kind of error.
+
+A loader may take a file or refuse it with an error of ours. Anything else is a failure.
+"""
+
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from facemend.datasets.stored import open_stored
+from facemend.datasets.tables import parse_table
+from facemend.errors import FacemendError
+from facemend.evaluation.foreign import read_foreign
+from facemend.files import parse_json
+from facemend.photos import encode_photo, photo_of_pixels, read_image, read_photo, read_record
+from facemend.photos.formats import Format
+from facemend.photos.xmp import RECORD, XmpError, read_property, with_properties
+from facemend.reconstruction.description import ModelDescription
+from facemend.reconstruction.onnx_file import read_texts
+from tests.stand_in import DESCRIPTION, write_model
+from tests.tiny_celeba import gradient
+
+REFUSED = (FacemendError, XmpError)
+
+
+@dataclass(frozen=True)
+class Fuzzer:
+    """A loader and what it starts from.
+
+    Attributes:
+        seeds: files that it takes.
+        load: reads a file's bytes; raises one of REFUSED. A folder is there for those that need a path.
+    """
+
+    seeds: Sequence[bytes]
+    load: Callable[[bytes, Path], object]
+
+
+def mutated(seed: bytes, rng: np.random.Generator) -> bytes:
+    """A seed with up to eight changes: bytes set, cut out, doubled, or a run of one byte put in."""
+    data = bytearray(seed)
+    for _ in range(int(rng.integers(1, 9))):
+        at = int(rng.integers(0, len(data) + 1))
+        length = int(rng.geometric(0.1))
+        match int(rng.integers(0, 5)):
+            case 0:
+                data[at : at + length] = rng.bytes(length)
+            case 1:
+                del data[at : at + length * 4]
+            case 2:
+                data[at:at] = data[at : at + length * 8]
+            case 3:
+                data[at:at] = bytes([int(rng.choice([0, 255, 32, 91, 34, 92]))]) * length * 16
+            case 4:
+                data[at : at + 4] = int(rng.choice([0, 1, 0x7FFFFFFF, 0xFFFFFFFF])).to_bytes(4, "big")
+    return bytes(data)
+
+
+def fuzz(fuzzer: Fuzzer, folder: Path, rng: np.random.Generator) -> bool:
+    """Loads one changed seed. Returns whether it was taken; raises what is no error of ours."""
+    seed = fuzzer.seeds[int(rng.integers(len(fuzzer.seeds)))]
+    try:
+        fuzzer.load(mutated(seed, rng), folder)
+    except REFUSED:
+        return False
+    return True
+
+
+def fuzzers(folder: Path) -> Mapping[str, Fuzzer]:
+    """Every loader by name. The folder is for seeds that need a file."""
+    model = write_model(folder / "seed.onnx").read_bytes()
+    toml = b'name = "a"\nfile = "a.onnx"\nsize_px = 9\n[image]\nname = "i"\nrange = [0, 1]\n[output]\n'
+    toml += b'name = "o"\nrange = [0, 1]\n'
+    packet = with_properties(None, {RECORD: "x<&"})
+    return {
+        "photos": Fuzzer(_photos(), lambda data, _: encode_photo(read_photo(data), strip=True)),
+        "pictures": Fuzzer(_photos(), lambda data, _: read_image(data)),
+        "notes": Fuzzer(_photos(), lambda data, home: read_record(_file(home, "a.jpg", data))),
+        "packets": Fuzzer([packet], _reread),
+        "models": Fuzzer([model], lambda data, home: read_texts(_file(home, "a.onnx", data))),
+        "descriptions": Fuzzer(
+            [DESCRIPTION.to_json().encode()],
+            lambda data, _: ModelDescription.from_json(data.decode(errors="replace")),
+        ),
+        "json": Fuzzer([b'{"a": [1, "\\u00e4", null]}'], _json),
+        "tables": Fuzzer(
+            [b"file,identity\na.png,ann\n"], lambda data, _: parse_table(data, "t", ("file",))
+        ),
+        "networks": Fuzzer([toml], lambda data, home: read_foreign(_file(home, "a.toml", data))),
+        "zips": Fuzzer([_zip()], lambda data, home: _faces(_file(home, "a.zip", data))),
+        "tars": Fuzzer([_tar()], lambda data, home: _faces(_file(home, "a.tar", data))),
+        "parquet": Fuzzer([_parquet()], lambda data, home: _faces(_file(home, "a.parquet", data))),
+    }
+
+
+def _file(folder: Path, name: str, data: bytes) -> Path:
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+def _photos() -> list[bytes]:
+    photo = photo_of_pixels(gradient(40, 30))
+    kinds = [kind for kind in Format if kind not in (Format.BMP, Format.HEIC)]
+    return [encode_photo(photo, kind) for kind in kinds]
+
+
+def _picture() -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(gradient(16, 16)).save(file, "PNG")
+    return file.getvalue()
+
+
+def _reread(data: bytes, _: Path) -> None:
+    read_property(with_properties(data, {RECORD: "new"}), RECORD)
+
+
+def _json(data: bytes, _: Path) -> None:
+    try:
+        parse_json(data)
+    except ValueError as error:
+        raise FacemendError("no JSON") from error
+
+
+def _faces(path: Path) -> None:
+    source = open_stored(str(path))
+    for record in source.records[:3]:
+        source.read(record.name)
+
+
+def _zip() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ann/a.png", _picture())
+    return file.getvalue()
+
+
+def _tar() -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, data in (("a.png", _picture()), ("a.json", json.dumps({"identity": "ann"}).encode())):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return file.getvalue()
+
+
+def _parquet() -> bytes:
+    import pyarrow
+    from pyarrow import parquet
+
+    file = io.BytesIO()
+    parquet.write_table(
+        pyarrow.table({"image": [_picture()], "file": ["a.png"], "identity": ["ann"]}), file
+    )
+    return file.getvalue()
