@@ -26,6 +26,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "metrics": (dict,),
     "blend": (dict,),
     "interval_factor": (float, int),
+    "tall": (bool,),
 }
 
 

@@ -131,7 +131,7 @@ class Model:
             raise ModelError(f"{self._path} cannot be run: {first_line(error)}") from error
         described, count = self.description, len(feeds["image"])
         for name, output in zip(names, outputs, strict=True):
-            wanted = (count, described.outputs[name], described.size_px, described.size_px)
+            wanted = (count, described.outputs[name], described.height_px, described.size_px)
             if output.dtype != np.float32 or output.shape != wanted:
                 raise ModelError(
                     f"{self._path} computes {name} as {output.dtype} {output.shape}, not {wanted}; "
