@@ -23,8 +23,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from facemend.alignment import crop_face
 from facemend.evaluation.protocol import bench_face, protocol_kinds
-from facemend.frame import crop_face
 from facemend.images import Image, write_png
 from facemend.occlusion import BENCHMARK_KINDS, occlude, seed_of
 from facemend.reconstruction.demo import Portrait, read_portraits

@@ -15,8 +15,8 @@ from collections import Counter
 from pathlib import Path
 
 from facemend.images import PICTURE_SUFFIXES, Image, Mask
+from facemend.io import read_image
 from facemend.occlusion import KINDS, OcclusionClass, occlude, seed_of
-from facemend.photos import read_image
 from facemend.reconstruction.reconstructor import Reconstructor
 
 _RESULT = Path(__file__).parent / "results" / "covers.json"

@@ -24,11 +24,11 @@ from PIL import __version__ as pillow_version
 
 from facemend.datasets import FaceSource, open_source
 from facemend.datasets.build import build_dataset
-from facemend.datasets.encode import encode_png
+from facemend.datasets.layouts import encode_png
 from facemend.datasets.pairs import Recipe, faces_for, make_pair
-from facemend.engine import LocalEngine
 from facemend.images import Image
 from facemend.occlusion import KINDS
+from facemend.parallel import LocalEngine
 
 _ROOT = Path(__file__).resolve().parents[1]
 _RESULT = _ROOT / "benchmarks" / "results" / "dataset.json"

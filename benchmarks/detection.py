@@ -29,14 +29,14 @@ import cv2
 import numpy as np
 from PIL import Image as PillowImage
 
+from facemend.alignment import FRAME_LANDMARKS_PX, Points, crop_face, frame_to_crop, similarity
 from facemend.datasets import Split, open_source, take_split
-from facemend.faces import Detector, Face, trust_eyes
-from facemend.faces.boxes import overlaps
-from facemend.frame import FRAME_LANDMARKS_PX, Points, crop_face, frame_to_crop, similarity
+from facemend.detection import Detector, Face, trust_eyes
+from facemend.detection.detector import overlaps
 from facemend.images import PICTURE_SUFFIXES, Image
+from facemend.io import read_image
 from facemend.occlusion import BENCHMARK_KINDS, occlude, seed_of
 from facemend.occlusion import KINDS as ALL_KINDS
-from facemend.photos import read_image
 from facemend.reconstruction.demo import read_portraits
 
 Detect = Callable[[Image], tuple[Face, ...]]

@@ -27,11 +27,11 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from facemend.images import Image
+from facemend.io import encode_photo, read_photo
 from facemend.occlusion import occlude
-from facemend.photos import encode_photo, read_photo
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.options import Remove
-from facemend.reconstruction.photo import mend_faces
+from facemend.reconstruction.pipeline import mend_faces
 from facemend.reconstruction.reconstructor import Reconstructor
 
 _RESULT = Path(__file__).parent / "results" / "photo.json"

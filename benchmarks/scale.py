@@ -31,14 +31,14 @@ from PIL import Image as PillowImage
 from facemend.datasets import FaceSource, open_source
 from facemend.datasets.build import Finished, build_dataset
 from facemend.datasets.pairs import Recipe
-from facemend.engine import Engine, LocalEngine
-from facemend.engine.ray import RayEngine
 from facemend.images import write_png
 from facemend.occlusion import occlude
+from facemend.parallel import Engine, LocalEngine
+from facemend.parallel.ray import RayEngine
 from facemend.reconstruction.batch import Opening, run_tasks
 from facemend.reconstruction.demo import read_portraits
-from facemend.reconstruction.request import Request
-from facemend.reconstruction.tasks import Task
+from facemend.reconstruction.options import Request
+from facemend.reconstruction.outputs import Task
 
 _ROOT = Path(__file__).resolve().parents[1]
 _NAMES = ("overhead", "kills", "workers", "memory", "lost_node", "photos")

@@ -30,8 +30,8 @@ from PIL import Image as PillowImage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from facemend.io import encode_photo
 from facemend.occlusion import occlude
-from facemend.photos import encode_photo
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.reconstructor import Reconstructor
 from tests.served import started

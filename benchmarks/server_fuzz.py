@@ -20,10 +20,10 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from facemend.errors import FacemendError
-from facemend.photos import read_photo
+from facemend.io import read_photo
 from facemend.reconstruction.demo import read_portraits
-from facemend.server.checking import check_head, read_mask
 from facemend.server.problems import Problem
+from facemend.server.service import check_head, read_mask
 from facemend.server.settings import Limits
 
 _RESULT = Path(__file__).parent / "results" / "server_fuzz.json"

@@ -35,9 +35,8 @@ from facemend.datasets import FaceRecord, FaceSource
 from facemend.images import Image
 from facemend.training.batches import PairBatch
 from facemend.training.config import LossConfig, TrainingConfig, read_config
+from facemend.training.distributed import has_fast_bf16, join_processes
 from facemend.training.networks import parameter_count
-from facemend.training.precision import has_fast_bf16
-from facemend.training.processes import join_processes
 from facemend.training.trainer import Trainer
 
 _ROOT = Path(__file__).parents[1]

@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from facemend.datasets.stored import open_stored
-from facemend.datasets.tables import parse_table
+from facemend.datasets.csv_files import parse_table
+from facemend.datasets.remote import open_stored
 from facemend.errors import FacemendError
-from facemend.evaluation.foreign import read_foreign
+from facemend.evaluation.external import read_foreign
 from facemend.files import parse_json
-from facemend.photos import encode_photo, photo_of_pixels, read_image, read_photo, read_record
-from facemend.photos.formats import Format
-from facemend.photos.xmp import RECORD, XmpError, read_property, with_properties
-from facemend.reconstruction.description import ModelDescription
-from facemend.reconstruction.onnx_file import read_texts
+from facemend.io import encode_photo, photo_of_pixels, read_image, read_photo, read_record
+from facemend.io.formats import Format
+from facemend.io.metadata import RECORD, XmpError, read_property, with_properties
+from facemend.reconstruction.model import ModelDescription
+from facemend.reconstruction.model_file import read_texts
 from tests.stand_in import DESCRIPTION, write_model
 from tests.tiny_celeba import gradient
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from facemend.errors import ModelError
-from facemend.server import checking, mending, worker
+from facemend.server import service, worker
 
 PROGRAM = "from tests.hostile_worker import main; main()"
 HANGS, CRASHES, HOGS, FAILS, LACKS_MODEL = b"#hangs", b"#crashes", b"#hogs", b"#fails", b"#lacks-model"
@@ -22,9 +22,9 @@ WAITS_FOR = b"#waits-for:"
 
 def main() -> None:
     """The worker, with its functions replaced."""
-    mend, check_head = mending.mend, checking.check_head
+    mend, check_head = service.mend, service.check_head
 
-    def hostile_mend(reconstructor: Any, asked: mending.Asked, limits: Any) -> mending.Mended:
+    def hostile_mend(reconstructor: Any, asked: service.Asked, limits: Any) -> service.Mended:
         _obey(asked.photo)
         return mend(reconstructor, asked, limits)
 
@@ -33,7 +33,7 @@ def main() -> None:
             _hang()
         return check_head(data, name, limits)
 
-    mending.mend, checking.check_head = hostile_mend, hostile_check
+    service.mend, service.check_head = hostile_mend, hostile_check
     worker.main()
 
 

@@ -5,7 +5,7 @@ from importlib.resources import files
 import numpy as np
 
 from facemend.images import Image, resize
-from facemend.photos import read_image
+from facemend.io import read_image
 from tests.tiny_celeba import gradient
 
 SIZE_PX = 256

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from facemend.reconstruction.description import METADATA_KEY, ModelDescription
+from facemend.reconstruction.model import METADATA_KEY, ModelDescription
 
 COVER, ACCESSORY = (0, 255, 0), (0, 0, 255)
 

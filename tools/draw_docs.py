@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
+from facemend.alignment import crop_face
 from facemend.datasets import FaceRecord, FaceSource
 from facemend.datasets.pairs import Recipe
-from facemend.datasets.preview import draw_preview
-from facemend.frame import crop_face
+from facemend.datasets.stats import draw_preview
 from facemend.images import Image
+from facemend.io import Photo, read_photo, write_photo
 from facemend.occlusion import KINDS
-from facemend.photos import Photo, read_photo, write_photo
 from facemend.reconstruction.demo import demo_provenance, draw_demo, read_portraits, run_demo
 from facemend.reconstruction.reconstructor import Reconstructor
 

@@ -22,10 +22,10 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
+from facemend.detection import Detector
 from facemend.errors import FacemendError
-from facemend.faces import Detector
 from facemend.images import PICTURE_SUFFIXES, Image, resize, write_png
-from facemend.photos import read_photo
+from facemend.io import read_photo
 
 RULES = """Removal: gone = no cloth, strap, tint or fringe at normal size; rest = some of it is left;
 untouched = nothing was done. Face: plausible = you would send it to a friend without a word;

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from facemend.errors import FacemendError
-from facemend.evaluation.proportions import wilson_interval
+from facemend.evaluation.statistics import wilson_interval
 from facemend.evaluation.tables import Table
 from tools.judge_sheets import FACES, JUDGEMENTS, KEY, REMOVALS
 

@@ -10,8 +10,8 @@ import argparse
 from functools import reduce
 from pathlib import Path
 
-from facemend.evaluation.readme import put_table
 from facemend.evaluation.results import EvaluationReport
+from facemend.evaluation.tables import put_table
 
 _ROOT = Path(__file__).resolve().parents[1]
 _BENCHMARK, _README = _ROOT / "docs/benchmark.json", _ROOT / "README.md"

@@ -8,15 +8,14 @@ Two people are no measurement; it shows what a report looks like, with faces tha
 import argparse
 from pathlib import Path
 
+from facemend.alignment import crop_face
 from facemend.datasets import FaceRecord, FaceSource
 from facemend.evaluation.baselines import BASELINES
 from facemend.evaluation.evaluate import Plan, evaluate
-from facemend.evaluation.examples import take_examples
-from facemend.evaluation.figures import open_slow_metrics
-from facemend.evaluation.opening import open_systems
-from facemend.evaluation.page import to_html
+from facemend.evaluation.external import open_systems
 from facemend.evaluation.protocol import protocol_kinds
-from facemend.frame import crop_face
+from facemend.evaluation.report import take_examples, to_html
+from facemend.evaluation.scoring import open_slow_metrics
 from facemend.images import Image
 from facemend.reconstruction.demo import read_portraits
 from facemend.weights import shipped_model_path

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from facemend.faces import Face
+    from facemend.detection import Face
     from facemend.reconstruction.reconstructor import Reconstructor, reconstruct
     from facemend.reconstruction.results import Reconstruction
 
@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 __all__ = ["Face", "FacemendError", "Reconstruction", "Reconstructor", "__version__", "reconstruct"]
 
 _HOMES = {
-    "Face": "facemend.faces",
+    "Face": "facemend.detection",
     "Reconstruction": "facemend.reconstruction.results",
     "Reconstructor": "facemend.reconstruction.reconstructor",
     "reconstruct": "facemend.reconstruction.reconstructor",

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from facemend.cli.main import main
-from facemend.photos import read_image
-from facemend.reconstruction.record import RECORD_NAME
+from facemend.io import read_image
+from facemend.reconstruction.batch import RECORD_NAME
 from tests.stand_in import COVER
 from tests.tiny_celeba import gradient
 

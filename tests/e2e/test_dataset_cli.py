@@ -14,12 +14,11 @@ from PIL import Image as PillowImage
 
 from facemend.cli.dataset import build
 from facemend.cli.main import main
-from facemend.datasets.encode import PictureFormat
-from facemend.datasets.layouts import Layout
+from facemend.datasets.layouts import Layout, PictureFormat
 from facemend.datasets.shards import ShardFormat
 from facemend.images import write_png
+from facemend.io import read_image
 from facemend.occlusion import KINDS
-from facemend.photos import read_image
 from tests.tiny_celeba import gradient, make_celeba
 from tests.tiny_table import make_table
 

@@ -10,10 +10,9 @@ import pytest
 
 from facemend.evaluation.baselines import BASELINES
 from facemend.evaluation.evaluate import Plan, evaluate
-from facemend.evaluation.examples import take_examples
-from facemend.evaluation.figures import open_slow_metrics
-from facemend.evaluation.opening import open_systems
-from facemend.evaluation.page import to_html
+from facemend.evaluation.external import open_systems
+from facemend.evaluation.report import take_examples, to_html
+from facemend.evaluation.scoring import open_slow_metrics
 from tests.unit.test_evaluate import SOURCE
 
 if TYPE_CHECKING:

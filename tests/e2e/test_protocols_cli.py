@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 from PIL import Image as PillowImage
 
 from facemend.cli.main import main
+from facemend.evaluation.protocol import NAMES
 from facemend.evaluation.results import EvaluationReport, Group
-from facemend.evaluation.sets import NAMES
 from facemend.images import write_png
 from tests.tiny_celeba import gradient, make_celeba
 from tests.unit.test_diverse import row, write_faces

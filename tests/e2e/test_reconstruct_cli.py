@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from facemend.cli.main import main
-from facemend.photos import read_image, read_photo
+from facemend.io import read_image, read_photo
 from facemend.reconstruction.demo import read_portraits
 from tests.photo_files import file_of
 from tests.stand_in import ACCESSORY, COVER
@@ -385,7 +385,7 @@ def test_ctrl_c_is_one_line_and_130(
     def press(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("facemend.reconstruction.tasks.plan_tasks", press)
+    monkeypatch.setattr("facemend.reconstruction.outputs.plan_tasks", press)
     assert one_line(run("reconstruct", "a.png", *model), 130) == "facemend: interrupted\n"
 
 

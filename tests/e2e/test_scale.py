@@ -15,22 +15,22 @@ import pytest
 
 from facemend.datasets import FaceSource, open_source
 from facemend.datasets.build import Finished, build_dataset
-from facemend.datasets.encode import PictureFormat
+from facemend.datasets.layouts import PictureFormat
 from facemend.datasets.pairs import Recipe
-from facemend.datasets.places import Place
+from facemend.datasets.remote import Place
 from facemend.datasets.shards import SHARD_PAIRS, ShardFormat, build_shards
-from facemend.engine import LocalEngine
-from facemend.engine.ray import RayEngine
 from facemend.errors import OutputError, PictureError
 from facemend.evaluation.baselines import BASELINES
+from facemend.evaluation.cache import Store
 from facemend.evaluation.evaluate import Plan, evaluate
-from facemend.evaluation.opening import Bench
+from facemend.evaluation.external import Bench
 from facemend.evaluation.results import EvaluationReport
-from facemend.evaluation.store import Store
 from facemend.images import write_png
+from facemend.parallel import LocalEngine
+from facemend.parallel.ray import RayEngine
 from facemend.reconstruction.batch import Opening, run_tasks
-from facemend.reconstruction.request import Request
-from facemend.reconstruction.tasks import plan_tasks
+from facemend.reconstruction.options import Request
+from facemend.reconstruction.outputs import plan_tasks
 from tests.stand_in import COVER
 from tests.tiny_celeba import gradient, make_celeba
 

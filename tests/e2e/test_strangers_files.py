@@ -20,8 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, PngImagePlugin
 
 from facemend.cli.main import main
-from facemend.reconstruction.description import METADATA_KEY
-from facemend.reconstruction.record import RECORD_NAME
+from facemend.reconstruction.batch import RECORD_NAME
+from facemend.reconstruction.model import METADATA_KEY
 from tests.stand_in import COVER, DESCRIPTION, write_model
 from tests.tiny_celeba import gradient, make_celeba
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from facemend.photos import read_image
+from facemend.io import read_image
 
 
 def _run(*command: str | Path, cwd: Path, path: Path | None = None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facemend.photos import read_image
+from facemend.io import read_image
 from tests.golden.occlusions import DRAWN, FOLDER, draw
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from facemend.images import Mask
-from facemend.photos import encode_photo, read_photo
+from facemend.io import encode_photo, read_photo
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.reconstruction.results import PillowPicture, Reconstruction

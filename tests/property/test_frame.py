@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from facemend.frame import (
+from facemend.alignment import (
     FRAME_LANDMARKS_PX,
     canonical_landmarks,
     crop_face,

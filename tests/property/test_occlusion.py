@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from facemend.alignment import canonical_landmarks
 from facemend.evaluation.protocol import AREAS
-from facemend.frame import canonical_landmarks
 from facemend.occlusion import BENCHMARK_KINDS, KINDS, SEED_SET, Kind, OccludedFace, occlude
 from tests.tiny_celeba import gradient
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from facemend.errors import FacemendError
-from facemend.photos import Format, Photo, encode_photo, read_photo
+from facemend.io import Format, Photo, encode_photo, read_photo
 from tests.photo_files import ICC, LATITUDE, MODES, NOTE, XMP, decoded, exif, file_of, latitude, noise
 
 _LOSSLESS = ("PNG", "TIFF", "WEBP")

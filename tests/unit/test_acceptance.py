@@ -8,23 +8,17 @@ import pytest
 from PIL import Image as PillowImage
 from PIL import ImageFilter
 
-from facemend.faces import Face
-from facemend.frame import Points, canonical_landmarks
+from facemend.alignment import Points, canonical_landmarks
+from facemend.detection import Face
 from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import occlude
-from facemend.reconstruction.acceptance import (
-    WEIGHTS,
-    Evidence,
-    evidence_of,
-    found_in,
-    probability_of,
-)
+from facemend.reconstruction.acceptance import WEIGHTS, Evidence, evidence_of, found_in, probability_of
+from facemend.reconstruction.crop import view_of
 from facemend.reconstruction.demo import Portrait, read_portraits
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Remove
-from facemend.reconstruction.photo import mend_faces
+from facemend.reconstruction.pipeline import mend_faces
 from facemend.reconstruction.reconstructor import Reconstructor
-from facemend.reconstruction.view import view_of
 
 SIDE = 256
 EYES_Y = 131

@@ -9,8 +9,7 @@ from PIL import Image
 
 import facemend
 from facemend import images
-from facemend.errors import PictureError, UsageError
-from facemend.frame import (
+from facemend.alignment import (
     FRAME_LANDMARKS_PX,
     Points,
     canonical_landmarks,
@@ -18,16 +17,16 @@ from facemend.frame import (
     crop_from_aligned,
     similarity,
 )
-from facemend.photos import read_photo
+from facemend.errors import PictureError, UsageError
+from facemend.io import read_photo
 from facemend.reconstruction.batch import Outcome, mend
-from facemend.reconstruction.composite import composite, resize_alpha, wanted_alpha
+from facemend.reconstruction.blending import composite, resize_alpha, wanted_alpha
 from facemend.reconstruction.demo import read_portraits
-from facemend.reconstruction.options import Remove
-from facemend.reconstruction.photo import mend_faces
+from facemend.reconstruction.options import Remove, Request
+from facemend.reconstruction.outputs import plan_tasks
+from facemend.reconstruction.pipeline import mend_faces
 from facemend.reconstruction.provenance import read_provenance
 from facemend.reconstruction.reconstructor import Reconstructor, read_mask
-from facemend.reconstruction.request import Request
-from facemend.reconstruction.tasks import plan_tasks
 from tests.photo_files import LATITUDE, file_of, latitude
 from tests.stand_in import ACCESSORY, COVER, write_model
 from tests.tiny_celeba import gradient

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from facemend.evaluation.averages import PeopleBootstrap, average
 from facemend.evaluation.results import EVERYTHING, Measure, Measurement
+from facemend.evaluation.statistics import PeopleBootstrap, average
 
 HOLE = ("hole", "psnr")
 

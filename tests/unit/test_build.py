@@ -11,13 +11,12 @@ from PIL import Image as PillowImage
 
 from facemend.datasets import FaceRecord, FaceSource, open_source
 from facemend.datasets.build import Finished, build_dataset
-from facemend.datasets.encode import PictureFormat
-from facemend.datasets.layouts import FOLDERS, Files, Layout
+from facemend.datasets.layouts import FOLDERS, Files, Layout, PictureFormat
 from facemend.datasets.pairs import Recipe, make_pair
-from facemend.engine import LocalEngine
 from facemend.errors import OutputError, PictureError, SourceError
+from facemend.io import read_image
 from facemend.occlusion import occlude
-from facemend.photos import read_image
+from facemend.parallel import LocalEngine
 from tests.tiny_celeba import make_celeba
 
 RECIPE = Recipe(count=8, size_px=64)

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facemend.alignment import FRAME_LANDMARKS_PX
 from facemend.datasets import hash_identity, known_identities, open_source
 from facemend.datasets.celeba import PARTITION, is_celeba, open_celeba, read_partition
 from facemend.errors import PictureError, SourceError
-from facemend.frame import FRAME_LANDMARKS_PX
 from tests.tiny_celeba import PEOPLE, gradient, make_celeba
 
 ANNOTATIONS = ("identity_CelebA.txt", "list_landmarks_align_celeba.txt", "list_attr_celeba.txt")

@@ -4,9 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from facemend.evaluation.averages import PeopleBootstrap
-from facemend.evaluation.comparisons import compare_systems, find_gaps
 from facemend.evaluation.results import AS_DRAWN, Comparison, Gap, Measurement
+from facemend.evaluation.statistics import PeopleBootstrap, compare_systems, find_gaps
 
 HOLE = ("hole", "psnr")
 RNG = np.random.default_rng(0)

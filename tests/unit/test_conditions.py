@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from facemend.evaluation.baselines import BASELINES, copy_input
-from facemend.evaluation.conditions import CONDITIONS, UNCHANGED
 from facemend.evaluation.evaluate import Plan, evaluate
-from facemend.evaluation.protocol import bench_face
+from facemend.evaluation.protocol import CONDITIONS, UNCHANGED, bench_face
 from facemend.evaluation.results import EVERYTHING, Group
 from facemend.evaluation.systems import Delivery, Images, Masks
 from facemend.images import Image

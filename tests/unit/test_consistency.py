@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from facemend.frame import crop_face
+from facemend.alignment import crop_face
 from facemend.images import Image, Mask
-from facemend.metrics.psnr import psnr
+from facemend.metrics.image import psnr
 from facemend.occlusion import occlude
-from facemend.reconstruction.consistency import consistent
+from facemend.reconstruction.deblur import consistent
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.model import ModelOutput
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from facemend.errors import PictureError
-from facemend.photos import read_photo
-from facemend.photos.counting import CostlyFile, refuse_costly, refuse_costly_exif
+from facemend.io import read_photo
+from facemend.io.limits import CostlyFile, refuse_costly, refuse_costly_exif
 from tests.tiny_celeba import gradient
 
 

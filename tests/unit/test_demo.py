@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facemend.frame import canonical_landmarks, crop_face, similarity
+from facemend.alignment import canonical_landmarks, crop_face, similarity
 from facemend.images import write_png
 from facemend.reconstruction.demo import (
     KINDS,

@@ -6,9 +6,8 @@ import pytest
 from facemend.datasets import Split, open_source
 from facemend.errors import SourceError, UsageError
 from facemend.evaluation.baselines import BASELINES
-from facemend.evaluation.diverse import DescribedFace, diverse, open_held_out
 from facemend.evaluation.evaluate import evaluate
-from facemend.evaluation.real_cutouts import join_sources
+from facemend.evaluation.groups import DescribedFace, diverse, join_sources, open_held_out
 from facemend.evaluation.results import EvaluationReport, Group
 from facemend.evaluation.tables import to_markdown
 from facemend.images import write_png

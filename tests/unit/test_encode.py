@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
-from facemend.datasets.encode import PictureFormat, encode, encode_png
+from facemend.datasets.layouts import PictureFormat, encode, encode_png
 from tests.tiny_celeba import gradient
 
 

@@ -6,8 +6,8 @@ from itertools import islice
 
 import pytest
 
-from facemend.engine import EngineName, LocalEngine, open_engine
 from facemend.errors import FacemendError, UsageError
+from facemend.parallel import EngineName, LocalEngine, open_engine
 
 Work = Callable[[int], int]
 

@@ -12,8 +12,7 @@ from facemend.evaluation.protocol import HOLE_BINS, SEED_SET, bench_face
 from facemend.evaluation.results import Group
 from facemend.evaluation.systems import Delivery, Images, Masks, System
 from facemend.images import Image
-from facemend.metrics.psnr import psnr
-from facemend.metrics.ssim import ssim
+from facemend.metrics.image import psnr, ssim
 from tests.tiny_celeba import gradient
 
 COPY = BASELINES["copy"]

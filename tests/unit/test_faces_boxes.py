@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from facemend.faces.boxes import overlaps, shift, suppress
+from facemend.detection.detector import overlaps, shift, suppress
 
 BOXES = np.array([(0, 0, 10, 10), (0, 0, 10, 20), (5, 0, 15, 10), (30, 30, 40, 40)], dtype=np.float64)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from facemend.alignment import Points
+from facemend.detection import Detector, Face, find_faces
 from facemend.errors import ModelError, UsageError
-from facemend.faces import Detector, Face, find_faces
-from facemend.frame import Points
 from facemend.images import Image, resize
 from facemend.occlusion import occlude
 from facemend.reconstruction.demo import read_portraits

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facemend.detection.scanner import Candidates, Scanner, cells_of, together
 from facemend.errors import ModelError
-from facemend.faces.scanner import Candidates, Scanner, cells_of, together
 from facemend.images import Image
 from facemend.reconstruction.demo import read_portraits
 from facemend.weights import shipped_model_path

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from facemend.datasets import hash_identity
 from facemend.errors import ConfigError, LeakError, ModelError
 from facemend.evaluation.evaluate import evaluate
-from facemend.evaluation.opening import open_systems
+from facemend.evaluation.external import open_systems
 from facemend.images import Image
 from facemend.occlusion import OccludedFace, occlude
 from tests.tiny_celeba import gradient

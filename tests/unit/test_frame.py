@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from facemend.errors import PictureError
-from facemend.frame import (
+from facemend.alignment import (
     CROP_SIZE_PX,
     FRAME_LANDMARKS_PX,
     canonical_landmarks,
@@ -13,6 +12,7 @@ from facemend.frame import (
     shown_height,
     similarity,
 )
+from facemend.errors import PictureError
 from facemend.images import Image, resize
 from tests.tiny_celeba import gradient
 

@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facemend.alignment import FRAME_LANDMARKS_PX
+from facemend.detection import Face
 from facemend.errors import UsageError
-from facemend.faces import Face
-from facemend.frame import FRAME_LANDMARKS_PX
 from facemend.images import Image
 from facemend.reconstruction.demo import read_portraits
-from facemend.reconstruction.given import with_given
+from facemend.reconstruction.pipeline import with_given
 from facemend.reconstruction.reconstructor import Reconstructor
 from tests.tiny_celeba import gradient
 

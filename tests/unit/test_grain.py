@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from facemend.images import Image, Mask
-from facemend.reconstruction.grain import match_grain
+from facemend.reconstruction.blending import match_grain
 
 
 def _hole(side: int) -> Mask:

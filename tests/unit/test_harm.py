@@ -3,7 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facemend.detection import Face
 from facemend.errors import SourceError
+from facemend.evaluation.cache import Store
 from facemend.evaluation.harm import (
     AS_IT_IS,
     CONDITIONS,
@@ -13,9 +15,7 @@ from facemend.evaluation.harm import (
     measure_harm,
     to_table,
 )
-from facemend.evaluation.proportions import wilson_interval
-from facemend.evaluation.store import Store
-from facemend.faces import Face
+from facemend.evaluation.statistics import wilson_interval
 from facemend.images import Image, write_png
 from facemend.reconstruction.demo import read_portraits
 from tests.stand_in import COVER

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from facemend.frame import canonical_landmarks
+from facemend.alignment import canonical_landmarks
 from facemend.images import Mask
 from facemend.occlusion import occlude
 from facemend.reconstruction.demo import Portrait, read_portraits
-from facemend.reconstruction.hidden import landmarks_under, whole_cover
+from facemend.reconstruction.passes import landmarks_under, whole_cover
 from facemend.reconstruction.reconstructor import Reconstructor
 
 

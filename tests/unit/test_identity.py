@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
+from facemend.alignment import crop_face
 from facemend.datasets import FaceRecord, FaceSource
 from facemend.evaluation.baselines import BASELINES
 from facemend.evaluation.evaluate import Plan, evaluate
-from facemend.evaluation.figures import open_slow_metrics
-from facemend.frame import crop_face
+from facemend.evaluation.scoring import open_slow_metrics
 from facemend.images import Image
-from facemend.metrics.frechet import frechet_distance
+from facemend.metrics.identity import frechet_distance
 from facemend.reconstruction.demo import read_portraits
 
 pytest.importorskip("dlib", reason='the identity distance needs pip install "facemend[identity]"')

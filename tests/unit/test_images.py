@@ -8,7 +8,7 @@ from PIL import Image
 
 from facemend.errors import OutputError, PictureError
 from facemend.images import from_network, resize, to_network, write_png
-from facemend.photos import read_image
+from facemend.io import read_image
 from tests.tiny_celeba import gradient
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from facemend.errors import FacemendError
 from facemend.images import Image, write_png
-from facemend.photos import read_image
+from facemend.io import read_image
 from facemend.reconstruction.demo import read_portraits
 from tests.tiny_celeba import gradient
 from tools.judge_sheets import JUDGEMENTS, KEY, make_sheets, shuffle

@@ -5,11 +5,10 @@ import pytest
 
 from facemend.datasets import open_source
 from facemend.datasets.build import build_dataset
-from facemend.datasets.encode import PictureFormat
-from facemend.datasets.layouts import Files, Layout
+from facemend.datasets.layouts import Files, Layout, PictureFormat
 from facemend.datasets.pairs import Recipe, make_pair
 from facemend.errors import UsageError
-from facemend.photos import read_image
+from facemend.io import read_image
 from tests.tiny_celeba import make_celeba
 
 RECIPE = Recipe(count=3, size_px=48)

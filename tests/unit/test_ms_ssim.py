@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from facemend.images import Image
-from facemend.metrics.ms_ssim import ms_ssim
+from facemend.metrics.image import ms_ssim
 from tests.reference_pictures import read_pairs
 
 

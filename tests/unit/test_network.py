@@ -11,8 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 from facemend.errors import ModelError
 from facemend.evaluation.baselines import BASELINES
 from facemend.evaluation.evaluate import Plan, evaluate
-from facemend.evaluation.figures import open_slow_metrics
 from facemend.evaluation.protocol import bench_face
+from facemend.evaluation.scoring import open_slow_metrics
 from facemend.images import Image, resize
 from facemend.metrics.network import FeatureNetwork, PairNetwork
 from tests.unit.test_evaluate import SOURCE

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facemend.alignment import canonical_landmarks
 from facemend.errors import PictureError, SourceError
-from facemend.frame import canonical_landmarks
 from facemend.occlusion import KINDS, Extent, OcclusionClass, cutout_kind, occlude
 from tests.tiny_celeba import gradient
 

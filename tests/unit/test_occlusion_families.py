@@ -5,16 +5,15 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from facemend.frame import canonical_landmarks
+from facemend.alignment import canonical_landmarks
 from facemend.images import Alpha, Image
 from facemend.occlusion import BENCHMARK_KINDS, KINDS, Extent, Kind, OccludedFace, occlude
+from facemend.occlusion.canvas import box, region_around
 from facemend.occlusion.geometry import face_geometry
-from facemend.occlusion.hair import own_hair
+from facemend.occlusion.hands_hair import own_hair
 from facemend.occlusion.mask_shapes import STYLES
 from facemend.occlusion.objects import OBJECTS
-from facemend.occlusion.patterns import PATTERNS
-from facemend.occlusion.raster import region_around
-from facemend.occlusion.strokes import box
+from facemend.occlusion.textures import PATTERNS
 from tests.tiny_celeba import gradient
 
 _LEFT_EYE, _RIGHT_EYE, _NOSE, _LEFT_MOUTH, _RIGHT_MOUTH = canonical_landmarks().round().astype(int).tolist()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from facemend.frame import Points, canonical_landmarks
+from facemend.alignment import Points, canonical_landmarks
 from facemend.occlusion.geometry import face_geometry
 
 

@@ -1,19 +1,22 @@
 import numpy as np
 import pytest
 
-from facemend.frame import canonical_landmarks
-from facemend.occlusion.geometry import face_geometry
-from facemend.occlusion.raster import (
+from facemend.alignment import canonical_landmarks
+from facemend.occlusion.canvas import (
     Canvas,
     Region,
     blurred,
+    box,
     cover_of,
+    curve,
+    ellipse,
     grain,
+    line,
     noise_table,
     pick,
     region_around,
 )
-from facemend.occlusion.strokes import box, curve, ellipse, line
+from facemend.occlusion.geometry import face_geometry
 from facemend.occlusion.types import Extent
 
 _PICTURE = np.full((256, 256, 3), 90, np.uint8)

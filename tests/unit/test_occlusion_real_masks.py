@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facemend.alignment import canonical_landmarks
 from facemend.datasets.pairs import Recipe
 from facemend.errors import PictureError, SourceError
-from facemend.frame import canonical_landmarks
 from facemend.occlusion import KINDS, Kind, OcclusionClass, occlude, real_mask_kind
-from facemend.occlusion.mask_files import find_masks, read_mask
+from facemend.occlusion.cutout_files import find_masks, read_mask
 from tests.tiny_celeba import gradient
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from facemend.alignment import canonical_landmarks
 from facemend.errors import UsageError
-from facemend.frame import canonical_landmarks
 from facemend.occlusion import (
     BENCHMARK_KINDS,
     KINDS,
@@ -13,9 +13,9 @@ from facemend.occlusion import (
     choose_kind,
     occlude,
 )
+from facemend.occlusion.canvas import blend
 from facemend.occlusion.geometry import FaceGeometry
-from facemend.occlusion.patterns import BENCHMARK_PATTERNS, PATTERNS
-from facemend.occlusion.raster import blend
+from facemend.occlusion.textures import BENCHMARK_PATTERNS, PATTERNS
 from facemend.occlusion.types import Layer
 from tests.tiny_celeba import gradient
 

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from facemend.occlusion.patterns import BENCHMARK_PATTERNS, PATTERNS
-from facemend.occlusion.textures import Pattern, Texture
+from facemend.occlusion.textures import BENCHMARK_PATTERNS, PATTERNS, Pattern, Texture
 
 _ALL = pytest.mark.parametrize("pattern", [*PATTERNS, *BENCHMARK_PATTERNS], ids=lambda p: p.__name__)
 

@@ -2,8 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from facemend.evaluation.page import draw_error, draw_found, to_html
-from facemend.evaluation.plots import draw_plots
+from facemend.evaluation.report import draw_error, draw_found, draw_plots, to_html
 from facemend.evaluation.results import AS_DRAWN, Row
 from tests.tiny_celeba import gradient
 from tests.unit.test_report import SMALL

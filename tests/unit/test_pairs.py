@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facemend.alignment import crop_face
 from facemend.datasets import FaceRecord, FaceSource, open_source
 from facemend.datasets.pairs import Landmarks, Recipe, equal_shares, faces_for, make_pair, parse_shares
+from facemend.detection import find_faces
 from facemend.errors import SourceError, UsageError
-from facemend.faces import find_faces
-from facemend.frame import crop_face
 from facemend.images import write_png
+from facemend.io import read_image
 from facemend.occlusion import KINDS, SEED_SET
-from facemend.photos import read_image
 from tests.tiny_celeba import gradient, make_celeba
 
 RECIPE = Recipe(count=8, size_px=64)

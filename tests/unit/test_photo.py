@@ -4,17 +4,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facemend.alignment import Points, canonical_landmarks
+from facemend.detection import Face
 from facemend.errors import NoFaceFound, UsageError
-from facemend.faces import Face
-from facemend.frame import Points, canonical_landmarks
 from facemend.images import Image
 from facemend.occlusion import OcclusionClass
+from facemend.reconstruction.crop import view_of
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import Remove
-from facemend.reconstruction.photo import mend_faces
+from facemend.reconstruction.pipeline import mend_faces
 from facemend.reconstruction.reconstructor import Reconstructor
-from facemend.reconstruction.view import view_of
 from tests.stand_in import COVER, write_model
 from tests.tiny_celeba import gradient
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from facemend.errors import OutputError, PictureError, UsageError
-from facemend.photos import (
+from facemend.io import (
     Format,
     Photo,
     encode_photo,

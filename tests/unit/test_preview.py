@@ -6,7 +6,7 @@ import pytest
 
 from facemend.datasets import FaceSource, open_source
 from facemend.datasets.pairs import Recipe, make_pair
-from facemend.datasets.preview import draw_preview
+from facemend.datasets.stats import draw_preview
 from facemend.errors import SourceError
 from facemend.images import Image
 from tests.tiny_celeba import make_celeba

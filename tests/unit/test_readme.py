@@ -3,9 +3,8 @@ from pathlib import Path
 import pytest
 
 from facemend.errors import FacemendError
-from facemend.evaluation.readme import BEGIN, END, put_table
 from facemend.evaluation.results import EvaluationReport
-from facemend.evaluation.tables import readme_table
+from facemend.evaluation.tables import BEGIN, END, put_table, readme_table
 from facemend.files import sha256_of
 from tests.unit.test_report import SMALL
 

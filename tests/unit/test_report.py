@@ -7,16 +7,13 @@ import pytest
 from facemend.datasets import FaceRecord, FaceSource
 from facemend.errors import FacemendError, OutputError, UsageError
 from facemend.evaluation.baselines import BASELINES
-from facemend.evaluation.conditions import UNCHANGED
 from facemend.evaluation.evaluate import Evaluation, evaluate
-from facemend.evaluation.examples import draw_grid, take_examples
-from facemend.evaluation.page import to_html
-from facemend.evaluation.protocol import PROTOCOL
-from facemend.evaluation.report import check_folder, write_report
+from facemend.evaluation.protocol import PROTOCOL, UNCHANGED
+from facemend.evaluation.report import check_folder, draw_grid, take_examples, to_html, write_report
 from facemend.evaluation.results import AS_DRAWN, Comparison, EvaluationReport, Gap, Row, SystemEntry
 from facemend.evaluation.tables import short_table, to_markdown
 from facemend.images import Image
-from facemend.photos import read_image
+from facemend.io import read_image
 from tests.tiny_celeba import gradient
 
 SYSTEMS = [BASELINES["copy"], BASELINES["mean-colour"]]

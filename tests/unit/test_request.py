@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from facemend.errors import UsageError
-from facemend.reconstruction.request import Request, make_request
+from facemend.reconstruction.options import Request, make_request
 
 
 def test_a_default_is_not_named_and_every_other_choice_is() -> None:

@@ -13,13 +13,13 @@ import pytest
 
 from facemend.datasets import FaceSource, open_source
 from facemend.datasets.build import build_dataset
-from facemend.datasets.encode import PictureFormat
 from facemend.datasets.faces import FaceRecord
+from facemend.datasets.layouts import PictureFormat
 from facemend.datasets.pairs import Recipe
-from facemend.datasets.places import Place
+from facemend.datasets.remote import Place
 from facemend.datasets.shards import ShardFormat, build_shards
-from facemend.engine import LocalEngine
 from facemend.errors import OutputError, PictureError, SourceError
+from facemend.parallel import LocalEngine
 from tests.tiny_celeba import make_celeba
 
 pa: Any = pytest.importorskip("pyarrow", reason="needs the extra scale: pip install 'facemend[scale]'")
@@ -220,7 +220,7 @@ def _stored(source: FaceSource, kind: str) -> dict[str, bytes]:
 
 
 def _png(source: FaceSource, record: FaceRecord) -> bytes:
-    from facemend.datasets.encode import encode_png
+    from facemend.datasets.layouts import encode_png
 
     return encode_png(source.read(record.name))
 

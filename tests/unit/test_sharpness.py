@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from facemend.images import Image
-from facemend.metrics.sharpness import sharpness
+from facemend.metrics.image import sharpness
 
 HOLE = np.zeros((40, 40), dtype=np.bool_)
 HOLE[10:30, 10:30] = True

@@ -5,7 +5,7 @@ from PIL import ImageFilter
 from skimage.metrics import structural_similarity
 
 from facemend.images import Image
-from facemend.metrics.ssim import ssim
+from facemend.metrics.image import ssim
 from tests.tiny_celeba import gradient
 
 SIZE = 96

@@ -7,10 +7,10 @@ import pytest
 
 from facemend.errors import OutputError
 from facemend.evaluation.baselines import BASELINES, copy_input
+from facemend.evaluation.cache import Figures, Store, key_of
 from facemend.evaluation.evaluate import Plan, evaluate
-from facemend.evaluation.figures import SlowMetrics
 from facemend.evaluation.results import EvaluationReport
-from facemend.evaluation.store import Figures, Store, key_of
+from facemend.evaluation.scoring import SlowMetrics
 from facemend.evaluation.systems import Delivery, Images, Masks, System
 from facemend.images import Image
 from tests.unit.test_evaluate import SOURCE

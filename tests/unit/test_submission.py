@@ -11,12 +11,11 @@ from PIL import Image as PillowImage
 from facemend.errors import ModelError
 from facemend.evaluation.baselines import BASELINES
 from facemend.evaluation.evaluate import evaluate
-from facemend.evaluation.figures import digest_of
-from facemend.evaluation.opening import open_systems
+from facemend.evaluation.external import export_inputs, open_systems
 from facemend.evaluation.results import EvaluationReport
-from facemend.evaluation.submission import export_inputs
+from facemend.evaluation.scoring import digest_of
 from facemend.images import write_png
-from facemend.photos import read_image
+from facemend.io import read_image
 from tests.unit.test_evaluate import SOURCE
 
 KINDS = ("nose_mask", "blur")

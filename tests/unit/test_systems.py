@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from facemend.errors import ModelError
-from facemend.evaluation.opening import open_systems
+from facemend.evaluation.external import open_systems
 from facemend.images import Alpha, Image
 from facemend.occlusion import Extent, OccludedFace, Occlusion, OcclusionClass
 from tests.stand_in import ACCESSORY, COVER, DESCRIPTION, write_model

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facemend.alignment import FRAME_HEIGHT_PX, FRAME_LANDMARKS_PX, FRAME_WIDTH_PX
 from facemend.datasets import Split, known_identities, open_source, take_split
 from facemend.errors import SourceError
-from facemend.frame import FRAME_HEIGHT_PX, FRAME_LANDMARKS_PX, FRAME_WIDTH_PX
 from tests.tiny_celeba import gradient
 from tests.tiny_table import LANDMARKS, make_table
 

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from facemend.metrics.ms_ssim import ms_ssim
-from facemend.metrics.psnr import psnr
-from facemend.metrics.ssim import ssim
+from facemend.metrics.image import ms_ssim, psnr, ssim
 from tests.reference_pictures import read_pairs
 
 VALUES = json.loads(Path(__file__).with_name("tensorflow.json").read_text(encoding="utf-8"))["pairs"]

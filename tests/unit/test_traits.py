@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from facemend.alignment import FRAME_LANDMARKS_PX
 from facemend.datasets import FaceRecord
-from facemend.datasets.traits import has_dark_skin, is_turned, yaw_of
-from facemend.frame import FRAME_LANDMARKS_PX
+from facemend.datasets.faces import has_dark_skin, is_turned, yaw_of
 
 
 def _turned(by: float) -> FaceRecord:

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 
-from facemend.frame import Points, canonical_landmarks
+from facemend.alignment import Points, canonical_landmarks
 from facemend.images import Image
 from facemend.occlusion import OccludedFace, occlude
+from facemend.occlusion.canvas import Canvas, blend, box, region_around
 from facemend.occlusion.geometry import face_geometry
-from facemend.occlusion.raster import Canvas, blend, region_around
-from facemend.occlusion.strokes import box
+from facemend.occlusion.mask_shapes import skin_near, turn_of
 from facemend.occlusion.types import Extent
-from facemend.occlusion.worn_shapes import skin_near, turn_of
 
 _SKIN = np.full((256, 256, 3), (206, 160, 132), np.uint8)
 _TALL = np.full((320, 256, 3), (206, 160, 132), np.uint8)

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facemend.detection.yunet import YuNet
 from facemend.errors import ModelError, UsageError
-from facemend.faces.yunet import YuNet
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.reconstructor import Reconstructor
 

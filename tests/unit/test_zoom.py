@@ -3,12 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facemend.alignment import FRAME_LANDMARKS_PX, crop_face
 from facemend.datasets import FaceRecord, FaceSource
 from facemend.datasets import zoom as module
 from facemend.datasets.zoom import zoomed
+from facemend.detection import Detector
 from facemend.errors import SourceError
-from facemend.faces import Detector
-from facemend.frame import FRAME_LANDMARKS_PX, crop_face
 from facemend.images import Image
 from facemend.reconstruction.demo import read_portraits
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 from PIL import ImageFilter
 
-from facemend.capture import add_noise, compress, tint
+from facemend.degradations import add_noise, compress, tint
 from facemend.images import Image
 
 Change = Callable[[Image, float, np.random.Generator], Image]

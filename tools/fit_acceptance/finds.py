@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from facemend.faces import Detector
-from facemend.faces.detector import MIN_CONFIDENCE, MIN_SIZE_PX
-from facemend.frame import Points
+from facemend.alignment import Points
+from facemend.detection import Detector
+from facemend.detection.detector import MIN_CONFIDENCE, MIN_SIZE_PX
 from facemend.reconstruction.acceptance import HIDDEN_FACE, Evidence, evidence_of, found_in
+from facemend.reconstruction.crop import view_of
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import THRESHOLD
-from facemend.reconstruction.view import view_of
 from tools.fit_acceptance.photos import Photo, examples
 
 _RIGHT, _WRONG = 0.4, 0.1  # intersection over union of what is found and what covers

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from facemend.faces import Detector, Face
+from facemend.detection import Detector, Face
 from facemend.images import PICTURE_SUFFIXES, Alpha, Image, resize
+from facemend.io import read_image
 from facemend.occlusion import KINDS, OcclusionClass, occlude, seed_of
-from facemend.photos import read_image
 from facemend.reconstruction.options import Remove
 from tools.fit_acceptance.conditions import CONDITIONS
 

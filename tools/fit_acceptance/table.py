@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from facemend.frame import Points
+from facemend.alignment import Points
 from facemend.reconstruction.acceptance import ACCEPTED
 from tools.fit_acceptance.finds import Find
 

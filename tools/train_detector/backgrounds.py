@@ -16,8 +16,8 @@ import skimage.data
 from PIL import Image as PillowImage
 
 from facemend.images import Image
-from facemend.occlusion import weaves
-from facemend.occlusion.prints import animal, camouflage, confetti, heather, print_, tie_dye
+from facemend.occlusion import textures
+from facemend.occlusion.textures import animal, camouflage, confetti, heather, print_, tie_dye
 
 _PHOTOGRAPHS = (
     "brick.png", "cell.png", "chelsea.png", "coffee.png", "coins.png", "color.png", "clock_motion.png",
@@ -25,8 +25,8 @@ _PHOTOGRAPHS = (
     "page.png", "retina.jpg", "rocket.jpg", "text.png",
 )  # fmt: skip
 _PATTERNS = (
-    weaves.stripes, weaves.pinstripes, weaves.gingham, weaves.tartan, weaves.checkerboard, weaves.dots,
-    weaves.houndstooth, weaves.argyle, weaves.scales, animal, camouflage, confetti, heather, print_,
+    textures.stripes, textures.pinstripes, textures.gingham, textures.tartan, textures.checkerboard, textures.dots,
+    textures.houndstooth, textures.argyle, textures.scales, animal, camouflage, confetti, heather, print_,
     tie_dye,
 )  # fmt: skip
 _LETTERS = string.ascii_letters + string.digits + " !.&"

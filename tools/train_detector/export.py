@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from facemend.errors import ExportError
 from facemend.files import written_whole
 from facemend.training.export import forget_origins
-from facemend.training.stored import store
+from facemend.training.weights import store
 from tools.train_detector.network import DetectorNetwork
 
 _OPSET = 18

@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from facemend.alignment import FRAME_HEIGHT_PX, FRAME_LANDMARKS_PX, FRAME_WIDTH_PX, Points
 from facemend.datasets import FaceSource
-from facemend.frame import FRAME_HEIGHT_PX, FRAME_LANDMARKS_PX, FRAME_WIDTH_PX, Points
 from facemend.images import Image
 
 _BORDER_PX = 40  # YuNet misses faces that fill the picture

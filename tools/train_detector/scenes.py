@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facemend.capture import add_noise, coarsen, compress, tint
+from facemend.alignment import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, Points, ValuesT
 from facemend.datasets import FaceSource
-from facemend.frame import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, Points, ValuesT
+from facemend.degradations import add_noise, coarsen, compress, tint
 from facemend.images import Alpha, Image
 from facemend.occlusion import choose_kind, occlude
 from tools.train_detector.backgrounds import Backgrounds

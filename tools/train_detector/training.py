@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, IterableDataset
 
-from facemend.capture import tint
+from facemend.degradations import tint
 from facemend.images import to_network
 from tools.train_detector.network import DetectorNetwork, loss_of
 from tools.train_detector.scenes import Scenes

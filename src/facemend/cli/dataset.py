@@ -108,12 +108,11 @@ def build(
     from tqdm import tqdm
 
     from facemend.datasets.build import build_dataset
-    from facemend.datasets.encode import PictureFormat
-    from facemend.datasets.layouts import Files, Layout
+    from facemend.datasets.layouts import Files, Layout, PictureFormat
     from facemend.datasets.pairs import Recipe, equal_shares, parse_shares
-    from facemend.datasets.places import Place, is_url
+    from facemend.datasets.remote import Place, is_url
     from facemend.datasets.shards import SHARD_PAIRS, ShardFormat, build_shards
-    from facemend.engine import EngineName, open_engine
+    from facemend.parallel import EngineName, open_engine
 
     def show(results: Iterable[Result], total: int, unit: str) -> Iterable[Result]:
         bar: Iterable[Result] = tqdm(results, total=total, unit=unit, disable=True if quiet else None)
@@ -192,7 +191,7 @@ def preview(
 ) -> None:
     """Draw a contact sheet: a row of faces of SOURCE for every kind of occlusion."""
     from facemend.datasets.pairs import Recipe, parse_shares
-    from facemend.datasets.preview import draw_preview
+    from facemend.datasets.stats import draw_preview
     from facemend.files import written_whole
     from facemend.images import write_png
     from facemend.occlusion import CUTOUTS, KINDS
@@ -215,8 +214,7 @@ def preview(
 @quiet_option
 def stats(folder: Path, output: Path | None, as_json: bool, force: bool, quiet: bool) -> None:
     """Count the kinds, the coverage and the colours of a finished DATASET."""
-    from facemend.datasets.histograms import draw_histograms
-    from facemend.datasets.stats import measure_dataset
+    from facemend.datasets.stats import draw_histograms, measure_dataset
     from facemend.files import written_whole
     from facemend.images import write_png
 

@@ -9,8 +9,8 @@ import click
 from facemend.cli.options import command_line, engine_option, ray_address_option, say
 
 if TYPE_CHECKING:
-    from facemend.engine import Engine
     from facemend.evaluation.protocol import Protocol
+    from facemend.parallel import Engine
 
 _PATH = click.Path(path_type=Path)
 _HARM = "harm"
@@ -127,8 +127,8 @@ def evaluate(
     The folder REPORT gets report.html, report.json, report.md and grid.png. The same command again goes
     on where it was stopped. Without a MODEL only the baselines are measured.
     """
-    from facemend.engine import EngineName, open_engine
     from facemend.evaluation.deadline import end_after
+    from facemend.parallel import EngineName, open_engine
 
     if timeout_s is not None:
         end_after(timeout_s, lambda why: say(f"facemend: {why}", error=True))
@@ -150,7 +150,7 @@ def evaluate(
             )
         _measure_harm(asked, work)
         return
-    from facemend.evaluation.sets import open_protocol
+    from facemend.evaluation.protocol import open_protocol
 
     protocol = open_protocol(protocol_name, templates=templates, cutouts=cutouts)
     if export_inputs is not None:
@@ -185,8 +185,8 @@ class _Asked:
 def _export_inputs(asked: _Asked, protocol: "Protocol", folder: Path) -> None:
     from facemend.datasets import Split
     from facemend.errors import UsageError
+    from facemend.evaluation.external import export_inputs
     from facemend.evaluation.protocol import V1
-    from facemend.evaluation.submission import export_inputs
 
     if protocol is not V1:
         raise UsageError(f"--export-inputs writes the inputs of {V1.name} only")
@@ -203,10 +203,10 @@ def _measure(asked: _Asked, protocol: "Protocol", work: "Engine", *, shared: boo
 
     from facemend.datasets import Split, open_source, take_split
     from facemend.evaluation.baselines import Learnt, choose_baselines, learn
+    from facemend.evaluation.cache import Store
     from facemend.evaluation.evaluate import Plan, evaluate, refuse_leaks
-    from facemend.evaluation.opening import Bench
+    from facemend.evaluation.external import Bench
     from facemend.evaluation.report import CACHE_NAME, check_folder, write_report
-    from facemend.evaluation.store import Store
     from facemend.evaluation.tables import short_table
 
     assert asked.folder is not None
@@ -251,9 +251,9 @@ def _measure(asked: _Asked, protocol: "Protocol", work: "Engine", *, shared: boo
 
 def _measure_harm(asked: _Asked, work: "Engine") -> None:
     from facemend.errors import UsageError
+    from facemend.evaluation.cache import Store
     from facemend.evaluation.harm import find_photos, measure_harm, to_table
     from facemend.evaluation.report import CACHE_NAME, JSON_NAME, MARKDOWN_NAME, check_folder
-    from facemend.evaluation.store import Store
     from facemend.files import write_text
 
     assert asked.folder is not None

@@ -8,7 +8,7 @@ import click
 from facemend.cli.options import say
 
 if TYPE_CHECKING:
-    from facemend.training.stored import Storage
+    from facemend.training.weights import Storage
 
 
 @click.command()

@@ -16,7 +16,7 @@ from facemend.escaping import printable, printable_json
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def info(file: Path, as_json: bool) -> None:
     """Say how a model, or a photo that facemend wrote, was made."""
-    from facemend.reconstruction.about import describe_file
+    from facemend.reconstruction.provenance import describe_file
 
     facts = describe_file(file)
     if as_json:

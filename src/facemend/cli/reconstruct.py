@@ -24,7 +24,7 @@ from facemend.reconstruction.options import Remove
 
 if TYPE_CHECKING:
     from facemend.reconstruction.batch import Done, DoneFace, Opening
-    from facemend.reconstruction.request import Box, Request
+    from facemend.reconstruction.options import Box, Request
     from facemend.reconstruction.results import PillowPicture, Reconstruction
 
 _STREAM = (Path("-"),)
@@ -149,9 +149,9 @@ def reconstruct(
     photos share the cores; a bad one is reported and skipped; what was finished before is skipped.
     PHOTO - reads one picture from stdin and writes it to stdout as PNG.
     """
-    from facemend.engine import EngineName, open_engine
+    from facemend.parallel import EngineName, open_engine
     from facemend.reconstruction.batch import Opening, run_tasks
-    from facemend.reconstruction.tasks import plan_tasks
+    from facemend.reconstruction.outputs import plan_tasks
 
     request = _request(
         aligned, mask_file, remove, faces, keep, occlusion_threshold, min_confidence, strip, primary_only
@@ -202,8 +202,8 @@ def _request(
     primary_only: bool,
 ) -> "Request":
     """What is asked; an option that was not given takes the library's default."""
+    from facemend.reconstruction.options import Request
     from facemend.reconstruction.reconstructor import read_mask
-    from facemend.reconstruction.request import Request
 
     kept, masks = [], []
     for value in keep:
@@ -242,7 +242,7 @@ def _shown(running: "Iterator[Done]", count: int, quiet: bool) -> "list[Done]":
 
 
 def _write_stream(result: "Reconstruction[PillowPicture]", output: Path | None, force: bool) -> None:
-    from facemend.photos import Format, encode_photo
+    from facemend.io import Format, encode_photo
 
     if output is not None:
         result.save(output, force=force)

@@ -4,11 +4,9 @@ from pathlib import Path
 
 from facemend.datasets.celeba import is_celeba, open_celeba
 from facemend.datasets.faces import FaceRecord, FaceSource, hash_identity, known_identities
-from facemend.datasets.folder import open_folder
-from facemend.datasets.places import is_url
+from facemend.datasets.folder import open_folder, open_table, table_of
+from facemend.datasets.remote import ARCHIVES, is_url, open_stored
 from facemend.datasets.splits import Split, check_no_leak, take_split
-from facemend.datasets.stored import ARCHIVES, open_stored
-from facemend.datasets.table import open_table, table_of
 
 __all__ = [
     "FaceRecord",

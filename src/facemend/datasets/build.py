@@ -1,37 +1,246 @@
-"""Builds a dataset of pairs on disk: faces -> occluded and target pictures, exact alpha, manifest.
-
-A pair depends on its recipe, its picture and how often that picture came before, and on nothing else:
-any engine, any number of workers, and any number of interruptions, give the same bytes.
-"""
+"""Builds a dataset of occluded pairs: every pair, its manifest, and whose folder it is."""
 
 import hashlib
+import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from facemend.datasets.claim import claim, options_of, sweep
-from facemend.datasets.encode import encode
-from facemend.datasets.faces import FaceSource
-from facemend.datasets.layouts import Files, Layout
-from facemend.datasets.manifest import (
-    LOG_FILE,
-    MANIFEST_FILE,
-    METADATA_FILE,
-    MISSING_FILE,
-    Row,
-    describe,
-    finished_rows,
-    read_rows,
-    to_line,
-    to_metadata,
-    write_rows,
-)
-from facemend.datasets.pairs import Recipe, faces_for, make_pair
-from facemend.engine import Engine, LocalEngine
+from facemend import __version__
+from facemend.datasets.faces import FaceRecord, FaceSource, fingerprint_of
+from facemend.datasets.layouts import FOLDERS, Files, Layout, PictureFormat, encode
+from facemend.datasets.pairs import Pair, Recipe, faces_for, make_pair
 from facemend.errors import OutputError, PictureError
-from facemend.files import UnfitFile, open_log, sha256_of, written_whole
+from facemend.files import (
+    UnfitFile,
+    open_log,
+    open_own,
+    parse_json,
+    read_own,
+    sha256_of,
+    write_text,
+    written_whole,
+)
+from facemend.occlusion import KINDS, allowed_kinds
+from facemend.occlusion.cutout_files import table_of
+from facemend.parallel import Engine, LocalEngine
+
+MANIFEST_FILE = "manifest.jsonl"
+METADATA_FILE = "metadata.jsonl"
+LOG_FILE = f"{MANIFEST_FILE}.part"
+"""The rows so far, in the order in which their pairs were made."""
+
+MISSING_FILE = "missing.jsonl"
+"""The pairs whose pictures could not be read: file, source and error."""
+
+Row = dict[str, Any]
+"""A line of the manifest."""
+
+_FILE = re.compile(r"[0-9]{6,}\.(png|webp)")
+_TEXTS = ("file", "source", "kind", "class", "extent", "landmarks")
+_MOST_LINE_BYTES = 1 << 20
+_SAME_IN_METADATA = ("source", "kind", "class", "extent", "seed", "coverage", "landmarks")
+
+
+def describe(pair: Pair, name: str, sums: Mapping[str, str]) -> Row:
+    """The row of a pair.
+
+    Args:
+        name: of its files.
+        sums: their sha256, by what they show.
+    """
+    occlusion = pair.occlusion
+    return {
+        "file": name,
+        "source": pair.name,
+        "identity": pair.identity,
+        "kind": occlusion.kind,
+        "class": occlusion.occlusion_class,
+        "extent": occlusion.extent,
+        "seed": occlusion.seed,
+        "parameters": dict(occlusion.parameters),
+        "coverage": round(occlusion.coverage, 6),
+        "landmarks": pair.landmarks,
+        "sha256": sums,
+    }
+
+
+def to_metadata(row: Row, files: Files) -> Row:
+    """The row for Hugging Face's imagefolder, where a column has one type from the first line on."""
+    paths = files.paths(Path(), row["file"])
+    return {
+        **{f"{what}_file_name": path.as_posix() for what, path in paths.items()},
+        **{key: row[key] for key in _SAME_IN_METADATA},
+        "identity": row["identity"] or "",
+        "parameters": json.dumps(row["parameters"], ensure_ascii=False),
+    }
+
+
+def to_line(row: Row) -> str:
+    """The row as a line of JSON."""
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Writes rows whole or not at all, over what was there. Raises OutputError when the disk refuses."""
+    with written_whole(path, force=True) as temporary, temporary.open("wb") as file:
+        file.writelines(to_line(row).encode() for row in rows)
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a manifest or a log; a line that an interruption tore, or that is none, does not count.
+
+    Raises:
+        OSError: the file is not there, or cannot be read.
+    """
+    with open_own(path) as file:
+        while line := file.readline(_MOST_LINE_BYTES):
+            with suppress(ValueError):
+                row = parse_json(line)
+                if _is_row(row):
+                    yield row
+
+
+def _is_row(row: object) -> bool:
+    """Whether a value has all that `describe` says, each of its type, and names a file of a dataset."""
+    if not isinstance(row, dict) or any(not isinstance(row.get(key), str) for key in _TEXTS):
+        return False
+    identity, coverage, seed, sums = (row.get(key) for key in ("identity", "coverage", "seed", "sha256"))
+    return (
+        _FILE.fullmatch(row["file"]) is not None
+        and isinstance(identity, str | None)
+        and isinstance(coverage, int | float)
+        and 0 <= coverage <= 1
+        and isinstance(seed, int)
+        and isinstance(row.get("parameters"), dict)
+        and isinstance(sums, dict)
+        and all(isinstance(text, str) for text in sums.values())
+    )
+
+
+def finished_rows(folder: Path) -> dict[str, Row]:
+    """The rows that earlier runs left in a dataset's folder, by file."""
+    rows = {}
+    for name in (MANIFEST_FILE, LOG_FILE):
+        with suppress(FileNotFoundError):
+            rows.update({row["file"]: row for row in read_rows(folder / name)})
+    return rows
+
+
+OPTIONS_FILE = "dataset.json"
+
+_PICTURE = re.compile(r"\d{6,}\.(png|webp)")
+_TEMPORARY = re.compile(r"\.(\d{6,}|dataset|manifest|metadata|missing)\.\w+\.(png|webp|jsonl?)")
+
+
+def options_of(
+    source: FaceSource, recipe: Recipe, layout: str, picture_format: PictureFormat
+) -> dict[str, Any]:
+    """All that decides about a dataset's bytes, in JSON's types."""
+    return {
+        "facemend": __version__,
+        "source": source.name,
+        "pictures": len(source),
+        "fingerprint": fingerprint_of(source.fingerprint, *map(_traits, source.records)),
+        "count": recipe.count,
+        "shares": dict(recipe.shares),
+        "size_px": recipe.size_px,
+        "seed": recipe.seed,
+        "cutouts": None if recipe.cutouts is None else _fingerprint_of_folder(recipe.cutouts),
+        "layout": layout,
+        "format": picture_format,
+    }
+
+
+def _traits(record: FaceRecord) -> tuple[object, ...]:
+    """What a pair takes from a record."""
+    landmarks_px = record.frame_landmarks_px
+    return (
+        record.name,
+        record.identity,
+        None if landmarks_px is None else landmarks_px.tolist(),
+        *allowed_kinds(dict.fromkeys(KINDS, 1.0), record.attributes),
+    )
+
+
+def _fingerprint_of_folder(folder: Path) -> str:
+    """Over the names and bytes of all that lies in a folder, wherever it is, and of the table beside it."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    parts = [(path.relative_to(folder).as_posix(), sha256_of(path)) for path in paths]
+    table = table_of(folder)
+    return fingerprint_of(*parts, *([("", sha256_of(table))] if table.is_file() else []))
+
+
+def claim(folder: Path, options: Mapping[str, Any], *, force: bool) -> None:
+    """Makes the folder the dataset's own, or finds that it is.
+
+    Args:
+        options: what the dataset is made with.
+        force: take the folder all the same, and remove what an earlier build wrote, and nothing else.
+
+    Raises:
+        OutputError: it holds something else, and `force` is not set.
+    """
+    for name in FOLDERS:
+        if (folder / name).is_symlink():
+            raise OutputError(f"{folder / name} is a link; remove it, or choose another folder")
+    path = folder / OPTIONS_FILE
+    found = _read_json(path)
+    if found == options:
+        return
+    taken = _taken(folder)
+    if taken and not force:
+        what = f"{taken} already"
+        if isinstance(found, dict):
+            changed = [key for key in options if options[key] != found.get(key)]
+            what = f"a dataset made with another {' and '.join(changed)}"
+        raise OutputError(f"{folder} holds {what}; choose another folder or add --force to start anew")
+    for name in (
+        MANIFEST_FILE,
+        METADATA_FILE,
+        LOG_FILE,
+        MISSING_FILE,
+    ):  # the first says "complete", so it goes first
+        (folder / name).unlink(missing_ok=True)
+    for old in _files_like(_PICTURE, folder):
+        old.unlink()
+    write_text(path, json.dumps(options, indent=2, ensure_ascii=False) + "\n", force=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes the temporary files that a killed build left."""
+    for path in _files_like(_TEMPORARY, folder):
+        path.unlink()
+
+
+def _taken(folder: Path) -> str | None:
+    """The first name in a folder that a build would use."""
+    names = (OPTIONS_FILE, MANIFEST_FILE, METADATA_FILE, *FOLDERS)
+    pictures = (path.name for path in _files_like(_PICTURE, folder))
+    return next((name for name in names if (folder / name).exists()), next(pictures, None))
+
+
+def _files_like(pattern: re.Pattern[str], folder: Path) -> Iterator[Path]:
+    """The files whose names match, in a folder of whatever layout."""
+    for place in (folder, *(folder / name for name in FOLDERS)):
+        if place.is_dir():
+            yield from [path for path in place.iterdir() if pattern.fullmatch(path.name)]
+
+
+def _read_json(path: Path) -> object:
+    try:
+        return parse_json(read_own(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise OutputError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError:
+        return None
+
 
 _PNG_FOLDERS = Files()
 _THIS_PROCESS = LocalEngine(1)

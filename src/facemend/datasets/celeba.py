@@ -9,13 +9,13 @@ import os
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from facemend.alignment import Points
 from facemend.datasets.faces import FaceRecord, FaceSource, ReadPicture, fingerprint_of, points_of
-from facemend.datasets.members import MEMBER_ERRORS, read_member
+from facemend.datasets.remote import MEMBER_ERRORS, read_member
 from facemend.errors import PictureError, SourceError
 from facemend.files import read_named
-from facemend.frame import Points
 from facemend.images import Image
-from facemend.photos import read_image
+from facemend.io import read_image
 
 ARCHIVE = "img_align_celeba.zip"
 FOLDER = "img_align_celeba"

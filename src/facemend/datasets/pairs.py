@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from facemend.alignment import CROP_SIZE_PX, Points, canonical_landmarks, frame_to_crop
 from facemend.datasets.faces import FaceRecord, FaceSource
+from facemend.detection import Detector
 from facemend.errors import SourceError, UsageError
-from facemend.faces import Detector
-from facemend.frame import CROP_SIZE_PX, Points, canonical_landmarks, frame_to_crop
 from facemend.images import Image
 from facemend.occlusion import (
     CUTOUTS,

@@ -16,17 +16,24 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from facemend.datasets.build import BuildReport, passed_over, unreadable
-from facemend.datasets.claim import OPTIONS_FILE, options_of
-from facemend.datasets.encode import PictureFormat, encode
+from facemend.datasets.build import (
+    MISSING_FILE,
+    OPTIONS_FILE,
+    BuildReport,
+    Row,
+    describe,
+    options_of,
+    passed_over,
+    to_line,
+    unreadable,
+)
 from facemend.datasets.faces import FaceSource
-from facemend.datasets.layouts import Files
-from facemend.datasets.manifest import MISSING_FILE, Row, describe, to_line
+from facemend.datasets.layouts import Files, PictureFormat, encode
 from facemend.datasets.pairs import Recipe, faces_for, make_pair
-from facemend.datasets.places import Place
-from facemend.engine import Engine
+from facemend.datasets.remote import Place
 from facemend.errors import OutputError, PictureError
 from facemend.files import parse_json
+from facemend.parallel import Engine
 
 SHARD_PAIRS = 256
 """Pairs a shard, the last one apart: some 40 MB at 256 px, which is what a worker holds of it."""

@@ -13,13 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facemend.datasets.faces import FaceSource, ReadPicture, fingerprint_of
-from facemend.datasets.traits import COVERAGE
-from facemend.engine import cores
-from facemend.errors import SourceError
-from facemend.faces import Detector
-from facemend.files import write_text
-from facemend.frame import (
+from facemend.alignment import (
     FRAME_HEIGHT_PX,
     FRAME_LANDMARKS_PX,
     FRAME_WIDTH_PX,
@@ -29,8 +23,13 @@ from facemend.frame import (
     sample,
     similarity,
 )
+from facemend.datasets.faces import COVERAGE, FaceSource, ReadPicture, fingerprint_of
+from facemend.detection import Detector
+from facemend.errors import SourceError
+from facemend.files import write_text
 from facemend.images import Image, resize
 from facemend.occlusion import seed_of
+from facemend.parallel import cores
 
 _LOOSEST, _TIGHTEST = 0.5, 1.0  # 0 is CelebA's framing, 1 the picture's own
 _BORDER = 0.3  # the detector wants some room around a face: so much of the picture's side

@@ -11,19 +11,24 @@ from tqdm import tqdm
 
 from facemend import __version__
 from facemend.datasets import FaceRecord, FaceSource, check_no_leak, hash_identity, known_identities
-from facemend.engine import Engine, LocalEngine
 from facemend.errors import UsageError
-from facemend.evaluation.averages import DIGITS, PeopleBootstrap, average, frechet_rows
-from facemend.evaluation.comparisons import compare_systems, find_gaps, find_spreads
-from facemend.evaluation.conditions import CONDITIONS
-from facemend.evaluation.examine import BenchInput, Examiner
-from facemend.evaluation.figures import SlowMetrics
+from facemend.evaluation.cache import Figures, Ledger, Store, Vectors
 from facemend.evaluation.memory import peak_memory_mb
-from facemend.evaluation.protocol import V1, Protocol, input_digest, join_digests, kinds_for
+from facemend.evaluation.protocol import CONDITIONS, V1, Protocol, input_digest, join_digests, kinds_for
 from facemend.evaluation.results import AS_DRAWN, EvaluationReport, Measure, Measurement, SystemEntry
-from facemend.evaluation.store import Figures, Ledger, Store, Vectors
+from facemend.evaluation.scoring import BenchInput, Examiner, SlowMetrics
+from facemend.evaluation.statistics import (
+    DIGITS,
+    PeopleBootstrap,
+    average,
+    compare_systems,
+    find_gaps,
+    find_spreads,
+    frechet_rows,
+)
 from facemend.evaluation.systems import FIRST, System
 from facemend.images import Image
+from facemend.parallel import Engine, LocalEngine
 
 NO_OCCLUSION = "none"
 

@@ -16,19 +16,19 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from facemend import __version__
-from facemend.capture import add_noise, compress
-from facemend.engine import Engine, LocalEngine
+from facemend.degradations import add_noise, compress
+from facemend.detection import Detector, Face
 from facemend.errors import SourceError
-from facemend.evaluation.diverse import TABLE, TURNED_ABOVE_YAW, open_held_out
-from facemend.evaluation.figures import digest_of
-from facemend.evaluation.proportions import wilson_interval
-from facemend.evaluation.store import Figures, Ledger, Store, key_of
+from facemend.evaluation.cache import Figures, Ledger, Store, key_of
+from facemend.evaluation.groups import TABLE, TURNED_ABOVE_YAW, open_held_out
+from facemend.evaluation.scoring import digest_of
+from facemend.evaluation.statistics import wilson_interval
 from facemend.evaluation.tables import Table
-from facemend.faces import Detector, Face
 from facemend.images import PICTURE_SUFFIXES, Image
+from facemend.io import read_photo
 from facemend.metrics.opencv import cv2
 from facemend.occlusion import seed_of
-from facemend.photos import read_photo
+from facemend.parallel import Engine, LocalEngine
 from facemend.reconstruction.reconstructor import Reconstructor
 
 NAME = "harm"

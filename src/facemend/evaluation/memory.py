@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from facemend.alignment import CROP_SIZE_PX
 from facemend.errors import ModelError
-from facemend.evaluation.opening import open_systems
-from facemend.frame import CROP_SIZE_PX
+from facemend.evaluation.external import open_systems
 
 _FACES = 3
 _STATUS = Path("/proc/self/status")

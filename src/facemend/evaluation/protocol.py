@@ -1,26 +1,23 @@
-"""What a protocol is, and facemend-bench v1: the frozen inputs that every system is measured on.
-
-An input depends on the picture's name and the kind alone, so that every system, here and elsewhere,
-sees the same pixels. The hashes in a report prove it.
-"""
+"""Protocols: what is measured on which faces under which occlusions and conditions."""
 
 import hashlib
 import json
 from bisect import bisect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
+from facemend.alignment import Points, canonical_landmarks
 from facemend.datasets import FaceRecord, FaceSource, Split, open_source, take_split
+from facemend.degradations import add_noise, coarsen, compress, misalign
 from facemend.errors import UsageError
 from facemend.evaluation.results import Published
 from facemend.evaluation.systems import OpenModel, open_model
-from facemend.frame import Points, canonical_landmarks
-from facemend.images import Image
+from facemend.images import Alpha, Image
 from facemend.occlusion import BENCHMARK_KINDS, OccludedFace, allowed_kinds, occlude, seed_of
 from facemend.occlusion import SEED_SET as SEED_SET
 
@@ -238,3 +235,89 @@ V1 = Protocol(
     baselines=("copy", "mean-colour", "mean-face", "eigenfaces", "telea", "navier-stokes"),
 )
 """facemend-bench v1."""
+
+
+NAMES = ("v1", "published-masks", "diverse", "real-cutouts")
+"""Every set of faces to reconstruct; `harm` measures whole photos instead (see `harm.py`)."""
+
+
+def open_protocol(name: str, *, templates: Path | None = None, cutouts: Path | None = None) -> Protocol:
+    """The protocol of a name.
+
+    Args:
+        name: of NAMES.
+        templates: MaskTheFace's, for `published-masks`.
+        cutouts: masks cut out of photographs, for `real-cutouts`.
+
+    Raises:
+        UsageError: an unknown name, or a folder is missing or does not belong to it.
+        SourceError: a folder does not hold what it should.
+    """
+    if name not in NAMES:
+        raise UsageError(f"unknown protocol {name!r}; choose from {', '.join(NAMES)}")
+    if templates is not None and name != "published-masks":
+        raise UsageError("--templates is for --protocol published-masks")
+    if cutouts is not None and name != "real-cutouts":
+        raise UsageError("--cutouts is for --protocol real-cutouts")
+    if name == "published-masks":
+        if templates is None:
+            raise UsageError("--protocol published-masks needs MaskTheFace's templates: --templates FOLDER")
+        from facemend.evaluation.published_masks import published_masks
+
+        return published_masks(templates)
+    if name == "real-cutouts":
+        if cutouts is None:
+            raise UsageError("--protocol real-cutouts needs masks cut out of photos: --cutouts FOLDER")
+        from facemend.evaluation.groups import real_cutouts
+
+        return real_cutouts(cutouts)
+    if name == "diverse":
+        from facemend.evaluation.groups import diverse
+
+        return diverse()
+    return V1
+
+
+Condition = Callable[[str, OccludedFace], OccludedFace]
+"""The picture's name and one input of the protocol -> the same input under harder conditions."""
+
+UNCHANGED = "unchanged"
+"""What the other conditions are compared with: the same first inputs as they were drawn."""
+_NOISE_LEVELS = 10.0
+
+
+def _degraded(degrade: Callable[[Image], Image], name: str, face: OccludedFace) -> OccludedFace:
+    return replace(face, image=degrade(face.image))
+
+
+def _noisy(name: str, face: OccludedFace) -> OccludedFace:
+    rng = np.random.default_rng(seed_of(PROTOCOL, "noise", name, face.occlusion.kind))
+    return replace(face, image=add_noise(face.image, _NOISE_LEVELS, rng))
+
+
+def _misaligned(rotation_degrees: float, scale: float, name: str, face: OccludedFace) -> OccludedFace:
+    def cut(image: Image) -> Image:
+        return misalign(image, canonical_landmarks(), rotation_degrees, scale, (0.0, 0.0))[0]
+
+    def cut_alpha(alpha: Alpha) -> Alpha:
+        levels = np.rint(alpha * 255).astype(np.uint8)
+        return cut(np.repeat(levels[..., None], 3, axis=2))[..., 0].astype(np.float32) / np.float32(255)
+
+    alpha, target = cut_alpha(face.occlusion.alpha), cut(face.target)
+    # Filtering spreads the occlusion's edge a little; where none is left, input and truth stay equal.
+    image = np.where(alpha[..., None] > 0, cut(face.image), target)
+    return OccludedFace(image, target, replace(face.occlusion, alpha=alpha))
+
+
+CONDITIONS: Mapping[str, Condition] = {
+    UNCHANGED: lambda name, face: face,
+    "JPEG 50": partial(_degraded, partial(compress, quality=50)),
+    "half resolution": partial(_degraded, partial(coarsen, factor=2)),
+    "quarter resolution": partial(_degraded, partial(coarsen, factor=4)),
+    "noise of 10 levels": _noisy,
+    "rotated by 10°": partial(_misaligned, 10, 1),
+    "rotated by -10°": partial(_misaligned, -10, 1),
+    "10% larger": partial(_misaligned, 0, 1.1),
+    "10% smaller": partial(_misaligned, 0, 0.9),
+}
+"""Every condition by its name."""

@@ -17,16 +17,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
+from facemend.alignment import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, Points
 from facemend.datasets import FaceRecord, FaceSource, Split
 from facemend.errors import PictureError, SourceError
 from facemend.evaluation.protocol import Protocol, open_split
 from facemend.evaluation.results import Published
 from facemend.evaluation.systems import Delivery, Images, Masks, System
-from facemend.frame import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, Points
 from facemend.images import Alpha, Image, resize
+from facemend.io.reading import read_cutout
 from facemend.occlusion import Extent, OccludedFace, Occlusion, OcclusionClass, seed_of
-from facemend.photos.reading import read_cutout
-from facemend.reconstruction.composite import blend, resize_alpha
+from facemend.reconstruction.blending import blend, resize_alpha
 from facemend.reconstruction.reconstructor import Reconstructor
 
 NAME = "published-masks"

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from facemend.errors import ModelError
 from facemend.images import resize
 from facemend.occlusion import OccludedFace
-from facemend.reconstruction.composite import composite, resize_alpha, wanted_alpha
-from facemend.reconstruction.consistency import consistent
+from facemend.reconstruction.blending import composite, resize_alpha, wanted_alpha
+from facemend.reconstruction.deblur import consistent
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import THRESHOLD, Remove
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from facemend.errors import ModelError
 from facemend.files import sha256_of
 from facemend.images import Image, resize, to_network
-from facemend.sessions import first_line, open_session
+from facemend.onnx_model import first_line, open_session
 
 Tensor = npt.NDArray[np.float32]
 

@@ -6,9 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from facemend.images import Alpha, Image
+from facemend.metrics.image import check_pair, similarity
 from facemend.metrics.opencv import cv2
-from facemend.metrics.pair import check_pair
-from facemend.metrics.ssim import similarity
 
 RING_PX = 8
 """SSIM is taken this far on both sides of the edge."""

@@ -2,7 +2,7 @@
 
 from facemend.occlusion.cutouts import cutout_kind
 from facemend.occlusion.real_masks import real_mask_kind
-from facemend.occlusion.sampler import (
+from facemend.occlusion.sampling import (
     BENCHMARK_KINDS,
     CUTOUTS,
     FOLDER_KINDS,

@@ -1,298 +1,381 @@
-"""Masks as people wear them: surgical, respirators, cloth in patterns, gaiters and bandanas.
-
-A mask is a cut (its outline), a texture (its pattern) and a relief, whose slopes are lit by the light
-that the face under it has.
-"""
+"""The cloth of masks: materials, relief, and the light on it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from facemend.frame import Points
 from facemend.images import Image
-from facemend.occlusion.colours import Light, light_of, scaled, shifted
-from facemend.occlusion.fabric import RESPIRATORS, Cloth, choose_cloth, lit_cloth
+from facemend.occlusion.canvas import Colour, Field, Region, look_up, noise_table, pick
 from facemend.occlusion.geometry import FaceGeometry
-from facemend.occlusion.hair import hair_colour, own_hair, strands
-from facemend.occlusion.hands import grip
-from facemend.occlusion.mask_shapes import MIDDLE, STYLES, Cut, draw_cut, foreshortening
-from facemend.occlusion.patterns import BENCHMARK_PATTERNS, PATTERNS
-from facemend.occlusion.raster import (
-    Canvas,
-    Colour,
-    Field,
-    Part,
-    blurred,
-    cover_of,
-    grain,
-    nothing,
-    pick,
-    region_around,
-)
-from facemend.occlusion.strokes import curve, ellipse, line, rounded_box
-from facemend.occlusion.textures import Pattern
-from facemend.occlusion.types import Extent, Layer, Parameter
+from facemend.occlusion.light import Light, average_colour, cloth_colour, light_of, shifted, skin_of
+from facemend.occlusion.mask_shapes import MIDDLE, Cut, Surface
+from facemend.occlusion.textures import BENCHMARK_PATTERNS, Pattern, Texture, one_colour
 
-STYLE_WEIGHTS: Mapping[str, float] = {
-    "surgical": 30, "cup": 8, "folded": 12, "duckbill": 4, "cloth": 24, "fitted": 12, "gaiter": 6,
-    "bandana": 4,
+_SURGICAL_COLOURS: Mapping[Colour, float] = {
+    (168, 206, 230): 9, (140, 192, 222): 6, (196, 222, 236): 5, (240, 241, 242): 7, (150, 208, 204): 3,
+    (90, 174, 150): 2, (42, 142, 120): 1, (238, 178, 198): 1.5, (36, 36, 40): 4, (186, 174, 218): 1.5,
 }  # fmt: skip
-
-_OVER = {"nothing": 11.0, "own hair": 5.0, "strands": 1.6, "glasses": 1.2, "fingers": 0.5}
-
-
-def benchmark_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
-    """A mask in one of the STYLES and BENCHMARK_PATTERNS, 9-20% of a canonical crop. The benchmark's inputs
-    are frozen, and so is this drawing; training draws `worn_masks.textured_mask`."""
-    return _draw_mask(image, face, rng, BENCHMARK_PATTERNS)
-
-
-def balaclava(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
-    """A knitted hood over the whole head with an opening for the eyes, or three holes."""
-    cut = draw_cut("balaclava", face, rng)
-    cloth = choose_cloth("balaclava", rng, PATTERNS)
-    holes = _holes(rng)
-    parameters: dict[str, Parameter] = {
-        "style": "balaclava",
-        "pattern": cloth.texture.name,
-        "colour": cloth.texture.mean_colour,
-        "holes": len(holes),
-    }
-    region = region_around(face, cut.outline, image, 6)
-    if region is None:
-        return nothing(image, Extent.FULL, parameters)
-    light = light_of(image, region, rng)
-    cover = cover_of(region, cut.outline)
-    for hole in holes:
-        cover *= 1 - cover_of(region, hole)
-    rim = blurred(cover, 3.5 * min(face.unit_px, 16.0))
-    canvas = Canvas(region)
-    parameters["shadow"] = _cast_shadow(canvas, image, rim, light, rng)
-    canvas.lay(cover, lit_cloth(region, cut, cloth, light, rim, rng))
-    noise = grain(region, rng, rng.uniform(0, 5))
-    return canvas.finish(image, Extent.FULL, parameters, softness=rng.uniform(0.35, 0.95), noise=noise)
+_RESPIRATOR_COLOURS: Mapping[Colour, float] = {
+    (242, 242, 240): 12, (228, 224, 214): 4, (208, 212, 216): 3, (150, 152, 156): 1.5, (46, 46, 50): 2.5,
+    (170, 202, 226): 1.5, (214, 190, 158): 1, (240, 200, 212): 0.7,
+}  # fmt: skip
+RESPIRATORS = ("cup", "folded", "duckbill")
+_STEP = 3.0
+"""Canonical pixels between the points that a relief is made of; it is smooth."""
 
 
-def _holes(rng: np.random.Generator) -> list[Points]:
-    """One slit for both eyes, or a hole for each and one for the mouth."""
-    tall, y = rng.uniform(13, 24), 131 + rng.uniform(-3, 6)
-    if rng.random() < 0.7:
-        return [rounded_box(127 - rng.uniform(46, 54), y - tall, 127 + rng.uniform(46, 54), y + tall, tall)]
-    eyes = [ellipse(127 + side * 27, y, rng.uniform(17, 22), tall * 0.8) for side in (-1, 1)]
-    return [*eyes, ellipse(127, 192, rng.uniform(20, 30), rng.uniform(9, 14))]
+@dataclass(frozen=True)
+class Cloth:
+    """What a mask is made of.
+
+    Attributes:
+        edge: colour of a sewn or welded edge; None has none.
+        pleats: horizontal folds.
+        weave: strength of the threads' grain, levels.
+        folds: strength of the creases.
+    """
+
+    texture: Texture
+    edge: Colour | None
+    pleats: int
+    weave: float
+    folds: float
 
 
-def _draw_mask(
-    image: Image, face: FaceGeometry, rng: np.random.Generator, patterns: Mapping[Pattern, float]
-) -> Layer:
-    style = pick(rng, STYLE_WEIGHTS)
-    cut = draw_cut(style, face, rng)
-    cloth = choose_cloth(style, rng, patterns)
-    straps = _straps(cut, face.nose_shift, rng) if rng.random() < STYLES[style].strapped else []
-    parameters: dict[str, Parameter] = {
-        "style": style,
-        "pattern": cloth.texture.name,
-        "colour": cloth.texture.mean_colour,
-        "worn": cut.worn,
-        "tilt_degrees": round(cut.tilt_degrees, 2),
-        "straps": len(straps),
-    }
-    region = region_around(face, np.concatenate([cut.outline, *straps]), image, 12)
-    if region is None:
-        return nothing(image, Extent.PARTIAL, parameters)
-    light = light_of(image, region, rng)
-    cover = cover_of(region, cut.outline)
-    rim = blurred(cover, 3.5 * face.unit_px)
-    canvas = Canvas(region)
-    parameters["shadow"] = _cast_shadow(canvas, image, rim, light, rng)
-    if straps:
-        _lay_straps(canvas, straps, light, rng)
-    canvas.lay(cover, lit_cloth(region, cut, cloth, light, rim, rng))
-    _add_parts(canvas, cut, cloth, light, rng, parameters)
-    overlay = draw_over(canvas, image, face, cut, rng, parameters)
-    return canvas.finish(
-        image,
-        Extent.PARTIAL,
-        parameters,
-        softness=rng.uniform(0.35, 0.95),
-        noise=grain(region, rng, rng.uniform(0, 5)),
-        overlay=overlay,
-    )
-
-
-def _cast_shadow(canvas: Canvas, image: Image, rim: Field, light: Light, rng: np.random.Generator) -> float:
-    """Darkens the skin along the edge, most on the side away from the light; returns how much."""
-    strength = rng.uniform(0.15, 0.65)
-    unit_px = min(canvas.region.face.unit_px, 16.0)
-    columns, rows = round(-2.5 * light.right * unit_px), round(rng.uniform(0.5, 3.0) * unit_px)
-    shadow = moved(rim, columns, rows)
-    canvas.lay_shadow(image, np.float32(strength) * shadow)
-    return round(strength, 3)
-
-
-def moved(field: Field, columns: int, rows: int) -> Field:
-    """The field (h, w), moved right and down; what comes in is 0."""
-    height, width = field.shape
-    result = np.zeros_like(field)
-    columns, rows = max(-width, min(width, columns)), max(-height, min(height, rows))
-    result[max(rows, 0) : height + min(rows, 0), max(columns, 0) : width + min(columns, 0)] = field[
-        max(-rows, 0) : height - max(rows, 0), max(-columns, 0) : width - max(columns, 0)
-    ]
-    return result
-
-
-def _straps(cut: Cut, turn: float, rng: np.random.Generator) -> list[Points]:
-    """The straps of both sides as polygons: loops around the ears, or bands around the head."""
-    around_head = cut.style in RESPIRATORS and rng.random() < 0.4
-    width = rng.uniform(1.4, 3.4) if cut.style != "fitted" else rng.uniform(3, 6)
-    lifts = rng.uniform(-26, -8), rng.uniform(-34, -4)
-    parts = []
-    for side, (upper, lower) in zip((-1, 1), cut.corners, strict=True):
-        if side * turn > 6:
-            continue  # behind the cheek that is turned away
-        ear_x = MIDDLE[0] + side * (rng.uniform(66, 76) - 0.4 * side * turn)
-        for corner, lift in ((upper, lifts[0]), (lower, lifts[1])):
-            end_y = 158 + lift * 0.4 if not around_head else corner[1] + lift
-            bend = ((corner[0] + ear_x) / 2, (corner[1] + end_y) / 2 + rng.uniform(-1, 4))
-            inner = corner + (np.array(MIDDLE) - corner) * 0.04
-            path = curve((inner[0], inner[1]), bend, (ear_x, end_y), 8)
-            parts.append(line(path, width))
-    return parts
-
-
-def _lay_straps(canvas: Canvas, straps: list[Points], light: Light, rng: np.random.Generator) -> None:
-    colour = pick(rng, {(236, 236, 234): 6.0, (30, 30, 34): 2.0, (176, 204, 226): 1.0, (220, 190, 70): 0.4})
-    shade = light.field * np.float32(0.92 * light.exposure)
-    canvas.lay_parts([(strap, colour) for strap in straps], shade)
-
-
-def _add_parts(
-    canvas: Canvas,
-    cut: Cut,
-    cloth: Cloth,
-    light: Light,
-    rng: np.random.Generator,
-    parameters: dict[str, Parameter],
-) -> None:
-    """Draws what is fixed to a mask: seam, nose clip, stitches, valve, a label."""
-    parts: list[Part] = []
-    ground = cloth.texture.mean_colour
-    dark, bright = scaled(ground, 0.72), scaled(ground, 1.25)
-    valve = rng.random() < {"cup": 0.45, "folded": 0.35, "fitted": 0.2, "cloth": 0.06}.get(cut.style, 0.0)
-    parameters["valve"] = int(valve)
-    if cut.style in ("folded", "fitted") and rng.random() < 0.7:
-        path = curve((127, cut.top + 2), (127 + rng.uniform(-1, 1), 190), (127, cut.bottom - 1))
-        parts.append((line(path, rng.uniform(0.8, 1.8)), dark))
-    if cut.style in ("cup", "folded") and rng.random() < 0.4:
-        clip_y = cut.top + rng.uniform(5, 9)
-        path = curve((127 - 24, clip_y + 12), (127, clip_y - 10), (127 + 24, clip_y + 12))
-        parts.append((line(path, rng.uniform(2.5, 4.5)), (168, 170, 174) if rng.random() < 0.5 else dark))
-    if cut.style == "surgical" and rng.random() < 0.5:
-        path = cut.outline[np.r_[-14:0, 0:14]] + (0, rng.uniform(4, 7))
-        parts.append((line(path, rng.uniform(0.8, 1.6)), scaled(ground, 0.85)))
-    if valve:
-        parts += exhale_valve(ground, rng)
-    if rng.random() < 0.12 and cut.style not in ("gaiter", "bandana"):
-        x, y = 127 + rng.choice([-1, 1]) * rng.uniform(30, 42), rng.uniform(196, 212)
-        parts.append((rounded_box(x - 6, y - 4, x + 6, y + 4, 1), dark if rng.random() < 0.5 else bright))
-    canvas.lay_parts(parts, light.field * np.float32(light.exposure))
-
-
-def exhale_valve(ground: Colour, rng: np.random.Generator) -> list[Part]:
-    """A round or square exhale valve, in the middle or at a cheek."""
-    side = pick(rng, {0: 1.0, -1: 1.5, 1: 1.5})
-    x, y, radius = 127 + side * rng.uniform(20, 30), rng.uniform(198, 210), rng.uniform(8, 12.5)
-    colours = {scaled(ground, 0.95): 3.0, (236, 236, 234): 3.0, (44, 44, 48): 2.0, (150, 152, 156): 1.0}
-    colour = pick(rng, colours)
-    square = rng.random() < 0.3
-    wide = radius if side == 0 else radius * 0.88
-    parts: list[Part] = []
-    rings = (
-        (1.12, 1.0, scaled(ground, 0.62)),
-        (1.0, 0.0, scaled(colour, 0.86)),
-        (0.92, -0.6, scaled(colour, 1.1)),
-    )
-    for share, shift, paint in (*rings, (0.68, 0.0, scaled(colour, 0.78)), (0.6, 0.4, colour)):
-        rx, ry, cx, cy = wide * share, radius * share, x + shift, y + shift
-        if square:
-            parts.append((rounded_box(cx - rx, cy - ry, cx + rx, cy + ry, 2.5), paint))
-        else:
-            parts.append((ellipse(cx, cy, rx, ry), paint))
-    for slot in range(int(rng.integers(0, 4))):
-        middle = y + (slot - 1) * radius * 0.36
-        outline = rounded_box(x - wide * 0.42, middle - 0.8, x + wide * 0.42, middle + 0.8, 0.8)
-        parts.append((outline, scaled(colour, 0.5)))
-    return parts
-
-
-def draw_over(
-    canvas: Canvas,
-    image: Image,
-    face: FaceGeometry,
-    cut: Cut,
-    rng: np.random.Generator,
-    parameters: dict[str, Parameter],
-    weights: Mapping[str, float] = _OVER,
-    rim_colour: Colour | None = None,
-) -> Layer | None:
-    """What lies over the mask. Its own hair takes from the mask; anything new is an overlay.
+def choose_cloth(style: str, rng: np.random.Generator, patterns: Mapping[Pattern, float]) -> Cloth:
+    """Draws what a mask of a style is made of; paper, felt and cloth differ.
 
     Args:
-        weights: how often each of it lies there.
-        rim_colour: what half of the glasses are of; None leaves them black and brown.
+        style: a key of STYLES.
+        patterns: what cloth is printed with, by weight.
     """
-    over = pick(rng, weights)
-    parameters["over"] = over
-    if over == "nothing":
-        return None
-    if over == "own hair":
-        hair = own_hair(image, canvas.region)
-        if hair is not None:
-            canvas.hide(hair)
-        return None
-    draw = {"strands": strands_over, "glasses": rims, "fingers": fingers}[over]
-    parts = draw(image, face, cut, rng)
-    if over == "glasses" and rim_colour is not None and rng.random() < 0.5:
-        parts = [(points, rim_colour) for points, _ in parts]
-    region = region_around(face, np.concatenate([points for points, _ in parts]), image)
-    if region is None:
-        return None
-    top = Canvas(region)
-    top.lay_parts(parts)
-    return top.finish(image, Extent.PARTIAL, {}, softness=rng.uniform(0.35, 0.8))
+    # Paper masks are of one colour, but for a few printed ones (in the benchmark every mask is).
+    printed = rng.random() < (1.0 if patterns is BENCHMARK_PATTERNS else 0.08)
+    if style == "surgical":
+        colour = shifted(pick(rng, _SURGICAL_COLOURS), rng, 12)
+        texture = pick(rng, patterns)(rng) if printed else one_colour(colour)
+        edge = (240, 240, 238) if rng.random() < 0.35 else None
+        return Cloth(texture, edge, int(rng.integers(2, 5)), rng.uniform(0, 5), rng.uniform(0.3, 1.0))
+    if style in RESPIRATORS:
+        colour = shifted(pick(rng, _RESPIRATOR_COLOURS), rng, 8)
+        texture = pick(rng, patterns)(rng) if printed else one_colour(colour)
+        return Cloth(texture, None, 0, rng.uniform(1, 6), rng.uniform(0.1, 0.5))
+    texture = pick(rng, patterns)(rng)
+    edge = cloth_colour(rng)[0] if rng.random() < 0.2 else None
+    pleats = int(rng.integers(2, 4)) if style == "cloth" and rng.random() < 0.3 else 0
+    heavy = 1.0 if style in ("gaiter", "bandana", "balaclava") else 0.4
+    return Cloth(texture, edge, pleats, rng.uniform(2, 10), rng.uniform(heavy, heavy + 0.7))
 
 
-def strands_over(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
-    """Hair that falls over one edge."""
-    side = float(rng.choice([-1, 1]))
-    start = (127 + side * rng.uniform(50, 68), cut.top - rng.uniform(20, 70))
-    end = (127 + side * rng.uniform(34, 66), rng.uniform(185, 250))
-    count, spread, width = int(rng.integers(4, 22)), rng.uniform(3, 10), rng.uniform(0.7, 1.7)
-    return strands(hair_colour(image, face, rng), start, end, rng, count, spread, width)
+def lit_cloth(
+    region: Region, cut: Cut, cloth: Cloth, light: Light, rim: Field, rng: np.random.Generator
+) -> Field:
+    """The colours of the mask, (3, h, w)."""
+    step = max(1, round(_STEP * min(region.face.unit_px, 8.0)))
+    coarse = region.coarse(step)
+    relief = _relief(coarse, cut, cloth, rng)
+    if min(relief.shape) < 2:
+        slope_y = slope_x = np.zeros_like(relief)
+    else:
+        spacing = step / region.face.unit_px
+        slope_y, slope_x = (slope.clip(-3, 3) for slope in np.gradient(relief, spacing))
+    gain = np.float32(rng.uniform(0.3, 0.6))
+    lit = 1 - gain * (slope_x * np.float32(light.right) + slope_y * np.float32(light.below))
+    # A slope of any direction sees less of the sky.
+    lit -= np.float32(0.1) * (slope_x * slope_x + slope_y * slope_y)
+    shade = region.stretch(lit.clip(0.4, 1.45).astype(np.float32)) * light.field
+    shade *= 1 - np.float32(rng.uniform(0.1, 0.35)) * (1 - rim).clip(0, 0.5) * 2
+    across = ((region.x - np.float32(MIDDLE[0])) * np.float32(1 / 66)).clip(-1.2, 1.2)
+    # The cloth lies around the cheeks: seen from the front its pattern narrows there (arcsin, in short).
+    u = 66 * across * (1 + across * across * np.float32(0.18))
+    v = region.y - np.float32(MIDDLE[1])
+    if cloth.texture.tile.size > 3:
+        u = u + region.stretch(slope_x.astype(np.float32)) * np.float32(1.6)
+        v = v + region.stretch(slope_y.astype(np.float32)) * np.float32(1.6)
+        centred = cloth.texture.name in ("logo", "mouth")
+        shift_u, shift_v = (70.0, 70.0) if centred else rng.uniform(0, 64, 2) + 256
+        colours = cloth.texture.colours(
+            u + np.float32(shift_u), v + np.float32(shift_v), region.face.unit_px
+        )
+    else:
+        colours = _planes(cloth.texture.mean_colour) * np.ones_like(u)
+    if cloth.edge is not None:
+        colours += (_planes(cloth.edge) - colours) * ((np.float32(0.72) - rim) * 8).clip(0, 1)
+    thread = look_up(noise_table(128), u * np.float32(0.8) + 300, v * np.float32(1.6) + 300)
+    colours += thread * np.float32(cloth.weave)
+    colours *= shade * np.float32(light.exposure)
+    colours *= light.tint[:, None, None]
+    return colours
 
 
-def rims(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
-    """The frame of worn glasses, whose lower rims lie on the mask."""
-    colour = shifted((40, 36, 36) if rng.random() < 0.7 else (150, 130, 90), rng, 16)
-    width, radius_x, radius_y = rng.uniform(1.2, 3.2), rng.uniform(19, 23), rng.uniform(14, 19)
-    round_ = rng.random() < 0.4
-    parts = [(line(curve((120, 132), (127, 128), (134, 132), 6), width), colour)]
-    for side in (-1, 1):
-        x, y = 127 + side * 28 * foreshortening(side, face.nose_shift), 134 + rng.uniform(0, 1)
-        if round_:
-            rim = ellipse(x, y, radius_x, radius_y, 32)
-        else:
-            rim = rounded_box(x - radius_x, y - radius_y, x + radius_x, y + radius_y, 8)
-        parts.append((line(np.concatenate([rim, rim[:1]]), width), colour))
-        arm = np.array([(x + side * radius_x, y - 6), (127 + side * 70, y - 8)])
-        parts.append((line(arm, width), colour))
-    return parts
+def _planes(colour: Colour) -> Field:
+    """One colour as (3, 1, 1)."""
+    return np.array(colour, dtype=np.float32)[:, None, None]
 
 
-def fingers(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
-    """A hand that holds the mask's edge."""
-    side = float(rng.choice([-1, 1]))
-    x = MIDDLE[0] + side * (
-        cut.half_width * foreshortening(int(side), face.nose_shift) - rng.uniform(2, 14)
+def _relief(region: Region, cut: Cut, cloth: Cloth, rng: np.random.Generator) -> Field:
+    """How far the cloth stands out, in canonical pixels, over a coarse region (h, w)."""
+    dx, dy = region.x - np.float32(MIDDLE[0]), region.y - np.float32(MIDDLE[1])
+    nx, ny = dx * np.float32(1 / cut.half_width), dy * np.float32(1 / 54)
+    dome = {"cup": 26.0, "folded": 16.0, "duckbill": 12.0}.get(cut.style, 15.0) * rng.uniform(0.8, 1.3)
+    relief: Field = np.float32(dome) * (1 - nx * nx) * (1 - np.float32(0.6) * ny * ny)
+    # The nose: a ridge from the bridge that ends under its tip.
+    ridge = 1 / (1 + (dx * np.float32(1 / 10)) ** 2)
+    relief += np.float32(rng.uniform(4, 9)) * ridge * ((176 - region.y) * np.float32(1 / 28)).clip(0, 1)
+    if cut.style in ("folded", "fitted") or (cut.style == "cloth" and rng.random() < 0.35):
+        relief -= np.float32(rng.uniform(0.12, 0.35)) * np.abs(dx).clip(0, 30)
+    if cut.style == "duckbill":
+        relief -= np.float32(rng.uniform(0.3, 0.6)) * np.abs(dy - np.float32(rng.uniform(-4, 8)))
+    if cut.style in ("gaiter", "bandana"):
+        # Cloth that hangs from nose and chin falls in long folds.
+        sag = np.float32(rng.uniform(0.0016, 0.004)) * dx * dx
+        wave = look_up(
+            noise_table(32), np.full_like(dx, rng.integers(256)), (dy + sag) * np.float32(1.1) + 512
+        )
+        relief += (
+            np.float32(rng.uniform(1.5, 4.0)) * wave * ((region.y - 165) * np.float32(1 / 30)).clip(0, 1)
+        )
+    for number in range(cloth.pleats):
+        height = cut.top + (cut.bottom - cut.top) * (number + 1 + rng.uniform(-0.15, 0.15)) / (
+            cloth.pleats + 1.4
+        )
+        bow = np.float32(rng.uniform(0.001, 0.004))
+        below = region.y - np.float32(height) - 8 + bow * dx * dx
+        # A pleat swells slowly and falls at once: a lit lip with a dark line under it.
+        swell = (1 + below * np.float32(1 / 16)).clip(0, 1) * (1 - below * np.float32(1 / 3.5)).clip(0, 1)
+        relief += np.float32(rng.uniform(1.4, 3.0)) * swell
+    relief += _creases(region, cut, cloth.folds, rng)
+    return relief
+
+
+def _creases(region: Region, cut: Cut, strength: float, rng: np.random.Generator) -> Field:
+    """Folds that run out from where the straps pull, and dents all over."""
+    table = noise_table(64)
+    total: Field = np.zeros_like(region.x)
+    for side in (0, 1):
+        corner = cut.corners[side].mean(axis=0)
+        away = np.abs(region.x - np.float32(corner[0]))
+        slope = (region.y - np.float32(corner[1])) / (away + 14)
+        row = np.full_like(slope, rng.integers(256)) + away * np.float32(0.06)
+        wave = look_up(table, slope.clip(-6, 6) * 34 + 512, row + 256)
+        near = (1 - away * np.float32(1 / rng.uniform(40, 75))).clip(0, 1)
+        total += np.float32(1.7 * strength) * wave * near * (away * np.float32(1 / 12)).clip(0, 1)
+    u, v = (int(x) for x in rng.integers(256, 512, 2))
+    stretch_x, stretch_y = rng.uniform(0.5, 1.3, 2)
+    dents = look_up(
+        noise_table(8), region.x * np.float32(stretch_x) + u, region.y * np.float32(stretch_y) + v
     )
-    return grip(image, face, x, rng.uniform(180, 225), side, rng)
+    finer = look_up(
+        noise_table(32), region.x * np.float32(stretch_y) + v, region.y * np.float32(stretch_x) + u
+    )
+    total += np.float32(strength) * (np.float32(1.8) * dents + np.float32(0.5) * finer)
+    return total
+
+
+_STEP_worn_cloth = 3.0
+"""Canonical pixels between the points that a relief is made of."""
+
+_NEAR_SKIN: dict[Colour, float] = {
+    (222, 184, 150): 3, (232, 170, 140): 2, (240, 190, 190): 2, (150, 104, 76): 2, (196, 150, 120): 2,
+    (128, 120, 116): 2, (92, 64, 50): 1.5, (178, 160, 150): 1, (236, 214, 196): 1.5,
+}  # fmt: skip
+_REDS: dict[Colour, float] = {
+    (226, 60, 110): 2, (236, 100, 140): 2, (204, 40, 44): 2, (190, 70, 60): 1.5, (240, 130, 110): 1.5,
+    (150, 40, 50): 1,
+}  # fmt: skip
+_HUES = {
+    "usual": 10, "skin": 0.9, "near skin": 1.6, "red": 1.1, "clothes": 1.1, "head": 0.6, "background": 0.9,
+}  # fmt: skip
+_CLOTHES = np.array([(30, 250), (222, 250), (70, 252), (186, 252)], dtype=np.float64)
+_HEAD = np.array([(127, 40), (100, 34), (154, 34)], dtype=np.float64)
+_BACKGROUND = np.array([(10, 70), (246, 70), (12, 170), (244, 170)], dtype=np.float64)
+
+
+def choose_hue(
+    image: Image, face: FaceGeometry, light: Light, rng: np.random.Generator
+) -> tuple[str, Colour | None]:
+    """Now and then a colour that is hard to tell from what lies beside it; most often None.
+
+    Returns:
+        Where the colour comes from, and the dye that looks like it in this light.
+    """
+    source = pick(rng, _HUES)
+    if source == "usual":
+        return source, None
+    if source == "near skin":
+        return source, shifted(pick(rng, _NEAR_SKIN), rng, 14)
+    if source == "red":
+        return source, shifted(pick(rng, _REDS), rng, 16)
+    if source == "skin":
+        found: Colour | None = skin_of(image, face)
+    else:
+        places = {"clothes": _CLOTHES, "head": _HEAD, "background": _BACKGROUND}[source]
+        place = places[int(rng.integers(len(places)))][None]
+        found = average_colour(image, face, place, 3)
+    if found is None:
+        return source, shifted(pick(rng, _NEAR_SKIN), rng, 14)
+    return source, shifted(unlit(found, light), rng, 14)
+
+
+def unlit(colour: Colour, light: Light) -> Colour:
+    """The dye that has this colour in the picture's light."""
+    gains = [light.exposure * float(tint) for tint in light.tint]
+    r, g, b = (min(255, round(value / gain)) for value, gain in zip(colour, gains, strict=True))
+    return r, g, b
+
+
+def dyed(cloth: Cloth, colour: Colour) -> Cloth:
+    """The same cloth in one colour."""
+    return replace(cloth, texture=one_colour(colour))
+
+
+def worn_light(image: Image, region: Region, rng: np.random.Generator) -> Light:
+    """The light on a mask over a region.
+
+    A dark face in a bright photo is no sign of little light: the brightest things in it count too. Skin in
+    a colour that no skin has shows the colour of the light.
+    """
+    light = light_of(image, region, rng)
+    bright = np.sort(image[::16, ::16, 1], axis=None)
+    brightest = float(bright[int(0.97 * (len(bright) - 1))]) / 255
+    exposure = light.exposure + rng.uniform(0.2, 1.0) * max(0.0, 0.95 * brightest - light.exposure)
+    # Not `skin_of`: it takes skin in blue light for something else.
+    skin = average_colour(image, region.face, _CHEEKS, 4) or (200, 160, 130)
+    red, blue = (max(skin[band], 8) / max(skin[1], 8) for band in (0, 2))
+    cast = np.array([red / min(max(red, 1.05), 1.6), 1.0, blue / min(max(blue, 0.5), 0.95)])
+    cast = (1 + (cast - 1) * rng.uniform(0.5, 1.0)).clip(0.4, 2.5)
+    tint = light.tint * (cast / cast.max()).astype(np.float32)
+    return replace(light, exposure=exposure, tint=tint)
+
+
+_CHEEKS = np.array([(127, 112), (104, 150), (150, 150)], dtype=np.float64)
+
+
+def lit_surface(
+    region: Region,
+    surface: Surface,
+    cut: Cut,
+    cloth: Cloth,
+    pleats: list[float],
+    light: Light,
+    rim: Field,
+    rng: np.random.Generator,
+) -> tuple[Field, Field]:
+    """The colours of the mask, (3, h, w), and how its relief and the light change a dye, (3, h, w).
+
+    Args:
+        pleats: heights of level folds, canonical pixels.
+        rim: the mask's coverage, blurred: about a half at its edge.
+    """
+    step = max(1, round(_STEP_worn_cloth * min(region.face.unit_px, 8.0)))
+    coarse = region.coarse(step)
+    along, near = surface.unrolled(coarse.x, coarse.y)
+    relief = near + _relief_worn_cloth(along, coarse.y, cut, cloth, pleats, rng)
+    if min(relief.shape) < 2:
+        slope_y = slope_x = np.zeros_like(relief)
+    else:
+        spacing = step / region.face.unit_px
+        slope_y, slope_x = (slope.clip(-2.5, 2.5) for slope in np.gradient(relief, spacing))
+    gain = np.float32(rng.uniform(0.12, 0.5))
+    lit = 1 - gain * (slope_x * np.float32(light.right) + slope_y * np.float32(light.below))
+    lit -= np.float32(rng.uniform(0.02, 0.08)) * (slope_x * slope_x + slope_y * slope_y)
+    shade = region.stretch(lit.clip(0.42, 1.35).astype(np.float32)) * light.field
+    shade *= 1 - np.float32(rng.uniform(0, 0.22)) * (1 - rim).clip(0, 0.5) * 2
+    shade *= np.float32(light.exposure)
+    lit_dye = shade * light.tint[:, None, None]
+    v = region.y - np.float32(MIDDLE[1])
+    if cloth.texture.tile.size <= 3:
+        u, colours = region.x, _planes_worn_cloth(cloth.texture.mean_colour)
+    else:
+        u = region.stretch(along)
+        shifted_v = v + region.stretch(slope_y.astype(np.float32)) * np.float32(1.6)
+        colours = _printed(region, cloth, u, shifted_v, rng)
+    if cloth.edge is not None:
+        edge = ((np.float32(0.72) - rim) * 8).clip(0, 1)
+        colours = colours + (_planes_worn_cloth(cloth.edge) - colours) * edge
+    thread = look_up(noise_table(128), u * np.float32(0.8) + 300, v * np.float32(1.6) + 300)
+    return (colours + thread * np.float32(0.8 * cloth.weave)) * lit_dye, lit_dye
+
+
+def _printed(region: Region, cloth: Cloth, u: Field, v: Field, rng: np.random.Generator) -> Field:
+    """The pattern at cloth coordinates, (3, h, w)."""
+    centred = cloth.texture.name in ("logo", "mouth")
+    shift_u, shift_v = (70.0, 70.0) if centred else rng.uniform(0, 64, 2) + 256
+    return cloth.texture.colours(u + np.float32(shift_u), v + np.float32(shift_v), region.face.unit_px)
+
+
+def _planes_worn_cloth(colour: Colour) -> Field:
+    """One colour as (3, 1, 1)."""
+    return np.array(colour, dtype=np.float32)[:, None, None]
+
+
+def _relief_worn_cloth(
+    u: Field, y: Field, cut: Cut, cloth: Cloth, pleats: list[float], rng: np.random.Generator
+) -> Field:
+    """How far the cloth stands out of its smooth surface, canonical pixels, at (u, y): (h, w)."""
+    # The nose: a ridge from the bridge that ends under its tip.
+    ridge = 1 / (1 + (u * np.float32(1 / 11)) ** 2)
+    relief: Field = np.float32(rng.uniform(3, 8)) * ridge * ((180 - y) * np.float32(1 / 30)).clip(0, 1)
+    if cut.style in ("folded", "fitted") or (cut.style == "cloth" and rng.random() < 0.35):
+        # A seam along the middle line, soft at its edge.
+        relief -= np.float32(rng.uniform(0.04, 0.22)) * np.sqrt(u * u + 12).clip(0, 30)
+    if cut.style == "duckbill":
+        relief -= np.float32(rng.uniform(0.25, 0.5)) * np.abs(
+            y - np.float32(MIDDLE[1] + rng.uniform(-4, 8))
+        )
+    if cut.style in ("gaiter", "bandana"):
+        sag = np.float32(rng.uniform(0.0016, 0.004)) * u * u
+        column = np.full_like(u, rng.integers(256))
+        wave = look_up(noise_table(32), column, (y - MIDDLE[1] + sag) * np.float32(1.1) + 512)
+        hanging = ((y - 165) * np.float32(1 / 30)).clip(0, 1)
+        relief += np.float32(rng.uniform(1.5, 4.0)) * wave * hanging
+    relief += _pleats(u, y, pleats, rng)
+    relief += _creases_worn_cloth(u, y, cut, cloth.folds, rng)
+    return relief
+
+
+def draw_pleats(cut: Cut, count: int, rng: np.random.Generator) -> list[float]:
+    """Heights of level folds at the middle line, canonical pixels."""
+    shares = (np.arange(count) + 0.9 + rng.uniform(-0.15, 0.15, count)) / (count + 1.0)
+    heights: list[float] = (cut.top + (cut.bottom - cut.top) * shares).tolist()
+    return heights
+
+
+def _pleats(u: Field, y: Field, heights: list[float], rng: np.random.Generator) -> Field:
+    """Level folds: each swells slowly and falls at once; they open towards the middle."""
+    total = np.zeros_like(u)
+    open_ = 1 - np.float32(rng.uniform(0, 0.6)) / (1 + (u * np.float32(1 / 26)) ** 2)
+    for height in heights:
+        below = y - np.float32(height)
+        swell = (1 + below * np.float32(1 / 14)).clip(0, 1) * (1 - below * np.float32(1 / 3.2)).clip(0, 1)
+        total += np.float32(rng.uniform(1.0, 3.2)) * swell * open_
+    return total
+
+
+def _creases_worn_cloth(u: Field, y: Field, cut: Cut, strength: float, rng: np.random.Generator) -> Field:
+    """Folds that run out from where the straps pull, sharp wrinkles, and dents all over."""
+    table = noise_table(64)
+    total: Field = np.zeros_like(u)
+    half = cut.half_width + 14
+    for side in (-1, 1):
+        away = np.abs(u - np.float32(side * half))
+        slope = (y - np.float32(cut.corners[(side + 1) // 2, :, 1].mean())) / (away + 14)
+        row = np.full_like(slope, rng.integers(256)) + away * np.float32(0.06)
+        wave = look_up(table, slope.clip(-6, 6) * 34 + 512, row + 256)
+        near = (1 - away * np.float32(1 / rng.uniform(40, 85))).clip(0, 1)
+        total += np.float32(1.9 * strength) * wave * near * (away * np.float32(1 / 12)).clip(0, 1)
+    shifts = rng.integers(256, 512, 6).astype(np.float32)
+    lean, stretch = np.float32(rng.normal(0, 0.5)), np.float32(rng.uniform(0.5, 1.3))
+    dents = look_up(noise_table(8), u * stretch + shifts[0], y + shifts[1])
+    finer = look_up(noise_table(32), u + shifts[2], y * stretch + shifts[3])
+    # A wrinkle is sharp: where smooth noise changes its sign.
+    turned = look_up(
+        noise_table(16), u * np.float32(0.5) + lean * y + shifts[4], y * np.float32(1.1) + shifts[5]
+    )
+    wrinkles = (1 - np.abs(turned) * np.float32(4)).clip(0, 1)
+    wrinkled = np.float32(max(0.0, rng.normal(1.0, 1.1)))
+    total += np.float32(strength) * (
+        np.float32(1.8) * dents + np.float32(0.6) * finer + wrinkled * wrinkles
+    )
+    return total

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
+from facemend.alignment import Points
 from facemend.errors import PictureError, SourceError
-from facemend.frame import Points
 from facemend.images import Image
+from facemend.io import read_cutout
+from facemend.occlusion.canvas import nothing
 from facemend.occlusion.geometry import FaceGeometry
-from facemend.occlusion.raster import nothing
 from facemend.occlusion.types import Extent, Kind, Layer, OcclusionClass, Parameter
-from facemend.photos import read_cutout
 
 
 @dataclass(frozen=True)

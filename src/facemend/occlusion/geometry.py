@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
-from facemend.frame import CROP_SIZE_PX, Points, canonical_landmarks
+from facemend.alignment import CROP_SIZE_PX, Points, canonical_landmarks
 from facemend.images import Alpha
 
 Box = tuple[float, float, float, float]

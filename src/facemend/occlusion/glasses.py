@@ -4,12 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from facemend.frame import Points
+from facemend.alignment import Points
 from facemend.images import Image
-from facemend.occlusion.colours import light_of, scaled, shifted
-from facemend.occlusion.geometry import FaceGeometry, smooth_outline
-from facemend.occlusion.mask_shapes import foreshortening
-from facemend.occlusion.raster import (
+from facemend.occlusion.canvas import (
     Canvas,
     Colour,
     Field,
@@ -17,12 +14,16 @@ from facemend.occlusion.raster import (
     Region,
     blurred,
     cover_of,
+    curve,
     grain,
+    line,
     nothing,
     pick,
     region_around,
 )
-from facemend.occlusion.strokes import curve, line
+from facemend.occlusion.geometry import FaceGeometry, smooth_outline
+from facemend.occlusion.light import light_of, scaled, shifted
+from facemend.occlusion.mask_shapes import foreshortening
 from facemend.occlusion.types import Extent, Layer, Parameter
 
 _BRIDGE = (127.0, 133.0)

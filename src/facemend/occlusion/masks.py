@@ -1,83 +1,299 @@
-"""Flat-coloured covers: the original project's nose mask, and a patch over the whole face."""
+"""Masks as people wear them: surgical, respirators, cloth in patterns, gaiters and bandanas.
+
+A mask is a cut (its outline), a texture (its pattern) and a relief, whose slopes are lit by the light
+that the face under it has.
+"""
+
+from collections.abc import Mapping
 
 import numpy as np
 
-from facemend.frame import Points
+from facemend.alignment import Points
 from facemend.images import Image
-from facemend.occlusion.geometry import Box, FaceGeometry, fill_polygon, smooth_outline
-from facemend.occlusion.types import Extent, Layer
-
-MASK_COLOURS: dict[str, tuple[int, int, int]] = {
-    "sky blue": (135, 206, 235),
-    "black": (16, 16, 18),
-    "white": (245, 245, 245),
-    "gray": (128, 128, 132),
-    "navy": (28, 42, 92),
-    "red": (190, 30, 45),
-    "green": (60, 140, 85),
-    "pink": (240, 160, 185),
-    "beige": (222, 200, 170),
-    "yellow": (240, 205, 60),
-}
-
-# Right half of the outline on the canonical face, from the bridge of the nose to the chin.
-_NOSE_MASK_HALF: Points = np.array(
-    [(0, 147), (20, 152), (40, 161), (55, 166), (54, 185), (47, 206), (32, 226), (14, 237)],
-    dtype=np.float64,
+from facemend.occlusion.canvas import (
+    Canvas,
+    Colour,
+    Field,
+    Part,
+    blurred,
+    cover_of,
+    curve,
+    ellipse,
+    grain,
+    line,
+    nothing,
+    pick,
+    region_around,
+    rounded_box,
 )
-_MIDDLE_X = 127.0
+from facemend.occlusion.cloth import RESPIRATORS, Cloth, choose_cloth, lit_cloth
+from facemend.occlusion.geometry import FaceGeometry
+from facemend.occlusion.hands_hair import grip, hair_colour, own_hair, strands
+from facemend.occlusion.light import Light, light_of, scaled, shifted
+from facemend.occlusion.mask_shapes import MIDDLE, STYLES, Cut, draw_cut, foreshortening
+from facemend.occlusion.textures import BENCHMARK_PATTERNS, PATTERNS, Pattern
+from facemend.occlusion.types import Extent, Layer, Parameter
+
+STYLE_WEIGHTS: Mapping[str, float] = {
+    "surgical": 30, "cup": 8, "folded": 12, "duckbill": 4, "cloth": 24, "fitted": 12, "gaiter": 6,
+    "bandana": 4,
+}  # fmt: skip
+
+_OVER = {"nothing": 11.0, "own hair": 5.0, "strands": 1.6, "glasses": 1.2, "fingers": 0.5}
 
 
-def draw_colour(rng: np.random.Generator) -> tuple[tuple[int, int, int], str]:
-    """A colour and its name: one of MASK_COLOURS in two cases of three, else any colour."""
-    names = list(MASK_COLOURS)
-    name = names[int(rng.integers(len(names)))]
-    random = tuple(int(v) for v in rng.integers(0, 256, 3))
-    if rng.random() < 2 / 3:
-        return MASK_COLOURS[name], name
-    return (random[0], random[1], random[2]), "random"
+def benchmark_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
+    """A mask in one of the STYLES and BENCHMARK_PATTERNS, 9-20% of a canonical crop. The benchmark's inputs
+    are frozen, and so is this drawing; training draws `worn_masks.textured_mask`."""
+    return _draw_mask(image, face, rng, BENCHMARK_PATTERNS)
 
 
-def nose_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
-    """A flat-coloured mask over nose, mouth and jaw, 9-18% of a canonical crop."""
-    half = _NOSE_MASK_HALF.copy()
-    width, top, bottom = rng.uniform(0.94, 1.24), rng.uniform(-6, 9), rng.uniform(-4, 9)
-    sides = []
+def balaclava(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
+    """A knitted hood over the whole head with an opening for the eyes, or three holes."""
+    cut = draw_cut("balaclava", face, rng)
+    cloth = choose_cloth("balaclava", rng, PATTERNS)
+    holes = _holes(rng)
+    parameters: dict[str, Parameter] = {
+        "style": "balaclava",
+        "pattern": cloth.texture.name,
+        "colour": cloth.texture.mean_colour,
+        "holes": len(holes),
+    }
+    region = region_around(face, cut.outline, image, 6)
+    if region is None:
+        return nothing(image, Extent.FULL, parameters)
+    light = light_of(image, region, rng)
+    cover = cover_of(region, cut.outline)
+    for hole in holes:
+        cover *= 1 - cover_of(region, hole)
+    rim = blurred(cover, 3.5 * min(face.unit_px, 16.0))
+    canvas = Canvas(region)
+    parameters["shadow"] = _cast_shadow(canvas, image, rim, light, rng)
+    canvas.lay(cover, lit_cloth(region, cut, cloth, light, rim, rng))
+    noise = grain(region, rng, rng.uniform(0, 5))
+    return canvas.finish(image, Extent.FULL, parameters, softness=rng.uniform(0.35, 0.95), noise=noise)
+
+
+def _holes(rng: np.random.Generator) -> list[Points]:
+    """One slit for both eyes, or a hole for each and one for the mouth."""
+    tall, y = rng.uniform(13, 24), 131 + rng.uniform(-3, 6)
+    if rng.random() < 0.7:
+        return [rounded_box(127 - rng.uniform(46, 54), y - tall, 127 + rng.uniform(46, 54), y + tall, tall)]
+    eyes = [ellipse(127 + side * 27, y, rng.uniform(17, 22), tall * 0.8) for side in (-1, 1)]
+    return [*eyes, ellipse(127, 192, rng.uniform(20, 30), rng.uniform(9, 14))]
+
+
+def _draw_mask(
+    image: Image, face: FaceGeometry, rng: np.random.Generator, patterns: Mapping[Pattern, float]
+) -> Layer:
+    style = pick(rng, STYLE_WEIGHTS)
+    cut = draw_cut(style, face, rng)
+    cloth = choose_cloth(style, rng, patterns)
+    straps = _straps(cut, face.nose_shift, rng) if rng.random() < STYLES[style].strapped else []
+    parameters: dict[str, Parameter] = {
+        "style": style,
+        "pattern": cloth.texture.name,
+        "colour": cloth.texture.mean_colour,
+        "worn": cut.worn,
+        "tilt_degrees": round(cut.tilt_degrees, 2),
+        "straps": len(straps),
+    }
+    region = region_around(face, np.concatenate([cut.outline, *straps]), image, 12)
+    if region is None:
+        return nothing(image, Extent.PARTIAL, parameters)
+    light = light_of(image, region, rng)
+    cover = cover_of(region, cut.outline)
+    rim = blurred(cover, 3.5 * face.unit_px)
+    canvas = Canvas(region)
+    parameters["shadow"] = _cast_shadow(canvas, image, rim, light, rng)
+    if straps:
+        _lay_straps(canvas, straps, light, rng)
+    canvas.lay(cover, lit_cloth(region, cut, cloth, light, rim, rng))
+    _add_parts(canvas, cut, cloth, light, rng, parameters)
+    overlay = draw_over(canvas, image, face, cut, rng, parameters)
+    return canvas.finish(
+        image,
+        Extent.PARTIAL,
+        parameters,
+        softness=rng.uniform(0.35, 0.95),
+        noise=grain(region, rng, rng.uniform(0, 5)),
+        overlay=overlay,
+    )
+
+
+def _cast_shadow(canvas: Canvas, image: Image, rim: Field, light: Light, rng: np.random.Generator) -> float:
+    """Darkens the skin along the edge, most on the side away from the light; returns how much."""
+    strength = rng.uniform(0.15, 0.65)
+    unit_px = min(canvas.region.face.unit_px, 16.0)
+    columns, rows = round(-2.5 * light.right * unit_px), round(rng.uniform(0.5, 3.0) * unit_px)
+    shadow = moved(rim, columns, rows)
+    canvas.lay_shadow(image, np.float32(strength) * shadow)
+    return round(strength, 3)
+
+
+def moved(field: Field, columns: int, rows: int) -> Field:
+    """The field (h, w), moved right and down; what comes in is 0."""
+    height, width = field.shape
+    result = np.zeros_like(field)
+    columns, rows = max(-width, min(width, columns)), max(-height, min(height, rows))
+    result[max(rows, 0) : height + min(rows, 0), max(columns, 0) : width + min(columns, 0)] = field[
+        max(-rows, 0) : height - max(rows, 0), max(-columns, 0) : width - max(columns, 0)
+    ]
+    return result
+
+
+def _straps(cut: Cut, turn: float, rng: np.random.Generator) -> list[Points]:
+    """The straps of both sides as polygons: loops around the ears, or bands around the head."""
+    around_head = cut.style in RESPIRATORS and rng.random() < 0.4
+    width = rng.uniform(1.4, 3.4) if cut.style != "fitted" else rng.uniform(3, 6)
+    lifts = rng.uniform(-26, -8), rng.uniform(-34, -4)
+    parts = []
+    for side, (upper, lower) in zip((-1, 1), cut.corners, strict=True):
+        if side * turn > 6:
+            continue  # behind the cheek that is turned away
+        ear_x = MIDDLE[0] + side * (rng.uniform(66, 76) - 0.4 * side * turn)
+        for corner, lift in ((upper, lifts[0]), (lower, lifts[1])):
+            end_y = 158 + lift * 0.4 if not around_head else corner[1] + lift
+            bend = ((corner[0] + ear_x) / 2, (corner[1] + end_y) / 2 + rng.uniform(-1, 4))
+            inner = corner + (np.array(MIDDLE) - corner) * 0.04
+            path = curve((inner[0], inner[1]), bend, (ear_x, end_y), 8)
+            parts.append(line(path, width))
+    return parts
+
+
+def _lay_straps(canvas: Canvas, straps: list[Points], light: Light, rng: np.random.Generator) -> None:
+    colour = pick(rng, {(236, 236, 234): 6.0, (30, 30, 34): 2.0, (176, 204, 226): 1.0, (220, 190, 70): 0.4})
+    shade = light.field * np.float32(0.92 * light.exposure)
+    canvas.lay_parts([(strap, colour) for strap in straps], shade)
+
+
+def _add_parts(
+    canvas: Canvas,
+    cut: Cut,
+    cloth: Cloth,
+    light: Light,
+    rng: np.random.Generator,
+    parameters: dict[str, Parameter],
+) -> None:
+    """Draws what is fixed to a mask: seam, nose clip, stitches, valve, a label."""
+    parts: list[Part] = []
+    ground = cloth.texture.mean_colour
+    dark, bright = scaled(ground, 0.72), scaled(ground, 1.25)
+    valve = rng.random() < {"cup": 0.45, "folded": 0.35, "fitted": 0.2, "cloth": 0.06}.get(cut.style, 0.0)
+    parameters["valve"] = int(valve)
+    if cut.style in ("folded", "fitted") and rng.random() < 0.7:
+        path = curve((127, cut.top + 2), (127 + rng.uniform(-1, 1), 190), (127, cut.bottom - 1))
+        parts.append((line(path, rng.uniform(0.8, 1.8)), dark))
+    if cut.style in ("cup", "folded") and rng.random() < 0.4:
+        clip_y = cut.top + rng.uniform(5, 9)
+        path = curve((127 - 24, clip_y + 12), (127, clip_y - 10), (127 + 24, clip_y + 12))
+        parts.append((line(path, rng.uniform(2.5, 4.5)), (168, 170, 174) if rng.random() < 0.5 else dark))
+    if cut.style == "surgical" and rng.random() < 0.5:
+        path = cut.outline[np.r_[-14:0, 0:14]] + (0, rng.uniform(4, 7))
+        parts.append((line(path, rng.uniform(0.8, 1.6)), scaled(ground, 0.85)))
+    if valve:
+        parts += exhale_valve(ground, rng)
+    if rng.random() < 0.12 and cut.style not in ("gaiter", "bandana"):
+        x, y = 127 + rng.choice([-1, 1]) * rng.uniform(30, 42), rng.uniform(196, 212)
+        parts.append((rounded_box(x - 6, y - 4, x + 6, y + 4, 1), dark if rng.random() < 0.5 else bright))
+    canvas.lay_parts(parts, light.field * np.float32(light.exposure))
+
+
+def exhale_valve(ground: Colour, rng: np.random.Generator) -> list[Part]:
+    """A round or square exhale valve, in the middle or at a cheek."""
+    side = pick(rng, {0: 1.0, -1: 1.5, 1: 1.5})
+    x, y, radius = 127 + side * rng.uniform(20, 30), rng.uniform(198, 210), rng.uniform(8, 12.5)
+    colours = {scaled(ground, 0.95): 3.0, (236, 236, 234): 3.0, (44, 44, 48): 2.0, (150, 152, 156): 1.0}
+    colour = pick(rng, colours)
+    square = rng.random() < 0.3
+    wide = radius if side == 0 else radius * 0.88
+    parts: list[Part] = []
+    rings = (
+        (1.12, 1.0, scaled(ground, 0.62)),
+        (1.0, 0.0, scaled(colour, 0.86)),
+        (0.92, -0.6, scaled(colour, 1.1)),
+    )
+    for share, shift, paint in (*rings, (0.68, 0.0, scaled(colour, 0.78)), (0.6, 0.4, colour)):
+        rx, ry, cx, cy = wide * share, radius * share, x + shift, y + shift
+        if square:
+            parts.append((rounded_box(cx - rx, cy - ry, cx + rx, cy + ry, 2.5), paint))
+        else:
+            parts.append((ellipse(cx, cy, rx, ry), paint))
+    for slot in range(int(rng.integers(0, 4))):
+        middle = y + (slot - 1) * radius * 0.36
+        outline = rounded_box(x - wide * 0.42, middle - 0.8, x + wide * 0.42, middle + 0.8, 0.8)
+        parts.append((outline, scaled(colour, 0.5)))
+    return parts
+
+
+def draw_over(
+    canvas: Canvas,
+    image: Image,
+    face: FaceGeometry,
+    cut: Cut,
+    rng: np.random.Generator,
+    parameters: dict[str, Parameter],
+    weights: Mapping[str, float] = _OVER,
+    rim_colour: Colour | None = None,
+) -> Layer | None:
+    """What lies over the mask. Its own hair takes from the mask; anything new is an overlay.
+
+    Args:
+        weights: how often each of it lies there.
+        rim_colour: what half of the glasses are of; None leaves them black and brown.
+    """
+    over = pick(rng, weights)
+    parameters["over"] = over
+    if over == "nothing":
+        return None
+    if over == "own hair":
+        hair = own_hair(image, canvas.region)
+        if hair is not None:
+            canvas.hide(hair)
+        return None
+    draw = {"strands": strands_over, "glasses": rims, "fingers": fingers}[over]
+    parts = draw(image, face, cut, rng)
+    if over == "glasses" and rim_colour is not None and rng.random() < 0.5:
+        parts = [(points, rim_colour) for points, _ in parts]
+    region = region_around(face, np.concatenate([points for points, _ in parts]), image)
+    if region is None:
+        return None
+    top = Canvas(region)
+    top.lay_parts(parts)
+    return top.finish(image, Extent.PARTIAL, {}, softness=rng.uniform(0.35, 0.8))
+
+
+def strands_over(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
+    """Hair that falls over one edge."""
+    side = float(rng.choice([-1, 1]))
+    start = (127 + side * rng.uniform(50, 68), cut.top - rng.uniform(20, 70))
+    end = (127 + side * rng.uniform(34, 66), rng.uniform(185, 250))
+    count, spread, width = int(rng.integers(4, 22)), rng.uniform(3, 10), rng.uniform(0.7, 1.7)
+    return strands(hair_colour(image, face, rng), start, end, rng, count, spread, width)
+
+
+def rims(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
+    """The frame of worn glasses, whose lower rims lie on the mask."""
+    colour = shifted((40, 36, 36) if rng.random() < 0.7 else (150, 130, 90), rng, 16)
+    width, radius_x, radius_y = rng.uniform(1.2, 3.2), rng.uniform(19, 23), rng.uniform(14, 19)
+    round_ = rng.random() < 0.4
+    parts = [(line(curve((120, 132), (127, 128), (134, 132), 6), width), colour)]
     for side in (-1, 1):
-        points = half + rng.normal(0, 1.5, half.shape)
-        points[:, 1] += np.interp(half[:, 1], (147, 237), (top, bottom))
-        points[:, 0] = _MIDDLE_X + side * points[:, 0].clip(0) * width
-        sides.append(points)
-    outline = np.concatenate([sides[1], sides[0][:0:-1]])
-    height_px, width_px = image.shape[:2]
-    alpha = fill_polygon(face.place(smooth_outline(outline)), width_px, height_px)
-    colour, name = draw_colour(rng)
-    return Layer(
-        alpha, np.array(colour, dtype=np.uint8), Extent.PARTIAL, {"colour": colour, "colour_name": name}
+        x, y = 127 + side * 28 * foreshortening(side, face.nose_shift), 134 + rng.uniform(0, 1)
+        if round_:
+            rim = ellipse(x, y, radius_x, radius_y, 32)
+        else:
+            rim = rounded_box(x - radius_x, y - radius_y, x + radius_x, y + radius_y, 8)
+        parts.append((line(np.concatenate([rim, rim[:1]]), width), colour))
+        arm = np.array([(x + side * radius_x, y - 6), (127 + side * 70, y - 8)])
+        parts.append((line(arm, width), colour))
+    return parts
+
+
+def fingers(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
+    """A hand that holds the mask's edge."""
+    side = float(rng.choice([-1, 1]))
+    x = MIDDLE[0] + side * (
+        cut.half_width * foreshortening(int(side), face.nose_shift) - rng.uniform(2, 14)
     )
-
-
-def mask_full(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
-    """A flat-coloured rectangle over the whole face, brows to chin, 18-32% of a canonical crop."""
-    height_px, width_px = image.shape[:2]
-    x1, y1, x2, y2 = face.upright_box(full_face_box(rng), width_px, height_px)
-    alpha = np.zeros((height_px, width_px), dtype=np.float32)
-    alpha[y1:y2, x1:x2] = 1
-    colour, name = draw_colour(rng)
-    return Layer(
-        alpha, np.array(colour, dtype=np.uint8), Extent.FULL, {"colour": colour, "colour_name": name}
-    )
-
-
-def lower_face_box(rng: np.random.Generator) -> Box:
-    """A random box (x1, y1, x2, y2) over nose and mouth in canonical pixels, 7-16% of the crop."""
-    middle, half = _MIDDLE_X + rng.uniform(-6, 6), rng.uniform(44, 58)
-    top, height = rng.uniform(142, 156), rng.uniform(58, 86)
-    return middle - half, top, middle + half, top + height
-
-
-def full_face_box(rng: np.random.Generator) -> Box:
-    """A random box (x1, y1, x2, y2) from the brows to the chin in canonical pixels, 18-32%."""
-    middle, half = _MIDDLE_X + rng.uniform(-5, 5), rng.uniform(56, 71)
-    top, bottom = rng.uniform(100, 112), rng.uniform(222, 243)
-    return middle - half, top, middle + half, bottom
+    return grip(image, face, x, rng.uniform(180, 225), side, rng)

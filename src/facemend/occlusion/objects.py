@@ -5,13 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from facemend.images import Image
-from facemend.occlusion.colours import cloth_colour, light_of, palette, scaled, shifted
-from facemend.occlusion.geometry import FaceGeometry, smooth_outline
-from facemend.occlusion.hair import hair_colour, strands
-from facemend.occlusion.hands import grip, hand
-from facemend.occlusion.patterns import BENCHMARK_PATTERNS, PATTERNS
-from facemend.occlusion.prints import WORDS
-from facemend.occlusion.raster import (
+from facemend.occlusion.canvas import (
     Canvas,
     Colour,
     Field,
@@ -19,16 +13,24 @@ from facemend.occlusion.raster import (
     Region,
     Sketch,
     blurred,
+    box,
     cover_of,
+    curve,
+    ellipse,
     grain,
+    line,
     look_up,
     noise_table,
     nothing,
     pick,
     region_around,
+    rounded_box,
+    turned,
 )
-from facemend.occlusion.strokes import box, curve, ellipse, line, rounded_box, turned
-from facemend.occlusion.textures import Pattern
+from facemend.occlusion.geometry import FaceGeometry, smooth_outline
+from facemend.occlusion.hands_hair import grip, hair_colour, hand, strands
+from facemend.occlusion.light import cloth_colour, light_of, palette, scaled, shifted
+from facemend.occlusion.textures import BENCHMARK_PATTERNS, PATTERNS, WORDS, Pattern
 from facemend.occlusion.types import Extent, Layer, Parameter
 
 

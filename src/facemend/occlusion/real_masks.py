@@ -7,29 +7,29 @@ from pathlib import Path
 
 import numpy as np
 
-from facemend.frame import CROP_SIZE_PX, FRAME_WIDTH_PX, Points, canonical_landmarks
+from facemend.alignment import CROP_SIZE_PX, FRAME_WIDTH_PX, Points, canonical_landmarks
 from facemend.images import Image
-from facemend.occlusion.cloth import draw_over
-from facemend.occlusion.colours import Light, light_of, scaled, shifted
-from facemend.occlusion.geometry import FaceGeometry
-from facemend.occlusion.hair import own_hair
-from facemend.occlusion.mask_colours import Tone, dyed, lit_mask, tone_of
-from facemend.occlusion.mask_files import CutMask, MaskFile, find_masks, read_mask, sharpness_of
-from facemend.occlusion.mask_fit import Fit, cut_of, draw_fit
-from facemend.occlusion.mask_shapes import MIDDLE, Cut
-from facemend.occlusion.raster import (
+from facemend.occlusion.canvas import (
     Canvas,
     Field,
     Part,
     Region,
     Sketch,
     blurred,
+    curve,
     grain,
+    line,
     nothing,
     pick,
     region_around,
 )
-from facemend.occlusion.strokes import curve, line
+from facemend.occlusion.cutout_files import CutMask, MaskFile, find_masks, read_mask, sharpness_of
+from facemend.occlusion.geometry import FaceGeometry
+from facemend.occlusion.hands_hair import own_hair
+from facemend.occlusion.light import Light, light_of, scaled, shifted
+from facemend.occlusion.mask_fit import Fit, Tone, cut_of, draw_fit, dyed, lit_mask, tone_of
+from facemend.occlusion.mask_shapes import MIDDLE, Cut
+from facemend.occlusion.masks import draw_over
 from facemend.occlusion.types import Extent, Kind, Layer, OcclusionClass, Parameter
 
 _EYES = canonical_landmarks()[:2].mean(axis=0)

@@ -10,15 +10,7 @@ from PIL import Image as PillowImage
 from PIL import ImageFilter
 
 from facemend.images import Image
-from facemend.occlusion.beside import draw_beside
-from facemend.occlusion.cloth import STYLE_WEIGHTS, draw_over, moved
-from facemend.occlusion.colours import Light, scaled, skin_of
-from facemend.occlusion.fabric import Cloth, choose_cloth
-from facemend.occlusion.geometry import FaceGeometry
-from facemend.occlusion.hair import own_hair
-from facemend.occlusion.mask_shapes import Cut
-from facemend.occlusion.patterns import PATTERNS
-from facemend.occlusion.raster import (
+from facemend.occlusion.canvas import (
     Canvas,
     Colour,
     Field,
@@ -31,10 +23,22 @@ from facemend.occlusion.raster import (
     pick,
     region_around,
 )
-from facemend.occlusion.types import Extent, Layer, Parameter
-from facemend.occlusion.worn_cloth import choose_hue, draw_pleats, dyed, lit_surface, worn_light
-from facemend.occlusion.worn_shapes import Surface, draw_worn_cut, skin_near, surface_of
-from facemend.occlusion.worn_straps import (
+from facemend.occlusion.cloth import (
+    Cloth,
+    choose_cloth,
+    choose_hue,
+    draw_pleats,
+    dyed,
+    lit_surface,
+    worn_light,
+)
+from facemend.occlusion.geometry import FaceGeometry
+from facemend.occlusion.hands_hair import own_hair
+from facemend.occlusion.headwear import draw_beside
+from facemend.occlusion.light import Light, scaled, skin_of
+from facemend.occlusion.mask_shapes import Cut, Surface, draw_worn_cut, skin_near, surface_of
+from facemend.occlusion.masks import STYLE_WEIGHTS, draw_over, moved
+from facemend.occlusion.straps import (
     Straps,
     clear_colour,
     draw_straps,
@@ -44,6 +48,8 @@ from facemend.occlusion.worn_straps import (
     strap_parts,
     write_marks,
 )
+from facemend.occlusion.textures import PATTERNS
+from facemend.occlusion.types import Extent, Layer, Parameter
 
 _BESIDE = 0.1
 _OVER = {"nothing": 12.0, "own hair": 3.0, "strands": 1.4, "glasses": 1.6, "fingers": 0.4}

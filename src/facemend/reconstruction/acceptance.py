@@ -10,15 +10,14 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 from PIL import ImageFilter
 
-from facemend.faces import Face
-from facemend.faces.detector import MIN_CONFIDENCE
-from facemend.frame import Crop, Points, canonical_landmarks
+from facemend.alignment import Crop, Points, canonical_landmarks
+from facemend.detection import Face
+from facemend.detection.detector import MIN_CONFIDENCE
 from facemend.images import Alpha, Image, Mask, resize
-from facemend.reconstruction.composite import alpha_of
+from facemend.reconstruction.blending import alpha_of, grown, large_regions, largest_region
+from facemend.reconstruction.crop import View
 from facemend.reconstruction.model import ModelOutput
 from facemend.reconstruction.options import Remove
-from facemend.reconstruction.regions import grown, large_regions, largest_region
-from facemend.reconstruction.view import View
 
 SMALLEST_REGION = 0.005
 """Share of the crop that a region must take to be an occlusion: less is a mole or a shadow."""

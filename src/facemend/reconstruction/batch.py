@@ -1,31 +1,115 @@
-"""Many pictures: what is finished already, what failed, and the cores that share the work.
+"""Many photos over the cores, and the record of those that were finished."""
 
-`mend` is all that is done to one picture, a function of its task alone; `run_tasks` calls it here or in
-worker processes, each of which opens the model once. Both ways write the same bytes.
-"""
-
+import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from facemend.engine import Engine, LocalEngine, cores
+from facemend.detection import Face
 from facemend.errors import NoFaceFound, OutputError, PictureError
-from facemend.faces import Face
-from facemend.files import sha256_of, written_whole
+from facemend.files import open_log, parse_json, read_own, sha256_of, written_whole
 from facemend.images import write_png
-from facemend.photos import encode_photo, format_named
-from facemend.reconstruction.options import Device
+from facemend.io import encode_photo, format_named
+from facemend.parallel import Engine, LocalEngine, cores
+from facemend.reconstruction.options import Device, Request
+from facemend.reconstruction.outputs import Task
 from facemend.reconstruction.provenance import Provenance, read_provenance
 from facemend.reconstruction.reconstructor import Reconstructor
-from facemend.reconstruction.record import Copy, Records
-from facemend.reconstruction.request import Request
 from facemend.reconstruction.results import PillowPicture, Reconstruction
-from facemend.reconstruction.tasks import Task
+
+RECORD_NAME = "facemend-unchanged.jsonl"
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A photo that came back unchanged.
+
+    Attributes:
+        name: of the output, in the folder of the record.
+        outcome: why: "unchanged" (no occlusion) or "no face".
+        input_sha256, model_sha256, options: of which photo, by what; as in a provenance.
+    """
+
+    name: str
+    outcome: str
+    input_sha256: str
+    model_sha256: str
+    options: Mapping[str, str]
+
+
+class Records:
+    """The records of a run's output folders; one process reads and writes them."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, list[Copy]] = {}
+
+    def find(
+        self, output: Path, input_sha256: str, model_sha256: str, options: Mapping[str, str]
+    ) -> Copy | None:
+        """The copy that this work came to earlier; None if it is not noted."""
+        wanted = (output.name, input_sha256, model_sha256, dict(options))
+        for copy in self._of(output.parent):
+            if (copy.name, copy.input_sha256, copy.model_sha256, dict(copy.options)) == wanted:
+                return copy
+        return None
+
+    def add(self, output: Path, copy: Copy) -> None:
+        """Notes a copy, at once: a run that is killed loses none.
+
+        Raises:
+            OutputError: the record cannot be written.
+        """
+        if copy in self._of(output.parent):
+            return
+        self._of(output.parent).append(copy)
+        path = output.parent / RECORD_NAME
+        try:
+            with open_log(path) as file:
+                file.write(json.dumps(asdict(copy)) + "\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def check(self, folder: Path) -> None:
+        """Makes sure that notes can be kept in a folder. Raises OutputError: something else lies there."""
+        self._of(folder)
+
+    def _of(self, folder: Path) -> list[Copy]:
+        if folder not in self._known:
+            self._known[folder] = _read(folder / RECORD_NAME)
+        return self._known[folder]
+
+
+def _read(path: Path) -> list[Copy]:
+    """Raises OutputError: what lies there is no file of ours, such as a link."""
+    try:
+        lines = read_own(path).split(b"\n")
+    except (FileNotFoundError, NotADirectoryError):  # said when something is to be written
+        return []
+    except OSError as error:
+        raise OutputError(f"cannot read {path}: {error.strerror or error}") from error
+    copies = []
+    for line in lines:
+        try:
+            copies.append(_copy_of(parse_json(line)))
+        except (ValueError, TypeError, KeyError, AttributeError):  # half a line, of a run that was killed
+            continue
+    return copies
+
+
+def _copy_of(fields: Any) -> Copy:
+    """Raises TypeError or KeyError: the fields are not those of a copy."""
+    options = fields["options"]
+    texts = {key: fields[key] for key in ("name", "outcome", "input_sha256", "model_sha256")}
+    if not all(isinstance(text, str) for text in (*texts.values(), *options, *options.values())):
+        raise TypeError("a field is no text")
+    return Copy(**texts, options=options)
+
 
 _FEWEST_FOR_WORKERS = 4
 """A process takes about as long to start as two photos take: fewer are done in this one."""

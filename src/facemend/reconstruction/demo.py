@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
-from facemend.frame import CROP_SIZE_PX, Points, crop_face
+from facemend.alignment import CROP_SIZE_PX, Points, crop_face
 from facemend.images import Image
-from facemend.metrics.psnr import psnr
+from facemend.io import read_image
+from facemend.metrics.image import psnr
 from facemend.occlusion import OccludedFace, occlude, seed_of
-from facemend.photos import read_image
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.provenance import Provenance, read_provenance
 from facemend.reconstruction.reconstructor import Reconstructor

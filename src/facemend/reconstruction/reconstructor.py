@@ -12,21 +12,19 @@ from typing import IO, TypeAlias, overload
 import numpy as np
 from PIL import Image as PillowImage
 
+from facemend.detection import Detector, Face
+from facemend.detection.detector import MIN_CONFIDENCE, MIN_SIZE_PX
+from facemend.detection.yunet import YuNet
 from facemend.errors import NoFaceFound, PictureError
-from facemend.faces import Detector, Face
-from facemend.faces.detector import MIN_CONFIDENCE, MIN_SIZE_PX
-from facemend.faces.yunet import YuNet
 from facemend.files import sha256_of
 from facemend.images import Image, Mask
-from facemend.photos import Photo, photo_of_pillow, photo_of_pixels, read_image, read_photo
+from facemend.io import Photo, photo_of_pillow, photo_of_pixels, read_image, read_photo
 from facemend.reconstruction.acceptance import HIDDEN_FACE
 from facemend.reconstruction.aligned import mend_aligned
-from facemend.reconstruction.given import with_given
 from facemend.reconstruction.model import Model
-from facemend.reconstruction.options import THRESHOLD, Device, Remove
-from facemend.reconstruction.photo import mend_faces
+from facemend.reconstruction.options import THRESHOLD, Box, Device, Keep, Remove, Request, make_request
+from facemend.reconstruction.pipeline import mend_faces, with_given
 from facemend.reconstruction.provenance import Provenance
-from facemend.reconstruction.request import Box, Keep, Request, make_request
 from facemend.reconstruction.results import FaceReconstruction, PillowPicture, Reconstruction
 from facemend.weights import shipped_model_path
 

@@ -8,10 +8,10 @@ from typing import Generic, TypeAlias, TypeVar
 import numpy as np
 from PIL import Image as PillowImage
 
-from facemend.faces import Face
+from facemend.detection import Face
 from facemend.images import Alpha, Image
+from facemend.io import Photo, write_photo
 from facemend.occlusion import OcclusionClass
-from facemend.photos import Photo, write_photo
 from facemend.reconstruction.provenance import Provenance, Region
 
 PillowPicture: TypeAlias = PillowImage.Image

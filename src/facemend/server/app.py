@@ -1,10 +1,13 @@
-"""The application: its routes, and the layers that a request goes through."""
+"""The server's routes and layers."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
+from importlib.resources import files
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,19 +20,61 @@ from facemend import __version__
 from facemend.errors import FacemendError
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.provenance import NOTICE
-from facemend.server.asking import Form, read_form
-from facemend.server.coalescing import Coalescer
-from facemend.server.guard import GONE, LOG, Guard, response_of
-from facemend.server.messages import Part
+from facemend.server.bodies import BODY, DEADLINE, HELD, ClientGone, Held, PacedResponse, Receiver
+from facemend.server.form import Form, read_form
 from facemend.server.metrics import MEDIA_TYPE, Metrics
+from facemend.server.middleware import GONE, LOG, Guard, response_of
 from facemend.server.openapi import MODELS, RECONSTRUCT, error_answers
-from facemend.server.page_files import PageFile, read_page
 from facemend.server.problems import INTERNAL, Problem, busy, out_of_time
-from facemend.server.receiving import BODY, DEADLINE, HELD, ClientGone, Held, PacedResponse, Receiver
+from facemend.server.queue import Coalescer
 from facemend.server.schemas import FORMATS
 from facemend.server.settings import Settings
-from facemend.server.worker import setup_message
+from facemend.server.worker import Part, setup_message
 from facemend.server.worker_pool import WorkerLost, WorkerPool
+
+_MEDIA_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+
+
+@dataclass(frozen=True)
+class PageFile:
+    """A file of the page.
+
+    Attributes:
+        data: its bytes.
+        media_type: what they are.
+        tag: changes when they do.
+    """
+
+    data: bytes
+    media_type: str
+    tag: str
+
+    def response(self, known: str | None) -> Response:
+        """The file, or word that the browser has it already."""
+        headers = {"Cache-Control": "no-cache", "ETag": self.tag}
+        if known == self.tag:
+            return Response(status_code=304, headers=headers)
+        return Response(self.data, media_type=self.media_type, headers=headers)
+
+
+def read_page() -> dict[str, PageFile]:
+    """Every file by the path that it is served under."""
+    found = {}
+    for entry in files("facemend.server").joinpath("page").iterdir():
+        media_type = _MEDIA_TYPES.get(entry.name.rpartition(".")[2])
+        if media_type is None:
+            continue
+        data = entry.read_bytes()
+        tag = f'"{hashlib.sha256(data).hexdigest()[:20]}"'
+        path = "/" if entry.name == "index.html" else f"/page/{entry.name}"
+        found[path] = PageFile(data, media_type, tag)
+    return found
+
 
 _OUT_OF_TIME_S, _LOST_S = 600.0, 60.0
 """How long a photo is not tried again. A worker may also be lost for want of memory that others took."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from facemend.photos import Format
+from facemend.io import Format
 from facemend.reconstruction.options import Remove
 
 FORMATS = {kind.value.lower(): kind for kind in Format if kind is not Format.BMP}

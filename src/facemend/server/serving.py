@@ -13,7 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from facemend.errors import UsageError
 from facemend.server.app import Server
-from facemend.server.receiving import ABORT
+from facemend.server.bodies import ABORT
 from facemend.server.settings import Limits
 
 

@@ -1,25 +1,69 @@
-"""The program of a worker: it reads what strangers sent, request after request, in a process of its own.
+"""The worker process: messages in, responses out."""
 
-The server starts it, sends it requests as messages (`messages.py`), and ends it when one takes too long. A
-worker of the role `inspect` looks at what stands before a photo's pixels; one of the role `reconstruct` has
-the model and does the rest.
-"""
-
+import json
 import os
 import queue
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from facemend.errors import FacemendError, UsageError
-from facemend.server.messages import Head, MessageError, read_message, write_message
 from facemend.server.problems import INTERNAL, Problem, problem_of, where_failed
 from facemend.server.settings import MEGABYTE, Limits
+
+Part: TypeAlias = bytes | bytearray | memoryview
+Head: TypeAlias = Mapping[str, Any]
+
+_LENGTH_BYTES = 4
+_LARGEST_HEAD_BYTES = 1_000_000
+
+
+class MessageError(Exception):
+    """The other side says what no message is, or it is gone."""
+
+
+def write_message(file: IO[bytes], head: Head, *parts: Part) -> None:
+    """Writes a message. Raises OSError: nobody reads it."""
+    text = json.dumps({"head": head, "lengths": [len(part) for part in parts]}).encode()
+    file.write(len(text).to_bytes(_LENGTH_BYTES, "big") + text)
+    for part in parts:
+        file.write(part)
+    file.flush()
+
+
+def read_message(file: IO[bytes], largest_bytes: int) -> tuple[dict[str, Any], list[bytes]]:
+    """Reads a message: its head and its parts, which may be so large together.
+
+    Raises:
+        MessageError: there is none, or it is larger.
+    """
+    length = int.from_bytes(_read(file, _LENGTH_BYTES), "big")
+    if length > _LARGEST_HEAD_BYTES:
+        raise MessageError("the head is too large")
+    try:
+        said = json.loads(_read(file, length))
+        head, lengths = dict(said["head"]), [int(each) for each in said["lengths"]]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise MessageError("it is no message") from error
+    if sum(lengths) > largest_bytes or min(lengths, default=0) < 0:
+        raise MessageError("the parts are too large")
+    return head, [_read(file, each) for each in lengths]
+
+
+def _read(file: IO[bytes], length: int) -> bytes:
+    try:
+        data = file.read(length)
+    except (OSError, ValueError) as error:  # ValueError: this side closed the file
+        raise MessageError("it cannot be read") from error
+    if len(data) < length:
+        raise MessageError("it ends early")
+    return data
+
 
 Answer: TypeAlias = tuple[dict[str, Any], bytes]
 """The head and the body of what is answered."""
@@ -78,7 +122,7 @@ def _failed(problem: Problem, log: str | None = None) -> Answer:
 
 def open_inspection(setup: Head, limits: Limits) -> tuple[dict[str, Any], Work]:
     """Opens the work of the role `inspect`: refuses photos and masks by what stands before their pixels."""
-    from facemend.server.checking import check_head
+    from facemend.server.service import check_head
 
     def inspect(head: Head, parts: list[bytes]) -> Answer:
         for data, name in zip(parts, ("the photo", "the mask"), strict=False):
@@ -95,9 +139,9 @@ def open_reconstruction(setup: Head, limits: Limits) -> tuple[dict[str, Any], Wo
         ModelError, UsageError: as `Reconstructor` does.
     """
     from facemend.reconstruction.reconstructor import Reconstructor
-    from facemend.server.answering import json_answer, picture_answer
-    from facemend.server.mending import Asked, mend, warm_up
+    from facemend.server.responses import json_answer, picture_answer
     from facemend.server.schemas import Options
+    from facemend.server.service import Asked, mend, warm_up
 
     model = None if setup["model"] is None else Path(setup["model"])
     reconstructor = Reconstructor(model, device=setup["device"], threads=setup["threads"])

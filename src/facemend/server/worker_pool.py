@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from facemend.errors import FacemendError, ModelError, UsageError
-from facemend.server.messages import Head, MessageError, Part, read_message, write_message
 from facemend.server.problems import busy
+from facemend.server.worker import Head, MessageError, Part, read_message, write_message
 
 LOG = logging.getLogger("facemend.server")
 

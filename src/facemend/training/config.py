@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from facemend.datasets.faces import MEASURE
-from facemend.datasets.traits import GROUPS
+from facemend.datasets.faces import GROUPS, MEASURE
 from facemend.errors import ConfigError
 from facemend.files import read_named
 from facemend.occlusion import FOLDER_KINDS, KINDS

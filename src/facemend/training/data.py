@@ -1,8 +1,4 @@
-"""Training data: decoded crops in one memory-mapped file, occluded anew each time they are shown.
-
-What is shown at position p of a run depends on the seed and p alone: neither the number of workers nor
-a restart changes it, nor the number of processes that train together.
-"""
+"""Training data: decoded crops, occluded anew each time they are shown, or pairs of any pictures."""
 
 import json
 import math
@@ -13,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +17,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
-from facemend import capture
-from facemend.datasets import FaceRecord, FaceSource
-from facemend.datasets.faces import fingerprint_of
-from facemend.engine import cores
-from facemend.errors import TrainingError
-from facemend.files import open_own, write_text, written_whole
-from facemend.frame import (
+from facemend import degradations
+from facemend.alignment import (
     CROP_SIZE_PX,
     Points,
     canonical_landmarks,
@@ -34,8 +26,14 @@ from facemend.frame import (
     repeat_below,
     shown_height,
 )
-from facemend.images import Alpha, Image, resize
+from facemend.datasets import FaceRecord, FaceSource
+from facemend.datasets.faces import fingerprint_of
+from facemend.errors import PictureError, SourceError, TrainingError
+from facemend.files import open_own, write_text, written_whole
+from facemend.images import PICTURE_SUFFIXES, Alpha, Image, resize
+from facemend.io import read_image
 from facemend.occlusion import OcclusionClass, allowed_kinds, choose_kind, kinds_with, occlude
+from facemend.parallel import cores
 from facemend.training.batches import PackedBatch, Sample, stack
 from facemend.training.config import DataConfig
 from facemend.training.sources import Mixture
@@ -304,7 +302,7 @@ def _misaligned(image: Image, landmarks_px: Points, rng: np.random.Generator) ->
         x_px, y_px = 2 * x_px, 2 * y_px
     else:
         rotation_degrees, scale = rng.normal(0, 3), float(np.exp(rng.normal(0, 0.05)))
-    return capture.misalign(image, landmarks_px, rotation_degrees, scale, (x_px, y_px))
+    return degradations.misalign(image, landmarks_px, rotation_degrees, scale, (x_px, y_px))
 
 
 _Step = Callable[[Image], Image]
@@ -346,28 +344,36 @@ def _draw_camera(width_px: int, most_blur: float, rng: np.random.Generator) -> _
     lens = _draw_lens(rng.uniform(0.01, most_blur) * _FACE_WIDTH * width_px, rng)
     unit = width_px / CROP_SIZE_PX
     steps: dict[str, _Step] = {
-        "dark": _seeded(capture.darken, rng, rng.uniform(0.12, 0.6), rng.uniform(1, 4)),
-        "noise": _seeded(capture.add_noise, rng, rng.uniform(1, 10)),
-        "tint": partial(capture.tint, gains=np.exp(rng.normal(0, 0.06, 3)).astype(np.float32)),
+        "dark": _seeded(degradations.darken, rng, rng.uniform(0.12, 0.6), rng.uniform(1, 4)),
+        "noise": _seeded(degradations.add_noise, rng, rng.uniform(1, 10)),
+        "tint": partial(degradations.tint, gains=np.exp(rng.normal(0, 0.06, 3)).astype(np.float32)),
         "tone": _draw_tone(rng),
-        "grain": _seeded(capture.add_grain, rng, rng.uniform(3, 14), max(1, unit * rng.uniform(1, 3))),
-        "coarse": partial(capture.coarsen, factor=rng.uniform(1, 3)),
-        "jpeg": partial(capture.compress, quality=int(rng.integers(20, 96))),
+        "grain": _seeded(degradations.add_grain, rng, rng.uniform(3, 14), max(1, unit * rng.uniform(1, 3))),
+        "coarse": partial(degradations.coarsen, factor=rng.uniform(1, 3)),
+        "jpeg": partial(degradations.compress, quality=int(rng.integers(20, 96))),
     }
     return _Camera(lens if "lens" in happens else None, [s for name, s in steps.items() if name in happens])
 
 
 def _draw_tone(rng: np.random.Generator) -> _Step:
-    return capture.grey if rng.random() < 0.7 else partial(capture.sepia, strength=rng.uniform(0.3, 1))
+    return (
+        degradations.grey
+        if rng.random() < 0.7
+        else partial(degradations.sepia, strength=rng.uniform(0.3, 1))
+    )
 
 
 def _draw_lens(sigma_px: float, rng: np.random.Generator) -> _Step:
     """Blur of this standard deviation: Gaussian, an open lens out of focus, or a camera that moved."""
     chosen, degrees = rng.random(), rng.uniform(0, 180)
     if chosen < 0.4:
-        return partial(capture.blur_gaussian, sigma_px=sigma_px)
-    spread = capture.disc(2 * sigma_px) if chosen < 0.8 else capture.line(math.sqrt(12) * sigma_px, degrees)
-    return partial(capture.blur_by, shape=spread)
+        return partial(degradations.blur_gaussian, sigma_px=sigma_px)
+    spread = (
+        degradations.disc(2 * sigma_px)
+        if chosen < 0.8
+        else degradations.line(math.sqrt(12) * sigma_px, degrees)
+    )
+    return partial(degradations.blur_by, shape=spread)
 
 
 def _seeded(step: Callable[..., Image], rng: np.random.Generator, *strengths: float) -> _Step:
@@ -428,3 +434,85 @@ def _leave_signals_to_the_trainer(worker: int) -> None:
     and lets its workers go. If it dies itself, torch ends them."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+
+
+Form = Literal["folders", "side_by_side"]
+_SHOWN, _TARGET = "occluded", "target"
+
+
+def open_pairs(root: Path, form: Form) -> FaceSource:
+    """Opens a folder of pairs; each is a record, and nobody's picture but its own.
+
+    Args:
+        form: `folders`, pictures of the same names in `occluded/` and `target/`, or `side_by_side`, both
+            in one picture, what is shown on the left.
+
+    Raises:
+        SourceError: no such folder, no pictures in it, or one of a pair is missing.
+    """
+    shown = root / _SHOWN if form == "folders" else root
+    if not shown.is_dir():
+        raise SourceError(f"{shown} is no folder; see data.pairs in docs/training.md")
+    paths = sorted(path for path in shown.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    if not paths:
+        raise SourceError(f"{shown} holds no pictures")
+    names = [path.relative_to(shown).as_posix() for path in paths]
+    if form == "folders":
+        targets = [root / _TARGET / name for name in names]
+        if missing := [path for path in targets if not path.exists()]:
+            raise SourceError(f"{missing[0]} is missing: every picture of {_SHOWN}/ needs its {_TARGET}/")
+        paths += targets
+    newest = max(path.stat().st_mtime_ns for path in paths)
+    records = [FaceRecord(name, f"{root.name}:{name}") for name in names]
+    reader = _Reader(root, form)
+    return FaceSource(root.name, records, reader, fingerprint_of(form, newest, *names))
+
+
+class _Reader:
+    """Reads a pair as one picture (H, 2 · W, 3), what is shown on the left."""
+
+    def __init__(self, root: Path, form: Form) -> None:
+        self._root, self._form = root, form
+
+    def __call__(self, name: str) -> Image:
+        if self._form == "side_by_side":
+            return read_image(self._root / name)
+        shown, target = (read_image(self._root / part / name) for part in (_SHOWN, _TARGET))
+        if shown.shape != target.shape:
+            raise PictureError(f"{name} has another size in {_SHOWN}/ than in {_TARGET}/")
+        return np.hstack([shown, target])
+
+
+def decode_pair(source: FaceSource, record: FaceRecord, size_px: int) -> Image:
+    """A pair with both pictures resized to squares: uint8 (size, 2 · size, 3) RGB, see `data.Decode`.
+
+    Raises:
+        PictureError: it cannot be read, or has an odd width.
+    """
+    pair = source.read(record.name)
+    if pair.shape[1] % 2:
+        raise PictureError(f"{record.name} is {pair.shape[1]} pixels wide and so has no two equal halves")
+    return np.hstack([resize(half, size_px, size_px) for half in halves(pair)])
+
+
+def halves(pair: Image) -> tuple[Image, Image]:
+    """What is shown and what shall be drawn, of a picture that holds both side by side."""
+    middle = pair.shape[1] // 2
+    return np.ascontiguousarray(pair[:, :middle]), np.ascontiguousarray(pair[:, middle:])
+
+
+class PairedPictures(Shown):
+    """Pairs of pictures, jittered and mirrored alike."""
+
+    def _show(self, record: int, rng: np.random.Generator) -> Sample:
+        size_px, jitter_px = self._size_px, self._config.jitter_px
+        shown, target = halves(np.asarray(self._crops.images[record]))
+        if jitter_px:
+            corner = rng.integers(0, jitter_px - size_px + 1, 2)
+            shown, target = (cut_enlarged(half, jitter_px, corner, size_px) for half in (shown, target))
+        if self._config.flip and rng.random() < 0.5:
+            shown, target = shown[:, ::-1], target[:, ::-1]
+        alpha = np.zeros((len(CLASSES), size_px, size_px), dtype=np.float32)
+        alpha[CLASSES.index(OcclusionClass.COVERS)] = 1
+        hint = np.zeros((1, size_px, size_px), dtype=np.float32)
+        return Sample(shown, target, alpha, hint, rng.integers(0, size_px, 2))

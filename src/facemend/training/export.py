@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from facemend.errors import ExportError, TrainingError
 from facemend.files import written_whole
-from facemend.reconstruction.description import METADATA_KEY, ModelDescription
+from facemend.reconstruction.model import METADATA_KEY, ModelDescription
 from facemend.training.checkpoint import (
     Checkpoint,
     best_checkpoint,
@@ -28,9 +28,9 @@ from facemend.training.checkpoint import (
     newest_checkpoint,
 )
 from facemend.training.config import PhaseConfig, TrainingConfig
+from facemend.training.logging import read_log
 from facemend.training.networks import make_generator
-from facemend.training.stored import Storage, store
-from facemend.training.watch import read_log
+from facemend.training.weights import Storage, store
 
 _OPSET = 18
 _MAX_DIFFERENCE = 1e-3

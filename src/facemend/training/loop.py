@@ -15,7 +15,7 @@ from tqdm import tqdm
 from facemend.datasets import FaceSource
 from facemend.errors import TrainingError
 from facemend.occlusion import seed_of
-from facemend.training.batches import PackedBatch, PairBatch
+from facemend.training.batches import KEPT, PackedBatch, PairBatch, echoed
 from facemend.training.checkpoint import (
     load_checkpoint,
     newest_checkpoint,
@@ -24,21 +24,23 @@ from facemend.training.checkpoint import (
     save_checkpoint,
 )
 from facemend.training.config import PhaseConfig, TrainingConfig
-from facemend.training.data import Crops, OccludedFaces, cached_crops, load_batches, mixed_crops
-from facemend.training.echo import KEPT, echoed
-from facemend.training.features import known_features, open_features
-from facemend.training.networks.features import SIDE_PX as FEATURES_SIDE_PX
-from facemend.training.pairs import PairedPictures, decode_pair
-from facemend.training.processes import (
-    any_process,
-    check_same_start,
-    join_processes,
+from facemend.training.data import (
+    Crops,
+    OccludedFaces,
+    PairedPictures,
+    cached_crops,
+    decode_pair,
+    load_batches,
+    mixed_crops,
 )
+from facemend.training.distributed import any_process, check_same_start, join_processes
+from facemend.training.features import SIDE_PX as FEATURES_SIDE_PX
+from facemend.training.features import known_features, open_features
+from facemend.training.logging import Watch
 from facemend.training.sources import Mixture
-from facemend.training.start import starting_weights
 from facemend.training.trainer import Trainer
-from facemend.training.validate import Validator, occluded_cases, paired_cases
-from facemend.training.watch import Watch
+from facemend.training.validation import Validator, occluded_cases, paired_cases
+from facemend.training.weights import starting_weights
 
 
 @dataclass(frozen=True)

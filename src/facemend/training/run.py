@@ -9,10 +9,10 @@ import torch
 from facemend.datasets import FaceSource, Split, check_no_leak, known_identities, open_source, take_split
 from facemend.errors import UsageError
 from facemend.training.config import TrainingConfig, read_config
+from facemend.training.data import open_pairs
+from facemend.training.distributed import join_processes, lost_processes_named
+from facemend.training.dry_run import Plan, measure
 from facemend.training.loop import Outcome, train
-from facemend.training.pairs import open_pairs
-from facemend.training.plan import Plan, measure
-from facemend.training.processes import join_processes, lost_processes_named
 from facemend.training.sources import Mixture, open_mixture, refuse_measured
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from facemend.datasets import FaceRecord, FaceSource, Split, open_source, take_split
-from facemend.datasets.faces import MEASURE
-from facemend.datasets.places import is_url
-from facemend.datasets.traits import GROUPS
+from facemend.datasets.faces import GROUPS, MEASURE
+from facemend.datasets.remote import is_url
 from facemend.datasets.zoom import zoomed
 from facemend.errors import SourceError
 from facemend.training.config import SourceConfig

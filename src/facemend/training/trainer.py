@@ -13,23 +13,23 @@ from torch import Tensor, nn
 from facemend.datasets import FaceSource, hash_identity
 from facemend.errors import TrainingError
 from facemend.occlusion import seed_of
-from facemend.training.alarm import Alarm
 from facemend.training.batches import PairBatch
-from facemend.training.checkpoint import Checkpoint, Progress, flatten_optimizer, restore_optimizer
-from facemend.training.config import PhaseConfig, TrainingConfig
-from facemend.training.networks import Drawing, make_discriminator, make_generator
-from facemend.training.objective import Objective
-from facemend.training.optimizers import (
-    discriminator_optimizer,
-    generator_optimizer,
-    rate_at,
-    set_rate,
+from facemend.training.checkpoint import (
+    Checkpoint,
+    Progress,
+    check_same_run,
+    current_commit,
+    flatten_optimizer,
+    restore_optimizer,
 )
-from facemend.training.precision import autocast
-from facemend.training.processes import mean_over_processes
-from facemend.training.resume import check_same_run, current_commit
+from facemend.training.config import PhaseConfig, TrainingConfig
+from facemend.training.distributed import autocast, mean_over_processes
+from facemend.training.logging import Alarm
+from facemend.training.losses import Objective
+from facemend.training.networks import Drawing, make_discriminator, make_generator
+from facemend.training.optim import discriminator_optimizer, generator_optimizer, rate_at, set_rate
 from facemend.training.sources import Mixture
-from facemend.training.start import StartingWeights
+from facemend.training.weights import StartingWeights
 
 
 class Trainer:

@@ -20,13 +20,13 @@ pytest.importorskip("fastapi", reason="needs the serve extra: pip install 'facem
 
 from starlette.testclient import TestClient
 
-from facemend.faces import find_faces
+from facemend.detection import find_faces
 from facemend.images import Image
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.provenance import read_provenance
 from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.server.app import Server
-from facemend.server.checking import check_head
+from facemend.server.service import check_head
 from facemend.server.settings import Limits, Settings
 from tests import hostile_worker
 from tests.stand_in import COVER

@@ -21,13 +21,13 @@ from starlette.testclient import TestClient
 from benchmarks.server_attacks import padded_photos, slow_photos
 from facemend.errors import PictureError
 from facemend.server.app import Server
-from facemend.server.asking import read_form
-from facemend.server.checking import check_head
-from facemend.server.coalescing import Coalescer
-from facemend.server.messages import MessageError, read_message, write_message
+from facemend.server.bodies import Memory
+from facemend.server.form import read_form
 from facemend.server.problems import Problem
-from facemend.server.receiving import Memory
+from facemend.server.queue import Coalescer
+from facemend.server.service import check_head
 from facemend.server.settings import Limits, Settings
+from facemend.server.worker import MessageError, read_message, write_message
 from facemend.server.worker_pool import _environment
 from tests import hostile_worker
 

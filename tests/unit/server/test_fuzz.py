@@ -7,9 +7,9 @@ pytest.importorskip("fastapi", reason="needs the serve extra: pip install 'facem
 
 from benchmarks.server_fuzz import LIMITS, fuzz, seeds
 from facemend.errors import FacemendError
-from facemend.photos import read_photo
-from facemend.server.checking import check_head
+from facemend.io import read_photo
 from facemend.server.problems import Problem
+from facemend.server.service import check_head
 
 
 @pytest.mark.filterwarnings("default")  # a decoder may warn of what it is given

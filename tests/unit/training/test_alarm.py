@@ -3,7 +3,7 @@ import math
 import pytest
 
 from facemend.errors import TrainingError
-from facemend.training.alarm import Alarm
+from facemend.training.logging import Alarm
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])

@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image as PillowImage
 
+from facemend.alignment import canonical_landmarks
 from facemend.datasets.faces import FaceSource
 from facemend.errors import TrainingError
-from facemend.frame import canonical_landmarks
 from facemend.training.batches import stack
 from facemend.training.config import DataConfig
 from facemend.training.data import Crops, OccludedFaces, _misaligned, cached_crops, load_batches

@@ -5,9 +5,9 @@ import onnxruntime
 import pytest
 import torch
 
+from facemend.alignment import FRAME_LANDMARKS_PX
 from facemend.datasets import open_source
-from facemend.faces.scanner import Scanner, cells_of
-from facemend.frame import FRAME_LANDMARKS_PX
+from facemend.detection.scanner import Scanner, cells_of
 from tests.tiny_celeba import make_celeba
 from tools.train_detector.export import export
 from tools.train_detector.labels import LabelledFace

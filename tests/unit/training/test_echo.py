@@ -6,9 +6,8 @@ from itertools import islice, pairwise
 import pytest
 import torch
 
-from facemend.training.batches import PackedBatch
+from facemend.training.batches import KEPT, PackedBatch, echoed
 from facemend.training.config import TrainingConfig
-from facemend.training.echo import KEPT, echoed
 
 
 def _fresh(first: int, stop: int) -> Iterator[PackedBatch]:

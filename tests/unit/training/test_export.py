@@ -13,7 +13,7 @@ import pytest
 from facemend.datasets import hash_identity
 from facemend.datasets.faces import FaceSource
 from facemend.errors import ExportError, OutputError, TrainingError
-from facemend.reconstruction.description import METADATA_KEY, ModelDescription
+from facemend.reconstruction.model import METADATA_KEY, ModelDescription
 from facemend.training import export, loop
 from facemend.training.checkpoint import best_checkpoint, load_checkpoint, numbered_checkpoint
 from facemend.training.config import TrainingConfig

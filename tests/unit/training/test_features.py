@@ -11,9 +11,15 @@ from facemend.errors import ConfigError, TrainingError
 from facemend.training import features, loop
 from facemend.training.config import FeaturesConfig, TrainingConfig, read_config
 from facemend.training.data import Crops, cached_crops
-from facemend.training.features import attribute_table, known_features, open_features, teach
+from facemend.training.features import (
+    SIDE_PX,
+    FeatureNet,
+    attribute_table,
+    known_features,
+    open_features,
+    teach,
+)
 from facemend.training.losses import deep_features
-from facemend.training.networks.features import SIDE_PX, FeatureNet
 
 Faces = Callable[..., FaceSource]
 

@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from facemend.training.config import DiscriminatorConfig, GeneratorConfig, LossConfig, PhaseConfig
+from facemend.training.dry_run import drawing_gmacs
 from facemend.training.networks import Drawing, make_discriminator, make_generator, parameter_count
+from facemend.training.networks.generators import coordinates
 from facemend.training.networks.patchgan import MultiScale
-from facemend.training.networks.unet import coordinates
-from facemend.training.plan import drawing_gmacs
 
 
 def test_the_papers_generator_has_the_papers_parameters() -> None:

@@ -7,9 +7,8 @@ from facemend.errors import PictureError, SourceError
 from facemend.images import write_png
 from facemend.training.batches import stack
 from facemend.training.config import DataConfig
-from facemend.training.data import cached_crops
-from facemend.training.pairs import PairedPictures, decode_pair, halves, open_pairs
-from facemend.training.validate import paired_cases
+from facemend.training.data import PairedPictures, cached_crops, decode_pair, halves, open_pairs
+from facemend.training.validation import paired_cases
 from tests.tiny_celeba import gradient
 
 

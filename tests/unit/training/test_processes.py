@@ -6,8 +6,13 @@ import pytest
 import torch
 
 from facemend.errors import TrainingError
-from facemend.training import processes
-from facemend.training.processes import any_process, check_same_start, join_processes, lost_processes_named
+from facemend.training import distributed
+from facemend.training.distributed import (
+    any_process,
+    check_same_start,
+    join_processes,
+    lost_processes_named,
+)
 
 
 def test_a_process_alone_asks_nobody(tmp_path: Path) -> None:
@@ -29,7 +34,7 @@ def test_processes_that_do_not_find_each_other_do_not_train_apart(
 
 def test_processes_that_start_apart_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = join_processes(tmp_path)
-    monkeypatch.setattr(processes, "mean_over_processes", lambda accelerator, values: values / 2)
+    monkeypatch.setattr(distributed, "mean_over_processes", lambda accelerator, values: values / 2)
     with pytest.raises(TrainingError, match="the same folder"):
         check_same_start(alone, 640)
 

@@ -12,7 +12,7 @@ from facemend.training import export, loop
 from facemend.training.checkpoint import load_checkpoint, numbered_checkpoint
 from facemend.training.config import DiscriminatorConfig, GeneratorConfig, TrainingConfig, read_config
 from facemend.training.networks import make_discriminator, make_generator
-from facemend.training.start import starting_weights
+from facemend.training.weights import starting_weights
 
 Faces = Callable[..., FaceSource]
 

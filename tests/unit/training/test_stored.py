@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from facemend.cli.export import export
-from facemend.training.stored import Storage, read_weights, store
+from facemend.training.weights import Storage, read_weights, store
 
 _LARGE, _SMALL, _BIAS = (256, 256, 3, 3), (8, 256, 1, 1), (256,)
 

@@ -7,12 +7,11 @@ import torch
 from facemend.datasets.faces import FaceSource
 from facemend.errors import TrainingError
 from facemend.occlusion import seed_of
-from facemend.training import objective
+from facemend.training import losses
 from facemend.training import trainer as module
 from facemend.training.batches import PairBatch
 from facemend.training.config import TrainingConfig
-from facemend.training.precision import autocast
-from facemend.training.processes import join_processes
+from facemend.training.distributed import autocast, join_processes
 from facemend.training.trainer import Trainer
 
 Faces = Callable[..., FaceSource]
@@ -96,7 +95,7 @@ def test_fp16_scales_its_losses_and_stays_near_fp32(
     half = _adversarial(tiny_config.model_copy(update={"precision": "fp16"}), faces, tmp_path)
     halved = lambda precision, device: torch.autocast("cpu", torch.float16)  # noqa: E731  # no GPU here
     expected = [full.step(_batch())["generator"] for _ in range(3)]
-    for using in (module, objective):
+    for using in (module, losses):
         monkeypatch.setattr(using, "autocast", halved)
     got = [half.step(_batch())["generator"] for _ in range(3)]
     assert got == pytest.approx(expected, rel=0.02)

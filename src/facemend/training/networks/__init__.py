@@ -35,8 +35,7 @@ class Generator(Protocol):
 
 def make_generator(config: GeneratorConfig) -> nn.Module:
     """A fresh generator; its `forward` is that of `Generator`."""
-    from facemend.training.networks.pix2pix import Pix2PixUNet
-    from facemend.training.networks.unet import LightUNet
+    from facemend.training.networks.generators import LightUNet, Pix2PixUNet
 
     return Pix2PixUNet() if config.kind == "pix2pix" else LightUNet(config.widths)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facemend.training.networks.pix2pix import initialise
+from facemend.training.networks.generators import initialise
 
 
 class _Judge(nn.Module):

@@ -1,0 +1,294 @@
+"""Finds faces in pictures: a scan, a second network that checks it, and boxes without duplicates."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+
+from facemend.alignment import Points, crop_face
+from facemend.detection.face import Face, check_search
+from facemend.detection.scanner import Candidates, Scanner, together
+from facemend.errors import ModelError
+from facemend.images import Image, to_network
+from facemend.onnx_model import first_line, open_session
+
+_OUTPUTS = ("confidence", "offsets", "landmarks")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a network says about N squares.
+
+    Attributes:
+        confidence: float64 (N,), 0-1, that a square shows a face.
+        offsets: float64 (N, 4), from the square to the face's box, as `boxes.shift` takes them.
+        landmarks: float64 (N, 5, 2), x and y as shares of the square's side, in the order of
+            `frame.LANDMARK_NAMES`.
+    """
+
+    confidence: Points
+    offsets: Points
+    landmarks: Points
+
+
+class Network:
+    """The network, ready to be called, from several threads if need be."""
+
+    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+        """Opens its file.
+
+        Args:
+            threads: how many threads one call may use; None leaves it to ONNX Runtime.
+
+        Raises:
+            ModelError: the file is missing, damaged or of another network.
+            UsageError: less than one thread.
+        """
+        self._path = path
+        self._session = open_session(path, threads)
+        if {node.name for node in self._session.get_outputs()} != set(_OUTPUTS):
+            raise ModelError(f"{path} is not this network of the face detector; install facemend again")
+
+    def __call__(self, images: npt.NDArray[np.uint8]) -> Judgement:
+        """Judges squares.
+
+        Args:
+            images: uint8 (N, 48, 48, 3) RGB.
+
+        Raises:
+            ModelError: the network cannot be run.
+        """
+        try:
+            outputs = self._session.run(_OUTPUTS, {"image": to_network(images)})
+        except Exception as error:
+            raise ModelError(f"{self._path} cannot be run: {first_line(error)}") from error
+        confidence, offsets, landmarks = (
+            output.reshape(len(images), -1).astype(np.float64) for output in outputs
+        )
+        return Judgement(confidence[:, 0], offsets, landmarks.reshape(-1, 2, 5).transpose(0, 2, 1))
+
+
+_MOST_INWARDS = 0.45
+
+
+def shift(boxes: Points, offsets: Points) -> Points:
+    """Moves every edge of boxes (N, 4) by its offset (N, 4), a share of the box's width or height.
+
+    No edge is moved across the middle of its box.
+    """
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    low, high = offsets[:, :2].clip(max=_MOST_INWARDS), offsets[:, 2:].clip(min=-_MOST_INWARDS)
+    moved: Points = boxes + np.concatenate([low, high], axis=1) * np.tile(sizes, 2)
+    return moved
+
+
+def overlaps(box: Points, boxes: Points, *, of_smaller: bool = False) -> Points:
+    """What a box (4,) shares with each of others (N, 4): (N,), 0-1.
+
+    Args:
+        of_smaller: as a share of the smaller of the two, not of all that both cover.
+    """
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    common = np.prod((high - low).clip(0), axis=1)
+    area, areas = np.prod(box[2:] - box[:2]), np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    whole = np.minimum(area, areas) if of_smaller else area + areas - common
+    shares: Points = common / whole
+    return shares
+
+
+def suppress(boxes: Points, scores: Points, most: float, *, of_smaller: bool = False) -> list[int]:
+    """Non-maximum suppression: which boxes no better one overlaps by more than `most`, best first.
+
+    Args:
+        boxes, scores: (N, 4) of positive size, and (N,).
+        most: of `overlaps`, 0-1.
+    """
+    kept, waiting = [], np.argsort(-scores, kind="stable")
+    while len(waiting):
+        best, waiting = waiting[0], waiting[1:]
+        kept.append(int(best))
+        waiting = waiting[overlaps(boxes[best], boxes[waiting], of_smaller=of_smaller) <= most]
+    return kept
+
+
+MIN_CONFIDENCE = 0.46
+MIN_SIZE_PX = 24.0
+
+_WEIGHTS = Path(__file__).parents[1] / "weights"
+_LONGEST_PX = 1280  # of the copy that is scanned
+# Each next scan, for larger faces, sees the photo this much smaller; the last one is no smaller than that.
+_SCAN_STEP, _SMALLEST_SCAN_PX = 3, 64
+_PLAUSIBLE = 0.3  # confidence that earns a look of the second network
+_PROMISING = 0.25  # mean confidence after it that earns another one, from where it sees the face
+_MOST_LOOKED_AT = 200  # candidates, the surest; a crowd has fewer
+# Overlaps of two finds of one face: shares of both together, and of the smaller one.
+_SAME_CANDIDATE, _SAME_FACE, _SAME_PART = 0.4, 0.4, 0.6
+_OUTPUT_PX = 48  # what the second network looks at
+# It wants a face tightly cut, the canonical crop is wider: this part of it, 80 px wide.
+_UPRIGHT_CROP_PX, _UPRIGHT_CORNER_PX = 80, np.array([16, 22])
+_MIRRORED = [1, 0, 2, 4, 3]  # the landmarks' order in a mirror
+# Copies are averaged over areas, as those were that the networks learned from.
+_FILTER = PillowImage.Resampling.BOX
+
+
+class Detector:
+    """The face detector, ready to be called, from several threads if need be."""
+
+    def __init__(self, folder: Path = _WEIGHTS, *, threads: int | None = None) -> None:
+        """Opens its two files.
+
+        Args:
+            folder: where they lie (default: those that come with facemend).
+            threads: how many threads one call may use; None leaves it to ONNX Runtime.
+
+        Raises:
+            ModelError: a file is missing, damaged or another network.
+            UsageError: less than one thread.
+        """
+        self._scan = Scanner(folder / "detector.onnx", threads=threads)
+        self._judge = Network(folder / "detector_onet.onnx", threads=threads)
+
+    def __call__(
+        self, image: Image, *, min_confidence: float = MIN_CONFIDENCE, min_size_px: float = MIN_SIZE_PX
+    ) -> tuple[Face, ...]:
+        """Finds the faces of a photo; see `find_faces`."""
+        check_search(image, min_confidence, min_size_px)
+        if not image.size:
+            return ()
+        copy, shrink = _working_copy(image)
+        found = self._looked_at(copy, self._candidates(copy)).scaled(shrink)
+        widths = found.boxes[:, 2] - found.boxes[:, 0]
+        wanted = np.flatnonzero((found.confidence >= min_confidence) & (widths >= min_size_px))
+        faces = [_face(found.boxes[i] - 0.5, found.landmarks_px[i], found.confidence[i]) for i in wanted]
+        return tuple(sorted(faces, key=_area, reverse=True))
+
+    def scan(self, image: Image, *, min_confidence: float) -> Points:
+        """What the first network alone takes for faces in one look at a small picture: quick and rough.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, in which a face is at least 16 px wide.
+            min_confidence: 0-1.
+
+        Returns:
+            Landmarks (N, 5, 2) in the order of `frame.LANDMARK_NAMES`, the surest first. Several of them
+            are usually one face.
+
+        Raises:
+            ModelError: the network cannot be run.
+        """
+        found = self._scan(image, min_confidence)
+        return found.landmarks_px[np.argsort(-found.confidence, kind="stable")]
+
+    def _candidates(self, copy: PillowImage.Image) -> Candidates:
+        """What may be faces in any of the scans, each once, in pixels of the copy."""
+        scans, level = [], copy
+        while True:
+            pixels = np.asarray(level, dtype=np.uint8)
+            scans.append(self._scan(pixels, _PLAUSIBLE).scaled(np.divide(copy.size, level.size)))
+            size = [max(1, round(side / _SCAN_STEP)) for side in level.size]
+            if max(size) < _SMALLEST_SCAN_PX:
+                break
+            level = level.resize((size[0], size[1]), _FILTER)
+        all_of_them = together(scans)
+        best = suppress(all_of_them.boxes, all_of_them.confidence, _SAME_CANDIDATE)
+        return all_of_them[best[:_MOST_LOOKED_AT]]
+
+    def _looked_at(self, copy: PillowImage.Image, candidates: Candidates) -> Candidates:
+        """The candidates as both networks see them, each face once, the surest first.
+
+        Their confidence is the mean of both networks'. The surer the second is, the more it says about
+        boxes and landmarks: of a face that is hidden whole, which it takes for none, the first knows more.
+        """
+        if not len(candidates.confidence):
+            return candidates
+        confidence, _, landmarks = self._look_again(copy, candidates.landmarks_px)
+        promising = np.flatnonzero(candidates.confidence + confidence >= 2 * _PROMISING)
+        if not len(promising):
+            return candidates[promising]
+        first = candidates[promising]
+        confidence, boxes, landmarks = self._look_again(copy, landmarks[promising])
+        boxes = first.boxes + confidence[:, None] * (boxes - first.boxes)
+        landmarks = first.landmarks_px + confidence[:, None, None] * (landmarks - first.landmarks_px)
+        found = Candidates((first.confidence + confidence) / 2, boxes, landmarks)
+        found = found[suppress(found.boxes, found.confidence, _SAME_FACE)]
+        # A part of a face looks like a face, too, but less so.
+        return found[suppress(found.boxes, found.confidence, _SAME_PART, of_smaller=True)]
+
+    def _look_again(self, copy: PillowImage.Image, landmarks_px: Points) -> tuple[Points, Points, Points]:
+        """Judges faces anew that are turned upright by landmarks (N, 5, 2).
+
+        Returns:
+            Confidence (N,), boxes (N, 4) of edges and landmarks (N, 5, 2) in the copy. The box of a
+            tilted face is upright, as large as it would be if the face were.
+        """
+        photo = np.asarray(copy, dtype=np.uint8)
+        crops = [crop_face(photo, points, _UPRIGHT_CROP_PX) for points in landmarks_px]
+        (x, y), side = _UPRIGHT_CORNER_PX, _OUTPUT_PX
+        judged = self._judge_both_ways(np.stack([c.image[y : y + side, x : x + side] for c in crops]))
+        boxes = shift(np.tile((0.0, 0.0, 1.0, 1.0), (len(crops), 1)), judged.offsets)
+        middles, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+        points = np.concatenate([judged.landmarks, middles[:, None]], axis=1)
+        back = np.stack([crop.crop_to_photo for crop in crops])
+        points = (points * side + _UPRIGHT_CORNER_PX - 0.5) @ back[:, :, :2].transpose(0, 2, 1)
+        points += back[:, None, :, 2]
+        half = sizes * side / 2 * np.hypot(back[:, 0, :1], back[:, 1, :1])
+        middles = points[:, 5] + 0.5
+        return judged.confidence, np.concatenate([middles - half, middles + half], axis=1), points[:, :5]
+
+    def _judge_both_ways(self, patches: Image) -> Judgement:
+        """The second network's mean judgement of patches (N, 48, 48, 3) and of their mirror images."""
+        plain, mirror = self._judge(patches), self._judge(patches[:, :, ::-1])
+        offsets = mirror.offsets[:, [2, 1, 0, 3]] * (-1, 1, -1, 1)
+        landmarks = mirror.landmarks[:, _MIRRORED] * (-1, 1) + (1, 0)
+        return Judgement(
+            (plain.confidence + mirror.confidence) / 2,
+            (plain.offsets + offsets) / 2,
+            (plain.landmarks + landmarks) / 2,
+        )
+
+
+def find_faces(
+    image: Image, *, min_confidence: float = MIN_CONFIDENCE, min_size_px: float = MIN_SIZE_PX
+) -> tuple[Face, ...]:
+    """Finds the faces of a photo, upright or tilted by up to about 45°, covered in part or not.
+
+    Args:
+        image: (H, W, 3) uint8 RGB. It is scanned in a copy of at most 1280 px.
+        min_confidence: 0-1; less finds more faces that hardly show, and more that are none.
+        min_size_px: width of the smallest face wanted; in the copy it should be 16 at least to be found.
+
+    Returns:
+        Each face once, the largest first.
+
+    Raises:
+        ModelError: the networks that come with facemend are missing or damaged.
+        UsageError: a confidence or a size that cannot be.
+        ValueError: another shape or type.
+    """
+    return _shipped_detector()(image, min_confidence=min_confidence, min_size_px=min_size_px)
+
+
+@cache
+def _shipped_detector() -> Detector:
+    return Detector()
+
+
+def _working_copy(image: Image) -> tuple[PillowImage.Image, Points]:
+    """The photo, no side longer than _LONGEST_PX, and how much smaller it is in x and y: (2,)."""
+    photo = PillowImage.fromarray(image)
+    shrink = max(1.0, max(photo.size) / _LONGEST_PX)
+    size = max(1, round(photo.width / shrink)), max(1, round(photo.height / shrink))
+    return photo.resize(size, _FILTER, reducing_gap=1.0), np.divide(photo.size, size)
+
+
+def _face(box: Points, landmarks: Points, confidence: float) -> Face:
+    x1, y1, x2, y2 = box.tolist()
+    return Face((x1, y1, x2, y2), landmarks, float(confidence))
+
+
+def _area(face: Face) -> float:
+    x1, y1, x2, y2 = face.box_px
+    return (x2 - x1) * (y2 - y1)

@@ -1,0 +1,436 @@
+"""Systems from outside: any ONNX network, a folder of pictures, or a model file by its path."""
+
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from facemend.datasets import FaceSource
+from facemend.errors import ConfigError, ModelError, PictureError
+from facemend.evaluation.protocol import PROTOCOL, bench_face, kinds_for
+from facemend.evaluation.scoring import SlowMetrics, digest_of, open_slow_metrics
+from facemend.evaluation.systems import Delivery, Images, Masks, OpenModel, System, open_model
+from facemend.files import parse_json, read_named, read_own, sha256_of, write_text
+from facemend.images import Batch, Image, Mask, from_network, resize, to_network, write_png
+from facemend.io import read_image
+from facemend.metrics.network import Network
+from facemend.reconstruction.blending import resize_alpha
+
+_ORDERS = {"RGB": slice(None), "BGR": slice(None, None, -1)}
+_HOLES = {"keep": None, "black": -1.0, "white": 1.0}
+_MOST_BYTES = 4 << 20
+"""Of a TOML file, which may name thousands of people."""
+_OUTSIDE = 0.1
+"""How far, as a share of the range, an output may leave it: networks overshoot a little."""
+_FLAT = 0.02
+"""An output that spans less of its range than this is in another range than it says."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """How a picture goes in.
+
+    Attributes:
+        name: of the network's input.
+        range: what black and white become.
+        order: of the channels, RGB or BGR.
+        hole: what stands in it: keep (the occlusion), black or white.
+    """
+
+    name: str
+    range: tuple[float, float]
+    order: str = "RGB"
+    hole: str = "keep"
+
+
+@dataclass(frozen=True)
+class MaskInput:
+    """How the mask goes in.
+
+    Attributes:
+        name: of the network's input; the image's own name makes it the image's fourth channel.
+        occluded: 1, or 0 for a network that wants to be told what is visible.
+    """
+
+    name: str
+    occluded: int = 1
+
+
+@dataclass(frozen=True)
+class ImageOutput:
+    """How a picture comes out.
+
+    Attributes:
+        name, range, order: as they go in.
+        composite: whether it is delivered in the hole only, which needs the mask.
+    """
+
+    name: str
+    range: tuple[float, float]
+    order: str = "RGB"
+    composite: bool = False
+
+
+@dataclass(frozen=True)
+class ForeignModel:
+    """What a TOML file says of a network.
+
+    Attributes:
+        name: what the report calls it.
+        file: the ONNX file, from the TOML file's folder.
+        size_px: the side of its square; crops are resized to it and back.
+        image, output, mask: see above; without a mask it is blind.
+        training_people: hashes of them (`datasets.hash_identity`); None if nobody knows.
+    """
+
+    name: str
+    file: str
+    size_px: int
+    image: ImageInput
+    output: ImageOutput
+    mask: MaskInput | None = None
+    training_people: tuple[str, ...] | None = None
+
+
+def open_foreign(path: Path, threads: int | None = None) -> System:
+    """The network that a TOML file describes, as a system; blind if it takes no mask.
+
+    Args:
+        threads: of the processor; None lets ONNX Runtime choose.
+
+    Raises:
+        ConfigError: a key is missing or unknown, or a value makes no sense.
+        ModelError: the ONNX file is missing, cannot be read, or has no such input.
+    """
+    model = read_foreign(path)
+    network = Network(path.parent / model.file, threads)
+    wanted = {model.image.name} | ({model.mask.name} if model.mask else set())
+    if wanted != network.inputs.keys():
+        raise ModelError(
+            f"{network.path} takes {', '.join(network.inputs)}; "
+            f"{path.name} names {', '.join(sorted(wanted))}"
+        )
+
+    def deliver(images: Images, masks: Masks | None) -> Delivery:
+        raws = [
+            _reconstruct(model, network, *pair)
+            for pair in zip(images, [None] * len(images) if masks is None else masks, strict=True)
+        ]
+        raw = np.stack(raws)
+        if not model.output.composite or masks is None:
+            return Delivery(raw, raw, None)
+        return Delivery(raw, np.where(masks[..., None], raw, images), None)
+
+    people = model.training_people
+    return System(
+        model.name,
+        blind=model.mask is None,
+        deliver=deliver,
+        sha256=network.sha256,
+        training_people=None if people is None else frozenset(people),
+        fingerprint=f"{network.sha256} {sha256_of(path)}",
+        file=path,
+    )
+
+
+def read_foreign(path: Path) -> ForeignModel:
+    """Reads the description of a network.
+
+    Raises:
+        ConfigError: it is no TOML, a key is missing or unknown, or a value makes no sense.
+    """
+    try:
+        table = tomllib.loads(read_named(path, _MOST_BYTES).decode())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} cannot be read: it is nested too deeply") from error
+    image = _build(ImageInput, table.pop("image", {}), f"{path}, [image]")
+    output = _build(ImageOutput, table.pop("output", {}), f"{path}, [output]")
+    mask = table.pop("mask", None)
+    given = None if mask is None else _build(MaskInput, mask, f"{path}, [mask]")
+    model = _build(ForeignModel, table | {"image": image, "output": output, "mask": given}, str(path))
+    for rule, holds in _rules(model).items():
+        if not holds:
+            raise ConfigError(f"{path}: {rule}")
+    return model
+
+
+def _rules(model: ForeignModel) -> dict[str, bool]:
+    """What a description has to keep to, in words, and whether it does."""
+    image, output, mask = model.image, model.output, model.mask
+    needs_mask = image.hole != "keep" or output.composite
+    texts = (model.name, model.file, image.name, image.order, image.hole, output.name, output.order)
+    names = texts if mask is None else (*texts, mask.name)
+    if not all(isinstance(text, str) for text in (*names, *(model.training_people or ()))):
+        return {"names, file, order, hole and training_people are texts": False}
+    return {
+        "order is RGB or BGR": {image.order, output.order} <= _ORDERS.keys(),
+        f"hole is one of {', '.join(_HOLES)}": image.hole in _HOLES,
+        "a range is [black, white], black below white": all(map(_is_range, (image.range, output.range))),
+        "occluded is 0 or 1": mask is None or mask.occluded in (0, 1),
+        "size_px is a number of pixels": isinstance(model.size_px, int) and model.size_px > 0,
+        "without [mask], hole is keep and composite is false": mask is not None or not needs_mask,
+    }
+
+
+def _is_range(ends: object) -> bool:
+    return (
+        isinstance(ends, tuple)
+        and len(ends) == 2
+        and all(isinstance(end, int | float) for end in ends)
+        and ends[0] < ends[1]
+    )
+
+
+def _build(kind: type[T], table: object, where: str) -> T:
+    """A dataclass out of a table whose keys are its fields; lists become tuples."""
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: it is a table of keys and values, not {table!r}")
+    known = [entry.name for entry in fields(kind)]  # type: ignore[arg-type]
+    for key in table:
+        if key not in known:
+            near = get_close_matches(key, known, 1, 0) or known
+            raise ConfigError(f"{where}: unknown key {key!r}; did you mean {near[0]!r}?")
+    try:
+        return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in table.items()})
+    except TypeError as error:
+        raise ConfigError(f"{where}: {str(error).partition('() ')[2]}") from error
+
+
+def _reconstruct(model: ForeignModel, network: Network, image: Image, mask: Mask | None) -> Image:
+    """The network's own picture, at the picture's size."""
+    side, size = image.shape[0], model.size_px
+    picture = to_network(resize(image, size, size)[None])[:, _ORDERS[model.image.order]]
+    feeds: dict[str, Batch] = {}
+    if model.mask is not None and mask is not None:
+        # A pixel that the mask touches at all is occluded.
+        hidden = resize_alpha(mask.astype(np.float32), size, size)[None, None] > 0
+        colour = _HOLES[model.image.hole]
+        picture = picture if colour is None else np.where(hidden, np.float32(colour), picture)
+        feeds[model.mask.name] = (hidden == bool(model.mask.occluded)).astype(np.float32)
+    low, high = model.image.range
+    scaled = ((picture + 1) / 2 * (high - low) + low).astype(np.float32)
+    # A mask under the image's own name is its fourth channel.
+    parts = [scaled, feeds[model.image.name]] if model.image.name in feeds else [scaled]
+    feeds[model.image.name] = np.concatenate(parts, axis=1)
+    output = _to_network_range(network.run(feeds, model.output.name), model, network.path)
+    return resize(from_network(output[:, _ORDERS[model.output.order]])[0], side, side)
+
+
+def _to_network_range(output: Batch, model: ForeignModel, path: Path) -> Batch:
+    """An output in [-1, 1].
+
+    Raises:
+        ModelError: it has another size, or is in another range than the description says.
+    """
+    size, (low, high) = model.size_px, model.output.range
+    if output.shape != (1, 3, size, size):
+        raise ModelError(f"{path} delivers {output.shape}, not (1, 3, {size}, {size})")
+    share = (output - low) / (high - low)
+    least, most = float(share.min()), float(share.max())
+    if least < -_OUTSIDE or most > 1 + _OUTSIDE or most - least < _FLAT:
+        raise ModelError(
+            f"{path} delivers {output.min():.3g} to {output.max():.3g}, which is not the range "
+            f"[{low:g}, {high:g}] that its description gives"
+        )
+    return (2 * share - 1).astype(np.float32)
+
+
+INPUTS, MASKS, MANIFEST = "inputs", "masks", "manifest.json"
+FORMAT = 1
+_WHITE = 255
+
+
+@dataclass(frozen=True)
+class ExportedInput:
+    """One line of the manifest.
+
+    Attributes:
+        file: the picture's name in every folder.
+        image_sha256: over the input's pixels, uint8 (S, S, 3).
+        mask_sha256: over the mask's, bool (S, S).
+    """
+
+    file: str
+    image_sha256: str
+    mask_sha256: str
+
+
+def export_inputs(
+    folder: Path, source: FaceSource, kinds: Sequence[str], *, force: bool = False, progress: bool = False
+) -> int:
+    """Writes the protocol's inputs over a source, without their truths, and returns how many.
+
+    Args:
+        force: whether to write over earlier ones.
+        progress: whether to show a progress bar on a terminal.
+
+    Raises:
+        OutputError: a file exists and `force` is not set, or the disk refuses.
+    """
+    exported = []
+    for record in tqdm(source.records, unit="face", disable=None if progress else True):
+        crop = source.crop(record)
+        for kind in kinds_for(record.attributes, kinds):
+            face = bench_face(crop, record.name, kind)
+            file = f"{record.name.replace('/', '-')}--{kind}.png"
+            write_png(folder / INPUTS / file, face.image, force=force)
+            white = face.occlusion.mask.astype(np.uint8) * np.uint8(_WHITE)
+            write_png(folder / MASKS / file, white, force=force)
+            exported.append(ExportedInput(file, digest_of(face.image), digest_of(face.occlusion.mask)))
+    manifest = {"format": FORMAT, "protocol": PROTOCOL, "inputs": [asdict(entry) for entry in exported]}
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n", force=force)
+    return len(exported)
+
+
+def open_submission(folder: Path) -> System:
+    """A folder of pictures beside `inputs`, `masks` and `manifest.json`, as a system called as the folder.
+
+    It counts as given the masks, and nobody knows what it was trained on.
+
+    Raises:
+        ModelError: no manifest, inputs or masks that are not those which were exported, or a picture that
+            is missing or no PNG.
+    """
+    entries = _read_manifest(folder.parent / MANIFEST)
+    for entry in entries.values():
+        _check_exported(folder.parent, entry)
+        if not (folder / entry.file).exists():
+            raise ModelError(f"{folder} has no {entry.file}; a system delivers every input, as PNG")
+
+    def deliver(images: Images, masks: Masks | None) -> Delivery:
+        if masks is None:
+            raise ValueError(f"{folder.name} was given the true masks")
+        pictures = [_find(folder, entries, *pair) for pair in zip(images, masks, strict=True)]
+        delivered = np.stack(pictures)
+        return Delivery(delivered, delivered, None)
+
+    return System(folder.name, blind=False, deliver=deliver, training_people=None, captive=True)
+
+
+def _read_manifest(path: Path) -> dict[str, ExportedInput]:
+    """The exported inputs by the hash of their pixels."""
+    try:
+        manifest = parse_json(read_own(path))
+        if (manifest["format"], manifest["protocol"]) != (FORMAT, PROTOCOL):
+            raise ModelError(f"{path} is not of {PROTOCOL}; export the inputs again")
+        entries = [_entry_of(**entry) for entry in manifest["inputs"]]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(
+            f"{path.parent} has no {MANIFEST} that can be read; put the system's folder where "
+            "facemend evaluate --export-inputs wrote the inputs"
+        ) from error
+    return {entry.image_sha256: entry for entry in entries}
+
+
+def _entry_of(file: str, image_sha256: str, mask_sha256: str) -> ExportedInput:
+    """Raises ValueError: the fields are no texts, or the file lies in another folder."""
+    texts = (file, image_sha256, mask_sha256)
+    if not all(isinstance(text, str) for text in texts) or file != Path(file).name or file in ("", ".."):
+        raise ValueError("an input is a file of the folder, and its two sums")
+    return ExportedInput(*texts)
+
+
+def _check_exported(home: Path, entry: ExportedInput) -> None:
+    """Makes sure that a system had before it what was exported.
+
+    Raises:
+        ModelError: it is missing, re-encoded, or belongs to another picture.
+    """
+    image, mask = (_read(home / part / entry.file) for part in (INPUTS, MASKS))
+    for part, found, wanted in (
+        (INPUTS, digest_of(image), entry.image_sha256),
+        (MASKS, digest_of(mask[..., 0] == _WHITE), entry.mask_sha256),
+    ):
+        if found != wanted:
+            raise ModelError(
+                f"{home / part / entry.file} is not as it was exported; export the inputs again"
+            )
+
+
+def _find(folder: Path, entries: Mapping[str, ExportedInput], image: Image, mask: Mask) -> Image:
+    entry = entries.get(digest_of(image))
+    if entry is None:
+        raise ModelError(
+            f"{folder} was made from other inputs than these; export them with the same source, split, "
+            "--kinds and --limit"
+        )
+    if entry.mask_sha256 != digest_of(mask):
+        raise ModelError(f"{folder} was made with another mask for {entry.file}; export the inputs again")
+    return _read(folder / entry.file)
+
+
+def _read(path: Path) -> Image:
+    try:
+        return read_image(path)
+    except PictureError as error:
+        raise ModelError(str(error)) from error
+
+
+def open_systems(
+    paths: Sequence[Path], threads: int | None = None, open_model: OpenModel = open_model
+) -> list[System]:
+    """What stands behind each path: a facemend model, a TOML file about a network, or a folder.
+
+    Systems of one name get the beginning of their sha256 into it.
+
+    Args:
+        threads: of the processor; None lets ONNX Runtime choose.
+        open_model: opens a facemend model file (see `protocol.Protocol`).
+
+    Raises:
+        ModelError: a file is no model, or a folder no system's pictures.
+        ConfigError: a TOML file does not describe a network.
+    """
+    systems = [_open(path, threads, open_model) for path in paths]
+    times = Counter(system.name for system in systems)
+    return [
+        system
+        if times[system.name] == 1
+        else replace(system, name=f"{system.name} {str(system.sha256)[:8]}")
+        for system in systems
+    ]
+
+
+def _open(path: Path, threads: int | None, open_model: OpenModel) -> System:
+    if path.is_dir():
+        return open_submission(path)
+    return open_foreign(path, threads) if path.suffix == ".toml" else open_model(path, threads)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All that measures and is measured; each worker of an engine opens it for itself.
+
+    Attributes:
+        models: as `open_systems` takes them.
+        baselines: beside them.
+        identity, lpips, fid: as `open_slow_metrics` takes them.
+        threads: of the processor, for each; None lets ONNX Runtime choose.
+        open_model: as `open_systems` takes it.
+    """
+
+    models: Sequence[Path]
+    baselines: Sequence[System] = ()
+    identity: bool = False
+    lpips: Path | None = None
+    fid: Path | None = None
+    threads: int | None = None
+    open_model: OpenModel = open_model
+
+    def __call__(self) -> tuple[list[System], SlowMetrics]:
+        """Opens them. Raises what `open_systems` and `open_slow_metrics` do."""
+        slow = open_slow_metrics(
+            identity=self.identity, lpips=self.lpips, fid=self.fid, threads=self.threads
+        )
+        return [*open_systems(self.models, self.threads, self.open_model), *self.baselines], slow

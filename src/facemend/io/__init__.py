@@ -1,0 +1,27 @@
+"""Photo files, read with everything that they hold beside pixels, and written as the same kind of file."""
+
+from facemend.io.formats import MAX_PIXELS, START_LENGTH, SUFFIXES, Format, format_named, format_of
+from facemend.io.metadata import Note, read_record
+from facemend.io.photos import Metadata, Photo, photo_of_pixels
+from facemend.io.reading import photo_of_pillow, read_cutout, read_image, read_photo
+from facemend.io.writing import encode_photo, write_photo
+
+__all__ = [
+    "MAX_PIXELS",
+    "START_LENGTH",
+    "SUFFIXES",
+    "Format",
+    "Metadata",
+    "Note",
+    "Photo",
+    "encode_photo",
+    "format_named",
+    "format_of",
+    "photo_of_pillow",
+    "photo_of_pixels",
+    "read_cutout",
+    "read_image",
+    "read_photo",
+    "read_record",
+    "write_photo",
+]

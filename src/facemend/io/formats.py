@@ -1,0 +1,159 @@
+"""The kinds of photo files: how each is known by its first bytes and by its name, and opened."""
+
+import struct
+import zlib
+from collections.abc import Callable
+from enum import StrEnum
+from io import BytesIO
+from mmap import mmap
+from pathlib import Path
+from typing import IO, Final, cast
+
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+from PIL import Image as PillowImage
+
+from facemend.errors import UsageError
+from facemend.io.limits import refuse_costly
+
+MAX_PIXELS: Final = 200_000_000
+"""The largest photo that is read unasked: 600 MB in memory. No camera of today makes a larger one."""
+
+
+class Format(StrEnum):
+    """A kind of photo file, by the name that people call it."""
+
+    PNG = "PNG"
+    JPEG = "JPEG"
+    WEBP = "WebP"
+    TIFF = "TIFF"
+    AVIF = "AVIF"
+    HEIC = "HEIC"
+    BMP = "BMP"
+
+
+SUFFIXES = {
+    ".png": Format.PNG,
+    ".jpg": Format.JPEG,
+    ".jpeg": Format.JPEG,
+    ".webp": Format.WEBP,
+    ".tif": Format.TIFF,
+    ".tiff": Format.TIFF,
+    ".avif": Format.AVIF,
+    ".heic": Format.HEIC,
+    ".heif": Format.HEIC,
+}
+"""What a file's suffix names, in lower case. BMP is not among them: it cannot say how it was made."""
+
+START_LENGTH = 256
+"""So many bytes tell what kind of file they begin."""
+
+HEIC_PACKAGE = "one more package: pip install 'facemend[heic]'"
+
+LOSSLESS = frozenset({Format.PNG, Format.TIFF, Format.BMP})
+
+DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+    AssertionError,
+    struct.error,
+    zlib.error,
+    PillowImage.DecompressionBombError,
+)
+"""What Pillow's plugins raise on files that are truncated, broken or made to harm."""
+
+_STARTS = (
+    (b"\x89PNG\r\n\x1a\n", Format.PNG),
+    (b"\xff\xd8\xff", Format.JPEG),
+    (b"II*\0", Format.TIFF),
+    (b"MM\0*", Format.TIFF),
+    (b"II+\0", Format.TIFF),
+    (b"MM\0+", Format.TIFF),
+    (b"BM", Format.BMP),
+)
+_OPENERS: dict[Format, Callable[[IO[bytes]], PillowImage.Image]] = {
+    Format.PNG: PngImagePlugin.PngImageFile,
+    Format.JPEG: JpegImagePlugin.jpeg_factory,
+    Format.WEBP: WebPImagePlugin.WebPImageFile,
+    Format.TIFF: TiffImagePlugin.TiffImageFile,
+    Format.AVIF: AvifImagePlugin.AvifImageFile,
+    Format.BMP: BmpImagePlugin.BmpImageFile,
+}
+
+
+def format_of(data: bytes) -> Format | None:
+    """The kind of file that these bytes begin; None for every other."""
+    for start, found in _STARTS:
+        if data.startswith(start):
+            return found
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return Format.WEBP
+    if data[4:8] == b"ftyp":
+        return _brand_of(data[8 : min(int.from_bytes(data[:4], "big"), START_LENGTH)])
+    return None
+
+
+def format_named(path: Path) -> Format:
+    """The kind of file that a path's suffix names.
+
+    Raises:
+        UsageError: none that facemend writes.
+    """
+    found = SUFFIXES.get(path.suffix.lower())
+    if found is None:
+        raise UsageError(
+            "facemend writes PNG, JPEG, WebP, TIFF, AVIF and HEIC; name the output "
+            f"{path.with_suffix('.png')}"
+        )
+    return found
+
+
+def open_photo(file: BytesIO | mmap, kind: Format, *, head: bool = False) -> PillowImage.Image:
+    """Opens a photo file and reads what stands before its pixels, which are not decoded yet.
+
+    Goes to the one plugin that the first bytes ask for, past Pillow's guard for all of a process:
+    whoever decodes has to look at the size first. What costs more than a photo can is refused before.
+
+    Args:
+        head: nobody is going to decode the pixels.
+
+    Raises:
+        ImportError: HEIC, without the package for it.
+        Exception: one of `DAMAGED`.
+    """
+    refuse_costly(file.getvalue() if isinstance(file, BytesIO) else file, kind, head=head)
+    if kind is Format.HEIC:
+        from pillow_heif import HeifImageFile
+
+        opener: Callable[[IO[bytes]], PillowImage.Image] = HeifImageFile
+    else:
+        opener = _OPENERS[kind]
+    return opener(cast(IO[bytes], file))
+
+
+def first_line(error: Exception) -> str:
+    """What a plugin says about a bad file, in one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _brand_of(brands: bytes) -> Format | None:
+    """AVIF or HEIC, by the brands (four bytes each, the second is a version) of an ISO media file."""
+    found = {brands[at : at + 4] for at in range(0, len(brands), 4)}
+    if found & {b"avif", b"avis"}:
+        return Format.AVIF
+    if found & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}:
+        return Format.HEIC
+    return None

@@ -1,0 +1,98 @@
+"""WebP, AVIF and HEIC files."""
+
+from collections.abc import Iterator
+from io import BytesIO
+
+from facemend.io.formats import LOSSLESS, Format
+from facemend.io.photos import Photo
+
+_QUALITY = 95
+
+
+def encode(photo: Photo, xmp: bytes | None) -> bytes:
+    """A WebP file of the photo, with this XMP packet. Raises one of `formats.DAMAGED`."""
+    source = photo.own_source(Format.WEBP)
+    file = BytesIO()
+    photo.to_stored().save(
+        file,
+        "WEBP",
+        lossless=photo.format in LOSSLESS if source is None else _is_lossless(source),
+        quality=_QUALITY,
+        exact=True,  # the colours of transparent pixels, too
+        icc_profile=photo.metadata.icc,
+        exif=photo.metadata.exif or b"",
+        xmp=xmp or b"",
+    )
+    return file.getvalue()
+
+
+def _is_lossless(data: bytes) -> bool:
+    return b"VP8L" in _chunk_types(data)
+
+
+def _chunk_types(data: bytes) -> Iterator[bytes]:
+    at = 12
+    while at + 8 <= len(data):
+        yield data[at : at + 4]
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + length + length % 2
+
+
+_QUALITY_avif = 95
+_HIGH_BITDEPTH, _TWELVE_BIT = 0x40, 0x20
+_SUBSAMPLING = {0b00: "4:4:4", 0b10: "4:2:2", 0b11: "4:2:0"}
+
+
+def encode_avif(photo: Photo, xmp: bytes | None) -> bytes:
+    """An AVIF file of the photo, with this XMP packet. Raises one of `formats.DAMAGED`."""
+    source = photo.own_source(Format.AVIF)
+    fine = "4:4:4" if source is None else _SUBSAMPLING.get(_configuration(source) >> 2 & 0b11, "4:4:4")
+    file = BytesIO()
+    photo.to_stored().save(
+        file,
+        "AVIF",
+        quality=_QUALITY_avif,
+        subsampling="4:0:0" if photo.gray and photo.opacity is None else fine,
+        icc_profile=photo.metadata.icc,
+        exif=photo.metadata.exif or b"",
+        xmp=xmp or b"",
+    )
+    return file.getvalue()
+
+
+def bits_a_channel(data: bytes) -> int:
+    """The bit depth of the first picture in an AVIF."""
+    configuration = _configuration(data)
+    if not configuration & _HIGH_BITDEPTH:
+        return 8
+    return 12 if configuration & _TWELVE_BIT else 10
+
+
+def _configuration(data: bytes) -> int:
+    """The byte of flags in the AV1 configuration (AV1-ISOBMFF 1.2.0, 2.3.3); 0 where there is none."""
+    at = data.find(b"av1C")
+    return data[at + 6] if 0 <= at < len(data) - 6 else 0
+
+
+_QUALITY_heic = 95
+
+
+def encode_heic(photo: Photo, xmp: bytes | None) -> bytes:
+    """A HEIC file of the photo, with this XMP packet.
+
+    Raises:
+        ImportError: pillow-heif is missing.
+        Exception: one of `formats.DAMAGED`.
+    """
+    import pillow_heif
+
+    file = BytesIO()
+    pillow_heif.from_pillow(photo.to_stored()).save(
+        file,
+        quality=_QUALITY_heic,
+        chroma=444,
+        icc_profile=photo.metadata.icc,
+        exif=photo.metadata.exif,
+        xmp=xmp,
+    )
+    return file.getvalue()

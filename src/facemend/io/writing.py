@@ -1,0 +1,100 @@
+"""Photos into files: the same kind of file as the source, or the kind that is asked for."""
+
+from pathlib import Path
+
+from facemend.errors import OutputError, UsageError
+from facemend.files import written_whole
+from facemend.io import jpeg, lossy, png, tiff
+from facemend.io.formats import DAMAGED, HEIC_PACKAGE, Format, first_line, format_named
+from facemend.io.metadata import Note, XmpError, with_properties
+from facemend.io.photos import Photo
+
+_ENCODERS = {
+    Format.PNG: png.encode,
+    Format.JPEG: jpeg.encode,
+    Format.WEBP: lossy.encode,
+    Format.TIFF: tiff.encode,
+    Format.AVIF: lossy.encode_avif,
+    Format.HEIC: lossy.encode_heic,
+}
+_ICC_SPACE = slice(16, 20)
+"""Where a profile names the colour space of the pixels (ICC.1:2022, 7.2.8)."""
+
+
+def encode_photo(
+    photo: Photo, kind: Format | None = None, *, note: Note | None = None, strip: bool = False
+) -> bytes:
+    """The bytes of a file of the photo.
+
+    A photo whose pixels are its file's, asked for in its file's format and not to be stripped, is that
+    file, byte for byte and without the note: nothing was made up in it. Else a file of the same format
+    has the source's orientation, opacity, colour profile, EXIF, XMP, IPTC, texts, resolution, and its
+    compression as far as Pillow can write it; a file of another format has what that can hold.
+
+    Args:
+        kind: the format; None for the source's.
+        note: what the file says about its making, in XMP and in PNG's texts.
+        strip: leave out EXIF with its place, XMP, IPTC and comments. The pixels are encoded anew, upright.
+
+    Raises:
+        OutputError: the photo has layers (see `Photo.without_layers`), the format cannot hold it, its XMP
+            cannot be read and so not be kept, or the package for HEIC is missing.
+        UsageError: a format that facemend does not write.
+    """
+    kind = kind or photo.format
+    source = photo.own_source(kind)
+    if source is not None and not (photo.changed or photo.stripped or strip):
+        return source
+    _refuse(photo, kind)
+    if strip:
+        photo = photo.without_metadata()
+    try:
+        xmp = with_properties(photo.metadata.xmp, note.properties()) if note else photo.metadata.xmp
+        data = _ENCODERS[kind](photo, xmp)
+    except XmpError as error:
+        raise OutputError(
+            f"{photo.name} has XMP metadata that cannot be kept ({error}); leave its metadata out"
+        ) from error
+    except ImportError as error:
+        raise OutputError(f"writing HEIC needs {HEIC_PACKAGE}") from error
+    except DAMAGED as error:
+        raise OutputError(f"{photo.name} cannot be written as {kind}: {first_line(error)}") from error
+    return png.with_texts(data, note.texts()) if note and kind is Format.PNG else data
+
+
+def _refuse(photo: Photo, kind: Format) -> None:
+    if photo.layered:
+        raise OutputError(
+            f"{photo.name} holds layers (MPO, Ultra HDR, motion or depth) that would not fit the changed "
+            "picture; --primary-only writes the picture alone"
+        )
+    if kind not in _ENCODERS:
+        raise UsageError(f"facemend does not write {kind}; use PNG")
+    transparent = photo.opacity is not None and bool((photo.opacity < 255).any())
+    if transparent and kind is Format.JPEG:
+        raise OutputError(f"{photo.name} has transparent pixels, which no JPEG can hold; write PNG or WebP")
+    profile = photo.metadata.icc or b""
+    # WebP knows no gray, AVIF and HEIC none with opacity: Pillow makes colours of it.
+    coloured = kind is Format.WEBP or (kind in (Format.AVIF, Format.HEIC) and photo.opacity is not None)
+    if photo.gray and coloured and profile[_ICC_SPACE] == b"GRAY":
+        raise OutputError(
+            f"{photo.name} has a colour profile for gray, which no {kind} can hold; write PNG"
+        )
+
+
+def write_photo(
+    path: Path, photo: Photo, *, note: Note | None = None, strip: bool = False, force: bool = False
+) -> None:
+    """Writes a photo in the format that the path's suffix names, whole or not at all, and no less private
+    than the file that it came from.
+
+    Args:
+        note, strip: see `encode_photo`.
+
+    Raises:
+        OutputError: as `encode_photo` does, or the file exists and `force` is not set, or the disk refuses.
+        UsageError: the suffix names no format that facemend writes.
+    """
+    data = encode_photo(photo, format_named(path), note=note, strip=strip)
+    with written_whole(path, force=force, most_mode=photo.file_mode) as temporary:
+        temporary.write_bytes(data)

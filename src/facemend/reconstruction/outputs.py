@@ -1,0 +1,200 @@
+"""Files, folders and patterns: which pictures are meant, and what is written where, before anything is."""
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from facemend.errors import OutputError, PictureError, UsageError
+from facemend.files import sha256_of
+from facemend.images import PICTURE_SUFFIXES
+from facemend.io import SUFFIXES, format_named
+from facemend.reconstruction.provenance import read_provenance
+
+_ENDING, _OCCLUSION_ENDING = "_reconstructed", "_occlusion"
+"""What the names of an output beside its input, and of an occlusion, end with."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One picture to reconstruct.
+
+    Attributes:
+        source: the input.
+        output: the picture to write, in the format that its suffix names.
+        occlusion_output: where to write the occlusion that was reconstructed; None for nowhere.
+        in_place: whether the output replaces the input.
+    """
+
+    source: Path
+    output: Path
+    occlusion_output: Path | None
+    in_place: bool = False
+
+    @property
+    def outputs(self) -> list[Path]:
+        """All files that the task writes."""
+        return [self.output] if self.occlusion_output is None else [self.output, self.occlusion_output]
+
+
+def plan_tasks(
+    inputs: Sequence[Path],
+    output: Path | None,
+    *,
+    aligned: bool,
+    save_occlusion: bool,
+    recursive: bool = False,
+    in_place: bool = False,
+) -> list[Task]:
+    """Decides what is written where, before anything is.
+
+    Args:
+        inputs: pictures, folders, and patterns (`*`, `?`, `[…]`, `**`) that name no file; pictures that
+            facemend wrote itself are left out, unless each is named alone.
+        output: a file for a single picture, in the format of its suffix; else a folder that takes each
+            input's name, and its subfolder; None writes PHOTO_reconstructed beside each input.
+        aligned: ready crops become PNG; photos keep their format, if facemend writes it.
+        save_occlusion: also write NAME_occlusion.png beside each output.
+        recursive: search the folders' subfolders, too.
+        in_place: replace each input.
+
+    Raises:
+        PictureError: a folder without pictures, or a pattern without a match.
+        OutputError: an output would overwrite an input.
+        UsageError: two inputs with one output, an output that is neither a folder nor of a format that
+            facemend writes, or `in_place` where it cannot be.
+    """
+    many = len(inputs) > 1 or inputs[0].is_dir() or _is_pattern(inputs[0])
+    found = list(dict.fromkeys(pair for path in inputs for pair in _pictures(path, recursive, in_place)))
+    if len(inputs) > 1:
+        found = [pair for pair in found if not _was_written_here(pair[0], found)]
+    into_folder = output is not None and (many or output.is_dir() or not output.suffix)
+    if output is not None and not into_folder:
+        format_named(output)
+    tasks = []
+    for source, name in found:
+        if in_place:
+            _refuse_in_place(source, output, aligned)
+        suffix = source.suffix if not aligned and source.suffix.lower() in SUFFIXES else ".png"
+        stem = source.stem
+        if in_place:
+            target = source
+        elif output is None:
+            target = source.with_name(f"{stem}{_ENDING}{suffix}")
+        else:
+            target = output / name.with_suffix(suffix) if into_folder else output
+            stem = target.stem
+        occlusion = target.with_name(f"{stem}{_OCCLUSION_ENDING}.png") if save_occlusion else None
+        tasks.append(Task(source, target, occlusion, in_place))
+    _check_apart(tasks)
+    return tasks
+
+
+def _pictures(path: Path, recursive: bool, in_place: bool) -> Iterator[tuple[Path, Path]]:
+    """Each picture of an input, with its name below the output folder."""
+    if _is_pattern(path):
+        yield from _matches(path, recursive, in_place)
+    elif path.is_dir():
+        found = [
+            picture
+            for picture in sorted(path.rglob("*") if recursive else path.iterdir())
+            if _is_meant(picture, in_place)
+        ]
+        if not found:
+            deeper = "" if recursive else "; --recursive looks into its subfolders, too"
+            raise PictureError(f"{path} holds no pictures to reconstruct{deeper}")
+        yield from ((picture, picture.relative_to(path)) for picture in found)
+    else:
+        yield path, Path(path.name)
+
+
+def _is_pattern(path: Path) -> bool:
+    return glob.has_magic(str(path)) and not path.exists()
+
+
+def _matches(pattern: Path, recursive: bool, in_place: bool) -> Iterator[tuple[Path, Path]]:
+    """The pictures of a pattern, named from its first folder that is no pattern itself."""
+    fixed = Path(pattern.anchor)
+    for part in pattern.parts[len(fixed.parts) :]:
+        if glob.has_magic(part):
+            break
+        fixed /= part
+    found = False
+    for match in sorted(map(Path, glob.glob(str(pattern), recursive=True))):  # noqa: PTH207 (no root needed)
+        if match.is_dir():
+            if match.is_symlink():
+                continue
+            if recursive and "**" not in pattern.parts:
+                for picture, _ in _pictures(match, recursive, in_place):
+                    found = True
+                    yield picture, picture.relative_to(fixed)
+        elif _is_meant(match, in_place) and not _leads_elsewhere(match, fixed):
+            found = True
+            yield match, match.relative_to(fixed)
+    if not found:
+        raise PictureError(f"{pattern} matches no pictures to reconstruct")
+
+
+def _leads_elsewhere(picture: Path, fixed: Path) -> bool:
+    """Whether a folder below the first one is a link: it may lead to photos that nobody meant."""
+    parts = picture.relative_to(fixed).parts[:-1]
+    return any(fixed.joinpath(*parts[: count + 1]).is_symlink() for count in range(len(parts)))
+
+
+def _is_meant(picture: Path, in_place: bool) -> bool:
+    """Whether a picture that nobody named alone is an input, and not an output."""
+    if picture.suffix.lower() not in PICTURE_SUFFIXES | SUFFIXES.keys() or picture.name.startswith("."):
+        return False
+    if not picture.is_file() or _is_copy(picture):
+        return False
+    # A photo that was replaced by its reconstruction stays an input: it is counted as finished.
+    return not read_provenance(picture) or (
+        in_place and not picture.stem.endswith((_ENDING, _OCCLUSION_ENDING))
+    )
+
+
+def _is_copy(picture: Path) -> bool:
+    """Whether a picture was written unchanged beside its input: such a file says nothing of itself."""
+    original = picture.with_name(picture.stem.removesuffix(_ENDING) + picture.suffix)
+    try:
+        return original != picture and original.is_file() and sha256_of(original) == sha256_of(picture)
+    except OSError:
+        return False  # said when its turn comes
+
+
+def _was_written_here(picture: Path, found: Sequence[tuple[Path, Path]]) -> bool:
+    """Whether a shell's `*` named an earlier output beside its input."""
+    sources = {source for source, _ in found}
+    for ending in (_ENDING, _OCCLUSION_ENDING):
+        stem = picture.stem.removesuffix(ending)
+        if stem == picture.stem:
+            continue
+        originals = {
+            source for source in sources if source.parent == picture.parent and source.stem == stem
+        }
+        if originals and (read_provenance(picture) or _is_copy(picture)):
+            return True
+    return False
+
+
+def _refuse_in_place(source: Path, output: Path | None, aligned: bool) -> None:
+    if output is not None:
+        raise UsageError("--in-place replaces the photos; leave -o out")
+    if aligned:
+        raise UsageError("--in-place is for photos; ready crops become PNG files")
+    format_named(source)
+
+
+def _check_apart(tasks: Sequence[Task]) -> None:
+    inputs = {task.source.resolve() for task in tasks}
+    writers: dict[Path, Task] = {}
+    for task in tasks:
+        for path in task.outputs:
+            if path.resolve() in inputs and not (task.in_place and path == task.output):
+                raise OutputError(f"{path} would overwrite an input; choose another output")
+            first = writers.setdefault(path.resolve(), task)
+            if first is not task:
+                raise UsageError(
+                    f"{first.source} and {task.source} would both be written to {path}; rename one, or "
+                    "reconstruct them into two folders"
+                )

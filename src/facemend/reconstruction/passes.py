@@ -1,0 +1,235 @@
+"""What the model sees of a face, in one or several passes over it."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from facemend.alignment import Points, ValuesT, canonical_landmarks, sample, similarity
+from facemend.detection import Face
+from facemend.images import Alpha, Image, Mask
+from facemend.reconstruction.acceptance import accepts, found_in
+from facemend.reconstruction.blending import large_regions
+from facemend.reconstruction.crop import View, view_below, view_of
+from facemend.reconstruction.deblur import consistent
+from facemend.reconstruction.model import Model, ModelOutput
+from facemend.reconstruction.options import Remove
+
+_COVER = np.array([(62.0, 104.0), (191.0, 234.0)]) / 256
+"""Where a cover from brows to chin begins and ends in a canonical crop, x and y as shares of its side."""
+_AREA, _SOLID, _HEIGHT = 0.21, 0.68, 0.745
+"""Shares: a cover takes so much of the crop, and so much of the upright rectangle around it, unless both
+eyes are under it; and is no higher. A mask is smaller, a balaclava higher and open at the eyes."""
+_EYE_RADIUS = 0.03  # of the crop's side
+_LARGEST_STEP = 1.3  # that the face's size is corrected by
+
+
+def whole_cover(found: Mask) -> Mask | None:
+    """The one region (S, S) in a canonical crop that hides a face from brows to chin; None if none does."""
+    region = large_regions(found, int(found.sum()) // 2 + 1)
+    if not region.any():
+        return None
+    low, high = _ends(region)
+    width, height = high - low + 1
+    solid = region.sum() >= _SOLID * width * height and region.mean() >= _AREA
+    return region if height <= _HEIGHT * len(region) and (solid or _hides_eyes(region)) else None
+
+
+def landmarks_under(cover: Mask, crop_to_photo: Points) -> Points:
+    """The landmarks (5, 2) in the photo of a face that lies in the middle of its cover.
+
+    Of a cover that the crop cuts off that is the middle of what is seen: the crop that these landmarks give
+    shows more of it.
+
+    Args:
+        cover: bool (S, S), in a canonical crop, not empty.
+        crop_to_photo: (2, 3), see `frame.Crop`.
+    """
+    side = len(cover)
+    low, high = _ends(cover)
+    usual_low, usual_high = _COVER * side
+    scale = float(np.sqrt((high - low + 1).prod() / (usual_high - usual_low).prod()))
+    scale = min(max(scale, 1 / _LARGEST_STEP), _LARGEST_STEP)
+    in_crop = (low + high) / 2 + scale * (canonical_landmarks(side) - (usual_low + usual_high) / 2)
+    in_photo: Points = in_crop @ crop_to_photo[:, :2].T + crop_to_photo[:, 2]
+    return in_photo
+
+
+def _ends(region: Mask) -> tuple[Points, Points]:
+    """The first and the last pixel of a region that is not empty, each x and y."""
+    y, x = (np.flatnonzero(region.any(axis=axis)) for axis in (1, 0))
+    return np.array([x[0], y[0]], dtype=np.float64), np.array([x[-1], y[-1]], dtype=np.float64)
+
+
+def _hides_eyes(region: Mask) -> bool:
+    """Whether nothing is seen of either eye."""
+    side = len(region)
+    radius = _EYE_RADIUS * side
+    for place in canonical_landmarks(side)[:2]:
+        x, y = (slice(round(at - radius), round(at + radius) + 1) for at in place.tolist())
+        if not region[y, x].all():
+            return False
+    return True
+
+
+_CLOSER_LOOKS = 3  # at a face that is hidden whole
+_SURE_PLACE = 0.8  # a face of that confidence lies where the detector says
+_CUT_OFF = 0.12  # share of the crop's last row that a cover takes which goes on below
+_WIDER = ((1.1, 0.05, 0.09), (1.15, 0.075, 0.14))
+"""Wider crops, the first in which the cover ends is taken: its side, how much lower it lies, and how much
+it shows of what lies below, in sides of the crop."""
+_ENDS = 0.15  # share of its width at the edge that a cover may have at the end of that; more is a scarf
+_FADED, _BESIDE = 0.02, 0.04  # where both crops are mixed; how far a cover may widen below
+
+
+class Seen(NamedTuple):
+    """A face, where it was cut out, what the model says of it, and the occlusion to remove in the crop."""
+
+    face: Face
+    view: View
+    output: ModelOutput
+    found: Alpha
+
+
+@dataclass(frozen=True)
+class Looker:
+    """Looks at the faces of one photo with one request.
+
+    Attributes:
+        model: what sees.
+        remove: which class of occlusion to reconstruct.
+        threshold: 0-1, an alpha above it is an occlusion.
+    """
+
+    model: Model
+    remove: Remove
+    threshold: float
+
+    def __call__(self, photo: Image, face: Face, surest: float) -> Seen | None:
+        """What is seen of a face; None if it lies outside the photo.
+
+        Args:
+            surest: confidence of the surest face of the photo.
+        """
+        seen = self._look(photo, face)
+        if seen is None or seen.output.alpha is None:
+            return seen
+        if not accepts(photo, face, seen.view, seen.found, self.threshold, surest):
+            return seen._replace(found=np.zeros_like(seen.found))
+        if face.confidence < _SURE_PLACE:
+            seen = self._closer(photo, seen)
+        return self._below(photo, self._agreeing(seen))
+
+    def where_said(self, photo: Image, face: Face, mask: Mask) -> Seen | None:
+        """A face where a mask (H, W) of the photo says that it is hidden; None if it does not.
+
+        `found` is the mask in the view's box.
+        """
+        view = self._view(photo, face)
+        said = None if view is None else mask[view.box] & view.inside
+        if view is None or said is None or not said.any():
+            return None
+        hint = view.hint(said)
+        output = consistent(view.crop.image, self.model(view.crop.image[None], hint[None]), hint)
+        return Seen(face, view, output, said.astype(np.float32))
+
+    def _view(self, photo: Image, face: Face) -> View | None:
+        described = self.model.description
+        return view_of(photo, face, described.size_px, tall=described.tall)
+
+    def _look(self, photo: Image, face: Face) -> Seen | None:
+        view = self._view(photo, face)
+        if view is None:
+            return None
+        output = self.model(view.crop.image[None])
+        return Seen(face, view, output, found_in(view.crop.image, output, self.remove, self.threshold))
+
+    def _agreeing(self, seen: Seen) -> Seen:
+        """The same, its reconstruction made to agree with what a blur lets through."""
+        output = consistent(seen.view.crop.image, seen.output, seen.found > self.threshold)
+        return seen._replace(output=output)
+
+    def _closer(self, photo: Image, seen: Seen) -> Seen:
+        """A face that is hidden whole, where its cover says that it lies; any other one as it was."""
+        for _ in range(_CLOSER_LOOKS):
+            cover = whole_cover(seen.found[: seen.found.shape[1]] > self.threshold)
+            if cover is None:
+                break
+            moved = _moved(seen.face, landmarks_under(cover, seen.view.crop.crop_to_photo))
+            closer = self._look(photo, moved)
+            if closer is None or not closer.found.any():
+                break
+            seen = closer
+        return seen
+
+    def _below(self, photo: Image, seen: Seen) -> Seen:
+        """A face whose cover is cut off by the lower edge of the crop, with what lies below it.
+
+        The face itself is that of the crop: in the wider one it lies where the model does not expect it.
+        A cover whose end is not seen there either may be clothes, and stays cut off.
+        """
+        side = len(seen.found)
+        cut = np.flatnonzero(seen.found[-1] > self.threshold)
+        if self.model.description.tall or len(cut) < _CUT_OFF * side:
+            return seen
+        columns = np.arange(side)
+        beside = np.minimum(columns - cut[0], cut[-1] - columns) < -_BESIDE * side
+        middle, to_photo = (side - 1) / 2, seen.view.crop.crop_to_photo
+        for larger, lower, below in _WIDER:
+            # The wider crop's pixel p is the crop's pixel corner + larger * p.
+            corner = middle * (1 - larger) + np.array([0, lower * side])
+            in_crop = corner + larger * canonical_landmarks(side)
+            moved = _moved(seen.face, in_crop @ to_photo[:, :2].T + to_photo[:, 2])
+            wider = self._look(photo, moved)
+            if wider is None:
+                break
+            to_wider = np.column_stack([np.eye(2) / larger, -corner / larger])
+            longer = _Longer(side, round(below * side), to_wider)
+            found = longer(seen.found, wider.found)
+            found[:side] = seen.found
+            found[side:, beside] = 0
+            if (found[-1] > self.threshold).sum() <= _ENDS * len(cut):
+                view = view_below(photo, seen.view, longer.rows)
+                output = longer.output(seen.output, self._agreeing(wider).output)
+                return Seen(seen.face, view, output, found)
+        return seen
+
+
+@dataclass(frozen=True)
+class _Longer:
+    """A crop that goes on below with what a wider one shows there; its last rows fade into that."""
+
+    side: int
+    rows: int
+    to_wider: Points
+
+    def __call__(self, crop: ValuesT, wider: ValuesT) -> ValuesT:
+        """(S, S, …) and (S, S, …) to (S + rows, S, …)."""
+        longer = sample(wider, self.to_wider, self.side, self.side + self.rows)
+        kept = self.side - round(_FADED * self.side)
+        longer[:kept] = crop[:kept]
+        share = np.linspace(0, 1, self.side - kept + 2)[1:-1].reshape(-1, *[1] * (crop.ndim - 1))
+        mixed = crop[kept:] + share * (longer[kept : self.side].astype(np.float64) - crop[kept:])
+        longer[kept : self.side] = np.rint(mixed) if crop.dtype == np.uint8 else mixed
+        return longer
+
+    def output(self, crop: ModelOutput, wider: ModelOutput) -> ModelOutput:
+        """What the model says of both, each one face."""
+        raw = self(crop.raw[0], wider.raw[0])[None]
+        alpha = interval = None
+        if crop.alpha is not None and wider.alpha is not None:
+            both = zip(crop.alpha[0], wider.alpha[0], strict=True)
+            alpha = np.stack([self(*planes) for planes in both])[None]
+        if crop.interval is not None and wider.interval is not None:
+            interval = self(crop.interval[0], wider.interval[0])[None]
+        return ModelOutput(raw, alpha, interval)
+
+
+def _moved(face: Face, landmarks_px: Points) -> Face:
+    """A face with its landmarks elsewhere, and its box with them."""
+    there = similarity(face.landmarks_px, landmarks_px)
+    low, high = np.reshape(face.box_px, (2, 2))
+    middle = there[:, :2] @ (low + high) / 2 + there[:, 2]
+    half = np.hypot(*there[:, 0]) * (high - low) / 2
+    (x1, y1), (x2, y2) = (middle - half).tolist(), (middle + half).tolist()
+    return Face((x1, y1, x2, y2), landmarks_px, face.confidence)

@@ -1,0 +1,227 @@
+"""What a worker does with a photo: checks it, reconstructs its faces, makes the response."""
+
+import re
+import time
+from dataclasses import dataclass, replace
+from io import BytesIO
+
+import numpy as np
+
+from facemend.errors import PictureError
+from facemend.images import Image, Mask
+from facemend.io import MAX_PIXELS, Format, Photo, encode_photo, format_of, read_photo
+from facemend.io.formats import DAMAGED, HEIC_PACKAGE, SUFFIXES, first_line, open_photo
+from facemend.reconstruction.crop import view_of
+from facemend.reconstruction.provenance import Provenance
+from facemend.reconstruction.reconstructor import Reconstructor
+from facemend.reconstruction.results import FaceReconstruction, PillowPicture, Reconstruction
+from facemend.server.problems import Problem
+from facemend.server.schemas import FORMATS, Options
+from facemend.server.settings import Limits
+
+_SPACE = re.compile(rb"\s+")
+_SCAN = b"\xff\xda"  # inside of a JPEG's coded pixels, 0 follows every 255
+
+
+class NamedBytes(BytesIO):
+    """A file in memory with a name for errors."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self.name = name
+
+
+def check_head(data: bytes, name: str, limits: Limits) -> tuple[int, int]:
+    """Looks at what stands before the pixels: width and height in pixels, as they lie in the file.
+
+    Raises:
+        PictureError: not a picture of a format that facemend reads.
+        Problem: it is larger than the limits.
+    """
+    kind = format_of(data)
+    if kind is None:
+        raise PictureError(f"{name} is not a picture; send PNG, JPEG, WebP, TIFF, AVIF, HEIC or BMP")
+    try:
+        with open_photo(BytesIO(data), kind) as picture:
+            width_px, height_px = picture.size
+            packet = picture.info.get("xmp")
+    except ImportError as error:
+        raise PictureError(f"{name} is HEIC, which needs {HEIC_PACKAGE}") from error
+    except DAMAGED as error:
+        raise PictureError(f"{name} cannot be read as a picture: {first_line(error)}") from error
+    if width_px * height_px > min(limits.pixels, MAX_PIXELS):
+        raise _too_large(f"{name} is {width_px}×{height_px}, more than {limits.pixels / 1e6:g} megapixels")
+    if max(width_px, height_px) > limits.side_px:
+        raise _too_large(f"{name} is {width_px}×{height_px}, more than {limits.side_px} pixels on a side")
+    if kind is Format.JPEG and data.count(_SCAN) > limits.scans:
+        raise _too_large(f"{name} draws its pixels in more than {limits.scans} passes")
+    if (
+        isinstance(packet, bytes)
+        and max(map(len, _SPACE.findall(packet)), default=0) > limits.padding_bytes
+    ):
+        raise _too_large(f"{name} has XMP with more than {limits.padding_bytes} bytes of padding")
+    return width_px, height_px
+
+
+def read_mask(data: bytes, limits: Limits) -> Mask:
+    """Reads a mask, white = reconstruct: bool (H, W), True where it is above middle gray.
+
+    Raises:
+        PictureError, Problem: as `check_head` and `read_photo` do.
+    """
+    check_head(data, "the mask", limits)
+    mask: Mask = read_photo(data, name="the mask", max_pixels=limits.pixels).pixels.mean(axis=2) >= 128
+    return mask
+
+
+def _too_large(what: str) -> Problem:
+    return Problem(413, "too_large", f"{what}; send a smaller one")
+
+
+_NAME = "the photo"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request for a reconstruction.
+
+    Attributes:
+        photo: a file's bytes.
+        mask: a picture's, white = reconstruct; None lets the model find it.
+        options: see there.
+    """
+
+    photo: bytes
+    mask: bytes | None
+    options: Options
+
+
+@dataclass(frozen=True)
+class MendedFace:
+    """A face of a photo.
+
+    Attributes:
+        number: 1 for the largest.
+        done: what was done to it.
+        chosen: whether it was among those asked for.
+        reach_px: (x, y) of the four corners of what a mask may mark for it; empty for a ready crop.
+    """
+
+    number: int
+    done: FaceReconstruction
+    chosen: bool
+    reach_px: tuple[tuple[float, float], ...]
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything of it was reconstructed."""
+        return self.chosen and self.done.changed
+
+
+@dataclass(frozen=True)
+class Mended:
+    """A photo whose faces were reconstructed, ready to be sent.
+
+    Attributes:
+        photo: the delivered one.
+        before: the photo as it came, as a PNG; None if nobody asked.
+        picture: the delivered one's file.
+        kind: and its format.
+        faces: all that were found, the largest first.
+        provenance: how it was made.
+        work_s: how long it took.
+    """
+
+    photo: Photo
+    before: bytes | None
+    picture: bytes
+    kind: Format
+    faces: tuple[MendedFace, ...]
+    provenance: Provenance
+    work_s: float
+
+    @property
+    def outcome(self) -> str:
+        """What became of the photo: `reconstructed`, `unchanged` or `no_face`."""
+        if not self.faces:
+            return "no_face"
+        return "reconstructed" if any(face.changed for face in self.faces) else "unchanged"
+
+
+def mend(reconstructor: Reconstructor, asked: Asked, limits: Limits) -> Mended:
+    """Does what is asked, in the thread that it is called in.
+
+    Raises:
+        Problem: the photo or the mask is larger than the limits, or there is no such face.
+        FacemendError: as `Reconstructor.__call__` and `encode_photo` do.
+    """
+    began = time.monotonic()
+    options = asked.options
+    check_head(asked.photo, _NAME, limits)
+    result = reconstructor(
+        NamedBytes(asked.photo, _NAME),
+        aligned=options.aligned,
+        mask=None if asked.mask is None else read_mask(asked.mask, limits),
+        remove=options.remove,
+    )
+    photo, provenance = result.photo, result.provenance
+    numbers = range(1, len(result.faces) + 1)
+    chosen = frozenset(numbers if options.faces is None else options.faces)
+    before = None
+    if options.faces is not None or options.before:
+        original = read_photo(asked.photo, name=_NAME, max_pixels=limits.pixels)
+        before = encode_photo(replace(original, source=None), Format.PNG) if options.before else None
+        if not chosen.issuperset(numbers) or not chosen.issubset(numbers):
+            photo, provenance = _only(original, result, chosen)
+    kind = _kind_of(asked, photo)
+    picture = encode_photo(photo, kind, note=provenance.to_note(), strip=options.strip)
+    side_px = reconstructor.model.description.size_px
+    faces = tuple(
+        MendedFace(number, face, number in chosen, () if options.aligned else _reach(photo, face, side_px))
+        for number, face in zip(numbers, result.faces, strict=True)
+    )
+    return Mended(photo, before, picture, kind, faces, provenance, time.monotonic() - began)
+
+
+def _only(
+    original: Photo, result: Reconstruction[PillowPicture], chosen: frozenset[int]
+) -> tuple[Photo, Provenance]:
+    """The photo with these faces alone reconstructed, and how that was made."""
+    unknown = sorted(chosen.difference(range(1, len(result.faces) + 1)))
+    if unknown:
+        found = len(result.faces)
+        raise Problem(422, "no_such_face", f"there is no face {unknown[0]}; {found} found, numbered from 1")
+    pixels, regions = original.pixels.copy(), []
+    for number in sorted(chosen):
+        face = result.faces[number - 1]
+        touched = face.weight > 0
+        pixels[face.box][touched] = result.photo.pixels[face.box][touched]
+        if face.region is not None:
+            regions.append(face.region)
+    options = {**result.provenance.options, "faces": ",".join(map(str, sorted(chosen)))}
+    made = replace(result.provenance, regions=tuple(regions), options=options)
+    return original.with_pixels(pixels), made
+
+
+def _kind_of(asked: Asked, photo: Photo) -> Format:
+    if asked.options.format is not None:
+        return FORMATS[asked.options.format]
+    return photo.format if photo.format in SUFFIXES.values() else Format.PNG
+
+
+def _reach(photo: Photo, face: FaceReconstruction, side_px: int) -> tuple[tuple[float, float], ...]:
+    """The corners of the face's crop, as they lie in the photo, one after the other around it."""
+    view = view_of(photo.pixels, face.face, side_px)
+    if view is None:
+        return ()
+    last = side_px - 1
+    corners = np.array([(0, 0, 1), (last, 0, 1), (last, last, 1), (0, last, 1)], dtype=np.float64)
+    return tuple((round(x, 1), round(y, 1)) for x, y in (corners @ view.crop.crop_to_photo.T).tolist())
+
+
+def warm_up(reconstructor: Reconstructor) -> None:
+    """Runs both networks once: the first run is the slow one."""
+    side_px = reconstructor.model.description.size_px
+    gray: Image = np.full((side_px, side_px, 3), 127, dtype=np.uint8)
+    reconstructor(gray, aligned=True)
+    reconstructor(gray)

@@ -1,0 +1,160 @@
+"""What a run will need, before it is begun: numbers of weights and operations, memory, hours."""
+
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from facemend.alignment import tall_height
+from facemend.datasets import FaceSource
+from facemend.training.config import FeaturesConfig, PhaseConfig, TrainingConfig
+from facemend.training.data import Crops
+from facemend.training.distributed import join_processes
+from facemend.training.loop import decode, learn_features, open_batches
+from facemend.training.networks import parameter_count
+from facemend.training.sources import Mixture
+from facemend.training.trainer import Trainer
+
+_WARM_STEPS, _TIMED_STEPS = 3, 5
+
+
+@dataclass(frozen=True)
+class PhasePlan:
+    """One phase.
+
+    Attributes:
+        name, images, size_px, batch: as in the config.
+        generator_gmacs: billions of multiply-adds for drawing one picture.
+        step_gmacs: for one picture of a step, forwards and backwards, both networks; R1 left out, whose
+            gradient of a gradient torch's counter cannot follow.
+        images_per_s: measured with the run's own data, waiting included.
+        memory_gb: the most that was in use up to the end of its steps.
+    """
+
+    name: str
+    images: int
+    size_px: int
+    batch: int
+    generator_gmacs: float
+    step_gmacs: float
+    images_per_s: float
+    memory_gb: float
+
+    @property
+    def hours(self) -> float:
+        """That the phase will take, validations and checkpoints left out."""
+        return self.images / self.images_per_s / 3600
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole run.
+
+    Attributes:
+        config: resolved.
+        device: what would compute it.
+        generator_parameters, discriminator_parameters: numbers of weights.
+        phases: in order.
+    """
+
+    config: TrainingConfig
+    device: str
+    generator_parameters: int
+    discriminator_parameters: int
+    phases: tuple[PhasePlan, ...]
+
+    def describe(self) -> str:
+        """For people, with the config as JSON first."""
+        lines = [
+            self.config.model_dump_json(indent=2),
+            f"generator {self.generator_parameters / 1e6:.2f}M parameters, discriminator "
+            f"{self.discriminator_parameters / 1e6:.2f}M, on {self.device}",
+        ]
+        lines += [
+            f"{p.name}: {p.images} images of {p.size_px} px in batches of {p.batch}; "
+            f"{p.generator_gmacs:.2f} GMACs a drawing, {p.step_gmacs:.2f} an image of a step; "
+            f"{p.images_per_s:.1f} images/s, {p.memory_gb:.1f} GB, {p.hours:.2f} hours"
+            for p in self.phases
+        ]
+        hours = sum(phase.hours for phase in self.phases)
+        return "\n".join([*lines, f"in all {hours:.2f} hours, validations and checkpoints left out"])
+
+
+def measure(config: TrainingConfig, faces: FaceSource | Mixture) -> Plan:
+    """Makes a few steps of every phase on a few of the faces, in a folder that is gone afterwards.
+
+    Raises:
+        FacemendError: as `loop.train` would.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        team = join_processes(Path(folder))
+        mixture = Mixture.of(faces)
+        trainer = Trainer(config, mixture, team)
+        few = mixture.first(_TIMED_STEPS * max(phase.batch for phase in config.phases))
+        crops = decode(config, few, Path(folder), team, quiet=True)
+        hardly = config.model_copy(update={"features": FeaturesConfig(images=1)})
+        trainer.features = learn_features(hardly, few, Path(folder), team, quiet=True)
+        return Plan(
+            config,
+            str(team.device),
+            parameter_count(trainer.generator),
+            parameter_count(trainer.discriminator),
+            tuple(_measure_phase(trainer, phase, crops, team) for phase in config.phases),
+        )
+
+
+def _measure_phase(
+    trainer: Trainer, phase: PhaseConfig, crops: Mapping[int, Crops], team: Accelerator
+) -> PhasePlan:
+    """One step counted, a few to warm up, a few timed."""
+    few = phase.model_copy(update={"images": (1 + _WARM_STEPS + _TIMED_STEPS) * phase.batch})
+    batches = open_batches(trainer.config, few, crops, 0, 0, team)
+    trainer.enter(_without_r1(phase), trainer.images_seen)
+    with FlopCounterMode(display=False) as counter:
+        trainer.step(next(batches))
+    trainer.enter(phase, trainer.images_seen)
+    for _ in range(_WARM_STEPS):
+        trainer.step(next(batches))
+    began = time.monotonic()
+    for batch in batches:
+        trainer.step(batch)
+    seconds = time.monotonic() - began
+    return PhasePlan(
+        phase.name,
+        phase.images,
+        phase.size_px,
+        phase.batch,
+        generator_gmacs=drawing_gmacs(trainer.generator, phase, tall=trainer.config.data.tall),
+        step_gmacs=counter.get_total_flops() / 2 / phase.batch / 1e9,
+        images_per_s=_TIMED_STEPS * phase.batch / seconds,
+        memory_gb=_memory_gb(team.device),
+    )
+
+
+def drawing_gmacs(generator: nn.Module, phase: PhaseConfig, *, tall: bool = False) -> float:
+    """Billions of multiply-adds for drawing one picture of the phase's size."""
+    height_px = tall_height(phase.size_px) if tall else phase.size_px
+    image = torch.zeros(1, 3, height_px, phase.size_px, device=next(generator.parameters()).device)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        generator(image, image[:, :1])
+    return float(counter.get_total_flops()) / 2 / 1e9
+
+
+def _without_r1(phase: PhaseConfig) -> PhaseConfig:
+    return phase.model_copy(update={"losses": phase.losses.model_copy(update={"r1": 0.0})})
+
+
+def _memory_gb(device: torch.device) -> float:
+    """The most that torch has held on a GPU, or that this process has had in memory."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device)) / 1e9
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes / (1e9 if sys.platform == "darwin" else 1e6)
