@@ -140,10 +140,10 @@ def test_grain_has_no_colour_and_spares_the_dark() -> None:
     assert dark.astype(float).std() < 0.85 * grainy.std()
 
 
-def test_a_tall_crop_stays_tall_and_turns_about_its_middle() -> None:
+def test_a_tall_crop_stays_tall_and_turns_about_the_middle_of_its_square() -> None:
     tall = gradient(64, 80)
-    turned, moved = degradations.misalign(tall, np.array([(31.5, 39.5)] * 5), 10, 1.1, (0, 0))
+    turned, moved = degradations.misalign(tall, np.array([(31.5, 31.5)] * 5), 10, 1.1, (0, 0))
     assert turned.shape == tall.shape
-    assert moved[0].tolist() == pytest.approx([31.5, 39.5])
+    assert moved[0].tolist() == pytest.approx([31.5, 31.5])
     middle = np.s_[38:42, 30:34]
     assert turned[middle].mean(axis=(0, 1)) == pytest.approx(tall[middle].mean(axis=(0, 1)), abs=3)
