@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from facemend.io import Format
-from facemend.reconstruction.options import Remove
+from facemend.reconstruction.options import Remove, default_of, help_of
 
 FORMATS = {kind.value.lower(): kind for kind in Format if kind is not Format.BMP}
 """What an answer's picture may be, by name."""
@@ -35,21 +35,15 @@ class Options(BaseModel):
     answer: Literal["picture", "json"] = Field(
         "picture", description="The picture itself, or JSON that says what was done and holds it."
     )
-    remove: Remove = Field(
-        Remove.COVERS,
-        description="What to reconstruct where there is no mask: covers (masks, blur), accessories "
-        "(glasses, hands) or all.",
-    )
+    remove: Remove = Field(default_of("remove"), description=help_of("remove"))
     faces: Annotated[
         tuple[Annotated[int, Field(ge=1, le=_MAX_FACES)], ...] | None, BeforeValidator(_numbers)
     ] = Field(None, description="Which faces, by number, the largest is 1; all if left out.")
-    aligned: bool = Field(
-        False, description="The photo is a ready crop of one face, 178×218 (CelebA) or square."
-    )
+    aligned: bool = Field(default_of("aligned"), description=help_of("aligned"))
     format: Literal["png", "jpeg", "webp", "tiff", "avif", "heic"] | None = Field(
         None, description="The picture's format; the photo's own if left out (PNG for BMP)."
     )
-    strip: bool = Field(False, description="Leave out EXIF with its place, XMP, IPTC and comments.")
+    strip: bool = Field(default_of("strip"), description=help_of("strip"))
     before: bool = Field(
         False, description="JSON also holds the photo as it came, as PNG, for who cannot decode it."
     )

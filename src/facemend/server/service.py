@@ -14,7 +14,7 @@ from facemend.io.formats import DAMAGED, HEIC_PACKAGE, SUFFIXES, first_line, ope
 from facemend.reconstruction.crop import view_of
 from facemend.reconstruction.provenance import Provenance
 from facemend.reconstruction.reconstructor import Reconstructor
-from facemend.reconstruction.results import FaceReconstruction, PillowPicture, Reconstruction
+from facemend.reconstruction.results import FaceReconstruction, Reconstruction
 from facemend.server.problems import Problem
 from facemend.server.schemas import FORMATS, Options
 from facemend.server.settings import Limits
@@ -183,9 +183,7 @@ def mend(reconstructor: Reconstructor, asked: Asked, limits: Limits) -> Mended:
     return Mended(photo, before, picture, kind, faces, provenance, time.monotonic() - began)
 
 
-def _only(
-    original: Photo, result: Reconstruction[PillowPicture], chosen: frozenset[int]
-) -> tuple[Photo, Provenance]:
+def _only(original: Photo, result: Reconstruction, chosen: frozenset[int]) -> tuple[Photo, Provenance]:
     """The photo with these faces alone reconstructed, and how that was made."""
     unknown = sorted(chosen.difference(range(1, len(result.faces) + 1)))
     if unknown:
