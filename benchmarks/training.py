@@ -6,7 +6,7 @@ Everything is timed in one run and in turns, so that whatever else the machine d
 rate is the median of the rounds. Rows:
 
 - the generator's step (L1 only), ours and the paper's, at equal precision, each at its best batch;
-- the whole step: ours as configs/facemend.toml trains, the paper's as published (fp32, batch 1), here
+- the whole step: ours as configs/facemend/01_start.toml trains, the paper's as published (fp32, batch 1), here
   and in TensorFlow (in a Python of its own; without it that row says why it is missing);
 - the share of the matrix products' peak that our steps reach;
 - two processes with a thread each against one with a thread, with a batch of 4 for each process.
@@ -37,7 +37,7 @@ from facemend.training.batches import PairBatch
 from facemend.training.config import LossConfig, TrainingConfig, read_config
 from facemend.training.distributed import has_fast_bf16, join_processes
 from facemend.training.networks import parameter_count
-from facemend.training.trainer import Trainer
+from facemend.training.trainer import Trainer, TrainingState
 
 _ROOT = Path(__file__).parents[1]
 _SIDE_PX = 256
@@ -114,7 +114,7 @@ def main() -> None:
 
 def _contenders(batches: Sequence[int]) -> dict[str, Contender]:
     """By name: generator/NETWORK/PRECISION/BATCH, whole/ours and whole/paper."""
-    ours, paper = (read_config(_ROOT / f"configs/{name}.toml") for name in ("facemend", "pix2pix"))
+    ours, paper = (read_config(_ROOT / f"configs/{name}.toml") for name in ("facemend/01_start", "pix2pix"))
     precisions = ["fp32", "bf16"] if has_fast_bf16(torch.device("cpu")) else ["fp32"]
     contenders = {}
     for name, config in {"ours": ours, "paper": paper}.items():
@@ -134,9 +134,8 @@ def _trainer(config: TrainingConfig, precision: str, losses: LossConfig) -> Trai
     phase = config.phases[-1].model_copy(update={"size_px": _SIDE_PX, "losses": losses})
     config = config.model_copy(update={"phases": (phase,), "precision": precision})
     nobody = FaceSource("none", [FaceRecord("none", "none")], _read_nothing, "")
-    trainer = Trainer(config, nobody, join_processes(Path(tempfile.gettempdir())))
-    trainer.enter(phase, 0)
-    return trainer
+    state = TrainingState(config, nobody, join_processes(Path(tempfile.gettempdir())))
+    return Trainer(state, phase, 0)
 
 
 def _batch(count: int) -> PairBatch:
@@ -201,7 +200,10 @@ def _report(
 
 
 def _parameters(contender: Contender) -> dict[str, int]:
-    networks = {"generator": contender.trainer.generator, "discriminator": contender.trainer.discriminator}
+    networks = {
+        "generator": contender.trainer.state.generator,
+        "discriminator": contender.trainer.state.discriminator,
+    }
     return {name: parameter_count(network) for name, network in networks.items()}
 
 
@@ -245,7 +247,7 @@ def _time_processes(count: int, arguments: argparse.Namespace) -> float:
 
 def _time_process(rounds: int, steps: int) -> float:
     torch.set_num_threads(1)
-    config = read_config(_ROOT / "configs/facemend.toml")
+    config = read_config(_ROOT / "configs/facemend/01_start.toml")
     contender = Contender(_trainer(config, "auto", config.phases[-1].losses), _batch(_SHARE), [])
     for _ in range(rounds + 1):
         contender.time_round(steps)

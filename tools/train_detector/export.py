@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from facemend.errors import ExportError
 from facemend.files import written_whole
 from facemend.training.export import forget_origins
-from facemend.training.weights import store
+from facemend.training.weights import quantise
 from tools.train_detector.network import DetectorNetwork
 
 _OPSET = 18
@@ -43,7 +43,7 @@ def export(network: DetectorNetwork, output: Path) -> None:
     served = _Served(network).eval()
     graph = _trace(served)
     _compare(served, graph, _MOST_FP32)
-    small = store(graph, "fp16")
+    small = quantise(graph, "fp16")
     _compare(served, small, _MOST_FP16)
     with written_whole(output, force=True) as temporary:
         temporary.write_bytes(small.SerializeToString())

@@ -1,4 +1,4 @@
-"""facemend export: from a run to the file that is served."""
+"""facemend export: writes a trained model as one ONNX file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ import click
 from facemend.cli.options import say
 
 if TYPE_CHECKING:
-    from facemend.training.weights import Storage
+    from facemend.training.weights import WeightFormat
 
 
 @click.command()
@@ -16,32 +16,34 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="The ONNX file to write."
 )
-@click.option("--best", is_flag=True, help="The checkpoint that validated best, not the newest.")
+@click.option(
+    "--best", is_flag=True, help="Export the checkpoint with the best validation, not the newest."
+)
 @click.option(
     "--weights",
     type=click.Choice(["fp32", "fp16", "int8"]),
     default="fp16",
     show_default=True,
-    help="How weights are stored: whole, in half the size, or the large ones in a quarter of it. They are "
-    "computed with in fp32.",
+    help="Format of the weights in the file. fp16 is half of fp32, int8 about half of fp16. The model computes "
+    "in fp32.",
 )
 @click.option(
     "--discriminator",
     type=click.Path(path_type=Path),
-    help="Also write this network, which the ONNX file does not hold, as fp16 safetensors.",
+    help="Also write the discriminator to this file, as fp16 safetensors.",
 )
 @click.option(
     "--blend",
     type=(click.Path(path_type=Path), click.FloatRange(0, 1, min_open=True, max_open=True)),
     metavar="RUN SHARE",
-    help="Mix in a share (0-1) of another run's weights, of the same network: that of before the "
-    "adversarial phase takes noise away and leaves most of the detail.",
+    help="Mix in a share (0-1) of another run's weights, of the same network. The run before the adversarial "
+    "phase removes noise and keeps most of the detail.",
 )
 @click.option(
     "--interval-factor",
     type=click.FloatRange(0, min_open=True),
     default=1.0,
-    help="Make the interval so many times as wide: that of a blend is a little wide. Choose it on val.",
+    help="Multiply the interval by this factor. A blend's interval is a little wide. Choose it on val.",
 )
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing.")
@@ -49,7 +51,7 @@ def export(
     run: Path,
     output: Path,
     best: bool,
-    weights: "Storage",
+    weights: "WeightFormat",
     discriminator: Path | None,
     blend: tuple[Path, float] | None,
     interval_factor: float,
@@ -72,5 +74,5 @@ def export(
     if not quiet:
         say(
             f"wrote {output}, {exported.megabytes:.1f} MB; differs from torch by at most "
-            f"{exported.max_difference:.1e} in fp32, by {exported.mean_difference:.1e} on average as stored"
+            f"{exported.max_difference:.1e} in fp32, by {exported.mean_difference:.1e} on average as written"
         )

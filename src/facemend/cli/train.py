@@ -1,4 +1,4 @@
-"""facemend train: from a config and faces to a run that can be exported."""
+"""facemend train: trains the model that a config describes."""
 
 from pathlib import Path
 
@@ -10,28 +10,36 @@ from facemend.cli.options import say
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option(
-    "--data", "source", required=True, type=click.Path(path_type=Path), help="CelebA or a folder."
+    "--data",
+    "source",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of CelebA or of other faces.",
 )
-@click.option("-o", "--output", "run", type=click.Path(path_type=Path), help="The run's folder.")
-@click.option("--split-file", type=click.Path(path_type=Path), help="CSV: file, split, identity.")
+@click.option("-o", "--output", "run", type=click.Path(path_type=Path), help="Folder of the run.")
 @click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the config."
+    "--split-file", type=click.Path(path_type=Path), help="CSV with the columns file, split, identity."
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a value of the config, for example phases.low.images=500.",
 )
 @click.option(
     "--init",
     type=click.Path(path_type=Path),
     metavar="WEIGHTS",
-    help='Start from these: "facemend", the model that is shipped and its discriminator; an exported model '
-    "(.onnx), its generator alone; a checkpoint, both.",
+    help='Start from these weights: a checkpoint, an exported model (.onnx, generator only), or "facemend" (the '
+    "shipped model and its discriminator).",
 )
-@click.option("--fresh", is_flag=True, help="Start anew: what is in the run's folder is deleted.")
+@click.option("--fresh", is_flag=True, help="Delete the run in the folder and start again.")
 @click.option(
     "--cache", type=click.Path(path_type=Path), help="Folder for decoded faces (default: RUN/cache)."
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Processor threads (default: all).")
-@click.option(
-    "--dry-run", is_flag=True, help="Only say what would be trained, and how long that would take."
-)
+@click.option("--dry-run", is_flag=True, help="Print what would be trained and how long it would take.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def train(
     config: Path,
@@ -46,16 +54,18 @@ def train(
     dry_run: bool,
     quiet: bool,
 ) -> None:
-    """Train the model that CONFIG describes. The same command again goes on where it stopped."""
-    from facemend.training.run import plan, start
+    """Train the model that CONFIG describes. The same command again resumes where it stopped."""
+    from facemend.training import run as training
 
     if dry_run:
-        planned = plan(config, source, split_file=split_file, overrides=overrides, threads=threads)
-        say(planned.describe())
+        estimate = training.dry_run(
+            config, source, split_file=split_file, overrides=overrides, threads=threads
+        )
+        say(estimate.describe())
         return
     if run is None:
         raise click.UsageError("Missing option '-o' / '--output'.")
-    outcome = start(
+    outcome = training.start(
         config,
         source,
         run,
@@ -73,5 +83,5 @@ def train(
         say(f"finished after {outcome.images_seen} images; next: facemend export {run} -o model.onnx")
     else:
         say(
-            f"saved {outcome.checkpoint} after {outcome.images_seen} images; the same command again goes on"
+            f"saved {outcome.checkpoint} after {outcome.images_seen} images; the same command again resumes"
         )

@@ -1,4 +1,4 @@
-"""Pictures on their way to the network: packed, shown again, unpacked."""
+"""Batches of samples: stacked, packed for transfer, echoed, unpacked for the network."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,7 +27,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class _Tensors:
-    """What all batches hold; `focus` is int64 (N, 2): a point (x, y) in the hole, or the middle."""
+    """The fields of all batches. `focus` is int64 (N, 2): a point (x, y) in the masked area, or the middle."""
 
     occluded: Tensor
     target: Tensor
@@ -36,19 +36,19 @@ class _Tensors:
     focus: Tensor
 
     def to(self, device: torch.device) -> Self:
-        """The same batch on a device; the focus stays on the CPU, which cuts by it."""
+        """The same batch on a device. The focus stays on the CPU, which crops by it."""
         names = [field.name for field in fields(self) if field.name != "focus"]
         return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
 
 
 @dataclass(frozen=True)
 class PairBatch(_Tensors):
-    """What the network is shown.
+    """A batch in the network's range.
 
     Attributes:
         occluded, target: float32 (N, 3, H, W) in [-1, 1].
         alpha: float32 (N, 2, H, W), 0-1: covers, accessories.
-        hint: float32 (N, 1, H, W): 1 where the network is told of the occlusion.
+        hint: float32 (N, 1, H, W): 1 where the network is told that the face is occluded.
     """
 
     @property
@@ -60,7 +60,7 @@ class PairBatch(_Tensors):
         return len(self.target)
 
     def split(self, parts: int) -> "list[PairBatch]":
-        """The same pictures in so many equal parts, in order."""
+        """The same pictures in this many equal parts, in order."""
         if parts == 1:
             return [self]
         chunks = [getattr(self, field.name).chunk(parts) for field in fields(self)]
@@ -69,7 +69,7 @@ class PairBatch(_Tensors):
 
 @dataclass(frozen=True)
 class PackedBatch(_Tensors):
-    """A `PairBatch` as it travels from the processes that draw it: a quarter of the bytes.
+    """A `PairBatch` as it travels from the worker processes: a quarter of the bytes.
 
     Attributes:
         occluded, target: uint8 (N, H, W, 3) RGB.
@@ -78,7 +78,7 @@ class PackedBatch(_Tensors):
     """
 
     def pin_memory(self) -> "PackedBatch":
-        """The same in memory that a GPU can fetch from while it computes; torch's loader calls this."""
+        """The same in memory that a GPU can fetch from while it computes. torch's loader calls this."""
         return PackedBatch(*(getattr(self, field.name).pin_memory() for field in fields(self)))
 
     def unpack(self) -> PairBatch:
@@ -126,28 +126,28 @@ def _to_network(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-KEPT = 64
-"""From so many of the newest batches it is drawn what is shown again; they stay on the device."""
+ECHO_BUFFER = 64
+"""Number of the newest batches from which echoed samples are drawn. They stay on the device."""
 
 
-def echoed(
+def echo_batches(
     fresh: Iterable[PackedBatch], times: int, *, first: int, skip: int, seed: int, mirror: bool
 ) -> Iterator[PackedBatch]:
-    """Each fresh batch together with `times` - 1 of the newest `KEPT`, drawn at random.
+    """Each fresh batch together with `times` - 1 of the newest `ECHO_BUFFER`, drawn at random (data echoing).
 
     Args:
         fresh: batches in order, on the device.
-        first: number of the first of them in its phase; what is drawn follows from the seed and the number.
-        skip: so many at the beginning are kept only: a run that goes on has shown them before.
-        mirror: show half of what is shown again mirrored.
+        first: number of the first of them in its phase. The draws follow from the seed and the number.
+        skip: the first batches, this many, only fill the buffer: a run that resumes has used them before.
+        mirror: mirror half of the echoed batches.
     """
-    kept: deque[PackedBatch] = deque(maxlen=KEPT)
+    kept: deque[PackedBatch] = deque(maxlen=ECHO_BUFFER)
     for number, batch in enumerate(fresh, first):
         kept.append(batch)
         if number < first + skip:
             continue
         rng = np.random.default_rng(seed_of("echo", seed, number))
-        again = [kept[place] for place in rng.integers(len(kept), size=times - 1)]
+        again = [kept[index] for index in rng.integers(len(kept), size=times - 1)]
         mirrored = rng.random(len(again)) < (0.5 if mirror else 0)
-        shown = [each.mirror() if turned else each for each, turned in zip(again, mirrored, strict=True)]
-        yield PackedBatch.join([batch, *shown])
+        echoed = [each.mirror() if turned else each for each, turned in zip(again, mirrored, strict=True)]
+        yield PackedBatch.join([batch, *echoed])

@@ -1,5 +1,6 @@
-"""Checkpoints, what a run may resume from, and weights to start from."""
+"""Checkpoints, and the check that a run may resume from one."""
 
+import copy
 import json
 import subprocess
 from collections.abc import Mapping
@@ -23,11 +24,11 @@ _NUMBERED = "[0-9]*.safetensors"
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: the clock is images seen.
+    """How far a run is: the clock is images seen.
 
     Attributes:
         images_seen: over all phases.
-        seconds: of training, checkpoints and validation left out.
+        seconds: of training, without checkpoints and validation.
     """
 
     images_seen: int
@@ -41,12 +42,11 @@ class Checkpoint:
     Attributes:
         config: the resolved configuration, as JSON-like data.
         progress: images seen and seconds.
-        training_people: hashed identities of everybody it is trained on; None if unknown.
+        training_people: hashed identities of everybody it is trained on. None if unknown.
         data: where the faces came from.
         commit: of the code.
-        tensors: generator/…, ema/…, discriminator/…, generator_optimizer/…, discriminator_optimizer/…,
-            before/… with the loss `anchor`, and scaler/… in fp16. No random state: what is random follows
-            from the seed and the position.
+        tensors: generator/…, ema/…, discriminator/…, generator_optimizer/…, discriminator_optimizer/…, and
+            scaler/… in fp16. No random state: all randomness follows from the seed and the position.
     """
 
     config: Mapping[str, Any]
@@ -57,40 +57,51 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
 
     def settings(self) -> TrainingConfig:
-        """The config; keys that came later than the checkpoint have their defaults.
+        """The config. Keys that are newer than the checkpoint have their defaults.
 
         Raises:
             TrainingError: it has keys or values that this facemend does not know.
         """
         try:
-            return TrainingConfig.model_validate(self.config)
+            return TrainingConfig.model_validate(_renew(self.config))
         except ValidationError as error:
             raise TrainingError(
-                f"the checkpoint was made by another facemend ({self.commit}); its config is not understood"
+                f"the checkpoint was made by another facemend ({self.commit}), whose config this one does not "
+                "know; start a new run from its weights: --init CHECKPOINT"
             ) from error
 
-    def served(self) -> dict[str, Tensor]:
-        """The weights of the generator that is validated and exported: its running mean, if it has one.
-
-        Raises:
-            TrainingError: see `settings`.
-        """
-        return self.part("ema" if self.settings().ema else "generator")
+    def exported(self) -> dict[str, Tensor]:
+        """The weights of the generator that is validated and exported: its running mean, if it has one."""
+        return self.part("ema" if self.config.get("ema", True) else "generator")
 
     def part(self, name: str) -> dict[str, Tensor]:
-        """The tensors under one name, the name taken off."""
+        """The tensors under one name, without that name."""
         start = f"{name}/"
         return {
             key.removeprefix(start): value for key, value in self.tensors.items() if key.startswith(start)
         }
 
 
+def _renew(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with today's keys: one was renamed, and two that had no effect were taken out."""
+    renewed: dict[str, Any] = copy.deepcopy(dict(config))
+    if isinstance(features := renewed.get("features"), dict) and features.get("seed") == 0:
+        del features["seed"]
+    for phase in renewed.get("phases", ()):
+        losses = phase.get("losses", {})
+        if "game" in losses:
+            losses["gan_mode"] = losses.pop("game")
+        if losses.get("anchor") == 0:
+            del losses["anchor"]
+    return renewed
+
+
 def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
     """Writes a checkpoint whole, then removes all numbered ones but the newest three.
 
     Raises:
-        TrainingError: a network has weights that are no numbers; nothing is written or removed.
-        OutputError: the disk or folder refuses.
+        TrainingError: a network has weights that are NaN or infinite. Nothing is written or removed.
+        OutputError: the file cannot be written.
     """
     path = numbered_checkpoint(run, checkpoint.progress.images_seen)
     _write(path, checkpoint)
@@ -100,7 +111,7 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
 
 
 def save_best(run: Path, checkpoint: Checkpoint) -> Path:
-    """Writes the best checkpoint so far, which is never removed but for a better one.
+    """Writes the best checkpoint so far, which only a better one replaces.
 
     Raises:
         TrainingError, OutputError: see `save_checkpoint`.
@@ -136,7 +147,7 @@ def header_of(checkpoint: Checkpoint) -> str:
 
 
 def numbered_checkpoint(run: Path, images_seen: int) -> Path:
-    """Where the checkpoint after so many images lies."""
+    """Path of the checkpoint after this many images."""
     return run / "checkpoints" / f"{images_seen:010d}.safetensors"
 
 
@@ -146,7 +157,7 @@ def newest_checkpoint(run: Path) -> Path | None:
 
 
 def best_checkpoint(run: Path) -> Path:
-    """Where the best checkpoint of a run lies, if it has been validated."""
+    """Path of the best checkpoint of a run, if it has been validated."""
     return run / "checkpoints" / "best.safetensors"
 
 
@@ -154,7 +165,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint.
 
     Raises:
-        TrainingError: the file is damaged or none of ours.
+        TrainingError: the file is damaged, or not a checkpoint of facemend.
     """
     try:
         open_named(path).close()  # neither a pipe nor a device
@@ -174,7 +185,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def _check_types(state: Mapping[str, Any]) -> None:
-    """Raises TypeError: what a header says is of another type than `header_of` writes."""
+    """Raises TypeError: a header's value is of another type than `header_of` writes."""
     progress, people = state["progress"], state["training_people"]
     fits = (
         isinstance(state["config"], dict)
@@ -198,7 +209,7 @@ def flatten_optimizer(name: str, optimizer: torch.optim.Optimizer) -> dict[str, 
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Puts back what `flatten_optimizer` took, its name taken off; groups stay as they were made."""
+    """Restores what `flatten_optimizer` returned, without its name. Groups stay as they were made."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
@@ -222,13 +233,13 @@ _CHANGES_NOTHING = (
 
 
 def check_same_run(saved: Checkpoint, config: TrainingConfig, people: tuple[str, ...] | None) -> None:
-    """Makes sure that a checkpoint is of the same people and, as far as it has come, the same config.
+    """Checks that a checkpoint is of the same people and, up to its images seen, of the same config.
 
-    Phases that have not begun may have changed, as may the length of the one that has, and what changes
-    no result (how often to save and to validate, workers).
+    Phases that have not begun may have changed, and so may the length of the one that has. Keys that do
+    not change the result may differ: how often to save and to validate, workers.
 
     Args:
-        people: hashed identities of everybody that is trained on; None if unknown.
+        people: hashed identities of everybody that is trained on. None if unknown.
 
     Raises:
         TrainingError: it was made by another config, or on other faces.
@@ -245,7 +256,7 @@ def check_same_run(saved: Checkpoint, config: TrainingConfig, people: tuple[str,
 
 
 def _past(config: Mapping[str, Any], images_seen: int) -> dict[str, Any]:
-    """What of a config (as JSON-like data) has had its effect after so many images."""
+    """The part of a config (as JSON-like data) that has had its effect after this many images."""
     phases, start = [], 0
     for phase in config["phases"]:
         if start >= images_seen:
@@ -257,19 +268,21 @@ def _past(config: Mapping[str, Any], images_seen: int) -> dict[str, Any]:
     return {**kept, "phases": phases}
 
 
-def _differences(old: object, new: object, place: str = "") -> list[str]:
+def _differences(old: object, new: object, key: str = "") -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted(old.keys() | new.keys())
+        names = sorted(old.keys() | new.keys())
         return [
-            d for key in keys for d in _differences(old.get(key), new.get(key), f"{place}.{key}".strip("."))
+            d
+            for name in names
+            for d in _differences(old.get(name), new.get(name), f"{key}.{name}".strip("."))
         ]
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         return [
             d
             for n, pair in enumerate(zip(old, new, strict=True))
-            for d in _differences(*pair, f"{place}.{n}")
+            for d in _differences(*pair, f"{key}.{n}")
         ]
-    return [] if old == new else [f"{place}: {old} -> {new}"]
+    return [] if old == new else [f"{key}: {old} -> {new}"]
 
 
 def current_commit() -> str:

@@ -1,8 +1,8 @@
-"""A training run, described completely. Every default lives here and nowhere else."""
+"""The configuration of a training run: every key, its default, and how files are read and extended."""
 
 import difflib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -26,11 +26,11 @@ class _Section(BaseModel):
 
 
 class GeneratorConfig(_Section):
-    """Which network draws.
+    """Which network reconstructs the face.
 
     Attributes:
-        kind: `unet`, our light one (RGB, alpha, hint), or `pix2pix`, the paper's U-Net 256 (RGB).
-        widths: channels a level of `unet`, from a quarter of the resolution down.
+        kind: `unet`, our light one (RGB, alpha, interval), or `pix2pix`, the paper's U-Net 256 (RGB).
+        widths: channels of each level of `unet`, from a quarter of the resolution down.
     """
 
     kind: Literal["unet", "pix2pix"] = "unet"
@@ -38,13 +38,13 @@ class GeneratorConfig(_Section):
 
 
 class DiscriminatorConfig(_Section):
-    """Which PatchGAN judges.
+    """Which PatchGAN discriminates real from reconstructed.
 
     Attributes:
         kind: `patch70`, the paper's on the whole picture, or `patch_crop`, a small one on a square
-            around the hole that is told where the hole is.
-        crop_px: that square's side.
-        scales: how many of them judge, each at half the resolution of the one before (pix2pixHD: 3).
+            around the masked area. The latter gets the mask as an input.
+        crop_px: side of that square.
+        scales: number of PatchGANs, each at half the resolution of the one before (pix2pixHD: 3).
     """
 
     kind: Literal["patch70", "patch_crop"] = "patch_crop"
@@ -56,13 +56,13 @@ class SourceConfig(_Section):
     """One source of faces among several.
 
     Attributes:
-        share: of what is shown; the shares of all sources need not add up to 1.
+        share: of the training samples. The shares of all sources need not add up to 1.
         path: what `open_source` opens, from the folder in which facemend is run. None: what --data names.
-        use: take the faces whose column `use` says so; needed where a source says `measure` of some.
-        oversample: how often faces of a group of `datasets.traits` are shown, compared with others; who is
-            in several groups is shown as often as the largest factor says.
-        zoom: the pictures are framed tighter than CelebA's; their faces are found once, and each is shown
-            in a framing between CelebA's and its own.
+        use: take the faces whose column `use` has this value. Required where some are marked `measure`.
+        oversample: how often faces of a group of `datasets.faces.GROUPS` are sampled, compared with others.
+            A face of several groups gets the largest factor.
+        zoom: the pictures are framed tighter than CelebA's. Their faces are detected once, and each sample
+            has a framing between CelebA's and its own.
     """
 
     share: Annotated[float, Field(gt=0)]
@@ -82,30 +82,29 @@ class SourceConfig(_Section):
 
 
 class DataConfig(_Section):
-    """What is shown to the network.
+    """Which training samples the network sees.
 
     Attributes:
-        images: use the first so many training faces of every source (None: all).
-        sources: where the faces come from, see `SourceConfig`; one of them has no path (empty: all come
-            from --data).
+        images: use only the first training faces of every source, this many (None: all).
+        sources: where the faces come from, see `SourceConfig`. One of them has no path. Empty: all come
+            from --data.
         kinds: share of every kind of occlusion.
-        cutouts: folder of RGBA cut-outs that the kinds `cutouts` and `real_mask` are drawn from; a relative
-            one is relative to the current folder.
-        unoccluded: share of faces that are shown as they are, so that nothing is found in them.
-        hinted: share of faces for which the hint channel tells where the occlusion is.
+        cutouts: folder of RGBA cut-outs for the kinds `cutouts` and `real_mask`. A relative one is relative
+            to the current folder.
+        unoccluded: share of faces without an occlusion, so that the network learns to find none.
+        hinted: share of faces whose hint channel says where the occlusion is.
         flip: mirror every other face.
-        misaligned: share of faces whose crop is turned, scaled and shifted: a little, now and then more.
-        degraded: share of occluded faces whose whole picture went through a poor camera: out of focus,
-            grey, dark, grainy, scaled, compressed; both pictures alike.
-        degraded_unoccluded: the same share of the faces that are shown as they are, with stronger blur, so
-            that a poor photo is nothing to be found.
-        tall: show the tall crop, which goes on below the canonical square (see frame.py).
+        misaligned: share of faces whose crop is rotated, scaled and shifted, as if badly aligned.
+        degraded: share of occluded faces whose whole picture went through a poor camera: defocus, low
+            light, noise, tint, scaling, compression. The target goes through the same.
+        degraded_unoccluded: the same share of faces without an occlusion, with stronger blur, so that the
+            network does not take a poor photo for an occlusion.
+        tall: use tall crops, which go on below the canonical square (see alignment.py).
         square: share of tall crops that end at the square, whose last row is repeated below.
-        jitter_px: enlarge faces to this side and cut the picture's size out of it (0: do not).
-        pairs: the data are pairs of any pictures and nothing is occluded: `folders`, pictures of the
-            same names in `occluded/` and `target/`, or `side_by_side`, what is shown to the left of
-            what shall be drawn in one picture; None: the data are faces, see `kinds`. Of the keys above,
-            pairs heed `images`, `flip` and `jitter_px`.
+        jitter_px: enlarge faces to this side and cut a random crop out of it (0: do not).
+        pairs: the data are pairs of any pictures, and nothing is occluded. `folders`: pictures of the same
+            names in `occluded/` and `target/`. `side_by_side`: input left and target right in one picture.
+            None: the data are faces, see `kinds`. Pairs heed only `images`, `flip` and `jitter_px`.
     """
 
     images: Count | None = None
@@ -148,22 +147,21 @@ class DataConfig(_Section):
 
     @property
     def shares(self) -> dict[str, float]:
-        """The kinds that are drawn: those with a share above 0."""
+        """The kinds in use: those with a share above 0."""
         return {kind: share for kind, share in self.kinds.items() if share > 0}
 
     @property
     def from_folder(self) -> list[str]:
-        """Those of them that are drawn from the folder of cut-outs."""
+        """Those of them that need the folder of cut-outs."""
         return [kind for kind in self.shares if kind in FOLDER_KINDS]
 
 
 class LossConfig(_Section):
-    """Weights of the losses (see losses.py); 0 leaves one out.
+    """Weights of the losses (see losses.py). A loss of weight 0 is not computed.
 
     Attributes:
-        anchor: distance, in what is coarse, from what the network drew at the beginning of the phase.
-        deep_features: distance between what a network that knows faces sees in both, see `FeaturesConfig`.
-        game: what `adversarial` plays: `bce` (non-saturating), `lsgan` or `hinge`.
+        deep_features: distance between the features of a face network, see `FeaturesConfig`.
+        gan_mode: form of the `adversarial` loss: `bce` (non-saturating) or `hinge`.
         r1: penalty on the discriminator's gradient at real pictures.
     """
 
@@ -178,45 +176,42 @@ class LossConfig(_Section):
     adversarial: Weight = 0
     feature_matching: Weight = 0
     deep_features: Weight = 0
-    anchor: Weight = 0
-    game: Literal["bce", "lsgan", "hinge"] = "bce"
+    gan_mode: Literal["bce", "hinge"] = "bce"
     r1: Weight = 0
 
     @property
-    def judged(self) -> bool:
-        """Whether there is a discriminator in these losses."""
+    def use_discriminator(self) -> bool:
+        """Whether any of these losses needs the discriminator."""
         return self.adversarial > 0 or self.feature_matching > 0
 
 
 class FeaturesConfig(_Section):
-    """How the network behind `deep_features` learns the training faces' attributes, once, before the run.
+    """Training of the network behind `deep_features`, on the faces' attributes, once before the run.
 
     Attributes:
-        images: how many faces it is shown.
-        seed: its own, so that runs with other seeds share it.
+        images: how many faces it sees.
     """
 
     images: Count = 64_000
-    seed: int = 0
 
 
 class PhaseConfig(_Section):
-    """A stretch of training with one picture size, batch and set of losses.
+    """A part of the run with one picture size, one batch size and one set of losses.
 
     Attributes:
         name: for logs.
-        images: how many pictures it lasts.
-        size_px: side of the square crops; the network is fully convolutional.
-        batch: pictures a step, over all processes together.
-        echo: how often each picture is shown once it is drawn, in other company; for machines that compute
-            faster than they draw.
-        accumulate: parts in which each process computes its share of a batch, one after the other, to
-            need less memory; the result is the same up to rounding.
-        optimizer: Adam; AdamW with decoupled weight decay; or Muon, at AdamW's learning rates, for the
-            generator, with AdamW for the discriminator.
+        images: how many images it lasts.
+        size_px: side of the square crops. The network is fully convolutional.
+        batch: images of a step, over all processes together.
+        echo: how often each sample is used once it is made, in other batches. For machines that train
+            faster than they make samples.
+        accumulate: parts in which each process computes its share of a batch, to need less memory. The
+            result is the same up to rounding.
+        optimizer: of the generator: Adam, AdamW, or Muon at AdamW's learning rates. The discriminator
+            gets AdamW with Muon.
         learning_rate, discriminator_learning_rate: at their peak.
         schedule: `constant`, or a `cosine` from the peak to 2% of it.
-        warmup_images: learning rates rise linearly over so many pictures.
+        warmup_images: learning rates rise linearly over this many images.
         clip_norm: bound on the norm of the generator's gradient (0: none).
     """
 
@@ -243,15 +238,15 @@ class TrainingConfig(_Section):
     Attributes:
         name: of the model that comes out.
         seed: everything random follows from it.
-        ema: decay of the running mean of the generator's weights that is validated and exported
+        ema: decay of the running mean of the generator's weights, which is validated and exported
             (0: the weights themselves).
-        precision: `auto` is bf16 where the processor computes in it, else fp32; fp16 is for GPUs.
-        workers: processes that read and occlude pictures (0: none, the trainer does it itself).
-        checkpoint_minutes: a checkpoint at least so often.
-        validate_images: every so many pictures seen, validate and save a grid of samples.
+        precision: `auto` is bf16 where the processor computes in it, else fp32. fp16 is for GPUs.
+        workers: processes that read and occlude pictures (0: the trainer does it itself).
+        checkpoint_minutes: longest time between two checkpoints.
+        validate_images: validate and save a grid of samples each time that this many images were seen.
         validation_faces: how many faces of `val` that takes.
-        log_seconds: losses are written so often (0: every step).
-        trackers: where figures go beside TensorBoard and JSON lines, by Accelerate's names ("wandb").
+        log_seconds: time between two lines of the log (0: log every step).
+        trackers: where scores go beside TensorBoard and JSON lines, by Accelerate's names ("wandb").
     """
 
     name: str
@@ -292,36 +287,97 @@ class TrainingConfig(_Section):
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
-    """Reads a TOML file and checks it.
+    """Reads a TOML file, and the files that it extends, and checks the result.
+
+    `extends = "base.toml"` starts from another file, relative to this one. Tables merge key by key, with
+    one exception: `data.kinds` replaces the base's, since its shares belong together. A file that names
+    phases makes those, in its order, each from the base's phase of that name. A file that names none makes
+    the base's phases.
 
     Args:
-        overrides: "key=value", with dots for sections and numbers for places in a list, for example
-            "data.unoccluded=0.1" or "phases.0.images=500"; values are TOML, or else text.
+        overrides: "key=value", applied last. Dots separate sections, and a phase is chosen by its name or
+            number: "data.unoccluded=0.1", "phases.low.images=500", "phases.0.images=500". Values are TOML,
+            or else text.
 
     Raises:
-        ConfigError: no such file, no TOML, an unknown key (the nearest one is named), a bad value, or no
-            such folder of cut-outs.
+        ConfigError: no such file, not TOML, files that extend each other in a circle, an unknown key (the
+            nearest one is named), a bad value, or no such folder of cut-outs.
     """
-    try:
-        content = tomllib.loads(read_named(path, _MOST_BYTES).decode())
-    except OSError as error:
-        raise ConfigError(f"cannot read the config {path}: {error.strerror or error}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{path} is nested too deeply") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no valid TOML: {error}") from error
+    content = _read_extended(path, ())
     for override in overrides:
         _set(content, override)
     try:
         config = TrainingConfig.model_validate(content)
     except ValidationError as error:
         raise ConfigError(f"{path}: {_explain(error)}") from error
-    # Not a check of the config itself: a run's config is read again where its folder need not be.
+    # Not a check of the config itself: a run's config is read again where its folder need not exist.
     if config.data.from_folder and not Path(str(config.data.cutouts)).is_dir():
         raise ConfigError(
             f"{path}: data.cutouts is {config.data.cutouts}, which is no folder; name one of cut-outs"
         )
     return config
+
+
+def _read_extended(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
+    """What a file and its bases say together, with the phases as a list."""
+    tables, names = _read_tables(path, extended_by)
+    if names is not None:
+        tables["phases"] = [{"name": name, **tables["phases"][name]} for name in names]
+    return tables
+
+
+def _read_tables(path: Path, extended_by: tuple[Path, ...]) -> tuple[dict[str, Any], list[str] | None]:
+    """The merged tables, with all phases by name, and the names of those that the run makes."""
+    content = _parse(path)
+    names = _name_phases(content)
+    base = content.pop("extends", None)
+    if base is None:
+        return content, names
+    if not isinstance(base, str):
+        raise ConfigError(f'{path}: extends names one file, for example extends = "base.toml"')
+    chain = (*extended_by, path.resolve())
+    base_path = path.parent / base
+    if base_path.resolve() in chain:
+        raise ConfigError(f"{path} extends {base}, which extends it again; take out one of the two")
+    merged, base_names = _read_tables(base_path, chain)
+    _merge(merged, content)
+    return merged, base_names if "phases" not in content else names
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(read_named(path, _MOST_BYTES).decode())
+    except OSError as error:
+        raise ConfigError(f"cannot read the config {path}: {error.strerror or error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is nested too deeply") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}") from error
+
+
+def _name_phases(content: dict[str, Any]) -> list[str] | None:
+    """Turns `[[phases]]` with names into tables by name; None where there are no such phases."""
+    phases = content.get("phases")
+    if isinstance(phases, list):
+        named = {each.get("name"): each for each in phases if isinstance(each, dict)}
+        if len(named) < len(phases) or not all(isinstance(name, str) for name in named):
+            return None
+        content["phases"] = phases = named
+    if not isinstance(phases, dict) or not all(isinstance(each, dict) for each in phases.values()):
+        return None
+    return list(phases)
+
+
+_REPLACED = "kinds"
+
+
+def _merge(base: dict[str, Any], content: Mapping[str, Any]) -> None:
+    """Puts a file's values into its base's, table by table."""
+    for key, value in content.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict) and key != _REPLACED:
+            _merge(base[key], value)
+        else:
+            base[key] = value
 
 
 def _set(content: dict[str, Any], override: str) -> None:
@@ -335,26 +391,31 @@ def _set(content: dict[str, Any], override: str) -> None:
     except RecursionError as error:
         raise ConfigError(f"--set {key}: the value is nested too deeply") from error
     *path, last = key.split(".")
-    place: Any = content
+    table: Any = content
     try:
         for step in path:
-            place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
-        if isinstance(place, list):
-            place[int(last)] = value
-        else:
-            place[last] = value
+            table = table[_index(table, step)] if isinstance(table, list) else table.setdefault(step, {})
+        table[_index(table, last) if isinstance(table, list) else last] = value
     except (TypeError, ValueError, IndexError, AttributeError) as error:
-        raise ConfigError(f"--set {override}: there is no such place in the config") from error
+        raise ConfigError(f"--set {override}: there is no such key in the config") from error
+
+
+def _index(tables: Sequence[Any], step: str) -> int:
+    """The place in a list of tables, by a table's name or by number."""
+    names = [each.get("name") if isinstance(each, dict) else None for each in tables]
+    return names.index(step) if step in names else int(step)
 
 
 def _explain(error: ValidationError) -> str:
-    """The first problem in one line, with the nearest key where one is unknown."""
-    problem = error.errors()[0]
-    place = ".".join(map(str, problem["loc"])) or "the config"
+    """One problem in one line: an unknown key, with the nearest one that is known, or else the first."""
+    problems = error.errors()
+    problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
+    key = ".".join(map(str, problem["loc"])) or "the config"
     if problem["type"] != "extra_forbidden":
-        return f"{place}: {problem['msg'].removeprefix('Value error, ')}"
-    known = list(_type_at(problem["loc"][:-1]).model_fields)
-    return f"unknown key {place}{_nearest(str(problem['loc'][-1]), known)}"
+        return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
+    *section, last = problem["loc"]
+    known = [*_type_at(section).model_fields, *([] if section else ["extends"])]
+    return f"unknown key {key}{_nearest(str(last), known)}"
 
 
 def _type_at(location: Sequence[int | str]) -> Any:

@@ -1,4 +1,4 @@
-"""Training data: decoded crops, occluded anew each time they are shown, or pairs of any pictures."""
+"""Training data: decoded crops under fresh occlusions, or pairs of any pictures."""
 
 import json
 import math
@@ -54,11 +54,11 @@ class Crops:
     """Decoded canonical crops of one source or of several.
 
     Attributes:
-        images: N pictures, each uint8 (size, size, 3) RGB, memory-mapped. Tall crops are higher, pairs
+        images: N pictures, each uint8 (size, size, 3) RGB, memory-mapped. Tall crops are taller, pairs
             twice as wide.
-        landmarks_px: float64 (N, 5, 2) in crop pixels; canonical where the source has none.
-        attributes: CelebA's, by name, a face each; empty where there are none.
-        weights: float64 (N,), how often each is shown, compared with the others; None: all alike.
+        landmarks_px: float64 (N, 5, 2) in crop pixels. Canonical where the source has none.
+        attributes: CelebA's, by name, of each face. Empty where there are none.
+        weights: float64 (N,), how often each is sampled, compared with the others. None: all alike.
     """
 
     images: "npt.NDArray[np.uint8] | Chain"
@@ -145,7 +145,7 @@ def cached_crops(
 
 
 def _mapped(path: Path, count: int) -> Image:
-    """Decoded crops in a file, mapped into memory. Raises TrainingError: it is no such file."""
+    """Decoded crops in a file, mapped into memory. Raises TrainingError: it is not such a file."""
     try:
         open_own(path).close()
         crops: Image = np.load(path, mmap_mode="r")
@@ -174,11 +174,11 @@ def mixed_crops(
     )
 
 
-class Shown(Dataset[Sample], ABC):
-    """What is shown, by position: position p shows one record of epoch p // N, drawn anew.
+class TrainingDataset(Dataset[Sample], ABC):
+    """Samples by position: position p is a fresh sample of one record of epoch p // N.
 
-    In an epoch of N positions a record has as many turns as its weight says, rounded up or down by
-    chance: one each, if all weigh the same.
+    In an epoch of N positions each record comes as often as its weight says, rounded up or down by chance.
+    If all weigh the same, each comes once.
     """
 
     def __init__(self, crops: Crops, config: DataConfig, size_px: int, seed: int) -> None:
@@ -186,12 +186,12 @@ class Shown(Dataset[Sample], ABC):
         self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
 
     def __getitem__(self, position: int) -> Sample:
-        """The sample of one position; the same in every process and every run with this seed."""
-        epoch, place = divmod(position, len(self._crops))
+        """The sample of one position, the same in every process and every run with this seed."""
+        epoch, index = divmod(position, len(self._crops))
         if epoch != self._epoch:
             self._epoch = epoch
             self._order = self._order_of(np.random.default_rng([self._seed, 1, epoch]))
-        return self._show(int(self._order[place]), np.random.default_rng([self._seed, 2, position]))
+        return self._sample(int(self._order[index]), np.random.default_rng([self._seed, 2, position]))
 
     def _order_of(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """The records of an epoch, drawn by systematic sampling and shuffled: (N,)."""
@@ -205,11 +205,11 @@ class Shown(Dataset[Sample], ABC):
         return turns[order]
 
     @abstractmethod
-    def _show(self, record: int, rng: np.random.Generator) -> Sample:
-        """Draws a sample of one record."""
+    def _sample(self, record: int, rng: np.random.Generator) -> Sample:
+        """A sample of one record."""
 
 
-class OccludedFaces(Shown):
+class OccludedFaces(TrainingDataset):
     """Faces under fresh occlusions.
 
     Raises:
@@ -220,15 +220,15 @@ class OccludedFaces(Shown):
         super().__init__(crops, config, size_px, seed)
         self._kinds = kinds_with(config.shares, None if config.cutouts is None else Path(config.cutouts))
 
-    def _show(self, record: int, rng: np.random.Generator) -> Sample:
+    def _sample(self, record: int, rng: np.random.Generator) -> Sample:
         kinds = allowed_kinds(self._config.shares, self._crops.attributes[record])
         image = np.asarray(self._crops.images[record])
-        return self._draw(image, self._crops.landmarks_px[record], kinds, rng)
+        return self._occlude(image, self._crops.landmarks_px[record], kinds, rng)
 
-    def _draw(
+    def _occlude(
         self, image: Image, landmarks_px: Points, kinds: Mapping[str, float], rng: np.random.Generator
     ) -> Sample:
-        """One face under one of the kinds; as it is, if it can take none of them."""
+        """One face under one of the kinds, or as it is if none of them can be applied to it."""
         config = self._config
         image, landmarks_px = _jittered(image, landmarks_px, self._size_px, config.jitter_px, rng)
         if config.misaligned and rng.random() < config.misaligned:
@@ -243,7 +243,7 @@ class OccludedFaces(Shown):
         if rng.random() < config.unoccluded or not any(kinds.values()):
             if config.degraded_unoccluded and rng.random() < config.degraded_unoccluded:
                 image = _draw_camera(width_px, _MOST_BLUR, rng).take(image)
-            return self._ended(Sample(image, image, alpha, hint, middle), rng)
+            return self._end_tall(Sample(image, image, alpha, hint, middle), rng)
         kind = choose_kind(kinds, rng, self._kinds)
         pair = occlude(image, landmarks_px, kind, int(rng.integers(2**62)), self._kinds)
         occluded, target, cover = pair.image, pair.target, pair.occlusion.alpha
@@ -255,10 +255,10 @@ class OccludedFaces(Shown):
             hint[0] = cover > 0
         hole = np.argwhere(cover > 0)
         focus = hole[int(rng.integers(len(hole)))][::-1] if len(hole) else middle
-        return self._ended(Sample(occluded, target, alpha, hint, focus), rng)
+        return self._end_tall(Sample(occluded, target, alpha, hint, focus), rng)
 
-    def _ended(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """A tall crop that ends with the frame, or with the square. Its last row is repeated below."""
+    def _end_tall(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """A tall crop that ends with the picture, or with the square. Its last row is repeated below."""
         if not self._config.tall:
             return sample
         square = rng.random() < self._config.square
@@ -295,7 +295,7 @@ def cut_enlarged(image: Image, side_px: int, corner: npt.NDArray[np.int64], size
 
 
 def _misaligned(image: Image, landmarks_px: Points, rng: np.random.Generator) -> tuple[Image, Points]:
-    """As far off as detectors are: a few degrees, percent and pixels, now and then several times that."""
+    """Misaligned as by a detector: a few degrees, percent and pixels, sometimes several times more."""
     x_px, y_px = rng.normal(0, 0.015 * image.shape[1], 2)
     if rng.random() < _FAR_OFF:
         rotation_degrees, scale = rng.uniform(-12, 12), float(np.exp(rng.uniform(-0.15, 0.15)))
@@ -310,7 +310,7 @@ _Step = Callable[[Image], Image]
 
 @dataclass(frozen=True)
 class _Camera:
-    """What a photo goes through: the lens, then everything else. It does the same to every picture."""
+    """How a photo is degraded: by the lens, then by all else. The same for every picture."""
 
     lens: _Step | None
     rest: Sequence[_Step]
@@ -322,7 +322,7 @@ class _Camera:
         return image
 
     def spread(self, alpha: Alpha) -> Alpha:
-        """Where an occlusion shows in the photo: the lens spreads its edge, and what is tinged counts."""
+        """Alpha of an occlusion in the photo. The lens spreads its edge, and tinged pixels count."""
         if self.lens is None:
             return alpha
         levels = np.rint(255 * alpha).astype(np.uint8)[:, :, None].repeat(3, axis=2)
@@ -332,7 +332,7 @@ class _Camera:
 
 
 def _draw_camera(width_px: int, most_blur: float, rng: np.random.Generator) -> _Camera:
-    """Draws a poor camera or a poor copy of its photo; at least one thing happens.
+    """A random poor camera, or a poor copy of its photo. At least one degradation applies.
 
     Args:
         width_px: of the crop.
@@ -364,7 +364,7 @@ def _draw_tone(rng: np.random.Generator) -> _Step:
 
 
 def _draw_lens(sigma_px: float, rng: np.random.Generator) -> _Step:
-    """Blur of this standard deviation: Gaussian, an open lens out of focus, or a camera that moved."""
+    """Blur of this standard deviation: Gaussian, defocus, or motion."""
     chosen, degrees = rng.random(), rng.uniform(0, 180)
     if chosen < 0.4:
         return partial(degradations.blur_gaussian, sigma_px=sigma_px)
@@ -383,7 +383,7 @@ def _seeded(step: Callable[..., Image], rng: np.random.Generator, *strengths: fl
 
 
 class _Positions(Sampler[list[int]]):
-    """Batches of positions, from start to stop; of each batch, one process's equal share."""
+    """Batches of positions, from start to stop. Of each batch, one process's equal share."""
 
     def __init__(self, start: int, stop: int, batch: int, process: int, processes: int) -> None:
         self._range, self._batch = range(start, stop), batch
@@ -400,7 +400,7 @@ class _Positions(Sampler[list[int]]):
 
 
 def load_batches(
-    shown: Shown,
+    dataset: TrainingDataset,
     start: int,
     stop: int,
     batch: int,
@@ -410,14 +410,14 @@ def load_batches(
     processes: int = 1,
     pin: bool = False,
 ) -> DataLoader[PackedBatch]:
-    """Batches of the positions start to stop, in order, drawn by so many worker processes.
+    """Batches of the positions start to stop, in order, made by this many worker processes.
 
     Args:
-        process, processes: which share of every batch, of how many; they divide the batch.
+        process, processes: which share of every batch, of how many. They divide the batch.
         pin: into memory that a GPU can fetch from while it computes.
     """
     return DataLoader(
-        shown,  # type: ignore[arg-type]  # the collate function turns samples into a batch
+        dataset,  # type: ignore[arg-type]  # the collate function turns samples into a batch
         batch_sampler=_Positions(start, stop, batch, process, processes),
         num_workers=workers,
         collate_fn=stack,
@@ -430,37 +430,37 @@ def load_batches(
 
 
 def _leave_signals_to_the_trainer(worker: int) -> None:
-    """Ctrl-C and many a SIGTERM reach every process of the group; the trainer alone answers them, saves
-    and lets its workers go. If it dies itself, torch ends them."""
+    """Ctrl-C and often SIGTERM reach every process of the group. Only the trainer heeds them: it saves and
+    ends its workers. If it dies itself, torch ends them."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 Form = Literal["folders", "side_by_side"]
-_SHOWN, _TARGET = "occluded", "target"
+_INPUT, _TARGET = "occluded", "target"
 
 
 def open_pairs(root: Path, form: Form) -> FaceSource:
-    """Opens a folder of pairs; each is a record, and nobody's picture but its own.
+    """Opens a folder of pairs. Each is a record, of a person of its own.
 
     Args:
         form: `folders`, pictures of the same names in `occluded/` and `target/`, or `side_by_side`, both
-            in one picture, what is shown on the left.
+            in one picture, the input on the left.
 
     Raises:
         SourceError: no such folder, no pictures in it, or one of a pair is missing.
     """
-    shown = root / _SHOWN if form == "folders" else root
-    if not shown.is_dir():
-        raise SourceError(f"{shown} is no folder; see data.pairs in docs/training.md")
-    paths = sorted(path for path in shown.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    inputs = root / _INPUT if form == "folders" else root
+    if not inputs.is_dir():
+        raise SourceError(f"{inputs} is no folder; see data.pairs in docs/training.md")
+    paths = sorted(path for path in inputs.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
     if not paths:
-        raise SourceError(f"{shown} holds no pictures")
-    names = [path.relative_to(shown).as_posix() for path in paths]
+        raise SourceError(f"{inputs} holds no pictures")
+    names = [path.relative_to(inputs).as_posix() for path in paths]
     if form == "folders":
         targets = [root / _TARGET / name for name in names]
         if missing := [path for path in targets if not path.exists()]:
-            raise SourceError(f"{missing[0]} is missing: every picture of {_SHOWN}/ needs its {_TARGET}/")
+            raise SourceError(f"{missing[0]} is missing: every picture of {_INPUT}/ needs its {_TARGET}/")
         paths += targets
     newest = max(path.stat().st_mtime_ns for path in paths)
     records = [FaceRecord(name, f"{root.name}:{name}") for name in names]
@@ -469,7 +469,7 @@ def open_pairs(root: Path, form: Form) -> FaceSource:
 
 
 class _Reader:
-    """Reads a pair as one picture (H, 2 · W, 3), what is shown on the left."""
+    """Reads a pair as one picture (H, 2 · W, 3), the input on the left."""
 
     def __init__(self, root: Path, form: Form) -> None:
         self._root, self._form = root, form
@@ -477,10 +477,10 @@ class _Reader:
     def __call__(self, name: str) -> Image:
         if self._form == "side_by_side":
             return read_image(self._root / name)
-        shown, target = (read_image(self._root / part / name) for part in (_SHOWN, _TARGET))
-        if shown.shape != target.shape:
-            raise PictureError(f"{name} has another size in {_SHOWN}/ than in {_TARGET}/")
-        return np.hstack([shown, target])
+        given, target = (read_image(self._root / part / name) for part in (_INPUT, _TARGET))
+        if given.shape != target.shape:
+            raise PictureError(f"{name} has another size in {_INPUT}/ than in {_TARGET}/")
+        return np.hstack([given, target])
 
 
 def decode_pair(source: FaceSource, record: FaceRecord, size_px: int) -> Image:
@@ -496,23 +496,25 @@ def decode_pair(source: FaceSource, record: FaceRecord, size_px: int) -> Image:
 
 
 def halves(pair: Image) -> tuple[Image, Image]:
-    """What is shown and what shall be drawn, of a picture that holds both side by side."""
+    """Input and target of a picture that holds both side by side."""
     middle = pair.shape[1] // 2
     return np.ascontiguousarray(pair[:, :middle]), np.ascontiguousarray(pair[:, middle:])
 
 
-class PairedPictures(Shown):
+class PairedPictures(TrainingDataset):
     """Pairs of pictures, jittered and mirrored alike."""
 
-    def _show(self, record: int, rng: np.random.Generator) -> Sample:
+    def _sample(self, record: int, rng: np.random.Generator) -> Sample:
         size_px, jitter_px = self._size_px, self._config.jitter_px
-        shown, target = halves(np.asarray(self._crops.images[record]))
+        occluded, target = halves(np.asarray(self._crops.images[record]))
         if jitter_px:
             corner = rng.integers(0, jitter_px - size_px + 1, 2)
-            shown, target = (cut_enlarged(half, jitter_px, corner, size_px) for half in (shown, target))
+            occluded, target = (
+                cut_enlarged(half, jitter_px, corner, size_px) for half in (occluded, target)
+            )
         if self._config.flip and rng.random() < 0.5:
-            shown, target = shown[:, ::-1], target[:, ::-1]
+            occluded, target = occluded[:, ::-1], target[:, ::-1]
         alpha = np.zeros((len(CLASSES), size_px, size_px), dtype=np.float32)
         alpha[CLASSES.index(OcclusionClass.COVERS)] = 1
         hint = np.zeros((1, size_px, size_px), dtype=np.float32)
-        return Sample(shown, target, alpha, hint, rng.integers(0, size_px, 2))
+        return Sample(occluded, target, alpha, hint, rng.integers(0, size_px, 2))

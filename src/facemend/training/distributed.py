@@ -17,19 +17,19 @@ from facemend.errors import TrainingError
 from facemend.training.config import Precision
 
 _PATIENCE = timedelta(minutes=30)
-"""How long the others may keep one waiting: decoding the faces and validating take the first its time."""
+"""How long a process waits for the others. Decoding and validating take the first one a while."""
 
 
 def join_processes(run: Path, trackers: Sequence[str] = ()) -> Accelerator:
     """Joins the other processes of this run, if a launcher started any.
 
     Args:
-        run: the run's folder, below which trackers keep their files.
+        run: the run's folder, in which trackers keep their files.
         trackers: Accelerate's names of trackers beside TensorBoard and JSON lines.
 
     Raises:
-        TrainingError: the package of a tracker is not installed, or the machine's device takes one
-            process only.
+        TrainingError: the package of a tracker is not installed, or the machine's device takes only one
+            process.
     """
     for name in trackers:
         if name not in map(str, get_available_trackers()):
@@ -54,7 +54,7 @@ def join_processes(run: Path, trackers: Sequence[str] = ()) -> Accelerator:
 
 
 def mean_over_processes(accelerator: Accelerator, values: Tensor) -> Tensor:
-    """The mean of every value over all processes; the values themselves where there is one process."""
+    """The mean of every value over all processes, or the values themselves if there is one process."""
     if accelerator.num_processes == 1:
         return values
     mean: Tensor = accelerator.reduce(values, "mean")
@@ -62,14 +62,14 @@ def mean_over_processes(accelerator: Accelerator, values: Tensor) -> Tensor:
 
 
 def any_process(accelerator: Accelerator, *, asks: bool) -> bool:
-    """Whether any of the processes asks: all hear the same answer, and so leave after the same step."""
+    """Whether any of the processes asks. All get the same result, and so stop after the same step."""
     if accelerator.num_processes == 1:
         return asks
     return bool(mean_over_processes(accelerator, torch.tensor(float(asks), device=accelerator.device)) > 0)
 
 
 def check_same_start(accelerator: Accelerator, images_seen: int) -> None:
-    """Makes sure that all processes go on from the same checkpoint.
+    """Checks that all processes resume from the same checkpoint.
 
     Raises:
         TrainingError: they do not.
@@ -83,7 +83,7 @@ def check_same_start(accelerator: Accelerator, images_seen: int) -> None:
 
 @contextmanager
 def lost_processes_named(accelerator: Accelerator) -> Iterator[None]:
-    """Turns what torch.distributed says when another process has died into one line.
+    """Turns torch.distributed's error when another process has died into one line.
 
     Raises:
         TrainingError: a process did not answer.
@@ -96,7 +96,7 @@ def lost_processes_named(accelerator: Accelerator) -> Iterator[None]:
             raise
         raise TrainingError(
             f"process {accelerator.process_index} lost another process of the run "
-            f"({str(error).splitlines()[0]}); the same command again goes on from the last checkpoint"
+            f"({str(error).splitlines()[0]}); the same command again resumes from the last checkpoint"
         ) from error
 
 
@@ -104,7 +104,7 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     """A context in which convolutions run in bf16 or fp16, or everything in fp32.
 
     Raises:
-        TrainingError: a precision is demanded of a processor that would only emulate it, slowly.
+        TrainingError: the processor would only emulate the precision, slowly.
     """
     if precision == "bf16" and not has_fast_bf16(device):
         raise TrainingError('this processor does not compute in bf16; set precision = "auto"')

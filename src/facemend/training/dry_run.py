@@ -1,4 +1,4 @@
-"""What a run will need, before it is begun: numbers of weights and operations, memory, hours."""
+"""What a run will need, measured before it starts: numbers of weights and operations, memory, hours."""
 
 import resource
 import sys
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -18,25 +17,25 @@ from facemend.datasets import FaceSource
 from facemend.training.config import FeaturesConfig, PhaseConfig, TrainingConfig
 from facemend.training.data import Crops
 from facemend.training.distributed import join_processes
-from facemend.training.loop import decode, learn_features, open_batches
+from facemend.training.loop import decode, deep_features_network, open_batches
 from facemend.training.networks import parameter_count
 from facemend.training.sources import Mixture
-from facemend.training.trainer import Trainer
+from facemend.training.trainer import Trainer, TrainingState
 
 _WARM_STEPS, _TIMED_STEPS = 3, 5
 
 
 @dataclass(frozen=True)
-class PhasePlan:
+class PhaseEstimate:
     """One phase.
 
     Attributes:
         name, images, size_px, batch: as in the config.
-        generator_gmacs: billions of multiply-adds for drawing one picture.
-        step_gmacs: for one picture of a step, forwards and backwards, both networks; R1 left out, whose
-            gradient of a gradient torch's counter cannot follow.
+        generator_gmacs: billions of multiply-adds for reconstructing one picture.
+        step_gmacs: for one picture of a step, forward and backward, both networks. R1 is left out: torch's
+            counter cannot follow the gradient of a gradient.
         images_per_s: measured with the run's own data, waiting included.
-        memory_gb: the most that was in use up to the end of its steps.
+        memory_gb: peak use up to the end of its steps.
     """
 
     name: str
@@ -50,17 +49,17 @@ class PhasePlan:
 
     @property
     def hours(self) -> float:
-        """That the phase will take, validations and checkpoints left out."""
+        """Expected duration, without validations and checkpoints."""
         return self.images / self.images_per_s / 3600
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunEstimate:
     """A whole run.
 
     Attributes:
         config: resolved.
-        device: what would compute it.
+        device: that would train it.
         generator_parameters, discriminator_parameters: numbers of weights.
         phases: in order.
     """
@@ -69,7 +68,7 @@ class Plan:
     device: str
     generator_parameters: int
     discriminator_parameters: int
-    phases: tuple[PhasePlan, ...]
+    phases: tuple[PhaseEstimate, ...]
 
     def describe(self) -> str:
         """For people, with the config as JSON first."""
@@ -80,7 +79,7 @@ class Plan:
         ]
         lines += [
             f"{p.name}: {p.images} images of {p.size_px} px in batches of {p.batch}; "
-            f"{p.generator_gmacs:.2f} GMACs a drawing, {p.step_gmacs:.2f} an image of a step; "
+            f"{p.generator_gmacs:.2f} GMACs per reconstruction, {p.step_gmacs:.2f} per image of a step; "
             f"{p.images_per_s:.1f} images/s, {p.memory_gb:.1f} GB, {p.hours:.2f} hours"
             for p in self.phases
         ]
@@ -88,8 +87,8 @@ class Plan:
         return "\n".join([*lines, f"in all {hours:.2f} hours, validations and checkpoints left out"])
 
 
-def measure(config: TrainingConfig, faces: FaceSource | Mixture) -> Plan:
-    """Makes a few steps of every phase on a few of the faces, in a folder that is gone afterwards.
+def estimate(config: TrainingConfig, faces: FaceSource | Mixture) -> RunEstimate:
+    """Makes a few steps of every phase on a few of the faces, in a folder that is deleted afterwards.
 
     Raises:
         FacemendError: as `loop.train` would.
@@ -97,50 +96,51 @@ def measure(config: TrainingConfig, faces: FaceSource | Mixture) -> Plan:
     with tempfile.TemporaryDirectory() as folder:
         team = join_processes(Path(folder))
         mixture = Mixture.of(faces)
-        trainer = Trainer(config, mixture, team)
+        state = TrainingState(config, mixture, team)
         few = mixture.first(_TIMED_STEPS * max(phase.batch for phase in config.phases))
         crops = decode(config, few, Path(folder), team, quiet=True)
-        hardly = config.model_copy(update={"features": FeaturesConfig(images=1)})
-        trainer.features = learn_features(hardly, few, Path(folder), team, quiet=True)
-        return Plan(
+        untrained = config.model_copy(update={"features": FeaturesConfig(images=1)})
+        features = deep_features_network(untrained, few, Path(folder), team, quiet=True)
+        return RunEstimate(
             config,
             str(team.device),
-            parameter_count(trainer.generator),
-            parameter_count(trainer.discriminator),
-            tuple(_measure_phase(trainer, phase, crops, team) for phase in config.phases),
+            parameter_count(state.generator),
+            parameter_count(state.discriminator),
+            tuple(_estimate_phase(state, phase, crops, features) for phase in config.phases),
         )
 
 
-def _measure_phase(
-    trainer: Trainer, phase: PhaseConfig, crops: Mapping[int, Crops], team: Accelerator
-) -> PhasePlan:
+def _estimate_phase(
+    state: TrainingState, phase: PhaseConfig, crops: Mapping[int, Crops], features: nn.Module | None
+) -> PhaseEstimate:
     """One step counted, a few to warm up, a few timed."""
     few = phase.model_copy(update={"images": (1 + _WARM_STEPS + _TIMED_STEPS) * phase.batch})
-    batches = open_batches(trainer.config, few, crops, 0, 0, team)
-    trainer.enter(_without_r1(phase), trainer.images_seen)
+    start = state.images_seen
+    batches = open_batches(state, few, start, crops)
+    counted = Trainer(state, _without_r1(phase), start, features=features)
     with FlopCounterMode(display=False) as counter:
-        trainer.step(next(batches))
-    trainer.enter(phase, trainer.images_seen)
+        counted.step(next(batches))
+    trainer = Trainer(state, phase, start, features=features)
     for _ in range(_WARM_STEPS):
         trainer.step(next(batches))
     began = time.monotonic()
     for batch in batches:
         trainer.step(batch)
     seconds = time.monotonic() - began
-    return PhasePlan(
+    return PhaseEstimate(
         phase.name,
         phase.images,
         phase.size_px,
         phase.batch,
-        generator_gmacs=drawing_gmacs(trainer.generator, phase, tall=trainer.config.data.tall),
+        generator_gmacs=generator_gmacs(state.generator, phase, tall=state.config.data.tall),
         step_gmacs=counter.get_total_flops() / 2 / phase.batch / 1e9,
         images_per_s=_TIMED_STEPS * phase.batch / seconds,
-        memory_gb=_memory_gb(team.device),
+        memory_gb=_memory_gb(state.device),
     )
 
 
-def drawing_gmacs(generator: nn.Module, phase: PhaseConfig, *, tall: bool = False) -> float:
-    """Billions of multiply-adds for drawing one picture of the phase's size."""
+def generator_gmacs(generator: nn.Module, phase: PhaseConfig, *, tall: bool = False) -> float:
+    """Billions of multiply-adds for reconstructing one picture of the phase's size."""
     height_px = tall_height(phase.size_px) if tall else phase.size_px
     image = torch.zeros(1, 3, height_px, phase.size_px, device=next(generator.parameters()).device)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:

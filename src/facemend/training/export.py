@@ -1,4 +1,4 @@
-"""From a checkpoint to the file that is served: it computes what torch computes, or is not written."""
+"""Exports a checkpoint as an ONNX file, which is written only if it computes what torch computes."""
 
 import logging
 import warnings
@@ -30,18 +30,18 @@ from facemend.training.checkpoint import (
 from facemend.training.config import PhaseConfig, TrainingConfig
 from facemend.training.logging import read_log
 from facemend.training.networks import make_generator
-from facemend.training.weights import Storage, store
+from facemend.training.weights import WeightFormat, quantise
 
 _OPSET = 18
 _MAX_DIFFERENCE = 1e-3
 """Largest allowed difference between ONNX Runtime and torch in fp32, in the range [-1, 1] (0.13 of 255)."""
 _MEAN_DIFFERENCE = 1 / 127.5
-"""Largest allowed mean difference of the file, as its weights are stored, from torch: 1 of 255 levels."""
+"""Largest allowed mean difference of the file with quantised weights from torch: 1 of 255 levels."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how near it comes to torch.
+    """What was written, and how far it differs from torch.
 
     Attributes:
         path: the ONNX file.
@@ -61,27 +61,27 @@ def export(
     output: Path,
     *,
     best: bool = False,
-    weights: Storage = "fp16",
+    weights: WeightFormat = "fp16",
     discriminator: Path | None = None,
     blend: tuple[Path, float] | None = None,
     interval_factor: float = 1.0,
     force: bool = False,
 ) -> Exported:
-    """Writes a checkpoint of a run, the newest, as an ONNX file that knows how it was made.
+    """Writes the newest checkpoint of a run as an ONNX file, with a description of how it was made.
 
-    The batch is dynamic; the picture's side is fixed to that of the phase that the run is in.
+    The batch is dynamic. The picture's side is the size of the phase that the run is in.
 
     Args:
         best: the checkpoint that validated best in the last phase, instead of the newest.
-        weights: how they are stored; they are computed with in fp32.
-        discriminator: also write that network, as fp16 safetensors; the model file has the generator.
+        weights: how they are quantised. ONNX Runtime computes in fp32.
+        discriminator: also write that network, as fp16 safetensors. The model file has the generator.
         blend: another run of the same network, and the share of its newest weights, see `blended`.
-        interval_factor: makes the interval so many times as wide. A blend draws better than either network
-            that learnt how far off it is, so its interval is a little wide; choose this on `val`.
+        interval_factor: multiplies the interval. A blend reconstructs better than either of its networks,
+            which learnt their own errors, so its interval is a little wide. Choose the factor on `val`.
 
     Raises:
-        TrainingError: a run has no checkpoint, the two have different networks, or the network says no
-            interval that could be made wider.
+        TrainingError: a run has no checkpoint, the two have different networks, or the network predicts no
+            interval.
         ExportError: ONNX Runtime's output differs from torch's.
         OutputError: a file exists and `force` is not set, or cannot be written.
     """
@@ -95,19 +95,19 @@ def export(
         )
     if interval_factor != 1:
         if not description.says_interval:
-            raise TrainingError("this network says no interval; leave out its factor")
+            raise TrainingError("this network predicts no interval; leave out its factor")
         description = replace(description, interval_factor=interval_factor)
-    served = _Served(_generator(checkpoint.settings(), checkpoint), interval_factor).eval()
+    network = _ExportedGenerator(_generator(checkpoint.settings(), checkpoint), interval_factor).eval()
     with written_whole(output, force=force) as temporary:
-        graph = _trace(served, description)
-        max_difference = float(np.max(_differences(served, description, graph)))
+        graph = _trace(network, description)
+        max_difference = float(np.max(_differences(network, description, graph)))
         if max_difference > _MAX_DIFFERENCE:
             raise ExportError(
                 f"ONNX Runtime differs from torch by {max_difference:.2g} (allowed: {_MAX_DIFFERENCE}); "
                 "nothing was written"
             )
-        graph = store(graph, weights)
-        mean_difference = float(np.mean(_differences(served, description, graph)))
+        graph = quantise(graph, weights)
+        mean_difference = float(np.mean(_differences(network, description, graph)))
         if mean_difference > _MEAN_DIFFERENCE:
             raise ExportError(
                 f"in {weights} the output differs by {mean_difference * 127.5:.2g} of 255 levels on "
@@ -134,7 +134,7 @@ def _chosen(run: Path, *, best: bool) -> Path:
 
 
 def describe(config: TrainingConfig, checkpoint: Checkpoint, run: Path) -> ModelDescription:
-    """What the file will say about itself; the figures are the last validation up to there."""
+    """The description that the file contains. Its scores are the last validation up to there."""
     light = config.generator.kind == "unet"
     return ModelDescription(
         name=config.name,
@@ -154,21 +154,21 @@ def describe(config: TrainingConfig, checkpoint: Checkpoint, run: Path) -> Model
 
 
 def blended(one: Checkpoint, other: Checkpoint, share: float) -> tuple[Checkpoint, dict[str, float | int]]:
-    """(1 - share) · one + share · other, weight by weight, of the generators that are served.
+    """(1 - share) · one + share · other, weight by weight, of the generators.
 
     Between a model and the one that its adversarial phase made of it lies, at every share, a model of its
-    own: most of the detail, little of the noise. Wang et al., "ESRGAN", ECCV 2018 workshops, section 3.4
-    (network interpolation). All else, the discriminator too, is that of `one`.
+    own, with most of the detail and little of the noise. Wang et al., "ESRGAN", ECCV 2018 workshops,
+    section 3.4 (network interpolation). All else, the discriminator included, comes from `one`.
 
     Returns:
-        the checkpoint, trained on the people of both; and what a model file says of it.
+        the checkpoint, with the people of both, and the `blend` of its description.
 
     Raises:
         TrainingError: the networks differ, or the share is not between 0 and 1.
     """
     if not 0 < share < 1:
         raise TrainingError(f"a blend's share is between 0 and 1, not {share}")
-    ours, theirs = one.served(), other.served()
+    ours, theirs = one.exported(), other.exported()
     if {key: value.shape for key, value in ours.items()} != {k: v.shape for k, v in theirs.items()}:
         raise TrainingError(
             "only weights of the same network can be blended; the two runs' networks differ"
@@ -185,7 +185,7 @@ def blended(one: Checkpoint, other: Checkpoint, share: float) -> tuple[Checkpoin
 
 
 def _without_folders(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config as it is shipped: of a folder on this machine only the name."""
+    """The config for a model file: of a folder on this machine only the name."""
     data = dict(config.get("data", {}))
     if data.get("cutouts"):
         data["cutouts"] = Path(data["cutouts"]).resolve().name
@@ -193,7 +193,7 @@ def _without_folders(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def phase_at(config: TrainingConfig, images_seen: int) -> PhaseConfig:
-    """The phase in which the last of so many images was seen."""
+    """The phase in which the last of this many images was seen."""
     for phase in config.phases:
         images_seen -= phase.images
         if images_seen <= 0:
@@ -201,8 +201,8 @@ def phase_at(config: TrainingConfig, images_seen: int) -> PhaseConfig:
     return config.phases[-1]
 
 
-class _Served(nn.Module):
-    """The generator with the inputs and outputs that ModelDescription promises."""
+class _ExportedGenerator(nn.Module):
+    """The generator with the inputs and outputs of `ModelDescription`."""
 
     def __init__(self, generator: nn.Module, interval_factor: float = 1.0) -> None:
         super().__init__()
@@ -218,16 +218,16 @@ class _Served(nn.Module):
 
 def _generator(config: TrainingConfig, checkpoint: Checkpoint) -> nn.Module:
     generator = make_generator(config.generator)
-    generator.load_state_dict(checkpoint.served())
+    generator.load_state_dict(checkpoint.exported())
     return generator.eval()
 
 
-def _trace(served: nn.Module, description: ModelDescription) -> onnx.ModelProto:
+def _trace(network: nn.Module, description: ModelDescription) -> onnx.ModelProto:
     crops = _fixed_crops(description)
     batch = torch.export.Dim("n")
     with _quiet_exporter():
         program = torch.onnx.export(
-            served,
+            network,
             tuple(torch.from_numpy(value) for value in crops.values()),
             input_names=list(crops),
             output_names=list(description.outputs),
@@ -244,7 +244,7 @@ def _trace(served: nn.Module, description: ModelDescription) -> onnx.ModelProto:
 
 
 def forget_origins(graph: onnx.ModelProto) -> None:
-    """Takes out torch's notes on which line of which file on this machine each node came from."""
+    """Removes torch's notes on the file and line on this machine that each node came from."""
     for node in graph.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]
@@ -257,7 +257,7 @@ def forget_origins(graph: onnx.ModelProto) -> None:
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Torch's exporter warns of its own deprecations, and logs that torchvision is not there."""
+    """torch's exporter warns of its own deprecations, and logs that torchvision is missing."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
@@ -280,12 +280,12 @@ def _fixed_crops(description: ModelDescription) -> dict[str, npt.NDArray[np.floa
 
 
 def _differences(
-    served: nn.Module, description: ModelDescription, graph: onnx.ModelProto
+    network: nn.Module, description: ModelDescription, graph: onnx.ModelProto
 ) -> npt.NDArray[np.float32]:
     """|ONNX Runtime - torch| on the fixed crops, of all outputs, flat."""
     crops = _fixed_crops(description)
     with torch.inference_mode():
-        expected = served(*(torch.from_numpy(value) for value in crops.values()))
+        expected = network(*(torch.from_numpy(value) for value in crops.values()))
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     computed = session.run(None, crops)
     pairs = zip(computed, expected, strict=True)

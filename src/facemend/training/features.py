@@ -1,4 +1,4 @@
-"""The network behind the loss `deep_features`, which learns the training faces' attributes."""
+"""The network behind the loss `deep_features`, trained on the attributes of the training faces."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -23,12 +23,12 @@ from facemend.training.data import Crops
 from facemend.training.distributed import autocast
 
 SIDE_PX = 128
-"""The side of the pictures that it sees; larger ones are brought to it by means over squares."""
+"""Side of the pictures that it takes. Larger ones are reduced by means over squares."""
 WIDTHS = (32, 64, 96, 160, 256)
 
 
 class FaceFeatures(NamedTuple):
-    """What the network makes of faces.
+    """What the network returns.
 
     Attributes:
         layers: of every stage (N, width, side, side), from half of `SIDE_PX` down.
@@ -42,10 +42,10 @@ class FaceFeatures(NamedTuple):
 class FeatureNet(nn.Module):
     """Five stages of two 3×3 convolutions, each at half the resolution of the one before.
 
-    Next to nothing beside a generator's step: 0.15 GMACs a face.
+    It takes 0.15 GMACs per face, little beside a generator's step.
 
     Args:
-        attributes: how many it tells.
+        attributes: how many it classifies.
     """
 
     def __init__(self, attributes: int) -> None:
@@ -75,34 +75,35 @@ def _convolve(before: int, width: int, *, stride: int) -> nn.Sequential:
 
 
 _BATCH, _RATE, _SHIFT_PX = 64, 2e-3, 6
+_SEED = 0  # not the run's, so that runs with other seeds share the network
 
 
-def known_features(
+def cached_features(
     config: TrainingConfig, faces: FaceSource, crops: Crops, folder: Path, *, quiet: bool
 ) -> Path:
-    """Where the network for these faces lies; it is taught them first if it does not lie there yet.
+    """The file of the network for these faces. It is trained first if there is none yet.
 
     Args:
-        crops: of the faces, at the size that the network sees.
+        crops: of the faces, at the size that the network takes.
 
     Raises:
         TrainingError: there are faces without attributes.
         OutputError: the folder cannot be written.
     """
     names = (record.name for record in faces.records)
-    settings = (config.features.images, config.features.seed, config.precision)
+    settings = (config.features.images, _SEED, config.precision)
     path = (
         folder / f"features-{fingerprint_of(faces.name, faces.fingerprint, *settings, *names)}.safetensors"
     )
     if not path.exists():
-        network = teach(config, crops, quiet=quiet)
+        network = train_features(config, crops, quiet=quiet)
         with written_whole(path) as temporary:
             save_file({key: value.contiguous() for key, value in network.state_dict().items()}, temporary)
     return path
 
 
 def open_features(path: Path, device: torch.device) -> FeatureNet:
-    """The network in a file, for use: it learns no more."""
+    """The network in a file, in evaluation mode and without gradients for its weights."""
     weights = load_file(path)
     network = FeatureNet(len(weights["attributes.bias"]))
     network.load_state_dict(weights)
@@ -110,24 +111,24 @@ def open_features(path: Path, device: torch.device) -> FeatureNet:
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def teach(config: TrainingConfig, crops: Crops, *, quiet: bool) -> FeatureNet:
-    """A network that tells the faces' attributes, on the CPU.
+def train_features(config: TrainingConfig, crops: Crops, *, quiet: bool) -> FeatureNet:
+    """A network that classifies the faces' attributes, trained on the CPU.
 
     Raises:
         TrainingError: there are faces without attributes.
     """
     truths = attribute_table(crops)
-    torch.manual_seed(config.features.seed)
-    rng = np.random.default_rng(config.features.seed)
+    torch.manual_seed(_SEED)
+    rng = np.random.default_rng(_SEED)
     network = FeatureNet(truths.shape[1])
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     steps = -(-config.features.images // _BATCH)
     optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps)
-    for _ in trange(steps, desc="learning the faces' attributes", disable=quiet or None, leave=False):
+    for _ in trange(steps, desc="training deep features", disable=quiet or None, leave=False):
         chosen = np.sort(rng.integers(len(crops), size=_BATCH))
-        shown = np.stack([_moved(crops.images[row], rng) for row in chosen])
-        pictures = torch.from_numpy(to_network(shown)).contiguous(memory_format=torch.channels_last)
+        images = np.stack([_shifted(crops.images[row], rng) for row in chosen])
+        pictures = torch.from_numpy(to_network(images)).contiguous(memory_format=torch.channels_last)
         with autocast(config.precision, torch.device("cpu")):
             logits = network(pictures).logits
         loss = F.binary_cross_entropy_with_logits(logits.float(), torch.from_numpy(truths[chosen]))
@@ -142,7 +143,7 @@ def attribute_table(crops: Crops) -> npt.NDArray[np.float32]:
     """(N, attributes), 1 for yes and 0 for no, the attributes in order of their names.
 
     Raises:
-        TrainingError: the faces have none, or not all of them the same.
+        TrainingError: the faces have none, or not all have the same.
     """
     names = sorted(crops.attributes[0])
     if not names or any(sorted(each) != names for each in crops.attributes):
@@ -153,7 +154,7 @@ def attribute_table(crops: Crops) -> npt.NDArray[np.float32]:
     return np.array([[each[name] for name in names] for each in crops.attributes], dtype=np.float32)
 
 
-def _moved(image: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+def _shifted(image: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """The square, mirrored or not, and shifted a little. Pixels from beyond the border repeat it."""
     image = image[: image.shape[1]]
     x, y = rng.integers(-_SHIFT_PX, _SHIFT_PX + 1, 2)

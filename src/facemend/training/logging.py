@@ -1,4 +1,4 @@
-"""What a run logs: losses, scores, samples, and the alarm that stops it."""
+"""What a run logs: losses, scores and samples; and the check that stops a run that diverges."""
 
 import json
 import math
@@ -20,14 +20,14 @@ from facemend.training.config import TrainingConfig
 _Batch = TypeVar("_Batch")
 
 
-class Watch:
-    """Writes `log.jsonl`, `tensorboard/` and `samples/` into a run's folder, and tells its trackers.
+class RunLogger:
+    """Writes `log.jsonl`, `tensorboard/` and `samples/` into a run's folder, and to its trackers.
 
-    Of the processes that train together only the first writes.
+    Of the processes that train together, only the first writes.
 
     Args:
         run: the folder.
-        images_seen: where the run goes on; what was logged beyond it, before a crash, is dropped.
+        images_seen: where the run resumes. What was logged beyond it, before a crash, is dropped.
         accelerator: knows the trackers that the config names.
     """
 
@@ -55,7 +55,7 @@ class Watch:
         if config.trackers:
             self._accelerator.init_trackers(config.name, {"config": config.model_dump_json()})
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "RunLogger":
         return self
 
     def __exit__(
@@ -68,7 +68,7 @@ class Watch:
                 tracker.finish()
 
     def wait_for(self, batches: Iterable[_Batch]) -> Iterator[_Batch]:
-        """The same batches; the time that each keeps the run waiting is counted."""
+        """The same batches, while it counts the time that the run waits for each."""
         began = time.monotonic()
         for batch in batches:
             self._waited_s += time.monotonic() - began
@@ -79,9 +79,9 @@ class Watch:
         """The best `hole` in dB of the validations after so many images; minus infinity without any."""
         return max((hole for seen, hole in self._holes if seen > since_images), default=float("-inf"))
 
-    def log_step(self, images_seen: int, phase: str, figures: Mapping[str, float]) -> None:
-        """Takes a step's losses into running means, and writes those every few seconds."""
-        for name, now in figures.items():
+    def log_step(self, images_seen: int, phase: str, losses: Mapping[str, float]) -> None:
+        """Adds a step's losses to running means, and writes those every few seconds."""
+        for name, now in losses.items():
             self._means[name] = 0.95 * self._means.get(name, now) + 0.05 * now
         now_s = time.monotonic()
         if now_s - self._logged_at < self._every_s:
@@ -91,11 +91,11 @@ class Watch:
         means = {f"loss/{name}": mean for name, mean in self._means.items()}
         self._write(images_seen, {"phase": phase}, {"data_wait": self._wait_share, **means})
 
-    def log_validation(self, images_seen: int, figures: Mapping[str, float]) -> None:
-        """Writes the figures of a validation."""
-        self._validation = figures
-        self._holes.append((images_seen, figures["hole"]))
-        self._write(images_seen, {}, {f"validation/{name}": value for name, value in figures.items()})
+    def log_validation(self, images_seen: int, scores: Mapping[str, float]) -> None:
+        """Writes the scores of a validation."""
+        self._validation = scores
+        self._holes.append((images_seen, scores["hole"]))
+        self._write(images_seen, {}, {f"validation/{name}": value for name, value in scores.items()})
 
     def save_samples(self, images_seen: int, grid: Image) -> None:
         """Writes a grid of samples as PNG."""
@@ -111,21 +111,21 @@ class Watch:
             parts.append(f"hole {hole:.2f} dB, all {whole:.2f} dB / {ssim:.3f}")
         return ", ".join(parts)
 
-    def _write(self, images_seen: int, words: Mapping[str, str], figures: Mapping[str, float]) -> None:
+    def _write(self, images_seen: int, words: Mapping[str, str], values: Mapping[str, float]) -> None:
         if self._log is None:
             return
-        row = {"images_seen": images_seen, "time": round(time.time(), 1), **words, **figures}
+        row = {"images_seen": images_seen, "time": round(time.time(), 1), **words, **values}
         self._log.write(json.dumps(row) + "\n")
         self._log.flush()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tensorboard's own deprecations are not ours to mend
-            for name, value in figures.items():
+            warnings.simplefilter("ignore")  # tensorboard's own deprecations are not ours to fix
+            for name, value in values.items():
                 self._board.add_scalar(name, value, images_seen)
-        self._accelerator.log(dict(figures), step=images_seen)
+        self._accelerator.log(dict(values), step=images_seen)
 
 
 def _reopened(path: Path, images_seen: int) -> tuple[list[dict[str, Any]], TextIO]:
-    """The rows up to there, and the file with these rows, open for more; a torn last line is dropped."""
+    """The rows up to there, and the file with these rows, open for more. A torn last line is dropped."""
     rows = []
     try:
         if path.exists():
@@ -137,38 +137,38 @@ def _reopened(path: Path, images_seen: int) -> tuple[list[dict[str, Any]], TextI
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a run's log; a line that is torn, or is no row, does not count.
+    """The rows of a run's log. A line that is torn, or not a row, is skipped.
 
     Raises:
-        OSError: it is a link, no regular file, or cannot be read.
+        OSError: it is a link, not a regular file, or cannot be read.
     """
     rows = []
     for line in read_own(path).splitlines():
         with suppress(ValueError):
             row = parse_json(line)
             if isinstance(row, dict) and isinstance(row.get("images_seen"), int):
-                # Figures have a place in their names (loss/l1), words such as the phase have none.
+                # Numbers have a slash in their names (loss/l1), words such as the phase have none.
                 rows.append({k: v for k, v in row.items() if isinstance(v, int | float) or "/" not in k})
     return rows
 
 
 _SETTLED_STEPS = 50
 _EXPLODED = 100.0
-"""How many times its usual size a loss may reach; what is usually below 1 may jump to this."""
+"""A loss may reach this many times its usual size. A loss that is usually below 1 may jump to this."""
 
 
-class Alarm:
-    """Knows how large each loss usually is, and ends the run when one leaves that far behind."""
+class DivergenceCheck:
+    """Keeps a running mean of each loss's size, and ends the run when a loss goes far beyond it."""
 
     def __init__(self) -> None:
         self._usual: dict[str, float] = {}
         self._steps = 0
 
     def check(self, losses: Mapping[str, float], images_seen: int) -> None:
-        """Looks at one step's losses.
+        """Checks one step's losses.
 
         Raises:
-            TrainingError: one is no number, or far beyond its running mean.
+            TrainingError: one is NaN or infinite, or far beyond its running mean.
         """
         for name, loss in losses.items():
             size, usual = abs(loss), self._usual.get(name, abs(loss))

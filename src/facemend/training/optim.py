@@ -19,9 +19,9 @@ _AS_ADAMW = 0.2
 class Muon(torch.optim.Optimizer):
     """Muon for weights of two and more dimensions, AdamW for the others (biases).
 
-    Every direction that a layer can move in moves alike, where Adam leaves the rare ones behind. torch
-    has one for plain matrices alone; a convolution's weights (out, in, h, w) are taken here as a matrix
-    of a row for each output, (out, in·h·w).
+    A layer moves equally far in all directions, where Adam neglects the rare ones. torch's own Muon takes
+    plain matrices alone. Here a convolution's weights (out, in, h, w) count as a matrix with a row for
+    each output, (out, in·h·w).
 
     Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024 (Nesterov momentum,
     five Newton-Schulz iterations in bf16); Liu et al., "Muon is Scalable for LLM Training", 2025 (arXiv
@@ -30,7 +30,7 @@ class Muon(torch.optim.Optimizer):
     Args:
         parameters: to learn.
         lr: AdamW's.
-        betas: AdamW's, for what is no matrix.
+        betas: AdamW's, for biases.
         weight_decay: decoupled, see above.
         momentum: of the matrices' gradients.
     """
@@ -48,7 +48,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Updates all weights that have a gradient; without a closure, which is for other optimisers."""
+        """Updates all weights that have a gradient. It takes no closure."""
         for group in self.param_groups:
             learning: list[Tensor] = [weights for weights in group["params"] if weights.grad is not None]
             if not learning:
@@ -65,15 +65,15 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_lerp_(means, gradients, 1 - momentum)
         ahead = torch._foreach_lerp(gradients, means, momentum)
         alike: dict[torch.Size, list[int]] = defaultdict(list)
-        for place, each in enumerate(weights):
-            alike[each.shape].append(place)
-        for places in alike.values():
+        for index, each in enumerate(weights):
+            alike[each.shape].append(index)
+        for indices in alike.values():
             # Columns in the order in which channels-last weights lie in memory, so that nothing is copied.
-            rows = torch.stack([ahead[place].movedim(1, -1) for place in places])
+            rows = torch.stack([ahead[index].movedim(1, -1) for index in indices])
             matrices = rows.flatten(2)
             updates = orthogonalised(matrices).reshape(rows.shape).movedim(-1, 2)
             size = _AS_ADAMW * float(max(matrices.shape[1:])) ** 0.5
-            torch._foreach_add_([weights[place] for place in places], updates.unbind(), alpha=-lr * size)
+            torch._foreach_add_([weights[index] for index in indices], updates.unbind(), alpha=-lr * size)
 
     def _step_vectors(
         self, weights: Sequence[Tensor], lr: float, beta: float, beta_of_squares: float
@@ -108,13 +108,12 @@ def _gradient(weights: Tensor) -> Tensor:
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """U·Vᵀ of matrices U·S·Vᵀ, roughly: their singular values come out between about 0.7 and 1.2.
+    """U·Vᵀ of matrices U·S·Vᵀ, approximately: the singular values become about 0.7 to 1.2.
 
     Five iterations of x ← a·x + (b·s + c·s²)·x with s = x·xᵀ, in bf16 where the processor computes in it.
 
     Args:
-        matrices: (N, m, n); of one size they are computed together, which on a GPU takes little longer than
-            one alone.
+        matrices: (N, m, n). They are computed together, which on a GPU takes little longer than one.
 
     Returns:
         (N, m, n).
@@ -137,7 +136,7 @@ def generator_optimizer(network: nn.Module, phase: PhaseConfig) -> torch.optim.O
 
 
 def discriminator_optimizer(network: nn.Module, phase: PhaseConfig) -> torch.optim.Optimizer:
-    """The phase's optimiser for all weights of a discriminator; AdamW where the generator has Muon."""
+    """The phase's optimiser for all weights of a discriminator: AdamW where the generator has Muon."""
     return _adam(network, phase, phase.discriminator_learning_rate)
 
 
@@ -150,7 +149,7 @@ def _adam(network: nn.Module, phase: PhaseConfig, rate: float) -> torch.optim.Op
 
 
 def rate_at(phase: PhaseConfig, images: int) -> float:
-    """Share of the peak learning rate after so many images of a phase."""
+    """Share of the peak learning rate after this many images of a phase."""
     warmup = min(1.0, (images + phase.batch) / phase.warmup_images) if phase.warmup_images else 1.0
     if phase.schedule == "constant":
         return warmup

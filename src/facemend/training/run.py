@@ -1,4 +1,4 @@
-"""Opens the data of a training run, makes sure that nobody leaks, and starts the loop."""
+"""Opens the data of a training run, refuses people that leak between splits, and starts the loop."""
 
 import shutil
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from facemend.errors import UsageError
 from facemend.training.config import TrainingConfig, read_config
 from facemend.training.data import open_pairs
 from facemend.training.distributed import join_processes, lost_processes_named
-from facemend.training.dry_run import Plan, measure
+from facemend.training.dry_run import RunEstimate, estimate
 from facemend.training.loop import Outcome, train
 from facemend.training.sources import Mixture, open_mixture, refuse_measured
 
@@ -29,10 +29,10 @@ def start(
     threads: int | None = None,
     quiet: bool = False,
 ) -> Outcome:
-    """Trains what `config` describes on the `train` split of `data`, watched on its `val` split.
+    """Trains what `config` describes on the `train` split of `data`, validated on its `val` split.
 
     Args:
-        fresh: delete the run in the folder first; refused where the folder is no run.
+        fresh: delete the run in the folder first. Refused where the folder does not hold a run.
 
     Raises:
         TrainingError: another process of the run died.
@@ -60,29 +60,29 @@ def start(
         )
 
 
-def plan(
+def dry_run(
     config: Path,
     data: Path,
     *,
     split_file: Path | None = None,
     overrides: Sequence[str] = (),
     threads: int | None = None,
-) -> Plan:
+) -> RunEstimate:
     """What `start` would train, and how long it would take, measured over a few steps of every phase.
 
     Raises:
-        FacemendError: see `read_config`, `open_source`, `take_split` and `measure`.
+        FacemendError: see `read_config`, `open_source`, `take_split` and `estimate`.
     """
     resolved = read_config(config, overrides)
     if threads is not None:
         torch.set_num_threads(threads)
-    return measure(resolved, open_parts(resolved, data, split_file)[0])
+    return estimate(resolved, open_parts(resolved, data, split_file)[0])
 
 
 def open_parts(
     config: TrainingConfig, data: Path, split_file: Path | None, cache: Path | None = None
 ) -> tuple[Mixture, FaceSource]:
-    """What is trained on, of all sources, and what of `data` is watched, without a person in both.
+    """The training faces of all sources, and the validation faces of `data`, without a person in both.
 
     Args:
         cache: see `open_mixture`.

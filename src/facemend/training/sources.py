@@ -1,4 +1,4 @@
-"""Faces of several sources, mixed: whose share is how large, and who is shown more often."""
+"""Mixtures of several sources of faces: the share of each, and who is sampled more often."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ class Part:
 
     Attributes:
         faces: at least one.
-        share: of what is shown, compared with the other parts.
+        share: of the samples, compared with the other parts.
         oversample: factors by group, see `SourceConfig`.
     """
 
@@ -31,7 +31,7 @@ class Part:
 
     @property
     def weights(self) -> npt.NDArray[np.float64]:
-        """How often each face is shown, (N,); they add up to the share."""
+        """How often each face is sampled, (N,). They add up to the share."""
         factors = np.array([self._factor(record) for record in self.faces.records])
         weights: npt.NDArray[np.float64] = factors * (self.share / factors.sum())
         return weights
@@ -42,13 +42,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Mixture:
-    """What is trained on: faces of one or several sources."""
+    """The training faces, of one or several sources."""
 
     parts: tuple[Part, ...]
 
     @staticmethod
     def of(faces: "FaceSource | Mixture") -> "Mixture":
-        """A single source is a mixture, each of whose faces is shown equally often."""
+        """A single source is a mixture whose faces all weigh the same."""
         return faces if isinstance(faces, Mixture) else Mixture((Part(faces),))
 
     @property
@@ -63,7 +63,7 @@ class Mixture:
 
     @property
     def described(self) -> FaceSource:
-        """The first source whose faces all have CelebA's attributes; the first of all if none has."""
+        """The first source whose faces all have CelebA's attributes, or the very first if none has."""
         complete = (p.faces for p in self.parts if all(record.attributes for record in p.faces.records))
         return next(complete, self.parts[0].faces)
 
@@ -80,10 +80,10 @@ def open_mixture(
     Args:
         data: what --data names.
         split_file: of `data`, see `take_split`.
-        cache: folder for what is found out about pictures once (None: nowhere).
+        cache: folder for what is computed once per picture (None: nowhere).
 
     Raises:
-        SourceError: a path that is not there, nothing to take, or faces that are never trained on.
+        SourceError: a path does not exist, a source has no faces to take, or some are marked `measure`.
     """
     return Mixture(
         tuple(
@@ -98,10 +98,10 @@ def open_mixture(
 
 
 def refuse_measured(faces: FaceSource, advice: str) -> None:
-    """Makes sure that no face is marked as one to measure on.
+    """Checks that no face is marked for measuring only.
 
     Raises:
-        SourceError: some are; the message ends with the advice.
+        SourceError: some are. The message ends with the advice.
     """
     if measured := sum(record.use == MEASURE for record in faces.records):
         raise SourceError(
@@ -133,6 +133,6 @@ def _training_faces(
 def _open(path: str, key: str) -> FaceSource:
     if not is_url(path) and not Path(path).exists():
         raise SourceError(
-            f"{key}.path: {path} does not exist; like that of --data it starts where facemend is run"
+            f"{key}.path: {path} does not exist; like --data it is relative to the current folder"
         )
     return open_source(path)

@@ -1,4 +1,4 @@
-"""A quick look at a generator during training: the same pictures under the same occlusions each time."""
+"""Validation during training: the same pictures under the same occlusions each time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ _SAMPLES = 8
 
 @dataclass(frozen=True)
 class Case:
-    """One picture to draw.
+    """One picture to reconstruct.
 
     Attributes:
         kind: of its occlusion, or "pair".
         image, target: uint8 (H, W, 3) RGB.
-        hole: bool (H, W), what has to be drawn.
+        hole: bool (H, W), the masked area.
     """
 
     kind: str
@@ -38,12 +38,12 @@ class Case:
 
 
 def occluded_cases(faces: FaceSource, data: DataConfig, size_px: int) -> list[Case]:
-    """Each face under one occlusion around the canonical landmarks, the kinds with a share taking turns."""
+    """Each face under one occlusion around the canonical landmarks, the kinds in turn."""
     used = list(data.shares)
     kinds = kinds_with(data.shares, None if data.cutouts is None else Path(data.cutouts))
     cases = []
-    for place, record in enumerate(faces.records):
-        kind = used[place % len(used)]
+    for index, record in enumerate(faces.records):
+        kind = used[index % len(used)]
         seed = seed_of("validation", record.name, kind)
         face = occlude(faces.crop(record, size_px), canonical_landmarks(size_px), kind, seed, kinds)
         cases.append(Case(kind, face.image, face.target, face.occlusion.mask))
@@ -51,24 +51,24 @@ def occluded_cases(faces: FaceSource, data: DataConfig, size_px: int) -> list[Ca
 
 
 def paired_cases(pairs: FaceSource, size_px: int) -> list[Case]:
-    """Each pair as it is; all of it has to be drawn."""
+    """Each pair as it is. The masked area is the whole picture."""
     pictures = [halves(decode_pair(pairs, record, size_px)) for record in pairs.records]
     everywhere = np.ones((size_px, size_px), dtype=bool)
-    return [Case("pair", shown, target, everywhere) for shown, target in pictures]
+    return [Case("pair", image, target, everywhere) for image, target in pictures]
 
 
 @dataclass(frozen=True)
-class _Delivered:
+class _Result:
     raw: Image
     composite: Image
 
 
 class Validator:
-    """Measures a generator on a few pictures of the val split, without telling it where the hole is.
+    """Measures a generator on a few pictures of the val split, without a hint where the masked area is.
 
     Args:
         make_cases: makes them for a size in pixels.
-        tall: show each square as a tall crop that ends at the square.
+        tall: pass each square as a tall crop that ends at the square.
     """
 
     def __init__(self, make_cases: Callable[[int], list[Case]], *, tall: bool = False) -> None:
@@ -76,10 +76,10 @@ class Validator:
         self._made: dict[int, list[Case]] = {}
 
     def measure(self, generator: nn.Module, size_px: int) -> dict[str, float]:
-        """PSNR in dB: hole/KIND, hole (their mean), composite, copy_hole; and ssim, the composite's."""
+        """PSNR in dB: hole/KIND, hole (their mean), composite, copy_hole. And ssim, of the composite."""
         cases = self._cases(size_px)
-        delivered = self._deliver(generator, cases)
-        both = list(zip(delivered, cases, strict=True))
+        results = self._reconstruct(generator, cases)
+        both = list(zip(results, cases, strict=True))
         holes = [(c.kind, psnr(d.composite, c.target, c.hole)) for d, c in both]
         by_kind = {
             f"hole/{kind}": _mean([value for each, value in holes if each == kind])
@@ -93,12 +93,12 @@ class Validator:
             **by_kind,
         }
 
-    def draw_samples(self, generator: nn.Module, size_px: int) -> Image:
-        """A grid, a picture a row: occluded | target | raw | composite."""
+    def sample_grid(self, generator: nn.Module, size_px: int) -> Image:
+        """A grid, one picture per row: occluded | target | raw | composite."""
         cases = self._cases(size_px)[:_SAMPLES]
         rows = [
             np.hstack([c.image, c.target, d.raw, d.composite])
-            for c, d in zip(cases, self._deliver(generator, cases), strict=True)
+            for c, d in zip(cases, self._reconstruct(generator, cases), strict=True)
         ]
         return np.vstack(rows)
 
@@ -107,28 +107,28 @@ class Validator:
             self._made[size_px] = self._make_cases(size_px)
         return self._made[size_px]
 
-    def _deliver(self, generator: nn.Module, cases: list[Case]) -> list[_Delivered]:
-        """What a user would get: the composite if the network finds occlusions, else its raw picture."""
-        delivered = []
+    def _reconstruct(self, generator: nn.Module, cases: list[Case]) -> list[_Result]:
+        """What a user would get: the composite if the network detects occlusions, else its raw output."""
+        results = []
         device = next(generator.parameters()).device
         training = generator.training
         generator.eval()
         for case in cases:
             side_px = len(case.image)
-            shown = repeat_below(case.image, tall_height(side_px)) if self._tall else case.image
-            image = torch.from_numpy(to_network(shown[None])).to(device)
+            crop = repeat_below(case.image, tall_height(side_px)) if self._tall else case.image
+            image = torch.from_numpy(to_network(crop[None])).to(device)
             with torch.inference_mode():
                 raw, logits, _ = generator(image, torch.zeros_like(image[:, :1]))
-            drawn = from_network(raw.cpu().numpy())[0, :side_px]
+            picture = from_network(raw.cpu().numpy())[0, :side_px]
             if logits is None:
-                delivered.append(_Delivered(drawn, drawn))
+                results.append(_Result(picture, picture))
                 continue
             alpha = wanted_alpha(logits.sigmoid()[0, :, :side_px].cpu().numpy(), Remove.ALL)
-            delivered.append(_Delivered(drawn, composite(case.image, drawn, alpha).image))
+            results.append(_Result(picture, composite(case.image, picture, alpha).image))
         generator.train(training)
-        return delivered
+        return results
 
 
 def _mean(values: list[float | None]) -> float:
-    """The mean of the values that there are (a perfect picture has no PSNR)."""
+    """The mean without None (a perfect picture has no PSNR)."""
     return float(np.mean([value for value in values if value is not None]))

@@ -1,6 +1,7 @@
-"""How weights lie in a model file: in few bytes, and computed with in fp32.
+"""Quantised weights in a model file, and weights that a run starts from.
 
-What turns them back into fp32 are nodes of the graph, which ONNX Runtime computes once, on loading.
+Quantised weights are turned back into fp32 by nodes of the graph, which ONNX Runtime computes once, on
+loading.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,25 +21,25 @@ from facemend.errors import TrainingError
 from facemend.training.checkpoint import load_checkpoint
 from facemend.weights import shipped_discriminator_path, shipped_model_path
 
-Storage = Literal["fp32", "fp16", "int8"]
-"""fp32 is what was trained; fp16 half of that; int8 half of fp16: the large weights as `store` says."""
+WeightFormat = Literal["fp32", "fp16", "int8"]
+"""fp32 as trained, fp16 in half the size, int8 in half of fp16 (the large weights, see `quantise`)."""
 
 Weights = npt.NDArray[np.float32]
 
 GENERATOR_PREFIX = "generator."
-"""A weight of the network is called this + its name in torch."""
+"""Prefix of a weight of the network, before its name in torch."""
 _SMALLEST_FP16 = 256
-"""Weights with fewer numbers stay fp32: they cost nothing."""
+"""Weights with fewer numbers stay fp32: they cost no space."""
 _SMALLEST_INT8 = 100_000
-"""Weights with fewer numbers stay fp16 beside int8: together they are a small part of the file, and most of
-the difference that int8 would make."""
+"""Weights with fewer numbers stay fp16 beside int8. They are a small part of the file, and would cause most
+of the error."""
 _LEVELS = 127
 _FP16, _INT8, _SCALE = "_fp16", "_int8", "_scale"
-"""A weight of the network is called as in the traced graph, + such a suffix if it is stored so."""
+"""Suffixes of a quantised weight, after its name in the traced graph."""
 
 
-def store(graph: onnx.ModelProto, storage: Storage) -> onnx.ModelProto:
-    """The same graph with its weights stored so.
+def quantise(graph: onnx.ModelProto, weights: WeightFormat) -> onnx.ModelProto:
+    """The same graph with its weights in another format.
 
     int8: w ≈ s · q with whole numbers q from -127 to 127 and one scale s for each output channel (the
     weight's first axis), the largest |w| of the channel at 127. Activations stay fp32, and nothing is
@@ -49,23 +50,23 @@ def store(graph: onnx.ModelProto, storage: Storage) -> onnx.ModelProto:
     """
     small = onnx.ModelProto()
     small.CopyFrom(graph)
-    if storage == "fp32":
+    if weights == "fp32":
         return small
     tensors, nodes = [], []
     for tensor in graph.graph.initializer:
         values = numpy_helper.to_array(tensor)
         if values.dtype != np.float32 or values.size < _SMALLEST_FP16:
             tensors.append(tensor)
-        elif storage == "int8" and values.size >= _SMALLEST_INT8:
+        elif weights == "int8" and values.size >= _SMALLEST_INT8:
             whole, scale = _in_levels(values)
             tensors += _named({_INT8: whole, _SCALE: scale}, tensor.name)
-            stored, cast = f"{tensor.name}{_INT8}", f"{tensor.name}_levels"
-            nodes.append(helper.make_node("Cast", [stored], [cast], to=TensorProto.FLOAT))
+            quantised, cast = f"{tensor.name}{_INT8}", f"{tensor.name}_levels"
+            nodes.append(helper.make_node("Cast", [quantised], [cast], to=TensorProto.FLOAT))
             nodes.append(helper.make_node("Mul", [cast, f"{tensor.name}{_SCALE}"], [tensor.name]))
         else:
             tensors += _named({_FP16: values.astype(np.float16)}, tensor.name)
-            stored = f"{tensor.name}{_FP16}"
-            nodes.append(helper.make_node("Cast", [stored], [tensor.name], to=TensorProto.FLOAT))
+            quantised = f"{tensor.name}{_FP16}"
+            nodes.append(helper.make_node("Cast", [quantised], [tensor.name], to=TensorProto.FLOAT))
     nodes += graph.graph.node
     del small.graph.initializer[:], small.graph.node[:]
     small.graph.initializer.extend(tensors)
@@ -75,7 +76,7 @@ def store(graph: onnx.ModelProto, storage: Storage) -> onnx.ModelProto:
 
 
 def _in_levels(values: Weights) -> tuple[npt.NDArray[np.int8], Weights]:
-    """The whole numbers, and the scale of every output channel, of a shape that multiplies them."""
+    """The whole numbers, and the scale of every output channel, in a shape that broadcasts to them."""
     rest = tuple(range(1, values.ndim))
     scale = np.abs(values).max(axis=rest, keepdims=True) / np.float32(_LEVELS)
     scale[scale == 0] = 1  # a channel of zeros alone
@@ -92,11 +93,11 @@ def read_weights(graph: onnx.ModelProto, prefix: str) -> dict[str, Weights]:
 
 
 def _read(graph: onnx.ModelProto) -> Iterator[tuple[str, Weights]]:
-    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
-    for name, values in stored.items():
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
+    for name, values in tensors.items():
         if name.endswith(_INT8):
             plain = name.removesuffix(_INT8)
-            yield plain, values.astype(np.float32) * stored[f"{plain}{_SCALE}"]
+            yield plain, values.astype(np.float32) * tensors[f"{plain}{_SCALE}"]
         elif not name.endswith(_SCALE):
             yield name.removesuffix(_FP16), values.astype(np.float32)
 
@@ -107,18 +108,19 @@ SHIPPED = "facemend"
 
 @dataclass(frozen=True)
 class StartingWeights:
-    """Weights by the names that the networks give them; a network without any starts at random."""
+    """Weights by their names in the networks. A network without any starts at random."""
 
     generator: Mapping[str, Tensor] = field(default_factory=dict)
     discriminator: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def starting_weights(init: Path) -> StartingWeights:
-    """What `--init` names: a checkpoint, an exported model (its generator), or `facemend` (both).
+    """The weights that `--init` names: a checkpoint's, an exported model's (generator only), or the shipped
+    ones (`facemend`).
 
     Raises:
-        TrainingError: the file cannot be read, or holds no weights of ours.
-        ModelError: this copy of facemend carries no model.
+        TrainingError: the file cannot be read, or has no weights of facemend.
+        ModelError: this copy of facemend contains no model.
     """
     if str(init) == SHIPPED:
         discriminator = load_checkpoint(shipped_discriminator_path()).part("discriminator")
@@ -126,11 +128,11 @@ def starting_weights(init: Path) -> StartingWeights:
     if init.suffix.lower() == ".onnx":
         return StartingWeights(_weights_in(init))
     saved = load_checkpoint(init)
-    return StartingWeights(saved.served(), saved.part("discriminator"))
+    return StartingWeights(saved.exported(), saved.part("discriminator"))
 
 
 def _weights_in(model: Path) -> dict[str, Tensor]:
-    """The generator in an ONNX file: torch's exporter keeps the names of the weights."""
+    """The generator in an ONNX file. torch's exporter keeps the names of the weights."""
     try:
         graph = onnx.load(model)
     except (OSError, DecodeError) as error:

@@ -47,7 +47,7 @@ def tiny_config() -> TrainingConfig:
                 {
                     "name": "adversarial",
                     **phase,
-                    "losses": {**losses, "adversarial": 0.05, "feature_matching": 1.0, "anchor": 1.0},
+                    "losses": {**losses, "adversarial": 0.05, "feature_matching": 1.0},
                 },
             ],
         }

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from facemend.errors import ConfigError
-from facemend.training.config import read_config
+from facemend.training.config import TrainingConfig, read_config
 
 _SMALLEST = """
 name = "x"
@@ -24,9 +24,135 @@ def config_file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["facemend", "facemend_people", "finetune", "pairs", "pix2pix", "smoke"])
-def test_the_configs_that_come_along_are_valid(repo_root: Path, name: str) -> None:
-    assert read_config(repo_root / "configs" / f"{name}.toml").name == name.removesuffix("_people")
+_CONFIGS = Path(__file__).parents[3] / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(_CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_configs_that_come_along_are_valid(path: Path) -> None:
+    assert read_config(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("stem", "images", "size_px"),
+    [
+        ("01_start", [140_000, 64_000, 24_000, 2_800], [64, 128, 256, 256]),
+        ("02_long", [140_000, 22_000, 18_000], [128, 256, 256]),
+        ("03_muon", [240_000, 150_000, 40_000], [64, 128, 256]),
+        ("04_fine", [100_000, 40_000], [128, 256]),
+        ("05_gpu", [1_766_400, 499_200], [128, 256]),
+        ("06_cpu", [36_000], [256]),
+        ("07_gpu_again", [3_489_120, 1_265_040], [128, 256]),
+        ("08_gan", [18_000], [256]),
+    ],
+)
+def test_the_recipe_of_the_shipped_model_is_the_one_in_its_card(
+    repo_root: Path, stem: str, images: list[int], size_px: list[int]
+) -> None:
+    config = read_config(repo_root / f"configs/facemend/{stem}.toml")
+    assert [phase.images for phase in config.phases] == images
+    assert [phase.size_px for phase in config.phases] == size_px
+    assert config.generator.widths == (64, 96, 160, 256, 256)
+    muon = stem > "03"
+    assert all(phase.optimizer == ("muon" if muon else "adamw") for phase in config.phases)
+    assert all((phase.losses.alpha_overlap > 0) == (stem > "04") for phase in config.phases)
+    assert config.phases[-1].losses.use_discriminator == (stem in {"01_start", "02_long", "08_gan"})
+
+
+def test_the_run_on_people_extends_the_recipe(repo_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "is_dir", lambda path: True)  # its folder of cut-outs is not in the clone
+    config = read_config(repo_root / "configs/facemend/09_people.toml")
+    assert [phase.name for phase in config.phases] == ["low", "full", "adversarial"]
+    assert {phase.echo for phase in config.phases} == {1}
+    assert next(iter(config.data.kinds)) == "real_mask"
+    assert list(config.data.sources) == ["celeba", "faces", "tight"]
+
+
+_BASE = """
+name = "base"
+[data]
+hinted = 0.5
+kinds = { blur = 1.0, nose_mask = 1.0 }
+[phases.low]
+images = 8
+size_px = 64
+learning_rate = 1e-3
+losses = { l1_hole = 1.0 }
+[phases.full]
+images = 16
+learning_rate = 1e-4
+losses = { l1_hole = 1.0 }
+"""
+
+
+def _extended(folder: Path, text: str, *overrides: str) -> TrainingConfig:
+    (folder / "base.toml").write_text(_BASE)
+    path = folder / "runs" / "child.toml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text('extends = "../base.toml"\n' + text)
+    return read_config(path, overrides)
+
+
+def test_a_file_that_extends_says_only_what_differs(tmp_path: Path) -> None:
+    child = _extended(tmp_path, 'name = "child"\n[data]\nunoccluded = 0.1')
+    base = read_config(tmp_path / "base.toml")
+    assert child == base.model_copy(
+        update={"name": "child", "data": base.data.model_copy(update={"unoccluded": 0.1})}
+    )
+
+
+def test_kinds_replace_those_of_the_base(tmp_path: Path) -> None:
+    data = _extended(tmp_path, "[data.kinds]\nmask_full = 1").data
+    assert (data.kinds, data.hinted) == ({"mask_full": 1}, 0.5)
+    assert _extended(tmp_path, "", "data.kinds.mask_full=1").data.kinds.keys() == {
+        "blur",
+        "nose_mask",
+        "mask_full",
+    }
+
+
+def test_phases_that_a_file_names_are_made_in_its_order(tmp_path: Path) -> None:
+    phases = _extended(tmp_path, "[phases.full]\nlosses = { alpha = 0.5 }\n[phases.low]\nbatch = 2").phases
+    assert [(p.name, p.images, p.batch) for p in phases] == [("full", 16, 8), ("low", 8, 2)]
+    assert (phases[0].losses.l1_hole, phases[0].losses.alpha) == (1.0, 0.5)
+    as_list = _extended(tmp_path, '[[phases]]\nname = "low"\nbatch = 2').phases
+    assert as_list == phases[1:]
+
+
+def test_a_phase_that_a_file_leaves_out_is_there_for_those_that_extend_it(tmp_path: Path) -> None:
+    _extended(tmp_path, "[phases.full]")
+    grandchild = tmp_path / "runs" / "grandchild.toml"
+    grandchild.write_text('extends = "child.toml"\n[phases.low]\nimages = 24')
+    (phase,) = read_config(grandchild).phases
+    assert (phase.images, phase.size_px) == (24, 64)
+
+
+def test_overrides_come_last_and_know_phases_by_name(tmp_path: Path) -> None:
+    config = _extended(tmp_path, "[phases.low]\nbatch = 2", "phases.low.batch=4", "phases.0.images=12")
+    assert (config.phases[0].batch, config.phases[0].images) == (4, 12)
+    with pytest.raises(ConfigError, match="no such key"):
+        _extended(tmp_path, "[phases.low]", "phases.full.batch=4")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('extends = "c.toml"', r"c\.toml extends c\.toml, which extends it again"),
+        ('extends = "loop.toml"', r"loop\.toml extends c\.toml, which extends it again"),
+        ('extends = "none.toml"', r"cannot read the config .*none\.toml"),
+        ("extends = 3", r'extends names one file, for example extends = "base\.toml"'),
+        ('extend = "base.toml"', r"unknown key extend; did you mean extends\?"),
+        ('extends = "base.toml"\n[phases.new]\nimages = 8', r"phases\.0\.learning_rate: Field required"),
+        ('extends = "base.toml"\n[phases]\nlow = 3', r"phases: Input should be a valid (tuple|list)"),
+    ],
+)
+def test_a_wrong_extension_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "base.toml").write_text(_BASE)
+    (tmp_path / "loop.toml").write_text('extends = "c.toml"')
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as raised:
+        read_config(path)
+    assert "\n" not in str(raised.value)
 
 
 def test_pix2pix_toml_is_the_papers_experiment(repo_root: Path) -> None:
@@ -93,10 +219,10 @@ def test_an_unknown_occlusion_names_the_nearest_one(config_file: Path) -> None:
         ("data.kinds.real_maks=0.5", "did you mean real_mask?"),
         ("data.jitter_px=128", "smaller than size_px"),
         ("data.pairs=folders", "leave out pairs or kinds"),
-        ("phases.0.losses.game=chess", "'bce', 'lsgan' or 'hinge'"),
+        ("phases.0.losses.gan_mode=chess", "'bce' or 'hinge'"),
         ("seed", "key=value"),
-        ("phases.7.images=3", "no such place"),
-        ("name.first=3", "no such place"),
+        ("phases.7.images=3", "no such key"),
+        ("name.first=3", "no such key"),
     ],
 )
 def test_a_bad_value_is_one_line(config_file: Path, override: str, words: str) -> None:

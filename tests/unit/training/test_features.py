@@ -15,9 +15,9 @@ from facemend.training.features import (
     SIDE_PX,
     FeatureNet,
     attribute_table,
-    known_features,
+    cached_features,
     open_features,
-    teach,
+    train_features,
 )
 from facemend.training.losses import deep_features
 
@@ -37,7 +37,7 @@ def _brief(config: TrainingConfig, images: int) -> TrainingConfig:
     return config.model_copy(update={"features": FeaturesConfig(images=images)})
 
 
-def _judged_by_features(config: TrainingConfig) -> TrainingConfig:
+def _with_deep_features(config: TrainingConfig) -> TrainingConfig:
     phase = config.phases[0]
     losses = phase.losses.model_copy(update={"deep_features": 0.5})
     phases = (phase.model_copy(update={"losses": losses}),)
@@ -53,7 +53,7 @@ def test_it_learns_what_tells_faces_apart(
     images = rng.integers(0, 100, (12, SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
     images[bright] += 150
     crops = Crops(images, np.zeros((12, 5, 2)), [{"Bright": bool(each)} for each in bright])
-    network = teach(_brief(tiny_config, 8 * 60), crops, quiet=True).eval()
+    network = train_features(_brief(tiny_config, 8 * 60), crops, quiet=True).eval()
     with torch.inference_mode():
         told = network(torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1).logits[:, 0] > 0
     assert told.tolist() == bright.tolist()
@@ -74,11 +74,11 @@ def test_faces_without_attributes_are_refused(attributes: list[dict[str, bool]])
 def test_it_is_taught_once(tiny_config: TrainingConfig, faces: Faces, tmp_path: Path) -> None:
     source = _with_attributes(faces(4), _smiles)
     config, crops = _brief(tiny_config, 64), cached_crops(source, SIDE_PX, tmp_path)
-    path = known_features(config, source, crops, tmp_path, quiet=True)
+    path = cached_features(config, source, crops, tmp_path, quiet=True)
     written = path.stat().st_mtime_ns
-    assert known_features(config, source, crops, tmp_path, quiet=True) == path
+    assert cached_features(config, source, crops, tmp_path, quiet=True) == path
     assert path.stat().st_mtime_ns == written
-    assert known_features(_brief(tiny_config, 128), source, crops, tmp_path, quiet=True) != path
+    assert cached_features(_brief(tiny_config, 128), source, crops, tmp_path, quiet=True) != path
     network = open_features(path, torch.device("cpu"))
     assert not network.training
     assert not any(parameter.requires_grad for parameter in network.parameters())
@@ -101,7 +101,7 @@ def test_the_loss_is_the_mean_over_layers_of_what_differs_relatively() -> None:
 
 def test_a_run_is_led_by_its_features(tiny_config: TrainingConfig, faces: Faces, tmp_path: Path) -> None:
     source = _with_attributes(faces(6), _smiles)
-    config = _judged_by_features(_brief(tiny_config, 64))
+    config = _with_deep_features(_brief(tiny_config, 64))
     ended = [
         loop.train(each, source, faces(2, "others"), tmp_path / str(n), cache=tmp_path, quiet=True)
         for n, each in enumerate((config, tiny_config))
@@ -114,7 +114,7 @@ def test_a_run_is_led_by_its_features(tiny_config: TrainingConfig, faces: Faces,
 
 
 def test_faces_unknown_end_the_run(tiny_config: TrainingConfig, faces: Faces, tmp_path: Path) -> None:
-    config = _judged_by_features(tiny_config)
+    config = _with_deep_features(tiny_config)
     with pytest.raises(TrainingError, match="list_attr_celeba"):
         loop.train(config, faces(6), faces(2, "others"), tmp_path, cache=tmp_path, quiet=True)
 

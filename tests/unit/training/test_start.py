@@ -21,7 +21,9 @@ Faces = Callable[..., FaceSource]
 def run(tiny_config: TrainingConfig, faces: Faces, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     loop.train(tiny_config, faces(6), faces(2, "others"), folder, cache=folder / "cache", quiet=True)
-    export.export(run=folder, output=folder / "model.onnx", discriminator=folder / "judge.safetensors")
+    export.export(
+        run=folder, output=folder / "model.onnx", discriminator=folder / "discriminator.safetensors"
+    )
     export.export(run=folder, output=folder / "whole.onnx", weights="fp32")
     return folder
 
@@ -38,7 +40,7 @@ def test_a_model_file_gives_back_the_generator(run: Path, file: str, allowed: fl
 
 
 def test_the_discriminator_is_a_file_of_its_own(run: Path) -> None:
-    weights = starting_weights(run / "judge.safetensors")
+    weights = starting_weights(run / "discriminator.safetensors")
     assert not weights.generator
     trained = load_checkpoint(numbered_checkpoint(run, 32)).part("discriminator")
     assert weights.discriminator.keys() == trained.keys()

@@ -9,23 +9,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facemend.alignment import CROP_SIZE_PX
-from facemend.training.networks import Drawing
+from facemend.training.networks import GeneratorOutput
 
 
 class LightUNet(nn.Module):
-    """A residual U-Net without normalisation, about 2 GMACs at 256×256, that is trained small first.
+    """A residual U-Net without normalisation, about 2 GMACs at 256×256, trained on small pictures first.
 
     Level k works on squares of 4·2**k pixels of the 256 px crop, whatever the picture's size: 256 px
     enter at level 0, 128 px at level 1, 64 px at level 2. A level's features are those of the level above
-    plus what a stem sees of the picture at its own resolution, and its drawing is that of the level below,
-    enlarged, plus what a head adds. What comes new with a larger picture starts at zero: on the day that
-    a run goes from 128 to 256 px it draws what it drew before, enlarged, and loses nothing of what it has
-    learnt.
+    plus a stem's features of the picture at its own resolution. Its output is that of the level below,
+    enlarged, plus a head's. The layers that a larger picture adds start at zero. So when a run goes from
+    128 to 256 px, the network returns what it returned before, enlarged, and forgets nothing.
 
-    A residual block a level and side, two at the bottom; pixel-unshuffle in, pixel-shuffle out; skips
-    are concatenated and fused by 1×1 convolutions; two coordinate channels, since faces are aligned and
-    the place says much. Plain convolutions and ReLUs, which ONNX Runtime fuses: nothing else costs time.
-    Fully convolutional: any side that 4 · 2 ** (len(widths) - 1) divides.
+    One residual block per level and side, two at the bottom. Pixel-unshuffle in, pixel-shuffle out. Skips
+    are concatenated and fused by 1×1 convolutions. Two coordinate channels, since faces are aligned and the
+    location says much. Plain convolutions and ReLUs, which ONNX Runtime fuses. Fully convolutional: any
+    side that 4 · 2 ** (len(widths) - 1) divides.
 
     Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020, section 4 (input
     and output skips in place of progressive growing); Shi et al., "Real-Time Single Image and Video
@@ -34,7 +33,7 @@ class LightUNet(nn.Module):
     Solution", NeurIPS 2018.
 
     Args:
-        widths: channels a level, from a quarter of the resolution down.
+        widths: channels of each level, from a quarter of the resolution down.
     """
 
     def __init__(self, widths: Sequence[int]) -> None:
@@ -52,11 +51,11 @@ class LightUNet(nn.Module):
         self.decode = nn.ModuleList(ResidualBlock(width) for width in widths[:-1])
         self.heads = nn.ModuleList(nn.Conv2d(w, _OUTPUTS * _CELL**2, 3, padding=1) for w in entries)
         for grown in range(len(entries) - 1):
-            _silence(self.down[grown])
-            _silence(self.heads[grown])
+            _zero(self.down[grown])
+            _zero(self.heads[grown])
 
-    def forward(self, image: Tensor, hint: Tensor) -> Drawing:
-        """Draws the face, finds what hides it and says how sure it is. See `networks.Generator`."""
+    def forward(self, image: Tensor, hint: Tensor) -> GeneratorOutput:
+        """Reconstruction, alpha of the occlusion, and interval. See `networks.Generator`."""
         entry = self._entry(image.shape[-1])
         x, skips, seen = None, [], torch.cat([image, hint], dim=1)
         for level in range(entry, len(self.encode)):
@@ -69,28 +68,29 @@ class LightUNet(nn.Module):
             x = self.encode[level](x)
             skips.append(x)
             x = self.down[level](x)
-        x, drawn = self.bottom(x), None
+        x, output = self.bottom(x), None
         for level in reversed(range(entry, len(self.encode))):
             x = self.fuse[level](torch.cat([self.up[level](x), skips[level - entry]], dim=1))
             x = self.decode[level](x)
             if level < len(self.heads):
                 here = F.pixel_shuffle(self.heads[level](x), _CELL)
-                drawn = (
-                    here if drawn is None else here + F.interpolate(drawn, scale_factor=2, mode="bilinear")
-                )
-        assert drawn is not None  # there is at least one head
-        raw, alpha_logits, interval = torch.split(drawn, [3, 2, 1], dim=1)
-        return Drawing(raw, alpha_logits, F.softplus(interval))
+                if output is None:
+                    output = here
+                else:
+                    output = here + F.interpolate(output, scale_factor=2, mode="bilinear")
+        assert output is not None  # there is at least one head
+        raw, alpha_logits, interval = torch.split(output, [3, 2, 1], dim=1)
+        return GeneratorOutput(raw, alpha_logits, F.softplus(interval))
 
     def _entry(self, side_px: int) -> int:
-        """The level at which a picture of this side comes in."""
+        """The level at which a picture of this side enters."""
         return min(max(round(math.log2(CROP_SIZE_PX / side_px)), 0), len(self.stems) - 1)
 
 
 _CELL = 4
-"""The side of the squares of pixels that become one place of the level at which a picture comes in."""
+"""Side of the squares of pixels that become one location of the level at which a picture enters."""
 _ENTRIES = 3
-"""How many levels pictures can come in at: 256, 128 and 64 px."""
+"""How many levels pictures can enter at: 256, 128 and 64 px."""
 _INPUTS = 3 + 1 + 2
 _OUTPUTS = 3 + 2 + 1
 
@@ -105,11 +105,11 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, H, W) to the same shape."""
-        drawn: Tensor = x + self.second(F.relu(self.first(x)))
-        return drawn
+        total: Tensor = x + self.second(F.relu(self.first(x)))
+        return total
 
 
-def _silence(layer: nn.Module) -> None:
+def _zero(layer: nn.Module) -> None:
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
 
@@ -159,8 +159,8 @@ class Pix2PixUNet(nn.Module):
         self.head = nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(128, 3, 4, stride=2, padding=1), nn.Tanh())
         self.apply(initialise)
 
-    def forward(self, image: Tensor, hint: Tensor) -> Drawing:
-        """Draws the whole picture again; the hint is not used. See `networks.Generator`."""
+    def forward(self, image: Tensor, hint: Tensor) -> GeneratorOutput:
+        """Reconstructs the whole picture. The hint is not used. See `networks.Generator`."""
         x, skips = image, []
         for encode in self.encode:
             x = encode(x)
@@ -168,7 +168,7 @@ class Pix2PixUNet(nn.Module):
         x = skips.pop()
         for decode in self.decode:
             x = torch.cat([decode(x), skips.pop()], dim=1)
-        return Drawing(self.head(x))
+        return GeneratorOutput(self.head(x))
 
 
 def initialise(module: nn.Module) -> None:

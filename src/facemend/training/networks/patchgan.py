@@ -1,7 +1,7 @@
-"""PatchGANs: discriminators that judge every patch of a picture for itself.
+"""PatchGANs: discriminators that classify every patch of a picture on its own.
 
 Isola et al., CVPR 2017 (arXiv 1611.07004), section 3.2.2. `forward` returns the features of every
-layer, for feature matching (Wang et al., CVPR 2018, arXiv 1711.11585); the last are the logits, one a
+layer, for feature matching (Wang et al., CVPR 2018, arXiv 1711.11585). The last are the logits, one per
 patch, positive for real.
 """
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from facemend.training.networks.generators import initialise
 
 
-class _Judge(nn.Module):
+class _PatchGAN(nn.Module):
     layers: nn.ModuleList
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -25,7 +25,7 @@ class _Judge(nn.Module):
         return features
 
 
-class PatchGAN70(_Judge):
+class PatchGAN70(_PatchGAN):
     """The paper's 70×70 PatchGAN on the occluded picture and a real or fake one: C64-C128-C256-C512."""
 
     def __init__(self) -> None:
@@ -42,10 +42,10 @@ class PatchGAN70(_Judge):
         self.apply(initialise)
 
 
-class CropPatchGAN(_Judge):
-    """A small PatchGAN for a square around the hole: occluded, real or fake, and the true mask.
+class CropPatchGAN(_PatchGAN):
+    """A small PatchGAN for a square around the masked area: occluded, real or fake, and the true mask.
 
-    A quarter of the paper's channels' cost, and nothing spent on pixels that are right anyway.
+    Its channels cost a quarter of the paper's, and no time goes into pixels outside the square.
     """
 
     def __init__(self) -> None:
@@ -62,20 +62,20 @@ class CropPatchGAN(_Judge):
 
 
 class MultiScale(nn.Module):
-    """Several PatchGANs, each judging at half the resolution of the one before.
+    """Several PatchGANs, each at half the resolution of the one before.
 
-    Wang et al., CVPR 2018 (pix2pixHD), section 3.2: the coarsest sees the most of the picture.
+    Wang et al., CVPR 2018 (pix2pixHD), section 3.2: the coarsest has the largest receptive field.
     """
 
-    def __init__(self, judges: Iterable[nn.Module]) -> None:
+    def __init__(self, scales: Iterable[nn.Module]) -> None:
         super().__init__()
-        self.judges = nn.ModuleList(judges)
+        self.judges = nn.ModuleList(scales)  # the name of these weights in every checkpoint
 
     def forward(self, x: Tensor) -> list[list[Tensor]]:
         """(N, C, H, W) to the features of every scale, the finest first."""
         features = []
-        for judge in self.judges:
-            features.append(judge(x))
+        for discriminator in self.judges:
+            features.append(discriminator(x))
             x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
         return features
 

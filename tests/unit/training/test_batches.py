@@ -6,7 +6,7 @@ from itertools import islice, pairwise
 import pytest
 import torch
 
-from facemend.training.batches import KEPT, PackedBatch, echoed
+from facemend.training.batches import ECHO_BUFFER, PackedBatch, echo_batches
 from facemend.training.config import TrainingConfig
 
 
@@ -25,25 +25,25 @@ def _numbers(batch: PackedBatch) -> list[int]:
 
 
 def test_each_batch_is_fresh_first_and_then_from_the_newest() -> None:
-    batches = list(echoed(_fresh(0, 200), 3, first=0, skip=0, seed=1, mirror=False))
+    batches = list(echo_batches(_fresh(0, 200), 3, first=0, skip=0, seed=1, mirror=False))
     assert [_numbers(batch)[0] for batch in batches] == list(range(200))
     again = [number for batch in batches for number in _numbers(batch)[1:]]
     assert len(again) == 400
-    assert all(now - KEPT < old <= now for now, old in zip(range(200), again[::2], strict=True))
+    assert all(now - ECHO_BUFFER < old <= now for now, old in zip(range(200), again[::2], strict=True))
     assert len(set(again)) > 120
 
 
 def test_a_run_that_goes_on_shows_the_same() -> None:
-    whole = list(echoed(_fresh(0, 150), 2, first=0, skip=0, seed=4, mirror=True))
-    first = 100 - KEPT + 1
-    rest = list(echoed(_fresh(first, 150), 2, first=first, skip=100 - first, seed=4, mirror=True))
+    whole = list(echo_batches(_fresh(0, 150), 2, first=0, skip=0, seed=4, mirror=True))
+    first = 100 - ECHO_BUFFER + 1
+    rest = list(echo_batches(_fresh(first, 150), 2, first=first, skip=100 - first, seed=4, mirror=True))
     assert len(rest) == 50
     assert all(torch.equal(a.target, b.target) for a, b in zip(whole[100:], rest, strict=True))
 
 
 def test_half_of_what_is_shown_again_is_mirrored_whole() -> None:
     turned = 0
-    for batch in islice(echoed(_fresh(1, 100), 2, first=1, skip=0, seed=2, mirror=True), 99):
+    for batch in islice(echo_batches(_fresh(1, 100), 2, first=1, skip=0, seed=2, mirror=True), 99):
         pictures = batch.unpack()
         assert torch.equal(pictures.hole[:, 0] == 1, pictures.target[:, 0] > -1)
         assert torch.equal(pictures.hint, pictures.hole)
@@ -56,7 +56,7 @@ def test_half_of_what_is_shown_again_is_mirrored_whole() -> None:
 
 def test_other_seeds_show_other_pictures_again() -> None:
     runs = [
-        [_numbers(b)[1] for b in echoed(_fresh(0, 64), 2, first=0, skip=0, seed=seed, mirror=True)]
+        [_numbers(b)[1] for b in echo_batches(_fresh(0, 64), 2, first=0, skip=0, seed=seed, mirror=True)]
         for seed in (1, 2, 3)
     ]
     assert all(a != b for a, b in pairwise(runs))

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from facemend.cli.export import export
-from facemend.training.weights import Storage, read_weights, store
+from facemend.training.weights import WeightFormat, quantise, read_weights
 
 _LARGE, _SMALL, _BIAS = (256, 256, 3, 3), (8, 256, 1, 1), (256,)
 
@@ -52,19 +52,19 @@ def _draw(model: onnx.ModelProto) -> npt.NDArray[np.float32]:
 
 @pytest.mark.parametrize(("storage", "share", "difference"), [("fp16", 0.51, 1e-3), ("int8", 0.26, 0.02)])
 def test_a_small_file_computes_nearly_the_same(
-    graph: onnx.ModelProto, storage: Storage, share: float, difference: float
+    graph: onnx.ModelProto, storage: WeightFormat, share: float, difference: float
 ) -> None:
-    small, truth = store(graph, storage), _draw(graph)
+    small, truth = quantise(graph, storage), _draw(graph)
     assert small.ByteSize() < share * graph.ByteSize()
     apart = np.abs(_draw(small) - truth).mean() / np.abs(truth).mean()
     assert 0 < apart < difference
 
 
-@pytest.mark.parametrize("storage", get_args(Storage))
+@pytest.mark.parametrize("storage", get_args(WeightFormat))
 def test_the_weights_that_are_read_are_those_that_it_computes_with(
-    graph: onnx.ModelProto, storage: Storage
+    graph: onnx.ModelProto, storage: WeightFormat
 ) -> None:
-    small = store(graph, storage)
+    small = quantise(graph, storage)
     weights = read_weights(small, "g.")
     assert {name: each.shape for name, each in weights.items()} == {
         "large": _LARGE,
@@ -81,14 +81,14 @@ def test_the_weights_that_are_read_are_those_that_it_computes_with(
 
 def test_every_channel_has_a_scale_of_its_own(graph: onnx.ModelProto) -> None:
     whole = read_weights(graph, "g.")["large"]
-    apart = np.abs(read_weights(store(graph, "int8"), "g.")["large"] - whole).max(axis=(1, 2, 3))
+    apart = np.abs(read_weights(quantise(graph, "int8"), "g.")["large"] - whole).max(axis=(1, 2, 3))
     assert (apart <= np.abs(whole).max(axis=(1, 2, 3)) / 127 / 2 * 1.001).all()
     assert not apart[3].any()
 
 
 def test_whoever_loads_it_computes_in_fp32(graph: onnx.ModelProto, tmp_path: Path) -> None:
     """Neither the casts nor the scales are left to be computed for every face."""
-    small = store(graph, "int8")
+    small = quantise(graph, "int8")
     assert {"Cast", "Mul"} <= {node.op_type for node in small.graph.node}
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -100,11 +100,11 @@ def test_whoever_loads_it_computes_in_fp32(graph: onnx.ModelProto, tmp_path: Pat
 def test_the_command_offers_them_all() -> None:
     (weights,) = (option for option in export.params if option.name == "weights")
     assert isinstance(weights.type, click.Choice)
-    assert tuple(weights.type.choices) == get_args(Storage)
+    assert tuple(weights.type.choices) == get_args(WeightFormat)
 
 
 def test_small_weights_keep_more_of_themselves(graph: onnx.ModelProto) -> None:
-    types = {tensor.name: tensor.data_type for tensor in store(graph, "int8").graph.initializer}
+    types = {tensor.name: tensor.data_type for tensor in quantise(graph, "int8").graph.initializer}
     assert types == {
         "g.large_int8": TensorProto.INT8,
         "g.large_scale": TensorProto.FLOAT,
