@@ -6,17 +6,13 @@ from facemend.occlusion.canvas import (
     Canvas,
     Region,
     blurred,
-    box,
     cover_of,
-    curve,
-    ellipse,
     grain,
-    line,
     noise_table,
     pick,
     region_around,
 )
-from facemend.occlusion.geometry import face_geometry
+from facemend.occlusion.geometry import box, curve, ellipse, face_geometry, line
 from facemend.occlusion.types import Extent
 
 _PICTURE = np.full((256, 256, 3), 90, np.uint8)

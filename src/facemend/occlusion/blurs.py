@@ -7,21 +7,9 @@ from PIL import Image as PillowImage
 from PIL import ImageFilter
 
 from facemend.images import Image
-from facemend.occlusion.canvas import (
-    Canvas,
-    Field,
-    Region,
-    blurred,
-    cover_of,
-    ellipse,
-    nothing,
-    pick,
-    region_around,
-    rounded_box,
-    turned,
-)
+from facemend.occlusion.canvas import Canvas, Field, Region, blurred, cover_of, nothing, pick, region_around
 from facemend.occlusion.flat import full_face_box, lower_face_box
-from facemend.occlusion.geometry import Box, FaceGeometry
+from facemend.occlusion.geometry import Box, FaceGeometry, ellipse, rounded_box, turned
 from facemend.occlusion.types import Extent, Layer, Parameter
 
 _SIGMA_PX = (8.0, 20.0)

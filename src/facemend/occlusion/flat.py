@@ -10,18 +10,23 @@ from facemend.occlusion.canvas import (
     Part,
     Sketch,
     cover_of,
-    curve,
-    ellipse,
-    line,
     look_up,
     noise_table,
     nothing,
     pick,
     region_around,
+)
+from facemend.occlusion.geometry import (
+    Box,
+    FaceGeometry,
+    curve,
+    ellipse,
+    fill_polygon,
+    line,
     rounded_box,
+    smooth_outline,
     turned,
 )
-from facemend.occlusion.geometry import Box, FaceGeometry, fill_polygon, smooth_outline
 from facemend.occlusion.light import cloth_colour
 from facemend.occlusion.textures import PATTERNS, WORDS
 from facemend.occlusion.types import Extent, Layer, Parameter

@@ -14,14 +14,12 @@ from facemend.occlusion.canvas import (
     Region,
     blurred,
     cover_of,
-    curve,
     grain,
-    line,
     nothing,
     pick,
     region_around,
 )
-from facemend.occlusion.geometry import FaceGeometry, smooth_outline
+from facemend.occlusion.geometry import FaceGeometry, curve, line, smooth_outline
 from facemend.occlusion.light import light_of, scaled, shifted
 from facemend.occlusion.mask_shapes import foreshortening
 from facemend.occlusion.types import Extent, Layer, Parameter

@@ -9,9 +9,9 @@ from PIL import Image as PillowImage
 
 from facemend.alignment import CROP_SIZE_PX, FRAME_WIDTH_PX, Points, canonical_landmarks, frame_to_crop
 from facemend.images import Image
-from facemend.occlusion.canvas import Colour, Field, Region, pick, turned
+from facemend.occlusion.canvas import Colour, Field, Region, pick
 from facemend.occlusion.cutout_files import CutMask
-from facemend.occlusion.geometry import FaceGeometry
+from facemend.occlusion.geometry import FaceGeometry, turned
 from facemend.occlusion.light import Light, average_colour, cloth_colour, scaled, shifted, skin_of
 from facemend.occlusion.mask_shapes import MIDDLE, Cut
 from facemend.occlusion.types import Layer, Parameter

@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from facemend.alignment import Points
-from facemend.occlusion.canvas import Field, Region, pick, turned
-from facemend.occlusion.geometry import FaceGeometry, smooth_outline
+from facemend.occlusion.canvas import Field, Region, pick
+from facemend.occlusion.geometry import FaceGeometry, smooth_outline, turned
 
 MIDDLE = (127.0, 190.0)
 """The mouth of the canonical face, about which masks lie."""

@@ -17,17 +17,13 @@ from facemend.occlusion.canvas import (
     Part,
     blurred,
     cover_of,
-    curve,
-    ellipse,
     grain,
-    line,
     nothing,
     pick,
     region_around,
-    rounded_box,
 )
-from facemend.occlusion.cloth import RESPIRATORS, Cloth, choose_cloth, lit_cloth
-from facemend.occlusion.geometry import FaceGeometry
+from facemend.occlusion.cloth import RESPIRATORS, Cloth, choose_cloth, lit_dome
+from facemend.occlusion.geometry import FaceGeometry, curve, ellipse, line, rounded_box
 from facemend.occlusion.hands_hair import grip, hair_colour, own_hair, strands
 from facemend.occlusion.light import Light, light_of, scaled, shifted
 from facemend.occlusion.mask_shapes import MIDDLE, STYLES, Cut, draw_cut, foreshortening
@@ -69,7 +65,7 @@ def balaclava(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Lay
     rim = blurred(cover, 3.5 * min(face.unit_px, 16.0))
     canvas = Canvas(region)
     parameters["shadow"] = _cast_shadow(canvas, image, rim, light, rng)
-    canvas.lay(cover, lit_cloth(region, cut, cloth, light, rim, rng))
+    canvas.lay(cover, lit_dome(region, cut, cloth, light, rim, rng))
     noise = grain(region, rng, rng.uniform(0, 5))
     return canvas.finish(image, Extent.FULL, parameters, softness=rng.uniform(0.35, 0.95), noise=noise)
 
@@ -108,7 +104,7 @@ def _draw_mask(
     parameters["shadow"] = _cast_shadow(canvas, image, rim, light, rng)
     if straps:
         _lay_straps(canvas, straps, light, rng)
-    canvas.lay(cover, lit_cloth(region, cut, cloth, light, rim, rng))
+    canvas.lay(cover, lit_dome(region, cut, cloth, light, rim, rng))
     _add_parts(canvas, cut, cloth, light, rng, parameters)
     overlay = draw_over(canvas, image, face, cut, rng, parameters)
     return canvas.finish(

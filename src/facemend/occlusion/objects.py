@@ -13,21 +13,24 @@ from facemend.occlusion.canvas import (
     Region,
     Sketch,
     blurred,
-    box,
     cover_of,
-    curve,
-    ellipse,
     grain,
-    line,
     look_up,
     noise_table,
     nothing,
     pick,
     region_around,
+)
+from facemend.occlusion.geometry import (
+    FaceGeometry,
+    box,
+    curve,
+    ellipse,
+    line,
     rounded_box,
+    smooth_outline,
     turned,
 )
-from facemend.occlusion.geometry import FaceGeometry, smooth_outline
 from facemend.occlusion.hands_hair import grip, hair_colour, hand, strands
 from facemend.occlusion.light import cloth_colour, light_of, palette, scaled, shifted
 from facemend.occlusion.textures import BENCHMARK_PATTERNS, PATTERNS, WORDS, Pattern

@@ -16,15 +16,13 @@ from facemend.occlusion.canvas import (
     Region,
     Sketch,
     blurred,
-    curve,
     grain,
-    line,
     nothing,
     pick,
     region_around,
 )
 from facemend.occlusion.cutout_files import CutMask, MaskFile, find_masks, read_mask, sharpness_of
-from facemend.occlusion.geometry import FaceGeometry
+from facemend.occlusion.geometry import FaceGeometry, curve, line
 from facemend.occlusion.hands_hair import own_hair
 from facemend.occlusion.light import Light, light_of, scaled, shifted
 from facemend.occlusion.mask_fit import Fit, Tone, cut_of, draw_fit, dyed, lit_mask, tone_of

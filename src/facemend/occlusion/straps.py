@@ -6,9 +6,9 @@ import numpy as np
 
 from facemend.alignment import Points
 from facemend.images import Image
-from facemend.occlusion.canvas import Colour, Part, Sketch, curve, ellipse, line, pick, rounded_box
+from facemend.occlusion.canvas import Colour, Part, Sketch, pick
 from facemend.occlusion.cloth import RESPIRATORS
-from facemend.occlusion.geometry import FaceGeometry
+from facemend.occlusion.geometry import FaceGeometry, curve, ellipse, line, rounded_box
 from facemend.occlusion.light import cloth_colour, scaled, shifted, skin_of
 from facemend.occlusion.mask_shapes import MIDDLE, STYLES, Cut, Surface, seen
 from facemend.occlusion.masks import exhale_valve
