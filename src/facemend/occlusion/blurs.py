@@ -7,7 +7,16 @@ from PIL import Image as PillowImage
 from PIL import ImageFilter
 
 from facemend.images import Image
-from facemend.occlusion.canvas import Canvas, Field, Region, blurred, cover_of, nothing, pick, region_around
+from facemend.occlusion.canvas import (
+    Canvas,
+    Field,
+    Region,
+    blurred,
+    coverage_of,
+    nothing,
+    pick,
+    region_around,
+)
 from facemend.occlusion.flat import full_face_box, lower_face_box
 from facemend.occlusion.geometry import Box, FaceGeometry, ellipse, rounded_box, turned
 from facemend.occlusion.types import Extent, Layer, Parameter
@@ -79,7 +88,7 @@ def blur_soft(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Lay
     region = region_around(face, outline, image, 2.5 * feather + 2)
     if region is None:
         return nothing(image, extent, parameters)
-    weight = cover_of(region, outline)
+    weight = coverage_of(region, outline)
     if feather:
         # The feather's last faint end is cut off, so that the hole is no larger than what is seen.
         weight = (

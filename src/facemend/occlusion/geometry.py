@@ -48,7 +48,7 @@ class FaceGeometry:
         """The same without the bend, for what is stiff or lies before the face."""
         return replace(self, nose_shift=0.0)
 
-    def place(self, points: Points) -> Points:
+    def to_pixels(self, points: Points) -> Points:
         """Maps canonical points (N, 2) to image pixels."""
         middle = _CANONICAL.mean_eyes
         across, below = points[:, 0] - middle[0], points[:, 1] - middle[1]
@@ -64,8 +64,8 @@ class FaceGeometry:
         moved = np.interp(y - _CANONICAL.mean_eyes[1], _BEND_AT, _BEND) * self.nose_shift
         return x + moved.astype(np.float32), y
 
-    def locate(self, x_px: Points, y_px: Points) -> tuple[Points, Points]:
-        """Canonical coordinates of image pixels, the way back of `place`; x_px and y_px broadcast."""
+    def to_canonical(self, x_px: Points, y_px: Points) -> tuple[Points, Points]:
+        """Canonical coordinates of image pixels, the way back of `to_pixels`; x_px and y_px broadcast."""
         dx, dy = x_px - self.eyes[0], y_px - self.eyes[1]
         spread = float(self.right[0] * self.down[1] - self.right[1] * self.down[0])
         # Axes on one line have no way back; the nearest ones that have give finite coordinates.
@@ -81,7 +81,7 @@ class FaceGeometry:
     def upright_box(self, box: Box, width_px: int, height_px: int) -> tuple[int, int, int, int]:
         """The upright box of image pixels around a canonical box, cut to the image; may be empty."""
         x1, y1, x2, y2 = box
-        corners = self.place(np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]))
+        corners = self.to_pixels(np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]))
         low = np.rint(corners.min(axis=0)).astype(int).clip(0, (width_px, height_px))
         high = np.rint(corners.max(axis=0)).astype(int).clip(0, (width_px, height_px))
         return int(low[0]), int(low[1]), int(high[0]), int(high[1])

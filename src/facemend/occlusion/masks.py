@@ -16,7 +16,7 @@ from facemend.occlusion.canvas import (
     Field,
     Part,
     blurred,
-    cover_of,
+    coverage_of,
     grain,
     nothing,
     pick,
@@ -59,13 +59,13 @@ def balaclava(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Lay
     if region is None:
         return nothing(image, Extent.FULL, parameters)
     light = light_of(image, region, rng)
-    cover = cover_of(region, cut.outline)
+    coverage = coverage_of(region, cut.outline)
     for hole in holes:
-        cover *= 1 - cover_of(region, hole)
-    rim = blurred(cover, 3.5 * min(face.unit_px, 16.0))
+        coverage *= 1 - coverage_of(region, hole)
+    rim = blurred(coverage, 3.5 * min(face.unit_px, 16.0))
     canvas = Canvas(region)
     parameters["shadow"] = _cast_shadow(canvas, image, rim, light, rng)
-    canvas.lay(cover, lit_dome(region, cut, cloth, light, rim, rng))
+    canvas.lay(coverage, lit_dome(region, cut, cloth, light, rim, rng))
     noise = grain(region, rng, rng.uniform(0, 5))
     return canvas.finish(image, Extent.FULL, parameters, softness=rng.uniform(0.35, 0.95), noise=noise)
 
@@ -98,13 +98,13 @@ def _draw_mask(
     if region is None:
         return nothing(image, Extent.PARTIAL, parameters)
     light = light_of(image, region, rng)
-    cover = cover_of(region, cut.outline)
-    rim = blurred(cover, 3.5 * face.unit_px)
+    coverage = coverage_of(region, cut.outline)
+    rim = blurred(coverage, 3.5 * face.unit_px)
     canvas = Canvas(region)
     parameters["shadow"] = _cast_shadow(canvas, image, rim, light, rng)
     if straps:
         _lay_straps(canvas, straps, light, rng)
-    canvas.lay(cover, lit_dome(region, cut, cloth, light, rim, rng))
+    canvas.lay(coverage, lit_dome(region, cut, cloth, light, rim, rng))
     _add_parts(canvas, cut, cloth, light, rng, parameters)
     overlay = draw_over(canvas, image, face, cut, rng, parameters)
     return canvas.finish(

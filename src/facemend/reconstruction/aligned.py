@@ -24,7 +24,7 @@ from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import OcclusionClass
 from facemend.reconstruction.blending import Composite, composite, resize_alpha, wanted_alpha
 from facemend.reconstruction.crop import View, view_of
-from facemend.reconstruction.deblur import consistent
+from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import THRESHOLD, Remove
 from facemend.reconstruction.pipeline import mend_faces
@@ -257,11 +257,11 @@ def _run(model: Model, square: Image, mask: Mask | None, remove: Remove, thresho
     if mask is not None:
         # A pixel of the crop that the mask touches at all is occluded.
         hint = resize_alpha(mask.astype(np.float32), side, side) > 0
-        return consistent(crop, model.on_squares(crop[None], hint[None]), hint)
+        return deblur(crop, model.on_squares(crop[None], hint[None]), hint)
     output = model.on_squares(crop[None])
     if output.alpha is None:
         return output
-    return consistent(crop, output, wanted_alpha(output.alpha[0], remove, threshold) > threshold)
+    return deblur(crop, output, wanted_alpha(output.alpha[0], remove, threshold) > threshold)
 
 
 def _cut_mask(mask: Mask, rows: slice, name: str) -> Mask:

@@ -11,7 +11,7 @@ from facemend.images import Alpha, Image, Mask
 from facemend.reconstruction.acceptance import accepts, found_in
 from facemend.reconstruction.blending import large_regions
 from facemend.reconstruction.crop import View, view_below, view_of
-from facemend.reconstruction.deblur import consistent
+from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Remove
 
@@ -130,7 +130,7 @@ class Looker:
         if view is None or said is None or not said.any():
             return None
         hint = view.hint(said)
-        output = consistent(view.crop.image, self.model(view.crop.image[None], hint[None]), hint)
+        output = deblur(view.crop.image, self.model(view.crop.image[None], hint[None]), hint)
         return Seen(face, view, output, said.astype(np.float32))
 
     def _view(self, photo: Image, face: Face) -> View | None:
@@ -146,7 +146,7 @@ class Looker:
 
     def _agreeing(self, seen: Seen) -> Seen:
         """The same, its reconstruction made to agree with what a blur lets through."""
-        output = consistent(seen.view.crop.image, seen.output, seen.found > self.threshold)
+        output = deblur(seen.view.crop.image, seen.output, seen.found > self.threshold)
         return seen._replace(output=output)
 
     def _closer(self, photo: Image, seen: Seen) -> Seen:
