@@ -22,18 +22,20 @@ WAITS_FOR = b"#waits-for:"
 
 def main() -> None:
     """The worker, with its functions replaced."""
-    mend, check_head = service.mend, service.check_head
+    reconstruct, check_head = service.reconstruct, service.check_head
 
-    def hostile_mend(reconstructor: Any, asked: service.Asked, limits: Any) -> service.Mended:
-        _obey(asked.photo)
-        return mend(reconstructor, asked, limits)
+    def hostile_reconstruct(
+        reconstructor: Any, request: service.ReconstructionRequest, limits: Any
+    ) -> service.ReconstructedPhoto:
+        _obey(request.photo)
+        return reconstruct(reconstructor, request, limits)
 
     def hostile_check(data: bytes, name: str, limits: Any) -> tuple[int, int]:
         if data.endswith(HANGS_AT_HEAD):
             _hang()
         return check_head(data, name, limits)
 
-    service.mend, service.check_head = hostile_mend, hostile_check
+    service.reconstruct, service.check_head = hostile_reconstruct, hostile_check
     worker.main()
 
 

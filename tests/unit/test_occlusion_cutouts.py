@@ -86,7 +86,7 @@ def test_folders_that_cannot_be_used_are_refused_with_a_reason(tmp_path: Path) -
     with pytest.raises(SourceError, match="holds no PNG"):
         cutout_kind(tmp_path)
     _cutout(tmp_path / "ear" / "ring.png")
-    with pytest.raises(SourceError, match="names no place of a face; use eyes, nose"):
+    with pytest.raises(SourceError, match="names no location on a face; use eyes, nose"):
         cutout_kind(tmp_path)
 
 

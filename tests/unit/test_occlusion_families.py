@@ -8,8 +8,8 @@ import pytest
 from facemend.alignment import canonical_landmarks
 from facemend.images import Alpha, Image
 from facemend.occlusion import BENCHMARK_KINDS, KINDS, Extent, Kind, OccludedFace, occlude
-from facemend.occlusion.canvas import box, region_around
-from facemend.occlusion.geometry import face_geometry
+from facemend.occlusion.canvas import region_around
+from facemend.occlusion.geometry import box, face_geometry
 from facemend.occlusion.hands_hair import own_hair
 from facemend.occlusion.mask_shapes import STYLES
 from facemend.occlusion.objects import OBJECTS

@@ -6,17 +6,13 @@ from facemend.occlusion.canvas import (
     Canvas,
     Region,
     blurred,
-    box,
-    cover_of,
-    curve,
-    ellipse,
+    coverage_of,
     grain,
-    line,
     noise_table,
     pick,
     region_around,
 )
-from facemend.occlusion.geometry import face_geometry
+from facemend.occlusion.geometry import box, curve, ellipse, face_geometry, line
 from facemend.occlusion.types import Extent
 
 _PICTURE = np.full((256, 256, 3), 90, np.uint8)
@@ -42,8 +38,10 @@ def test_what_lies_outside_the_picture_has_no_region() -> None:
 
 
 def test_a_cover_has_the_area_of_its_outline() -> None:
-    assert cover_of(_region(), box(110, 130, 150, 190)).sum() == pytest.approx(40 * 60, rel=0.03)
-    assert cover_of(_region(), ellipse(130, 160, 20, 30, 60)).sum() == pytest.approx(np.pi * 600, rel=0.03)
+    assert coverage_of(_region(), box(110, 130, 150, 190)).sum() == pytest.approx(40 * 60, rel=0.03)
+    assert coverage_of(_region(), ellipse(130, 160, 20, 30, 60)).sum() == pytest.approx(
+        np.pi * 600, rel=0.03
+    )
 
 
 def test_the_edge_of_a_drawn_shape_has_the_shapes_colour_and_no_dark_fringe() -> None:

@@ -10,7 +10,7 @@ from facemend.alignment import canonical_landmarks
 from facemend.datasets.pairs import Recipe
 from facemend.errors import PictureError, SourceError
 from facemend.occlusion import KINDS, Kind, OcclusionClass, occlude, real_mask_kind
-from facemend.occlusion.cutout_files import find_masks, read_mask
+from facemend.occlusion.cutouts import find_masks, read_mask
 from tests.tiny_celeba import gradient
 
 

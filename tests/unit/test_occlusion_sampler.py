@@ -48,7 +48,7 @@ def test_what_lies_over_an_occlusion_is_in_the_target_and_not_in_alpha() -> None
 def _with_beside(image: np.ndarray, face: FaceGeometry, rng: np.random.Generator) -> Layer:
     red, blue = np.array([200, 0, 0], np.uint8), np.array([0, 0, 200], np.uint8)
     beside = Layer(_square(30, 50), blue, Extent.PARTIAL)
-    return Layer(_square(10, 40), red, Extent.PARTIAL, {}, beside=beside)
+    return Layer(_square(10, 40), red, Extent.PARTIAL, {}, underlay=beside)
 
 
 def test_what_lies_beside_an_occlusion_is_in_the_target_and_under_the_occlusion() -> None:

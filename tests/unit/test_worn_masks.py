@@ -6,8 +6,8 @@ import pytest
 from facemend.alignment import Points, canonical_landmarks
 from facemend.images import Image
 from facemend.occlusion import OccludedFace, occlude
-from facemend.occlusion.canvas import Canvas, blend, box, region_around
-from facemend.occlusion.geometry import face_geometry
+from facemend.occlusion.canvas import Canvas, blend, region_around
+from facemend.occlusion.geometry import box, face_geometry
 from facemend.occlusion.mask_shapes import skin_near, turn_of
 from facemend.occlusion.types import Extent
 

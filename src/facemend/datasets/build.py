@@ -26,7 +26,7 @@ from facemend.files import (
     written_whole,
 )
 from facemend.occlusion import KINDS, allowed_kinds
-from facemend.occlusion.cutout_files import table_of
+from facemend.occlusion.cutouts import table_of
 from facemend.parallel import Engine, LocalEngine
 
 MANIFEST_FILE = "manifest.jsonl"

@@ -11,7 +11,7 @@ from facemend.errors import ModelError
 from facemend.images import resize
 from facemend.occlusion import OccludedFace
 from facemend.reconstruction.blending import composite, resize_alpha, wanted_alpha
-from facemend.reconstruction.deblur import consistent
+from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import THRESHOLD, Remove
 
@@ -149,7 +149,7 @@ def _reconstruct(model: Model, images: Images, remove: Remove) -> Delivery:
         return Delivery(raw, raw, None)
     wanted = [wanted_alpha(alpha, remove) for alpha in output.alpha]
     faces = [
-        consistent(crop, one, alpha > THRESHOLD)
+        deblur(crop, one, alpha > THRESHOLD)
         for crop, one, alpha in zip(crops, output.each(), wanted, strict=True)
     ]
     raw = np.stack([resize(face.raw[0], side, side) for face in faces])

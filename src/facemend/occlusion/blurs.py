@@ -12,16 +12,13 @@ from facemend.occlusion.canvas import (
     Field,
     Region,
     blurred,
-    cover_of,
-    ellipse,
+    coverage_of,
     nothing,
     pick,
     region_around,
-    rounded_box,
-    turned,
 )
 from facemend.occlusion.flat import full_face_box, lower_face_box
-from facemend.occlusion.geometry import Box, FaceGeometry
+from facemend.occlusion.geometry import Box, FaceGeometry, ellipse, rounded_box, turned
 from facemend.occlusion.types import Extent, Layer, Parameter
 
 _SIGMA_PX = (8.0, 20.0)
@@ -91,7 +88,7 @@ def blur_soft(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Lay
     region = region_around(face, outline, image, 2.5 * feather + 2)
     if region is None:
         return nothing(image, extent, parameters)
-    weight = cover_of(region, outline)
+    weight = coverage_of(region, outline)
     if feather:
         # The feather's last faint end is cut off, so that the hole is no larger than what is seen.
         weight = (

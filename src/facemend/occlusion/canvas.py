@@ -112,7 +112,7 @@ class Region:
     def to_pixels(self, points: Points) -> Points:
         """Canonical points (N, 2) to pixels of the box; far away ones are brought near."""
         reach = 4.0 * max(self.width_px, self.height_px)
-        nearby: Points = (self.face.place(points) - (self.left, self.top)).clip(-reach, reach)
+        nearby: Points = (self.face.to_pixels(points) - (self.left, self.top)).clip(-reach, reach)
         return nearby
 
 
@@ -123,7 +123,7 @@ def region_around(face: FaceGeometry, points: Points, image: Image, margin: floa
         margin: canonical pixels added on every side.
     """
     height_px, width_px = image.shape[:2]
-    placed = face.place(points)
+    placed = face.to_pixels(points)
     if not np.isfinite(placed).all():
         return None
     edge = margin * face.unit_px
@@ -135,7 +135,7 @@ def region_around(face: FaceGeometry, points: Points, image: Image, margin: floa
         return None
     columns = np.arange(left, right, dtype=np.float64)
     rows = np.arange(top, bottom, dtype=np.float64)
-    x, y = face.locate(columns[None, :], rows[:, None])
+    x, y = face.to_canonical(columns[None, :], rows[:, None])
     return Region(face, left, top, x.astype(np.float32), y.astype(np.float32))
 
 
@@ -213,7 +213,7 @@ def _fineness(region: Region) -> int:
     return max(1, min(wanted, _SUPERSAMPLED_PX // max(region.width_px, region.height_px)))
 
 
-def cover_of(region: Region, outline: Points) -> Field:
+def coverage_of(region: Region, outline: Points) -> Field:
     """The coverage of one closed outline, canonical points (N, 2): float32 (h, w), 0-1."""
     n = _fineness(region)
     canvas = PillowImage.new("L", (region.width_px * n, region.height_px * n))
@@ -238,12 +238,12 @@ class Canvas:
         part._stack = self._stack[:, top : top + region.height_px, left : left + region.width_px]
         return part
 
-    def lay(self, cover: Field, paint: Field | Colour) -> None:
-        """Paints over what is there: cover (h, w) 0-1, paint one colour or (3, h, w) 0-255."""
+    def lay(self, coverage: Field, paint: Field | Colour) -> None:
+        """Paints over what is there: coverage (h, w) 0-1, paint one colour or (3, h, w) 0-255."""
         if isinstance(paint, tuple):
             paint = np.array(paint, dtype=np.float32)[:, None, None]
-        self._stack[:3] += (paint - self._stack[:3]) * cover
-        self._stack[3] += (255 - self._stack[3]) * cover
+        self._stack[:3] += (paint - self._stack[:3]) * coverage
+        self._stack[3] += (255 - self._stack[3]) * coverage
 
     def lay_sketch(self, sketch: Sketch, shade: Field | None = None, within: Field | None = None) -> None:
         """Paints a sketch over what is there, its colours multiplied by `shade`.
@@ -293,9 +293,9 @@ class Canvas:
         self._stack[:3] += self.region.planes(image) * (alpha - dark - glow) + dye[:, None, None] * glow
         self._stack[3] += 255 * alpha
 
-    def hide(self, cover: Field) -> None:
-        """Takes away what something else hides: cover (h, w), 0-1."""
-        self._stack *= 1 - cover
+    def hide(self, coverage: Field) -> None:
+        """Takes away what something else hides: coverage (h, w), 0-1."""
+        self._stack *= 1 - coverage
 
     def finish(
         self,
@@ -306,7 +306,7 @@ class Canvas:
         softness: float = 0.0,
         noise: Field | None = None,
         overlay: Layer | None = None,
-        beside: Layer | None = None,
+        underlay: Layer | None = None,
         firmness: float = 1.0,
     ) -> Layer:
         """The layer for the whole picture.
@@ -338,7 +338,7 @@ class Canvas:
         levels = colours.clip(0, 255).astype(np.uint8)
         for band in range(3):  # three times quicker than one transposed copy
             paint[self.region.box][..., band] = levels[band]
-        return Layer(whole_alpha, paint, extent, parameters, overlay, beside)
+        return Layer(whole_alpha, paint, extent, parameters, overlay, underlay)
 
 
 def blend(image: Image, layer: Layer) -> Image:
@@ -424,67 +424,3 @@ def grain(region: Region, rng: np.random.Generator, strength: float) -> Field:
     columns = (np.arange(region.width_px) + column) & (_TABLE_PX - 1)
     noise: Field = table[rows[:, None], columns[None, :]] * np.float32(strength)
     return noise
-
-
-def ellipse(x: float, y: float, radius_x: float, radius_y: float, corners: int = 28) -> Points:
-    """An ellipse as a polygon (corners, 2)."""
-    turn = np.linspace(0, 2 * math.pi, corners, endpoint=False)
-    return np.column_stack([x + radius_x * np.cos(turn), y + radius_y * np.sin(turn)])
-
-
-def box(x1: float, y1: float, x2: float, y2: float) -> Points:
-    """A rectangle as a polygon (4, 2)."""
-    return np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], dtype=np.float64)
-
-
-def rounded_box(x1: float, y1: float, x2: float, y2: float, radius: float) -> Points:
-    """A rectangle with round corners (20, 2)."""
-    radius = min(radius, (x2 - x1) / 2, (y2 - y1) / 2)
-    turn = np.linspace(0, math.pi / 2, 5)
-    parts = []
-    for quarter, (x, y) in enumerate(
-        [
-            (x2 - radius, y2 - radius),
-            (x1 + radius, y2 - radius),
-            (x1 + radius, y1 + radius),
-            (x2 - radius, y1 + radius),
-        ]
-    ):
-        angle = turn + quarter * math.pi / 2
-        parts.append(np.column_stack([x + radius * np.cos(angle), y + radius * np.sin(angle)]))
-    return np.concatenate(parts)
-
-
-def line(points: Points, width: float | Points) -> Points:
-    """A line through the points (N, 2) as a polygon (2N, 2); the width is one number or (N,)."""
-    along = np.empty_like(points)
-    along[1:-1] = points[2:] - points[:-2]
-    along[0], along[-1] = points[1] - points[0], points[-1] - points[-2]
-    length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-6)
-    reach = np.asarray(width, dtype=np.float64) / (2 * length)
-    aside = np.empty_like(points)
-    aside[:, 0], aside[:, 1] = -along[:, 1] * reach, along[:, 0] * reach
-    return np.concatenate([points + aside, (points - aside)[::-1]])
-
-
-def curve(
-    start: tuple[float, float], bend: tuple[float, float], end: tuple[float, float], n: int = 12
-) -> Points:
-    """A quadratic Bézier curve, (n, 2)."""
-    t = _steps(n)
-    a, b, c = (np.array(p, dtype=np.float64) for p in (start, bend, end))
-    path: Points = (1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c
-    return path
-
-
-@lru_cache(maxsize=32)
-def _steps(n: int) -> Points:
-    """0 to 1 in n steps, (n, 1); only to be read."""
-    return np.linspace(0, 1, n)[:, None]
-
-
-def turned(points: Points, centre: tuple[float, float], degrees: float) -> Points:
-    """Points (N, 2) turned about a centre, clockwise as the viewer sees it."""
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    x, y = points[:, 0] - centre[0], points[:, 1] - centre[1]
-    return np.column_stack([centre[0] + cos * x - sin * y, centre[1] + sin * x + cos * y])

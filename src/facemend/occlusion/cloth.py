@@ -21,7 +21,7 @@ _RESPIRATOR_COLOURS: Mapping[Colour, float] = {
     (170, 202, 226): 1.5, (214, 190, 158): 1, (240, 200, 212): 0.7,
 }  # fmt: skip
 RESPIRATORS = ("cup", "folded", "duckbill")
-_STEP = 3.0
+_RELIEF_STEP = 3.0
 """Canonical pixels between the points that a relief is made of; it is smooth."""
 
 
@@ -68,13 +68,13 @@ def choose_cloth(style: str, rng: np.random.Generator, patterns: Mapping[Pattern
     return Cloth(texture, edge, pleats, rng.uniform(2, 10), rng.uniform(heavy, heavy + 0.7))
 
 
-def lit_cloth(
+def lit_dome(
     region: Region, cut: Cut, cloth: Cloth, light: Light, rim: Field, rng: np.random.Generator
 ) -> Field:
     """The colours of the mask, (3, h, w)."""
-    step = max(1, round(_STEP * min(region.face.unit_px, 8.0)))
+    step = max(1, round(_RELIEF_STEP * min(region.face.unit_px, 8.0)))
     coarse = region.coarse(step)
-    relief = _relief(coarse, cut, cloth, rng)
+    relief = _dome_relief(coarse, cut, cloth, rng)
     if min(relief.shape) < 2:
         slope_y = slope_x = np.zeros_like(relief)
     else:
@@ -114,7 +114,7 @@ def _planes(colour: Colour) -> Field:
     return np.array(colour, dtype=np.float32)[:, None, None]
 
 
-def _relief(region: Region, cut: Cut, cloth: Cloth, rng: np.random.Generator) -> Field:
+def _dome_relief(region: Region, cut: Cut, cloth: Cloth, rng: np.random.Generator) -> Field:
     """How far the cloth stands out, in canonical pixels, over a coarse region (h, w)."""
     dx, dy = region.x - np.float32(MIDDLE[0]), region.y - np.float32(MIDDLE[1])
     nx, ny = dx * np.float32(1 / cut.half_width), dy * np.float32(1 / 54)
@@ -145,11 +145,11 @@ def _relief(region: Region, cut: Cut, cloth: Cloth, rng: np.random.Generator) ->
         # A pleat swells slowly and falls at once: a lit lip with a dark line under it.
         swell = (1 + below * np.float32(1 / 16)).clip(0, 1) * (1 - below * np.float32(1 / 3.5)).clip(0, 1)
         relief += np.float32(rng.uniform(1.4, 3.0)) * swell
-    relief += _creases(region, cut, cloth.folds, rng)
+    relief += _dome_creases(region, cut, cloth.folds, rng)
     return relief
 
 
-def _creases(region: Region, cut: Cut, strength: float, rng: np.random.Generator) -> Field:
+def _dome_creases(region: Region, cut: Cut, strength: float, rng: np.random.Generator) -> Field:
     """Folds that run out from where the straps pull, and dents all over."""
     table = noise_table(64)
     total: Field = np.zeros_like(region.x)
@@ -172,9 +172,6 @@ def _creases(region: Region, cut: Cut, strength: float, rng: np.random.Generator
     total += np.float32(strength) * (np.float32(1.8) * dents + np.float32(0.5) * finer)
     return total
 
-
-_STEP_worn_cloth = 3.0
-"""Canonical pixels between the points that a relief is made of."""
 
 _NEAR_SKIN: dict[Colour, float] = {
     (222, 184, 150): 3, (232, 170, 140): 2, (240, 190, 190): 2, (150, 104, 76): 2, (196, 150, 120): 2,
@@ -268,10 +265,10 @@ def lit_surface(
         pleats: heights of level folds, canonical pixels.
         rim: the mask's coverage, blurred: about a half at its edge.
     """
-    step = max(1, round(_STEP_worn_cloth * min(region.face.unit_px, 8.0)))
+    step = max(1, round(_RELIEF_STEP * min(region.face.unit_px, 8.0)))
     coarse = region.coarse(step)
     along, near = surface.unrolled(coarse.x, coarse.y)
-    relief = near + _relief_worn_cloth(along, coarse.y, cut, cloth, pleats, rng)
+    relief = near + _surface_relief(along, coarse.y, cut, cloth, pleats, rng)
     if min(relief.shape) < 2:
         slope_y = slope_x = np.zeros_like(relief)
     else:
@@ -286,14 +283,14 @@ def lit_surface(
     lit_dye = shade * light.tint[:, None, None]
     v = region.y - np.float32(MIDDLE[1])
     if cloth.texture.tile.size <= 3:
-        u, colours = region.x, _planes_worn_cloth(cloth.texture.mean_colour)
+        u, colours = region.x, _planes(cloth.texture.mean_colour)
     else:
         u = region.stretch(along)
         shifted_v = v + region.stretch(slope_y.astype(np.float32)) * np.float32(1.6)
         colours = _printed(region, cloth, u, shifted_v, rng)
     if cloth.edge is not None:
         edge = ((np.float32(0.72) - rim) * 8).clip(0, 1)
-        colours = colours + (_planes_worn_cloth(cloth.edge) - colours) * edge
+        colours = colours + (_planes(cloth.edge) - colours) * edge
     thread = look_up(noise_table(128), u * np.float32(0.8) + 300, v * np.float32(1.6) + 300)
     return (colours + thread * np.float32(0.8 * cloth.weave)) * lit_dye, lit_dye
 
@@ -305,12 +302,7 @@ def _printed(region: Region, cloth: Cloth, u: Field, v: Field, rng: np.random.Ge
     return cloth.texture.colours(u + np.float32(shift_u), v + np.float32(shift_v), region.face.unit_px)
 
 
-def _planes_worn_cloth(colour: Colour) -> Field:
-    """One colour as (3, 1, 1)."""
-    return np.array(colour, dtype=np.float32)[:, None, None]
-
-
-def _relief_worn_cloth(
+def _surface_relief(
     u: Field, y: Field, cut: Cut, cloth: Cloth, pleats: list[float], rng: np.random.Generator
 ) -> Field:
     """How far the cloth stands out of its smooth surface, canonical pixels, at (u, y): (h, w)."""
@@ -331,7 +323,7 @@ def _relief_worn_cloth(
         hanging = ((y - 165) * np.float32(1 / 30)).clip(0, 1)
         relief += np.float32(rng.uniform(1.5, 4.0)) * wave * hanging
     relief += _pleats(u, y, pleats, rng)
-    relief += _creases_worn_cloth(u, y, cut, cloth.folds, rng)
+    relief += _surface_creases(u, y, cut, cloth.folds, rng)
     return relief
 
 
@@ -353,7 +345,7 @@ def _pleats(u: Field, y: Field, heights: list[float], rng: np.random.Generator) 
     return total
 
 
-def _creases_worn_cloth(u: Field, y: Field, cut: Cut, strength: float, rng: np.random.Generator) -> Field:
+def _surface_creases(u: Field, y: Field, cut: Cut, strength: float, rng: np.random.Generator) -> Field:
     """Folds that run out from where the straps pull, sharp wrinkles, and dents all over."""
     table = noise_table(64)
     total: Field = np.zeros_like(u)

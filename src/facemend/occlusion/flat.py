@@ -9,19 +9,24 @@ from facemend.occlusion.canvas import (
     Colour,
     Part,
     Sketch,
-    cover_of,
-    curve,
-    ellipse,
-    line,
+    coverage_of,
     look_up,
     noise_table,
     nothing,
     pick,
     region_around,
+)
+from facemend.occlusion.geometry import (
+    Box,
+    FaceGeometry,
+    curve,
+    ellipse,
+    fill_polygon,
+    line,
     rounded_box,
+    smooth_outline,
     turned,
 )
-from facemend.occlusion.geometry import Box, FaceGeometry, fill_polygon, smooth_outline
 from facemend.occlusion.light import cloth_colour
 from facemend.occlusion.textures import PATTERNS, WORDS
 from facemend.occlusion.types import Extent, Layer, Parameter
@@ -69,7 +74,7 @@ def nose_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Lay
         sides.append(points)
     outline = np.concatenate([sides[1], sides[0][:0:-1]])
     height_px, width_px = image.shape[:2]
-    alpha = fill_polygon(face.place(smooth_outline(outline)), width_px, height_px)
+    alpha = fill_polygon(face.to_pixels(smooth_outline(outline)), width_px, height_px)
     colour, name = draw_colour(rng)
     return Layer(
         alpha, np.array(colour, dtype=np.uint8), Extent.PARTIAL, {"colour": colour, "colour_name": name}
@@ -126,12 +131,12 @@ def patch_full(image: Image, face: FaceGeometry, rng: np.random.Generator) -> La
     if region is None:
         return nothing(image, Extent.FULL, parameters)
     canvas = Canvas(region)
-    cover = cover_of(region, outline)
+    coverage = coverage_of(region, outline)
     if style == "pattern":
         texture = pick(rng, PATTERNS)(rng)
         parameters["pattern"] = texture.name
         u, v = region.x - np.float32(middle[0] - 70), region.y - np.float32(middle[1] - 70)
-        canvas.lay(cover, texture.colours(u, v, face.unit_px))
+        canvas.lay(coverage, texture.colours(u, v, face.unit_px))
     elif style == "static":
         table = noise_table(256)
         size = np.float32(1 / rng.uniform(0.8, 6))
@@ -140,14 +145,14 @@ def patch_full(image: Image, face: FaceGeometry, rng: np.random.Generator) -> La
         ]
         if rng.random() < 0.5:
             bands = bands[:1] * 3
-        canvas.lay(cover, np.stack(bands) * 127 + 128)
+        canvas.lay(coverage, np.stack(bands) * 127 + 128)
     elif style == "frosted":
         below = region.planes(image)
         share = np.float32(rng.uniform(0.82, 0.95))
         veil = np.array(ground, dtype=np.float32)[:, None, None]
-        canvas.lay(cover, below + (veil - below) * share)
+        canvas.lay(coverage, below + (veil - below) * share)
     else:
-        canvas.lay(cover, ground if style == "text" else (252, 204, 64))
+        canvas.lay(coverage, ground if style == "text" else (252, 204, 64))
     if style == "text":
         sketch = Sketch(region)
         _write(sketch, middle, 2 * wide, ground, rng)
@@ -170,7 +175,7 @@ def eye_bar(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer
     if region is None:
         return nothing(image, Extent.PARTIAL, parameters)
     canvas = Canvas(region)
-    canvas.lay(cover_of(region, outline), colour)
+    canvas.lay(coverage_of(region, outline), colour)
     return canvas.finish(image, Extent.PARTIAL, parameters, softness=float(rng.choice([0.0, 0.4, 0.7])))
 
 

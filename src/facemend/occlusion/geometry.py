@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +48,7 @@ class FaceGeometry:
         """The same without the bend, for what is stiff or lies before the face."""
         return replace(self, nose_shift=0.0)
 
-    def place(self, points: Points) -> Points:
+    def to_pixels(self, points: Points) -> Points:
         """Maps canonical points (N, 2) to image pixels."""
         middle = _CANONICAL.mean_eyes
         across, below = points[:, 0] - middle[0], points[:, 1] - middle[1]
@@ -64,8 +64,8 @@ class FaceGeometry:
         moved = np.interp(y - _CANONICAL.mean_eyes[1], _BEND_AT, _BEND) * self.nose_shift
         return x + moved.astype(np.float32), y
 
-    def locate(self, x_px: Points, y_px: Points) -> tuple[Points, Points]:
-        """Canonical coordinates of image pixels, the way back of `place`; x_px and y_px broadcast."""
+    def to_canonical(self, x_px: Points, y_px: Points) -> tuple[Points, Points]:
+        """Canonical coordinates of image pixels, the way back of `to_pixels`; x_px and y_px broadcast."""
         dx, dy = x_px - self.eyes[0], y_px - self.eyes[1]
         spread = float(self.right[0] * self.down[1] - self.right[1] * self.down[0])
         # Axes on one line have no way back; the nearest ones that have give finite coordinates.
@@ -81,7 +81,7 @@ class FaceGeometry:
     def upright_box(self, box: Box, width_px: int, height_px: int) -> tuple[int, int, int, int]:
         """The upright box of image pixels around a canonical box, cut to the image; may be empty."""
         x1, y1, x2, y2 = box
-        corners = self.place(np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]))
+        corners = self.to_pixels(np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]))
         low = np.rint(corners.min(axis=0)).astype(int).clip(0, (width_px, height_px))
         high = np.rint(corners.max(axis=0)).astype(int).clip(0, (width_px, height_px))
         return int(low[0]), int(low[1]), int(high[0]), int(high[1])
@@ -179,3 +179,67 @@ def smooth_outline(points: Points, samples: int = 8) -> Points:
         2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3
     )
     return curve.reshape(-1, 2)
+
+
+def ellipse(x: float, y: float, radius_x: float, radius_y: float, corners: int = 28) -> Points:
+    """An ellipse as a polygon (corners, 2)."""
+    turn = np.linspace(0, 2 * math.pi, corners, endpoint=False)
+    return np.column_stack([x + radius_x * np.cos(turn), y + radius_y * np.sin(turn)])
+
+
+def box(x1: float, y1: float, x2: float, y2: float) -> Points:
+    """A rectangle as a polygon (4, 2)."""
+    return np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], dtype=np.float64)
+
+
+def rounded_box(x1: float, y1: float, x2: float, y2: float, radius: float) -> Points:
+    """A rectangle with round corners (20, 2)."""
+    radius = min(radius, (x2 - x1) / 2, (y2 - y1) / 2)
+    turn = np.linspace(0, math.pi / 2, 5)
+    parts = []
+    for quarter, (x, y) in enumerate(
+        [
+            (x2 - radius, y2 - radius),
+            (x1 + radius, y2 - radius),
+            (x1 + radius, y1 + radius),
+            (x2 - radius, y1 + radius),
+        ]
+    ):
+        angle = turn + quarter * math.pi / 2
+        parts.append(np.column_stack([x + radius * np.cos(angle), y + radius * np.sin(angle)]))
+    return np.concatenate(parts)
+
+
+def line(points: Points, width: float | Points) -> Points:
+    """A line through the points (N, 2) as a polygon (2N, 2); the width is one number or (N,)."""
+    along = np.empty_like(points)
+    along[1:-1] = points[2:] - points[:-2]
+    along[0], along[-1] = points[1] - points[0], points[-1] - points[-2]
+    length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-6)
+    reach = np.asarray(width, dtype=np.float64) / (2 * length)
+    aside = np.empty_like(points)
+    aside[:, 0], aside[:, 1] = -along[:, 1] * reach, along[:, 0] * reach
+    return np.concatenate([points + aside, (points - aside)[::-1]])
+
+
+def curve(
+    start: tuple[float, float], bend: tuple[float, float], end: tuple[float, float], n: int = 12
+) -> Points:
+    """A quadratic Bézier curve, (n, 2)."""
+    t = _steps(n)
+    a, b, c = (np.array(p, dtype=np.float64) for p in (start, bend, end))
+    path: Points = (1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c
+    return path
+
+
+@lru_cache(maxsize=32)
+def _steps(n: int) -> Points:
+    """0 to 1 in n steps, (n, 1); only to be read."""
+    return np.linspace(0, 1, n)[:, None]
+
+
+def turned(points: Points, centre: tuple[float, float], degrees: float) -> Points:
+    """Points (N, 2) turned about a centre, clockwise as the viewer sees it."""
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    x, y = points[:, 0] - centre[0], points[:, 1] - centre[1]
+    return np.column_stack([centre[0] + cos * x - sin * y, centre[1] + sin * x + cos * y])

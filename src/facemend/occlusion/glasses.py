@@ -13,15 +13,13 @@ from facemend.occlusion.canvas import (
     Part,
     Region,
     blurred,
-    cover_of,
-    curve,
+    coverage_of,
     grain,
-    line,
     nothing,
     pick,
     region_around,
 )
-from facemend.occlusion.geometry import FaceGeometry, smooth_outline
+from facemend.occlusion.geometry import FaceGeometry, curve, line, smooth_outline
 from facemend.occlusion.light import light_of, scaled, shifted
 from facemend.occlusion.mask_shapes import foreshortening
 from facemend.occlusion.types import Extent, Layer, Parameter
@@ -83,16 +81,16 @@ def sunglasses(image: Image, face: FaceGeometry, rng: np.random.Generator) -> La
     if region is None:
         return nothing(image, Extent.PARTIAL, parameters)
     light = light_of(image, region, rng)
-    cover = cover_of(region, lenses[0])
+    coverage = coverage_of(region, lenses[0])
     if len(lenses) > 1:
-        cover = np.maximum(cover, cover_of(region, lenses[1]))
+        coverage = np.maximum(coverage, coverage_of(region, lenses[1]))
     canvas = Canvas(region)
-    _lay_shadow(canvas, image, cover, rng)
+    _lay_shadow(canvas, image, coverage, rng)
     parts: list[Part] = [(arm, scaled(frame, 0.8)) for arm in arms]
     if thick:
         parts += [(_widened(outline, thick), frame) for outline in lenses]
     canvas.lay_parts(parts, light.field * np.float32(0.5 + 0.5 * light.exposure))
-    canvas.lay(cover, _glass(image, region, lenses, lens, tint, clear, rng))
+    canvas.lay(coverage, _glass(image, region, lenses, lens, tint, clear, rng))
     canvas.lay_parts(_glints(lenses, frame, thick, rng))
     return canvas.finish(
         image,
@@ -162,12 +160,12 @@ def _arms(lenses: list[Points], turn: float, rng: np.random.Generator, width: fl
     return parts
 
 
-def _lay_shadow(canvas: Canvas, image: Image, cover: Field, rng: np.random.Generator) -> None:
+def _lay_shadow(canvas: Canvas, image: Image, coverage: Field, rng: np.random.Generator) -> None:
     """A faint shadow of the glasses on the cheeks."""
     unit_px = min(canvas.region.face.unit_px, 16.0)
     rows = max(1, round(rng.uniform(1, 4) * unit_px))
-    shadow = np.zeros_like(cover)
-    shadow[rows:] = blurred(cover, 2 * unit_px)[:-rows]
+    shadow = np.zeros_like(coverage)
+    shadow[rows:] = blurred(coverage, 2 * unit_px)[:-rows]
     canvas.lay_shadow(image, np.float32(rng.uniform(0.1, 0.45)) * shadow)
 
 

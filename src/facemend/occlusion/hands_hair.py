@@ -4,19 +4,8 @@ import numpy as np
 
 from facemend.alignment import Points
 from facemend.images import Image
-from facemend.occlusion.canvas import (
-    Colour,
-    Field,
-    Part,
-    Region,
-    blurred,
-    curve,
-    ellipse,
-    line,
-    pick,
-    turned,
-)
-from facemend.occlusion.geometry import FaceGeometry, smooth_outline
+from facemend.occlusion.canvas import Colour, Field, Part, Region, blurred, pick
+from facemend.occlusion.geometry import FaceGeometry, curve, ellipse, line, smooth_outline, turned
 from facemend.occlusion.light import HAIR, SKIN, cloth_colour, hair_of, scaled, shifted, skin_of
 
 

@@ -13,7 +13,7 @@ from facemend.occlusion.canvas import (
     Field,
     Region,
     blurred,
-    cover_of,
+    coverage_of,
     grain,
     look_up,
     noise_table,
@@ -22,7 +22,7 @@ from facemend.occlusion.canvas import (
 )
 from facemend.occlusion.geometry import FaceGeometry, smooth_outline
 from facemend.occlusion.light import Light, scaled
-from facemend.occlusion.mask_shapes import MIDDLE, seen
+from facemend.occlusion.mask_shapes import MIDDLE, project
 from facemend.occlusion.types import Extent, Layer
 
 _HALVES: dict[str, tuple[tuple[float, float], ...]] = {
@@ -37,7 +37,7 @@ _OPENING = ((0, 70), (34, 80), (53, 118), (56, 160), (50, 204), (32, 236), (0, 2
 _WEIGHTS = {"cap": 2.0, "surgical cap": 2.4, "headband": 1.0, "hood": 1.6, "scarf": 1.6, "collar": 2.0}
 
 
-def draw_beside(
+def draw_headwear(
     image: Image, face: FaceGeometry, turn: float, colour: Colour, light: Light, rng: np.random.Generator
 ) -> tuple[str, Layer | None]:
     """One of them in a colour, as a layer to be painted onto occluded and target picture alike.
@@ -55,16 +55,16 @@ def draw_beside(
     region = region_around(rigid, outline, image, 6)
     if region is None:
         return name, None
-    cover = cover_of(region, outline)
+    coverage = coverage_of(region, outline)
     if name == "hood":
-        cover *= 1 - cover_of(region, _outline(_OPENING, turn * 0.4, rng))
+        coverage *= 1 - coverage_of(region, _outline(_OPENING, turn * 0.4, rng))
     canvas = Canvas(region)
     unit_px = min(face.unit_px, 16.0)
-    below = np.zeros_like(cover)
+    below = np.zeros_like(coverage)
     rows = min(max(1, round(3 * unit_px)), region.height_px - 1)
-    below[rows:] = blurred(cover, 2.5 * unit_px)[:-rows]
+    below[rows:] = blurred(coverage, 2.5 * unit_px)[:-rows]
     canvas.lay_shadow(image, np.float32(rng.uniform(0.1, 0.45)) * below)
-    canvas.lay(cover, _cloth(region, cover, colour, light, rng))
+    canvas.lay(coverage, _cloth(region, coverage, colour, light, rng))
     if name == "cap":
         brim = _outline(((0, 84), (40, 88), (64, 98), (50, 103), (0, 106 + rng.uniform(-3, 4))), turn, rng)
         canvas.lay_parts([(brim, scaled(colour, 0.75 * light.exposure))])
@@ -79,10 +79,12 @@ def _outline(half: tuple[tuple[float, float], ...], turn: float, rng: np.random.
     closed = np.concatenate([points, points[-2:0:-1] * (-1, 1)]) + (MIDDLE[0], 0)
     closed = closed + rng.normal(0, 1.2, closed.shape)
     depths = np.interp(closed[:, 1], (60, 120, 240, 280), (-58, -40, -20, -30))
-    return smooth_outline(seen(np.column_stack([closed, depths]), turn), 5)
+    return smooth_outline(project(np.column_stack([closed, depths]), turn), 5)
 
 
-def _cloth(region: Region, cover: Field, colour: Colour, light: Light, rng: np.random.Generator) -> Field:
+def _cloth(
+    region: Region, coverage: Field, colour: Colour, light: Light, rng: np.random.Generator
+) -> Field:
     """Cloth with folds, lit from one side: (3, h, w)."""
     shift = rng.integers(256, 512, 2).astype(np.float32)
     stretch = rng.uniform(0.3, 1.2, 2).astype(np.float32)
@@ -92,7 +94,7 @@ def _cloth(region: Region, cover: Field, colour: Colour, light: Light, rng: np.r
     finer = look_up(noise_table(32), u, v + 2) - look_up(noise_table(32), u, v)
     across = ((region.x - np.float32(MIDDLE[0])) * np.float32(light.right / 90)).clip(-1, 1)
     shade = 1 + np.float32(0.18) * folds + np.float32(0.1) * finer + np.float32(0.15) * across
-    shade *= np.float32(0.75) + np.float32(0.25) * blurred(cover, 6 * min(region.face.unit_px, 8.0))
+    shade *= np.float32(0.75) + np.float32(0.25) * blurred(coverage, 6 * min(region.face.unit_px, 8.0))
     thread = look_up(noise_table(128), region.x + 300, region.y * np.float32(1.6) + 300)
     dye = np.array(colour, dtype=np.float32)[:, None, None] + thread * np.float32(rng.uniform(1, 6))
     colours: Field = dye * (shade * np.float32(light.exposure)) * light.tint[:, None, None]

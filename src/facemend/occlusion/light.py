@@ -83,7 +83,7 @@ def average_colour(image: Image, face: FaceGeometry, points: Points, radius: flo
     height_px, width_px = image.shape[:2]
     reach = max(1, round(radius * face.unit_px)) if face.unit_px < width_px + height_px else 1
     found: list[Colour] = []
-    for x, y in face.place(points):
+    for x, y in face.to_pixels(points):
         if not (0 <= x < width_px and 0 <= y < height_px):
             continue
         column, row = int(x), int(y)

@@ -9,9 +9,9 @@ from PIL import Image as PillowImage
 
 from facemend.alignment import CROP_SIZE_PX, FRAME_WIDTH_PX, Points, canonical_landmarks, frame_to_crop
 from facemend.images import Image
-from facemend.occlusion.canvas import Colour, Field, Region, pick, turned
-from facemend.occlusion.cutout_files import CutMask
-from facemend.occlusion.geometry import FaceGeometry
+from facemend.occlusion.canvas import Colour, Field, Region, pick
+from facemend.occlusion.cutouts import CutMask
+from facemend.occlusion.geometry import FaceGeometry, turned
 from facemend.occlusion.light import Light, average_colour, cloth_colour, scaled, shifted, skin_of
 from facemend.occlusion.mask_shapes import MIDDLE, Cut
 from facemend.occlusion.types import Layer, Parameter
@@ -51,7 +51,7 @@ class Fit:
         points = frame_to_crop(frame_px)
         if self.mirrored:
             points = points * (-1, 1) + (CROP_SIZE_PX - 1, 0)
-        x, y = self._source.locate(points[:, 0], points[:, 1])
+        x, y = self._source.to_canonical(points[:, 0], points[:, 1])
         points = turned(np.column_stack([x, y]), MIDDLE, self.degrees)
         return (points - MIDDLE) * self.scale + MIDDLE + self.shift
 

@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from facemend.alignment import Points
-from facemend.occlusion.canvas import Field, Region, pick, turned
-from facemend.occlusion.geometry import FaceGeometry, smooth_outline
+from facemend.occlusion.canvas import Field, Region, pick
+from facemend.occlusion.geometry import FaceGeometry, smooth_outline, turned
 
 MIDDLE = (127.0, 190.0)
 """The mouth of the canonical face, about which masks lie."""
@@ -188,7 +188,7 @@ def turn_of(face: FaceGeometry) -> float:
     return float(np.clip(face.nose_shift / lever, -_STEEPEST_TURN, _STEEPEST_TURN))
 
 
-def seen(points: Points, turn: float) -> Points:
+def project(points: Points, turn: float) -> Points:
     """Points before the frontal face (N, 3) as the camera sees them, canonical (N, 2)."""
     # The canonical axis from eyes to mouth already follows the mouth.
     depth = points[:, 2] - _MOUTH_DEPTH / 59 * (points[:, 1] - _EYES_Y)
@@ -221,14 +221,14 @@ class Surface:
     fronts: Points
     ridge: float
 
-    def seen(self, points: Points) -> Points:
+    def project(self, points: Points) -> Points:
         """Points on the mask of a frontal face (N, 2) as the camera sees them, canonical (N, 2).
 
         What lies behind the far cheek comes to lie on the silhouette.
         """
         half, front = self._at(points[:, 1])
         sine = ((points[:, 0] - MIDDLE[0]) / half).clip(-0.998, 0.998)
-        placed = seen(np.column_stack([points, self._depth(front, sine)]), self.turn)
+        placed = project(np.column_stack([points, self._depth(front, sine)]), self.turn)
         if abs(self.turn) < 0.02:
             return placed
         far, silhouette = self._silhouette

@@ -16,18 +16,14 @@ from facemend.occlusion.canvas import (
     Field,
     Part,
     blurred,
-    cover_of,
-    curve,
-    ellipse,
+    coverage_of,
     grain,
-    line,
     nothing,
     pick,
     region_around,
-    rounded_box,
 )
-from facemend.occlusion.cloth import RESPIRATORS, Cloth, choose_cloth, lit_cloth
-from facemend.occlusion.geometry import FaceGeometry
+from facemend.occlusion.cloth import RESPIRATORS, Cloth, choose_cloth, lit_dome
+from facemend.occlusion.geometry import FaceGeometry, curve, ellipse, line, rounded_box
 from facemend.occlusion.hands_hair import grip, hair_colour, own_hair, strands
 from facemend.occlusion.light import Light, light_of, scaled, shifted
 from facemend.occlusion.mask_shapes import MIDDLE, STYLES, Cut, draw_cut, foreshortening
@@ -63,13 +59,13 @@ def balaclava(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Lay
     if region is None:
         return nothing(image, Extent.FULL, parameters)
     light = light_of(image, region, rng)
-    cover = cover_of(region, cut.outline)
+    coverage = coverage_of(region, cut.outline)
     for hole in holes:
-        cover *= 1 - cover_of(region, hole)
-    rim = blurred(cover, 3.5 * min(face.unit_px, 16.0))
+        coverage *= 1 - coverage_of(region, hole)
+    rim = blurred(coverage, 3.5 * min(face.unit_px, 16.0))
     canvas = Canvas(region)
     parameters["shadow"] = _cast_shadow(canvas, image, rim, light, rng)
-    canvas.lay(cover, lit_cloth(region, cut, cloth, light, rim, rng))
+    canvas.lay(coverage, lit_dome(region, cut, cloth, light, rim, rng))
     noise = grain(region, rng, rng.uniform(0, 5))
     return canvas.finish(image, Extent.FULL, parameters, softness=rng.uniform(0.35, 0.95), noise=noise)
 
@@ -102,13 +98,13 @@ def _draw_mask(
     if region is None:
         return nothing(image, Extent.PARTIAL, parameters)
     light = light_of(image, region, rng)
-    cover = cover_of(region, cut.outline)
-    rim = blurred(cover, 3.5 * face.unit_px)
+    coverage = coverage_of(region, cut.outline)
+    rim = blurred(coverage, 3.5 * face.unit_px)
     canvas = Canvas(region)
     parameters["shadow"] = _cast_shadow(canvas, image, rim, light, rng)
     if straps:
         _lay_straps(canvas, straps, light, rng)
-    canvas.lay(cover, lit_cloth(region, cut, cloth, light, rim, rng))
+    canvas.lay(coverage, lit_dome(region, cut, cloth, light, rim, rng))
     _add_parts(canvas, cut, cloth, light, rng, parameters)
     overlay = draw_over(canvas, image, face, cut, rng, parameters)
     return canvas.finish(

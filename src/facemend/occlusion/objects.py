@@ -13,21 +13,24 @@ from facemend.occlusion.canvas import (
     Region,
     Sketch,
     blurred,
-    box,
-    cover_of,
-    curve,
-    ellipse,
+    coverage_of,
     grain,
-    line,
     look_up,
     noise_table,
     nothing,
     pick,
     region_around,
+)
+from facemend.occlusion.geometry import (
+    FaceGeometry,
+    box,
+    curve,
+    ellipse,
+    line,
     rounded_box,
+    smooth_outline,
     turned,
 )
-from facemend.occlusion.geometry import FaceGeometry, smooth_outline
 from facemend.occlusion.hands_hair import grip, hair_colour, hand, strands
 from facemend.occlusion.light import cloth_colour, light_of, palette, scaled, shifted
 from facemend.occlusion.textures import BENCHMARK_PATTERNS, PATTERNS, WORDS, Pattern
@@ -85,9 +88,9 @@ def _lay_shadow(canvas: Canvas, image: Image, parts: list[Part], rng: np.random.
     shift = np.array([rng.uniform(-4, 4), rng.uniform(0, 5)])
     sketch.polygons([(points + shift, (0, 0, 0)) for points, _ in parts])
     at, planes = sketch.finish()
-    cover = np.zeros_like(canvas.region.x)
-    cover[at] = planes[3] * np.float32(1 / 255)
-    shadow = blurred(cover, 2.5 * min(canvas.region.face.unit_px, 16.0))
+    coverage = np.zeros_like(canvas.region.x)
+    coverage[at] = planes[3] * np.float32(1 / 255)
+    shadow = blurred(coverage, 2.5 * min(canvas.region.face.unit_px, 16.0))
     canvas.lay_shadow(image, np.float32(strength) * shadow)
 
 
@@ -315,8 +318,8 @@ def _draw_scarf(
     if region is None:
         return nothing(image, Extent.PARTIAL, parameters)
     light = light_of(image, region, rng)
-    cover = cover_of(region, outline)
-    rim = blurred(cover, 3 * min(face.unit_px, 16.0))
+    coverage = coverage_of(region, outline)
+    rim = blurred(coverage, 3 * min(face.unit_px, 16.0))
     shade, shift = _windings(region, top, rng)
     shade *= light.field * np.float32(light.exposure) * (1 - np.float32(0.5) * (1 - rim).clip(0, 0.5))
     u = region.x + shift + 300
@@ -326,7 +329,7 @@ def _draw_scarf(
     colours += thread * np.float32(rng.uniform(3, 16))
     colours *= shade
     canvas = Canvas(region)
-    canvas.lay(cover, colours)
+    canvas.lay(coverage, colours)
     return canvas.finish(
         image, Extent.PARTIAL, parameters, softness=rng.uniform(0.4, 1.1), noise=grain(region, rng, 3.0)
     )

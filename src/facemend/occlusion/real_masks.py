@@ -16,15 +16,13 @@ from facemend.occlusion.canvas import (
     Region,
     Sketch,
     blurred,
-    curve,
     grain,
-    line,
     nothing,
     pick,
     region_around,
 )
-from facemend.occlusion.cutout_files import CutMask, MaskFile, find_masks, read_mask, sharpness_of
-from facemend.occlusion.geometry import FaceGeometry
+from facemend.occlusion.cutouts import CutMask, MaskFile, find_masks, read_mask, sharpness_of
+from facemend.occlusion.geometry import FaceGeometry, curve, line
 from facemend.occlusion.hands_hair import own_hair
 from facemend.occlusion.light import Light, light_of, scaled, shifted
 from facemend.occlusion.mask_fit import Fit, Tone, cut_of, draw_fit, dyed, lit_mask, tone_of
@@ -172,7 +170,7 @@ def _draw(
         hair = own_hair(image, region) if rng.random() < 0.8 else None
         if hair is not None:
             canvas.hide(hair)
-    canvas.lay(_spread(cloth.cover, near, region), _spread(cloth.colours, near, region))
+    canvas.lay(_spread(cloth.coverage, near, region), _spread(cloth.colours, near, region))
     overlay = draw_over(canvas, image, face, cut, rng, parameters)
     if parameters["over"] == "strands" and abs(face.nose_shift) > _HIDDEN_SIDE:
         overlay, parameters["over"] = None, "nothing"  # they would hang beside the head
@@ -193,21 +191,21 @@ class _Cloth:
 
     Attributes:
         region: its pixels.
-        cover: float32 (h, w), 0-1.
+        coverage: float32 (h, w), 0-1.
         colours: float32 (3, h, w), 0-255.
         light: on that region.
     """
 
     region: Region
-    cover: Field
+    coverage: Field
     colours: Field
     light: Light
 
     @cached_property
     def mean(self) -> Field:
         """Its mean colour, (3,)."""
-        total = np.float32(float(self.cover.sum()) + 1e-3)
-        mean: Field = (self.colours * self.cover).sum(axis=(1, 2)) / total
+        total = np.float32(float(self.coverage.sum()) + 1e-3)
+        mean: Field = (self.colours * self.coverage).sum(axis=(1, 2)) / total
         return mean
 
 
@@ -240,7 +238,7 @@ def _lay_rim(
     strength = rng.uniform(0.1, 0.6)
     reflection = rng.uniform(0.0, 0.35) if rng.random() < 0.6 else 0.0
     parameters["shadow"], parameters["reflection"] = round(strength, 3), round(reflection, 3)
-    rim = blurred(_spread(cloth.cover, cloth.region, canvas.region), width * unit_px)
+    rim = blurred(_spread(cloth.coverage, cloth.region, canvas.region), width * unit_px)
     columns, rows = round(-1.8 * cloth.light.right * unit_px), round(rng.uniform(0.3, 2.5) * unit_px)
     dark = np.float32(strength) * _moved(rim, columns, rows)
     glow = np.float32(reflection) * rim

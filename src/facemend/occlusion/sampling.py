@@ -96,7 +96,7 @@ def occlude(
     height_px, width_px = image.shape[:2]
     face = face_geometry(landmarks_px, width_px, height_px)
     layer = kinds[kind].draw(image, face, np.random.default_rng(seed))
-    below = image if layer.beside is None else blend(image, layer.beside)
+    below = image if layer.underlay is None else blend(image, layer.underlay)
     occluded, target, alpha = blend(below, layer), below, layer.alpha
     if layer.overlay is not None:
         occluded, target = blend(occluded, layer.overlay), blend(target, layer.overlay)

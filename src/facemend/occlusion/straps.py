@@ -6,11 +6,11 @@ import numpy as np
 
 from facemend.alignment import Points
 from facemend.images import Image
-from facemend.occlusion.canvas import Colour, Part, Sketch, curve, ellipse, line, pick, rounded_box
+from facemend.occlusion.canvas import Colour, Part, Sketch, pick
 from facemend.occlusion.cloth import RESPIRATORS
-from facemend.occlusion.geometry import FaceGeometry
+from facemend.occlusion.geometry import FaceGeometry, curve, ellipse, line, rounded_box
 from facemend.occlusion.light import cloth_colour, scaled, shifted, skin_of
-from facemend.occlusion.mask_shapes import MIDDLE, STYLES, Cut, Surface, seen
+from facemend.occlusion.mask_shapes import MIDDLE, STYLES, Cut, Surface, project
 from facemend.occlusion.masks import exhale_valve
 from facemend.occlusion.textures import WORDS
 
@@ -56,10 +56,10 @@ def draw_straps(surface: Surface, cut: Cut, rng: np.random.Generator) -> Straps:
     sag = rng.uniform(-2, 5)
     paths = []
     for side, corners in zip((-1, 1), cut.corners, strict=True):
-        starts = surface.seen(MIDDLE + (corners - MIDDLE) * 0.95)
+        starts = surface.project(MIDDLE + (corners - MIDDLE) * 0.95)
         for (x, y, z), start in zip(ends, starts, strict=True):
             jitter = rng.normal(0, 2, 3)
-            end = seen(np.array([(MIDDLE[0] + side * x, y, z)]) + jitter, surface.turn)[0]
+            end = project(np.array([(MIDDLE[0] + side * x, y, z)]) + jitter, surface.turn)[0]
             if side * (end[0] - start[0]) < 3:
                 continue  # behind the far cheek
             # Over the cheek's curve a strap bows away from the middle.
@@ -123,7 +123,7 @@ def gap_parts(surface: Surface, cut: Cut, ground: Colour, rng: np.random.Generat
     for side, corners in zip((-1, 1), cut.corners, strict=True):
         if side * surface.turn > 0.25 or rng.random() < 0.4:
             continue
-        upper, lower = surface.seen(MIDDLE + (corners - MIDDLE) * 0.97)
+        upper, lower = surface.project(MIDDLE + (corners - MIDDLE) * 0.97)
         bulge = (upper + lower) / 2 + (side * rng.uniform(3, 12), 0)
         path = curve((upper[0], upper[1]), (bulge[0], bulge[1]), (lower[0], lower[1]), 9)
         inner = (upper + lower) / 2 - (side * 6, 0)
@@ -171,7 +171,7 @@ def _all_seen(surface: Surface, parts: list[Part]) -> list[Part]:
     """Parts on the frontal mask as the camera sees them."""
     if not parts:
         return []
-    placed = surface.seen(np.concatenate([points for points, _ in parts]))
+    placed = surface.project(np.concatenate([points for points, _ in parts]))
     ends = np.cumsum([len(points) for points, _ in parts])
     return [
         (outline, colour) for outline, (_, colour) in zip(np.split(placed, ends[:-1]), parts, strict=True)
@@ -238,7 +238,7 @@ def write_marks(
     y = rng.uniform(182, 206)
     names = WORDS if sewn else _MARKS
     words = [names[int(rng.integers(len(names)))] for _ in range(lines)]
-    places = surface.seen(np.array([(x, y + number * size * 1.05) for number in range(lines)]))
+    places = surface.project(np.array([(x, y + number * size * 1.05) for number in range(lines)]))
     for text, at in zip(words, places.tolist(), strict=True):
         sketch.text((at[0], at[1]), text, size, ink)
     return words[0]

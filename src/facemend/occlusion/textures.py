@@ -11,8 +11,8 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
 from facemend.alignment import Points
-from facemend.occlusion import textures
-from facemend.occlusion.canvas import Colour, Field, ellipse, noise_table, pick, turned
+from facemend.occlusion.canvas import Colour, Field, noise_table, pick
+from facemend.occlusion.geometry import ellipse, turned
 from facemend.occlusion.light import cloth_colour, palette, scaled, shifted
 
 Tile = npt.NDArray[np.uint8]
@@ -492,14 +492,14 @@ def _strokes(number: int) -> npt.NDArray[np.uint8]:
 
 
 PATTERNS: Mapping[Pattern, float] = {
-    plain: 38, textures.heather: 8, textures.stripes: 7, textures.pinstripes: 3, textures.gingham: 5,
-    textures.tartan: 5, textures.windowpane: 3, textures.checkerboard: 3, textures.zigzag: 3, textures.dots: 6,
-    textures.gradient: 4, textures.print_: 12, textures.camouflage: 6, textures.animal: 4, textures.tie_dye: 5,
-    textures.logo: 9, textures.mouth: 5,
+    plain: 38, heather: 8, stripes: 7, pinstripes: 3, gingham: 5,
+    tartan: 5, windowpane: 3, checkerboard: 3, zigzag: 3, dots: 6,
+    gradient: 4, print_: 12, camouflage: 6, animal: 4, tie_dye: 5,
+    logo: 9, mouth: 5,
 }  # fmt: skip
 """A new one is a function and a line here."""
 
 BENCHMARK_PATTERNS: Mapping[Pattern, float] = {
-    textures.houndstooth: 1, textures.argyle: 1, textures.scales: 1, textures.confetti: 1,
+    houndstooth: 1, argyle: 1, scales: 1, confetti: 1,
 }  # fmt: skip
 """Patterns that the benchmark alone draws, so that no model has been shown them."""

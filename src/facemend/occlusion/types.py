@@ -39,9 +39,9 @@ class Layer:
         overlay: what lies over the occlusion and is no part of it (hair, glasses, a hand): it is
             painted onto occluded and target picture alike. Its own extent and parameters count for
             nothing.
-        beside: what lies under and beside the occlusion and is no part of it (a cap, a collar, a scarf): it
-            is painted onto occluded and target picture alike, before the occlusion. The occlusion's paint
-            has to take it into account.
+        underlay: what lies under and beside the occlusion and is no part of it (a cap, a collar, a scarf):
+            it is painted onto occluded and target picture alike, before the occlusion. The occlusion's
+            paint has to take it into account.
     """
 
     alpha: Alpha
@@ -49,7 +49,7 @@ class Layer:
     extent: Extent
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     overlay: "Layer | None" = None
-    beside: "Layer | None" = None
+    underlay: "Layer | None" = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from facemend.occlusion.canvas import (
     Region,
     Sketch,
     blend,
-    cover_of,
+    coverage_of,
     grain,
     nothing,
     pick,
@@ -34,7 +34,7 @@ from facemend.occlusion.cloth import (
 )
 from facemend.occlusion.geometry import FaceGeometry
 from facemend.occlusion.hands_hair import own_hair
-from facemend.occlusion.headwear import draw_beside
+from facemend.occlusion.headwear import draw_headwear
 from facemend.occlusion.light import Light, scaled, skin_of
 from facemend.occlusion.mask_shapes import Cut, Surface, draw_worn_cut, skin_near, surface_of
 from facemend.occlusion.masks import STYLE_WEIGHTS, draw_over, moved
@@ -66,7 +66,7 @@ def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) ->
     cut = draw_worn_cut(style, face, rng)
     surface = surface_of(cut, face, rng)
     cloth = choose_cloth(style, rng, PATTERNS)
-    outline = surface.seen(cut.outline)
+    outline = surface.project(cut.outline)
     parameters: dict[str, Parameter] = {
         "style": style,
         "worn": cut.worn,
@@ -81,11 +81,11 @@ def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) ->
         return nothing(image, Extent.PARTIAL, parameters)
     light = worn_light(image, region, rng)
     cloth = _in_hue(image, face, cloth, light, rng, parameters)
-    beside, base = None, image
+    underlay, base = None, image
     if rng.random() < _BESIDE:
         colour = cloth.texture.mean_colour
-        parameters["beside"], beside = draw_beside(image, face, surface.turn, colour, light, rng)
-        base = image if beside is None else blend(image, beside)
+        parameters["beside"], underlay = draw_headwear(image, face, surface.turn, colour, light, rng)
+        base = image if underlay is None else blend(image, underlay)
     canvas = Canvas(whole)
     _lay_mask(canvas, base, surface, cut, cloth, straps, region, light, rng, parameters)
     dye = scaled(cloth.texture.mean_colour, light.exposure)
@@ -102,7 +102,7 @@ def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) ->
         softness=softness,
         noise=grain(canvas.region, rng, noise),
         overlay=overlay,
-        beside=beside,
+        underlay=underlay,
         firmness=1.5 + 1.5 * softness,
     )
     return _greyed(layer) if _is_grey(image) else layer
@@ -127,9 +127,9 @@ def _lay_mask(
         region: of the mask alone.
     """
     part, ground = canvas.part(region), cloth.texture.mean_colour
-    cover = cover_of(region, surface.seen(cut.outline))
-    rim = _widely_blurred(cover, 3.5 * min(region.face.unit_px, 16.0))
-    cast = _lay_casts(part, image, surface, cover, rim, cloth, light, rng)
+    coverage = coverage_of(region, surface.project(cut.outline))
+    rim = _widely_blurred(coverage, 3.5 * min(region.face.unit_px, 16.0))
+    cast = _lay_casts(part, image, surface, coverage, rim, cloth, light, rng)
     parameters["shadow"], parameters["reflection"] = cast
     lit = light.field * (light.tint[:, None, None] * np.float32(light.exposure))
     _lay_straps(canvas, image, straps, strap_colour(cut, ground, rng), light, rng)
@@ -137,13 +137,13 @@ def _lay_mask(
         part.lay_parts(gap_parts(surface, cut, ground, rng), lit)
     pleats = draw_pleats(cut, cloth.pleats, rng)
     colours, shade = lit_surface(region, surface, cut, cloth, pleats, light, rim, rng)
-    part.lay(cover, colours)
+    part.lay(coverage, colours)
     parts, has_valve = fixtures(surface, cut, ground, pleats, rng)
     parameters["valve"] = int(has_valve)
     sketch = Sketch(region)
     sketch.polygons(parts)
     parameters["text"] = write_marks(sketch, surface, cut, ground, rng)
-    part.lay_sketch(sketch, shade, cover)
+    part.lay_sketch(sketch, shade, coverage)
 
 
 def _in_hue(
@@ -170,7 +170,7 @@ def _lay_casts(
     canvas: Canvas,
     image: Image,
     surface: Surface,
-    cover: Field,
+    coverage: Field,
     rim: Field,
     cloth: Cloth,
     light: Light,
@@ -188,7 +188,7 @@ def _lay_casts(
     dark: Field = np.float32(shadow) * moved(rim, columns, round(rng.uniform(0.0, 3.0) * unit_px)) * skin
     reach_px = rng.uniform(5, 9) * unit_px
     glow: Field = (
-        skin * 0 if reflection == 0 else np.float32(reflection) * skin * _widely_blurred(cover, reach_px)
+        skin * 0 if reflection == 0 else np.float32(reflection) * skin * _widely_blurred(coverage, reach_px)
     )
     strength: Field = (dark + glow - np.float32(_FAINT_CAST)).clip(0, 1)
     kept: Field = strength / np.maximum(dark + glow, np.float32(1e-4))
@@ -254,7 +254,7 @@ def _greyed(layer: Layer) -> Layer:
         layer,
         paint=np.repeat(grey[..., None], 3, axis=-1),
         overlay=None if layer.overlay is None else _greyed(layer.overlay),
-        beside=None if layer.beside is None else _greyed(layer.beside),
+        underlay=None if layer.underlay is None else _greyed(layer.underlay),
     )
 
 

@@ -24,7 +24,7 @@ from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import OcclusionClass
 from facemend.reconstruction.blending import Composite, composite, resize_alpha, wanted_alpha
 from facemend.reconstruction.crop import View, view_of
-from facemend.reconstruction.deblur import consistent
+from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Options
 from facemend.reconstruction.pipeline import reconstruct_faces
@@ -235,12 +235,12 @@ def _run(model: Model, square: Image, mask: Mask | None, options: Options) -> Mo
     if mask is not None:
         # A pixel of the crop that the mask touches at all is occluded.
         hint = resize_alpha(mask.astype(np.float32), side, side) > 0
-        return consistent(crop, model.on_squares(crop[None], hint[None]), hint)
+        return deblur(crop, model.on_squares(crop[None], hint[None]), hint)
     output = model.on_squares(crop[None])
     if output.alpha is None:
         return output
     wanted = wanted_alpha(output.alpha[0], options.remove, options.occlusion_threshold)
-    return consistent(crop, output, wanted > options.occlusion_threshold)
+    return deblur(crop, output, wanted > options.occlusion_threshold)
 
 
 def _cut_mask(mask: Mask, rows: slice, name: str) -> Mask:

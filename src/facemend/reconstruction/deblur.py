@@ -1,11 +1,13 @@
-"""What a blur still shows of a face is kept: a reconstruction that is blurred again must be the picture.
+"""Makes a reconstruction agree with the blur that hides the face.
 
-A blur hides fine detail alone. How it was made (how wide it is, and what it does at the hole's edges) is
-estimated from the picture and the network's reconstruction; then the reconstruction takes over what the
-blurred picture says, frequency by frequency, as far as the picture's noise lets it be known (Tikhonov
-regularisation). The rest stays as the network drew it. Irani and Peleg, "Improving Resolution by Image
-Registration", CVGIP 53(3), 1991 (back-projection); Wang, Yu, Zhang, "Zero-Shot Image Restoration Using
-Denoising Diffusion Null-Space Model", ICLR 2023, section 3.1 (range and null space).
+A blur takes away fine detail alone. Its width, its type and its treatment of the edges are estimated from
+the picture and the network's reconstruction. The reconstruction is then corrected, frequency by frequency,
+until the blur of it is the picture, as far as the picture's noise lets that be known (Tikhonov
+regularisation). All else stays as the network drew it.
+
+Sources: Irani and Peleg, "Improving Resolution by Image Registration", CVGIP 53(3), 1991 (back-projection).
+Wang, Yu, Zhang, "Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model", ICLR 2023,
+section 3.1 (range and null space).
 """
 
 from dataclasses import dataclass, replace
@@ -24,17 +26,75 @@ Edge = Literal["through", "repeated", "mirrored"]
 
 
 @dataclass(frozen=True)
-class _Blur:
-    """How a blur was made: a standard deviation in pixels, what it did at the hole's edges, and by what.
+class DeblurRules:
+    """Everything that was tuned. "E" is the entry "2026-11-26: what a blur lets through" in
+    configs/EXPERIMENTS.md. What has no "E" was set by hand, and no measurement of it alone is kept.
 
-    `boxes` are three box blurs in a row, as browsers and Pillow make them, in place of a true Gaussian.
+    Levels are of 255. Pixels are of a 256×256 crop, unless it says otherwise.
+    """
+
+    # What is looked at: a hole that is an upright box, smooth, and not of one colour.
+    # E: under all rules together, none of 120 drawn masks, patches and mosaics was taken for a blur.
+    least_side: float = 0.12  # of the hole, share of the crop
+    least_side_px: int = 16  # of the hole, pixels of the crop itself
+    least_overlap: float = 0.93  # of the hole and its box, intersection over union
+    most_detail: float = 1.8  # levels: a blurred face has no more of the finest detail
+    least_variation: float = 1.5  # levels: what varies less shows no face
+    rim_px: int = 2  # at the hole's edges, where a pixel may be blurred or not; pixels of the crop itself
+
+    # What is tried, at half the size. The kinds `blur` and `blur_full` draw sigmas of 8 to 20.
+    least_sigma_px: float = 3.0
+    most_sigma_px: float = 26.0
+    sigmas: int = 12  # in equal ratios
+    # E: edges and sigma must be found well. A sigma wrong by 2% costs 0.2 to 0.3 dB.
+    edges: tuple[Edge, ...] = ("through", "repeated", "mirrored")
+    # E: a Gaussian of sigma 14 that was taken for three boxes lost 1.7 dB, so both are tried.
+    boxes: tuple[bool, ...] = (True, False)
+
+    # How the best one is improved: ratios of sigma, and the least variance of noise at each, in levels².
+    # Far off, much is left over. E: "first roughly, then ever more closely" (+0.87 to +0.94 dB).
+    first_noise: float = 4.0
+    steps: tuple[tuple[float, float], ...] = ((1.1, 1.0), (1.05, 0.2), (1.025, 0.05), (1.012, 0.02))
+    # E: in the end at the whole size (+0.60 to +0.83 dB).
+    last_steps: tuple[float, ...] = (1.015, 1.006)
+
+    # When a blur explains what is seen; see the 120 above.
+    most_residual: float = 8.0  # levels
+    most_unexplained: float = 0.6  # share of the variation that is seen
+    most_worse: float = 1.5  # times the least residual of those tried first; else the blur is not known
+
+    # How far the network may be off, and the noise. E: by bands of frequencies, and JPEG by what is left of
+    # fine detail. JPEG of quality 50 then costs nothing (+0.06 dB), without it 0.7 dB.
+    network_error: float = 50.0  # levels, at each frequency that a blur lets through
+    most_network_error: float = 30.0  # times the variance of that; what is beyond it counts as noise
+    bands: tuple[float, ...] = (1e-4, 1e-3, 5e-3, 2e-2)  # ends, by the share that comes through
+    least_noise: float = 0.02  # variance, levels²: rounding
+    detail_without_jpeg: float = 0.35  # levels
+    jpeg_noise: float = 8.0  # levels of coarse noise to a level of detail beyond that
+    most_jpeg_noise: float = 16.0  # variance, levels²
+
+    # E: how wide the model's interval stays where a blur was explained.
+    interval: float = 0.93
+
+
+RULES = DeblurRules()
+
+
+@dataclass(frozen=True)
+class _Blur:
+    """How a blur was made.
+
+    Attributes:
+        sigma: its standard deviation in pixels.
+        edge: what it did at the hole's edges.
+        boxes: whether it is three box blurs in a row, as browsers and Pillow make them, or a true Gaussian.
     """
 
     sigma: float
     edge: Edge
     boxes: bool
 
-    def near(self, step: float) -> "list[_Blur]":
+    def neighbours(self, step: float) -> "list[_Blur]":
         """It and its neighbours: narrower, wider, made the other way."""
         sigmas = [self.sigma, self.sigma / step, self.sigma * step]
         return [
@@ -42,32 +102,8 @@ class _Blur:
         ]
 
 
-_EDGES: tuple[Edge, ...] = ("through", "repeated", "mirrored")
-_SIGMAS_PX = tuple(np.geomspace(3, 26, 12))  # of a 256×256 crop
-_ROUGHLY, _FINER = 4.0, ((1.1, 1.0), (1.05, 0.2), (1.025, 0.05), (1.012, 0.02))
-"""The least variance, in levels, of what none of them is to explain; and in what steps the best of them is
-improved, each with such a variance: far off, much is left over."""
-_FINEST = (1.015, 1.006)  # at the whole size
-_SMALLEST_SIDE, _SMALLEST_PX = 0.12, 16  # of a hole: share of the crop, and pixels, that it spans
-_FULL = 0.93  # share of a hole and its box that both take
-_SMOOTH = 1.8  # levels of 255: the most finest detail that a blurred face has
-_PLAIN = 1.5  # levels: what varies less is no face
-_LARGEST_MISFIT, _EXPLAINED = 8.0, 0.6  # levels; share of the variation that is seen
-_WORSE = 1.5  # times what another blur leaves over: then it is not known which one it was
-_DETAIL = 50.0  # levels: how far the network may be off, per frequency that a blur lets through
-_LEAST_NOISE = 0.02  # its variance, in levels
-_BANDS = (1e-4, 1e-3, 5e-3, 2e-2)
-"""Ends of the bands of frequencies that come through so little that what is seen of them is noise; that of
-JPEG is not alike in all."""
-_NETWORK = 30.0  # times as much as is usual the network may be off before that counts as noise
-_JPEG, _MOST_JPEG = 8.0, 16.0  # levels of what is coarse to a level of detail; variance at most
-_ROUNDED = 0.35  # levels of detail that are there without JPEG
-_SURER = 0.93  # how wide the interval stays where a blur was explained
-_RIM_PX = 2  # at the hole's edges, where a pixel may be blurred or not
-
-
-def consistent(image: Image, output: ModelOutput, hole: Mask) -> ModelOutput:
-    """What the network said of one crop, with what a blur of the hole lets through as the crop shows it.
+def deblur(image: Image, output: ModelOutput, hole: Mask) -> ModelOutput:
+    """Corrects the network's output for one crop by what a blur of the hole still shows.
 
     Args:
         image: uint8 (S, S, 3) RGB, the occluded crop.
@@ -75,26 +111,30 @@ def consistent(image: Image, output: ModelOutput, hole: Mask) -> ModelOutput:
         hole: bool (S, S), where it is occluded.
 
     Returns:
-        `output` itself if the hole is no upright box, or no blur explains what is seen in it.
+        `output` itself if the hole is not an upright box, or if no blur explains what is seen in it.
     """
     box = _box_of(hole)
-    if box is None or _is_plain(image, box) or (detail := _detail(image, box)) > _SMOOTH:
+    if box is None or _is_plain(image, box) or (detail := _detail(image, box)) > RULES.most_detail:
         return output
     raw = output.raw[0]
     seen = image.astype(np.float64)
     drawn = np.where(hole[:, :, None], raw, seen)
-    # Blurred is smooth: the little that is not tells of JPEG, which changes what is coarse far more.
-    least_noise = min(max(_JPEG * (detail - _ROUNDED), 0.0) ** 2, _MOST_JPEG) + _LEAST_NOISE
-    blur = _blur_of(seen, drawn, box, least_noise)
+    # A blurred picture is smooth. The detail that is left tells of JPEG, which changes what is coarse far
+    # more.
+    jpeg_noise = max(RULES.jpeg_noise * (detail - RULES.detail_without_jpeg), 0.0) ** 2
+    least_noise = min(jpeg_noise, RULES.most_jpeg_noise) + RULES.least_noise
+    blur = _estimate_blur(seen, drawn, box, least_noise)
     if blur is None:
         return output
     down, across = (_axis(part, len(seen), blur) for part in box)
-    misfit = seen[_inner(box)] - _blurred(drawn, down, across)
-    spectrum = _Spectrum.of(misfit, down[:, box[0]], across[:, box[1]])
+    residual = seen[_inner(box)] - _blurred(drawn, down, across)
+    spectrum = _Spectrum.of(residual, down[:, box[0]], across[:, box[1]])
     correction = spectrum.correction(least_noise)
     kept = raw.copy()
     kept[box] = np.where(hole[box][:, :, None], np.rint(drawn[box] + correction).clip(0, 255), raw[box])
-    interval = None if output.interval is None else output.interval * np.where(hole, _SURER, np.float32(1))
+    interval = output.interval
+    if interval is not None:
+        interval = interval * np.where(hole, RULES.interval, np.float32(1))
     return ModelOutput(kept[None], output.alpha, interval)
 
 
@@ -105,14 +145,14 @@ def _box_of(hole: Mask) -> Box | None:
     counts = hole.sum(axis=1), hole.sum(axis=0)
     y, x = (np.flatnonzero(count > count.max() / 2) for count in counts)
     box = slice(int(y[0]), int(y[-1]) + 1), slice(int(x[0]), int(x[-1]) + 1)
-    if min(len(y), len(x)) < max(_SMALLEST_SIDE * len(hole), _SMALLEST_PX):
+    if min(len(y), len(x)) < max(RULES.least_side * len(hole), RULES.least_side_px):
         return None
     common, area = int(hole[box].sum()), len(y) * len(x)
-    return box if common >= _FULL * (area + int(hole.sum()) - common) else None
+    return box if common >= RULES.least_overlap * (area + int(hole.sum()) - common) else None
 
 
 def _detail(image: Image, box: Box) -> float:
-    """How far pixels in a box are from the mean of their neighbours, in levels; rounding makes 0.3."""
+    """How far pixels in a box are from the mean of their neighbours, in levels. Rounding makes 0.3."""
     inside = image[_inner(box)].astype(np.float64)
     beside = inside[:-2, 1:-1] + inside[2:, 1:-1] + inside[1:-1, :-2] + inside[1:-1, 2:]
     return float(np.sqrt(((inside[1:-1, 1:-1] - beside / 4) ** 2).mean()))
@@ -120,36 +160,49 @@ def _detail(image: Image, box: Box) -> float:
 
 def _is_plain(image: Image, box: Box) -> bool:
     """Whether a box shows one colour alone, and so no face."""
-    return float(image[_inner(box)].std(axis=(0, 1)).max()) < _PLAIN
+    return float(image[_inner(box)].std(axis=(0, 1)).max()) < RULES.least_variation
 
 
-def _blur_of(seen: Matrix, drawn: Matrix, box: Box, least_noise: float) -> _Blur | None:
+def _estimate_blur(seen: Matrix, drawn: Matrix, box: Box, least_noise: float) -> _Blur | None:
     """The blur that makes what is seen out of what was drawn; None if none does.
 
-    It is looked for in gray: at half the size among some, then ever more closely around the best one.
+    It works in gray. At half the size it compares some, then searches ever more closely around the best
+    one.
     """
     gray, gray_drawn = seen.mean(axis=2), drawn.mean(axis=2)
     rows, columns = (slice((part.start + 1) // 2, part.stop // 2) for part in box)
     half = _Search(_halved(gray), _halved(gray_drawn), (rows, columns), least_noise / 4)
     scale = len(half.seen) / 256
-    roughly = [
-        _Blur(s * scale, edge, boxes) for s in _SIGMAS_PX for edge in _EDGES for boxes in (True, False)
+    sigmas_px = np.geomspace(RULES.least_sigma_px, RULES.most_sigma_px, RULES.sigmas)
+    first = [
+        _Blur(s * scale, edge, boxes) for s in sigmas_px for edge in RULES.edges for boxes in RULES.boxes
     ]
-    blur = half.best(roughly, _ROUGHLY)
-    for step, least in _FINER:
-        blur = half.best(blur.near(step), least)
-    most = min(_LARGEST_MISFIT, _EXPLAINED * half.variation, _WORSE * min(map(half.left, roughly)))
-    if half.left(blur) >= most:
+    blur = half.best(first, RULES.first_noise)
+    for step, noise in RULES.steps:
+        blur = half.best(blur.neighbours(step), noise)
+    most = min(
+        RULES.most_residual,
+        RULES.most_unexplained * half.variation,
+        RULES.most_worse * min(map(half.residual, first)),
+    )
+    if half.residual(blur) >= most:
         return None
     whole, blur = _Search(gray, gray_drawn, box, least_noise), replace(blur, sigma=2 * blur.sigma)
-    for step in _FINEST:
-        blur = whole.best(blur.near(step), _LEAST_NOISE)
+    for step in RULES.last_steps:
+        blur = whole.best(blur.neighbours(step), RULES.least_noise)
     return blur
 
 
 @dataclass(frozen=True)
 class _Search:
-    """Looks for the blur of a box of a gray picture, (S, S), given what was drawn."""
+    """Searches the blur of a box of a gray picture.
+
+    Attributes:
+        seen, drawn: (S, S), the blurred picture, and the same with the network's reconstruction in the
+            hole.
+        box: the hole.
+        least_noise: variance, levels².
+    """
 
     seen: Matrix
     drawn: Matrix
@@ -158,24 +211,24 @@ class _Search:
 
     @property
     def variation(self) -> float:
-        """What is seen to vary in the box, in levels."""
+        """The standard deviation of what is seen in the box, in levels."""
         return float(self.seen[_inner(self.box)].std())
 
-    def best(self, tries: list[_Blur], least_noise: float) -> _Blur:
-        """That blur which surprises least, at such a variance of noise at least."""
+    def best(self, blurs: list[_Blur], least_noise: float) -> _Blur:
+        """The most likely of the blurs, if the noise has at least this variance."""
         least = max(least_noise, self.least_noise)
 
-        def surprise(blur: _Blur) -> float:
-            misfit, (down, across) = self._misfit(blur)
-            return _Spectrum.of(misfit, down[:, self.box[0]], across[:, self.box[1]]).surprise(least)
+        def cost(blur: _Blur) -> float:
+            residual, (down, across) = self._residual(blur)
+            return _Spectrum.of(residual, down[:, self.box[0]], across[:, self.box[1]]).cost(least)
 
-        return min(tries, key=surprise)
+        return min(blurs, key=cost)
 
-    def left(self, blur: _Blur) -> float:
-        """What a blur leaves over, in levels."""
-        return float(np.sqrt((self._misfit(blur)[0] ** 2).mean()))
+    def residual(self, blur: _Blur) -> float:
+        """The root mean square of what a blur does not explain, in levels."""
+        return float(np.sqrt((self._residual(blur)[0] ** 2).mean()))
 
-    def _misfit(self, blur: _Blur) -> tuple[Matrix, tuple[Matrix, Matrix]]:
+    def _residual(self, blur: _Blur) -> tuple[Matrix, tuple[Matrix, Matrix]]:
         down, across = (_axis(part, len(self.seen), blur) for part in self.box)
         return self.seen[_inner(self.box)] - _blurred(self.drawn, down, across), (down, across)
 
@@ -187,7 +240,7 @@ def _halved(plane: Matrix) -> Matrix:
 
 
 def _inner(box: Box) -> Box:
-    rows, columns = (slice(part.start + _RIM_PX, part.stop - _RIM_PX) for part in box)
+    rows, columns = (slice(part.start + RULES.rim_px, part.stop - RULES.rim_px) for part in box)
     return rows, columns
 
 
@@ -196,8 +249,8 @@ def _axis(part: slice, side: int, blur: _Blur) -> Matrix:
     first, last = (0, side) if blur.edge == "through" else (part.start, part.stop)
     weights = _box(blur.sigma) if blur.boxes else _gaussian(blur.sigma)
     once = _matrix(weights, last - first, mirrored=blur.edge == "mirrored")
-    whole = np.zeros((part.stop - part.start - 2 * _RIM_PX, side))
-    kept = once[part.start + _RIM_PX - first : part.stop - _RIM_PX - first]
+    whole = np.zeros((part.stop - part.start - 2 * RULES.rim_px, side))
+    kept = once[part.start + RULES.rim_px - first : part.stop - RULES.rim_px - first]
     whole[:, first:last] = kept @ once @ once if blur.boxes else kept
     return whole
 
@@ -217,13 +270,13 @@ def _gaussian(sigma: float) -> Matrix:
 
 
 def _matrix(weights: Matrix, length: int, *, mirrored: bool) -> Matrix:
-    """Weighted means around each of so many pixels, (length, length)."""
+    """Weighted means around each pixel of a line, (length, length)."""
     reach = len(weights) // 2
-    places = np.arange(length)[:, None] + np.arange(-reach, reach + 1)
+    positions = np.arange(length)[:, None] + np.arange(-reach, reach + 1)
     if mirrored:
-        places = length - 1 - np.abs(length - 1 - np.abs(places))
-    places = np.arange(length)[:, None] * length + places.clip(0, length - 1)
-    counted = np.bincount(places.ravel(), np.tile(weights / weights.sum(), length), length**2)
+        positions = length - 1 - np.abs(length - 1 - np.abs(positions))
+    positions = np.arange(length)[:, None] * length + positions.clip(0, length - 1)
+    counted = np.bincount(positions.ravel(), np.tile(weights / weights.sum(), length), length**2)
     return counted.reshape(length, length).astype(np.float64)
 
 
@@ -236,43 +289,47 @@ def _blurred(picture: Matrix, down: Matrix, across: Matrix) -> Matrix:
 
 @dataclass(frozen=True)
 class _Spectrum:
-    """What a blur leaves to explain, by the frequencies of the hole, and how much of each it lets through.
+    """What a blur does not explain, by the frequencies of the hole, and how much of each comes through.
 
     Attributes:
         down, across: the blur from the hole's own pixels to those that are compared, in that basis.
         passed: (h, w), the share of each frequency that comes through, squared.
-        misfit: (h, w) or (h, w, 3).
+        residual: (h, w) or (h, w, 3).
     """
 
     down: Matrix
     across: Matrix
     passed: Matrix
-    misfit: Matrix
+    residual: Matrix
 
     @classmethod
-    def of(cls, misfit: Matrix, down: Matrix, across: Matrix) -> "_Spectrum":
-        """The spectrum of a misfit under the blur of the hole's own pixels."""
+    def of(cls, residual: Matrix, down: Matrix, across: Matrix) -> "_Spectrum":
+        """The spectrum of a residual under the blur of the hole's own pixels."""
         (s_down, u_down), (s_across, u_across) = (np.linalg.eigh(each @ each.T) for each in (down, across))
         passed = np.maximum(s_down, 0)[:, None] * np.maximum(s_across, 0)
-        return cls(u_down.T @ down, u_across.T @ across, passed, _blurred(misfit, u_down.T, u_across.T))
+        return cls(u_down.T @ down, u_across.T @ across, passed, _blurred(residual, u_down.T, u_across.T))
 
     @property
     def noise(self) -> float:
-        """Variance of what cannot come through: rounding, JPEG, and what the blur was mistaken for."""
-        power = self.misfit**2 if self.misfit.ndim == 2 else (self.misfit**2).mean(axis=2)
-        unexplained = power - _NETWORK * _DETAIL**2 * self.passed
-        bands = np.digitize(self.passed, [share**2 for share in _BANDS])
-        noise = [float(unexplained[bands == b].mean()) for b in range(len(_BANDS)) if (bands == b).any()]
+        """Variance of what cannot come through: rounding, JPEG, and errors in the estimate of the blur."""
+        power = self.residual**2 if self.residual.ndim == 2 else (self.residual**2).mean(axis=2)
+        unexplained = power - RULES.most_network_error * RULES.network_error**2 * self.passed
+        bands = np.digitize(self.passed, [share**2 for share in RULES.bands])
+        noise = [
+            float(unexplained[bands == b].mean()) for b in range(len(RULES.bands)) if (bands == b).any()
+        ]
         return max(noise, default=0.0)
 
-    def surprise(self, least_noise: float) -> float:
-        """Minus the log-likelihood of the misfit, if the network is off by _DETAIL at every frequency."""
-        variance = self.passed * _DETAIL**2 + max(self.noise, least_noise)
-        return float((np.log(variance) + self.misfit**2 / variance).sum())
+    def cost(self, least_noise: float) -> float:
+        """The negative log-likelihood of the residual, if the network is off by `network_error` at each
+        frequency.
+        """
+        variance = self.passed * RULES.network_error**2 + max(self.noise, least_noise)
+        return float((np.log(variance) + self.residual**2 / variance).sum())
 
     def correction(self, least_noise: float) -> Matrix:
-        """What to add to the hole so that the blur of it explains the misfit, as far as it is no noise."""
-        share = 1 / (self.passed + max(self.noise, least_noise) / _DETAIL**2)
-        if self.misfit.ndim == 3:
+        """What to add to the hole so that the blur of it explains the residual without the noise."""
+        share = 1 / (self.passed + max(self.noise, least_noise) / RULES.network_error**2)
+        if self.residual.ndim == 3:
             share = share[:, :, None]
-        return _blurred(share * self.misfit, self.down.T, self.across.T)
+        return _blurred(share * self.residual, self.down.T, self.across.T)

@@ -11,7 +11,7 @@ from facemend.images import Alpha, Image, Mask
 from facemend.reconstruction.acceptance import find_occlusion, is_covered
 from facemend.reconstruction.blending import large_regions
 from facemend.reconstruction.crop import View, view_below, view_of
-from facemend.reconstruction.deblur import consistent
+from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Options
 from facemend.thresholds import THRESHOLDS
@@ -130,7 +130,7 @@ class Passes:
         if view is None or marked is None or not marked.any():
             return None
         hint = view.hint(marked)
-        output = consistent(view.crop.image, self.model(view.crop.image[None], hint[None]), hint)
+        output = deblur(view.crop.image, self.model(view.crop.image[None], hint[None]), hint)
         return PassResult(face, view, output, marked.astype(np.float32))
 
     def _view(self, photo: Image, face: Face) -> View | None:
@@ -146,7 +146,7 @@ class Passes:
 
     def _deblurred(self, seen: PassResult) -> PassResult:
         """The same, its reconstruction made to agree with what a blur lets through."""
-        output = consistent(
+        output = deblur(
             seen.view.crop.image, seen.output, seen.found > self.options.occlusion_threshold
         )
         return seen._replace(output=output)

@@ -1,4 +1,4 @@
-"""The server's routes and layers."""
+"""The application: its routes, its page and its middleware."""
 
 import asyncio
 import hashlib
@@ -20,17 +20,23 @@ from facemend import __version__
 from facemend.errors import FacemendError
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.provenance import NOTICE
-from facemend.server.bodies import BODY, DEADLINE, HELD, ClientGone, Held, PacedResponse, Receiver
+from facemend.server.bodies import (
+    BODY,
+    DEADLINE,
+    RESERVATION,
+    BodyMiddleware,
+    ClientGone,
+    PacedResponse,
+    Reservation,
+)
 from facemend.server.form import Form, read_form
 from facemend.server.metrics import MEDIA_TYPE, Metrics
-from facemend.server.middleware import GONE, LOG, Guard, response_of
-from facemend.server.openapi import MODELS, RECONSTRUCT, error_answers
+from facemend.server.middleware import GONE, LOG, AccessMiddleware, response_of
 from facemend.server.problems import INTERNAL, Problem, busy, out_of_time
-from facemend.server.queue import Coalescer
-from facemend.server.schemas import FORMATS
+from facemend.server.schemas import FORMATS, MODELS, RECONSTRUCT, error_responses
 from facemend.server.settings import Settings
 from facemend.server.worker import Part, setup_message
-from facemend.server.worker_pool import WorkerLost, WorkerPool
+from facemend.server.worker_pool import Coalescer, WorkerLost, WorkerPool
 
 _MEDIA_TYPES = {
     "html": "text/html; charset=utf-8",
@@ -78,15 +84,15 @@ def read_page() -> dict[str, PageFile]:
 
 _OUT_OF_TIME_S, _LOST_S = 600.0, 60.0
 """How long a photo is not tried again. A worker may also be lost for want of memory that others took."""
-Reply = tuple[dict[str, Any], bytes]
-"""What a worker answers: a head, and a body."""
+WorkerResponse = tuple[dict[str, Any], bytes]
+"""The head and the body of a worker's response."""
 
 
 class Server:
     """One model, its queue and its counters, and the routes to them.
 
     Attributes:
-        app: the ASGI application, with all its layers.
+        app: the ASGI application, with its middleware.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -100,16 +106,16 @@ class Server:
         self._workers = WorkerPool(
             setup("reconstruct"), chosen.workers, limits.waiting, limits.response_bytes
         )
-        # Who waits for a look at the photo's head is bounded by the memory for uploads.
+        # How many wait for an inspection is bounded by the memory for uploads.
         self._inspection = WorkerPool(setup("inspect"), 1, limits.connections, limits.response_bytes)
-        self._coalescer: Coalescer[Reply] = Coalescer()
+        self._coalescer: Coalescer[WorkerResponse] = Coalescer()
         self._pools = (self._inspection, self._workers)
         self._model: dict[str, Any] | None = None
         self._ready = False
         self._metrics.watch(self._metrics.waiting, lambda: float(sum(p.waiting for p in self._pools)))
         self._metrics.watch(self._metrics.running, lambda: float(sum(p.running for p in self._pools)))
         self._metrics.watch(self._metrics.workers_lost, lambda: float(sum(p.lost for p in self._pools)))
-        self.app = self._layered(self._routes())
+        self.app = self._with_middleware(self._routes())
 
     def start(self) -> None:
         """Starts the workers, and waits until their model is warm.
@@ -130,8 +136,8 @@ class Server:
         for pool in self._pools:
             pool.close()
 
-    def _layered(self, api: FastAPI) -> ASGIApp:
-        app: ASGIApp = Receiver(api, self._limits, self._metrics, self._retry_after_s)
+    def _with_middleware(self, api: FastAPI) -> ASGIApp:
+        app: ASGIApp = BodyMiddleware(api, self._limits, self._metrics, self._retry_after_s)
         if self._settings.origins:
             app = CORSMiddleware(
                 app,
@@ -145,14 +151,14 @@ class Server:
                     "Retry-After",
                 ],
             )
-        return Guard(app, self._settings, self._metrics)
+        return AccessMiddleware(app, self._settings, self._metrics)
 
     def _retry_after_s(self) -> int | None:
         return self._workers.retry_after_s() if self._workers.full else None
 
     @asynccontextmanager
     async def _life(self, _: FastAPI) -> AsyncIterator[None]:
-        """Has workers before the first request, and none after the last."""
+        """Starts the workers before the first request, and ends them after the last."""
         if self._model is None:
             await asyncio.to_thread(self.start)
         self._ready = True
@@ -173,41 +179,43 @@ class Server:
             "/v1/reconstruct", self._reconstruct, methods=["POST"], response_class=Response, **RECONSTRUCT
         )
         api.add_api_route("/v1/models", self._models, methods=["GET"], **MODELS)
-        for path, answer, says in (
+        for path, handler, summary in (
             ("/healthz", self._health, "Whether the server runs."),
             ("/readyz", self._readiness, "Whether it can take one more photo."),
         ):
-            api.add_api_route(path, answer, summary=says, responses=error_answers(503))
-        api.add_api_route("/metrics", self._counts, summary="Prometheus metrics.", response_class=Response)
+            api.add_api_route(path, handler, summary=summary, responses=error_responses(503))
+        api.add_api_route(
+            "/metrics", self._prometheus, summary="Prometheus metrics.", response_class=Response
+        )
         for path, file in read_page().items():
             api.add_api_route(path, partial(_page_file, file), include_in_schema=False)
-        api.add_exception_handler(Problem, _answer_problem)
-        api.add_exception_handler(HTTPException, _answer_http)
-        api.add_exception_handler(ClientGone, _answer_nobody)
-        api.add_exception_handler(Exception, _answer_failure)
+        api.add_exception_handler(Problem, _problem_response)
+        api.add_exception_handler(HTTPException, _http_response)
+        api.add_exception_handler(ClientGone, _gone_response)
+        api.add_exception_handler(Exception, _failure_response)
         return api
 
     async def _reconstruct(self, request: Request) -> Response:
         form = read_form(request.scope[BODY], request.headers.get("content-type", ""))
-        said, body = await self._while_there(request, self._answer(form))
-        held: Held = request.scope[HELD]
+        head, body = await self._while_there(request, self._respond(form))
+        reservation: Reservation = request.scope[RESERVATION]
         request.scope[BODY] = b""
-        held.resize(len(body))
-        self._measure(said)
+        reservation.resize(len(body))
+        self._measure(head)
         return PacedResponse(
-            body, self._limits.send_s, media_type=said["media_type"], headers=said["headers"]
+            body, self._limits.send_s, media_type=head["media_type"], headers=head["headers"]
         )
 
-    async def _answer(self, form: Form) -> Reply:
-        """Has the photo inspected, and then worked on; once for all who ask the same at the same time."""
+    async def _respond(self, form: Form) -> WorkerResponse:
+        """Inspects the photo and reconstructs it. Equal requests at the same time share the work."""
         options = {"options": form.options.model_dump(mode="json")}
         parts: tuple[Part, ...] = (form.photo,) if form.mask is None else (form.photo, form.mask)
         key = await self._coalescer.key_of(json.dumps(options).encode(), *parts)
 
-        async def work() -> Reply:
+        async def work() -> WorkerResponse:
             try:
-                await self._ask(self._inspection, {}, parts, self._limits.inspect_s)
-                return await self._ask(self._workers, options, parts, self._limits.work_s)
+                await self._submit(self._inspection, {}, parts, self._limits.inspect_s)
+                return await self._submit(self._workers, options, parts, self._limits.work_s)
             except WorkerLost as lost:
                 LOG.warning("a worker was %s", "ended: out of time" if lost.out_of_time else "lost")
                 problem = _problem_of_loss(lost)
@@ -216,28 +224,30 @@ class Server:
 
         return await self._coalescer.share(key, work)
 
-    async def _ask(
+    async def _submit(
         self, pool: WorkerPool, head: dict[str, Any], parts: tuple[Part, ...], limit_s: float
-    ) -> Reply:
-        """Has a worker answer. Raises Problem as the worker does, and WorkerLost."""
-        said, body = await pool.submit(head, parts, limit_s)
-        problem = said.get("problem")
+    ) -> WorkerResponse:
+        """Sends a request to a worker. Raises Problem as the worker does, and WorkerLost."""
+        response, body = await pool.submit(head, parts, limit_s)
+        problem = response.get("problem")
         if problem is None:
-            return said, body
-        if said["log"]:
-            LOG.error("%s", said["log"])
+            return response, body
+        if response["log"]:
+            LOG.error("%s", response["log"])
         raise Problem(problem["status"], problem["code"], problem["message"], problem["headers"])
 
-    async def _while_there(self, request: Request, work: Coroutine[None, None, Reply]) -> Reply:
-        """Waits for an answer, as long as the client does, and as long as the request lives."""
+    async def _while_there(
+        self, request: Request, work: Coroutine[None, None, WorkerResponse]
+    ) -> WorkerResponse:
+        """Waits for a response, as long as the client does and the request lives."""
         task = asyncio.ensure_future(work)
         gone = asyncio.ensure_future(_disconnected(request))
         left_s = request.scope[DEADLINE] - asyncio.get_running_loop().time()
         try:
             await asyncio.wait((task, gone), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
-                reply: Reply = task.result()
-                return reply
+                response: WorkerResponse = task.result()
+                return response
             if gone.done():
                 raise ClientGone
             raise out_of_time(self._limits.request_s, self._workers.retry_after_s())
@@ -245,10 +255,10 @@ class Server:
             task.cancel()
             gone.cancel()
 
-    def _measure(self, said: dict[str, Any]) -> None:
-        self._metrics.megapixels.observe(said["pixels"] / 1e6)
-        self._metrics.mend_s.observe(said["work_s"])
-        for changed in said["changed"]:
+    def _measure(self, head: dict[str, Any]) -> None:
+        self._metrics.megapixels.observe(head["pixels"] / 1e6)
+        self._metrics.reconstruct_s.observe(head["work_s"])
+        for changed in head["changed"]:
             self._metrics.faces.labels("reconstructed" if changed else "unchanged").inc()
 
     async def _models(self) -> dict[str, Any]:
@@ -277,14 +287,16 @@ class Server:
             raise Problem(503, full.code, full.message, full.headers)
         return {"status": "ready"}
 
-    async def _counts(self) -> Response:
+    async def _prometheus(self) -> Response:
         return Response(self._metrics.text(), media_type=MEDIA_TYPE)
 
 
 def _problem_of_loss(lost: WorkerLost) -> Problem:
     if lost.out_of_time:
         return Problem(422, "too_slow", "the photo takes too long to work on; send a smaller one")
-    return Problem(422, "bad_picture", "the photo ends whatever reads it; save it anew and send that")
+    return Problem(
+        422, "bad_picture", "a worker ended as it read the photo; save the photo anew and send that"
+    )
 
 
 async def _disconnected(request: Request) -> None:
@@ -296,22 +308,22 @@ async def _page_file(file: PageFile, request: Request) -> Response:
     return file.response(request.headers.get("if-none-match"))
 
 
-async def _answer_problem(request: Request, error: Exception) -> Response:
+async def _problem_response(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return response_of(error)
 
 
-async def _answer_nobody(request: Request, error: Exception) -> Response:
+async def _gone_response(request: Request, error: Exception) -> Response:
     return Response(status_code=GONE)
 
 
-async def _answer_failure(request: Request, error: Exception) -> Response:
-    """What was not foreseen; it is raised again for the guard, who logs it."""
+async def _failure_response(request: Request, error: Exception) -> Response:
+    """An unexpected error. Starlette raises it again, and AccessMiddleware logs it."""
     return response_of(INTERNAL)
 
 
-async def _answer_http(request: Request, error: Exception) -> Response:
-    """FastAPI's own refusals: no such path, or not this method."""
+async def _http_response(request: Request, error: Exception) -> Response:
+    """FastAPI's own errors: no such path, or not this method."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         return response_of(Problem(405, "wrong_method", "this path takes another method", error.headers))

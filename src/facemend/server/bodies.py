@@ -1,7 +1,8 @@
-"""Bodies of requests and responses: received whole before any work begins, sent in pieces, and bounded.
+"""Bodies of requests and responses: received whole before any work begins, sent in pieces, in bounded
+memory.
 
-Only a route that takes a body is sent one. A slow client holds up nobody: where memory runs short, whoever
-has waited longest for its client makes room for the others.
+Only a route that takes a body is sent one. A slow client holds up nobody: where memory runs short, the
+request that has waited longest for its client is ended to make room.
 """
 
 import asyncio
@@ -17,23 +18,24 @@ from facemend.server.settings import MEGABYTE, Limits
 
 TAKES_BODY = ("POST", "/v1/reconstruct")
 """The one method and path whose requests have bodies."""
-DEADLINE, BODY, HELD, ABORT = "facemend.deadline", "facemend.body", "facemend.held", "facemend.abort"
-"""Keys of a request's scope: when its life ends, by the event loop's clock; its body; its `Held`; what ends
-its connection at once."""
+DEADLINE, BODY = "facemend.deadline", "facemend.body"
+RESERVATION, ABORT = "facemend.reservation", "facemend.abort"
+"""Keys of a request's scope: the end of its life by the event loop's clock, its body, its `Reservation`,
+and a function that ends its connection at once."""
 _RETRY_S = 5
 _PIECE_BYTES = 65_536
 
 
 class ClientGone(Exception):
-    """The client went away, or does not take its response; there is nobody to answer."""
+    """The client went away, or does not take its response; there is nobody to send one to."""
 
 
-class Held:
+class Reservation:
     """The bytes that one request holds in memory.
 
     Attributes:
-        length: how many.
-        evicted: whether it had to make room.
+        length: how many bytes.
+        evicted: whether it was ended to make room.
     """
 
     def __init__(self, memory: "Memory") -> None:
@@ -43,18 +45,18 @@ class Held:
         self.evicted = False
 
     def resize(self, length: int) -> None:
-        """Says how many bytes it holds now. Raises Problem: there is no room, and nobody can make it."""
+        """Sets how many bytes the request holds. Raises Problem if no room can be made."""
         self._memory.total += length - self.length
         self.length = length
         if not self._memory.make_room():
             raise busy(_RETRY_S)
 
     def waits_for_client(self, timer: asyncio.Timeout | None) -> None:
-        """Says that its client is what it waits for, as long as this timer lets it; None: it does not."""
+        """Marks it as waiting for its client until this timer ends; None: it no longer waits."""
         self._waits = timer
 
     def evict(self) -> bool:
-        """Ends the waiting for the client; False if it does not wait for it."""
+        """Ends the wait for the client. Returns False if it does not wait."""
         if self._waits is None:
             return False
         self._waits.reschedule(asyncio.get_running_loop().time())
@@ -63,40 +65,40 @@ class Held:
 
 
 class Memory:
-    """What all bodies together hold, in bytes.
+    """The memory of all bodies together.
 
     Attributes:
-        total: how many.
+        total: bytes.
     """
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._holders: dict[Held, None] = {}  # the oldest first
+        self._holders: dict[Reservation, None] = {}  # the oldest first
         self.total = 0
 
-    def open(self) -> Held:
-        """Room for one more request, which holds nothing yet."""
-        held = Held(self)
-        self._holders[held] = None
-        return held
+    def open(self) -> Reservation:
+        """A reservation for one more request, which holds nothing yet."""
+        reservation = Reservation(self)
+        self._holders[reservation] = None
+        return reservation
 
-    def close(self, held: Held) -> None:
-        """Gives back what a request held."""
-        self.total -= held.length
-        del self._holders[held]
+    def close(self, reservation: Reservation) -> None:
+        """Frees what a request holds."""
+        self.total -= reservation.length
+        del self._holders[reservation]
 
     def make_room(self) -> bool:
-        """Whether all that is held is within the limit, once those who had to make room are gone."""
-        left = self.total - sum(held.length for held in self._holders if held.evicted)
-        for held in self._holders:
+        """Makes room if need be. Returns whether all bodies then are within the limit."""
+        left = self.total - sum(reservation.length for reservation in self._holders if reservation.evicted)
+        for reservation in self._holders:
             if left <= self._limit_bytes:
                 break
-            if not held.evicted and held.length and held.evict():
-                left -= held.length
+            if not reservation.evicted and reservation.length and reservation.evict():
+                left -= reservation.length
         return left <= self._limit_bytes
 
 
-class Receiver:
+class BodyMiddleware:
     """Takes in a request's body, in bounded memory and time, and hands it on in one piece."""
 
     def __init__(
@@ -109,7 +111,7 @@ class Receiver:
         metrics.watch(metrics.held, lambda: float(self._memory.total))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request. Raises Problem and ClientGone, for the guard to answer."""
+        """Handles one request. Raises Problem and ClientGone, for AccessMiddleware to handle."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -118,32 +120,32 @@ class Receiver:
                 raise Problem(400, "no_body", "this path takes no body; send the request without one")
             await self._app(scope, receive, send)
             return
-        held = self._memory.open()
-        scope[HELD], scope[BODY] = held, bytearray()
+        reservation = self._memory.open()
+        scope[RESERVATION], scope[BODY] = reservation, bytearray()
         try:
-            await self._receive(scope, receive, held)
+            await self._receive(scope, receive, reservation)
             await self._app(scope, receive, send)
         finally:
             scope[BODY] = b""
-            self._memory.close(held)
+            self._memory.close(reservation)
 
-    async def _receive(self, scope: Scope, receive: Receive, held: Held) -> None:
+    async def _receive(self, scope: Scope, receive: Receive, reservation: Reservation) -> None:
         """Fills the scope's body."""
         until = min(scope[DEADLINE], asyncio.get_running_loop().time() + self._limits.receive_s)
         try:
             async with asyncio.timeout_at(until) as timer:
-                held.waits_for_client(timer)
-                await self._fill(scope, receive, held)
+                reservation.waits_for_client(timer)
+                await self._fill(scope, receive, reservation)
         except TimeoutError:
-            if held.evicted:
+            if reservation.evicted:
                 raise busy(_RETRY_S) from None
             message = f"the request took more than {self._limits.receive_s:g} s to arrive; send less"
             raise Problem(408, "too_slow", message) from None
         finally:
-            held.waits_for_client(None)
-        self._metrics.received.inc(held.length)
+            reservation.waits_for_client(None)
+        self._metrics.received.inc(reservation.length)
 
-    async def _fill(self, scope: Scope, receive: Receive, held: Held) -> None:
+    async def _fill(self, scope: Scope, receive: Receive, reservation: Reservation) -> None:
         body: bytearray = scope[BODY]
         self._refuse(_content_length(scope) or 0)
         more = True
@@ -155,7 +157,7 @@ class Receiver:
             more = message.get("more_body", False)
             if more or len(body) > self._limits.upload_bytes:
                 self._refuse(len(body))
-            held.resize(len(body))
+            reservation.resize(len(body))
 
     def _refuse(self, length: int) -> None:
         """Raises Problem if a body of this length is not taken."""
@@ -169,7 +171,7 @@ class Receiver:
 
 
 class PacedResponse(Response):
-    """A response whose body leaves in pieces, as fast as its client takes them, in its time."""
+    """A response whose body leaves in pieces, as fast as its client takes them, within a time limit."""
 
     def __init__(self, body: bytes, send_s: float, **options: Any) -> None:
         super().__init__(body, **options)
@@ -177,11 +179,11 @@ class PacedResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it. Raises ClientGone: it was not taken in time."""
-        held: Held = scope[HELD]
+        reservation: Reservation = scope[RESERVATION]
         until = min(scope[DEADLINE], asyncio.get_running_loop().time() + self._send_s)
         try:
             async with asyncio.timeout_at(until) as timer:
-                held.waits_for_client(timer)
+                reservation.waits_for_client(timer)
                 await send(
                     {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
                 )
@@ -195,7 +197,7 @@ class PacedResponse(Response):
             await asyncio.sleep(0)  # what is still in the connection's buffer goes with it
             raise ClientGone from None
         finally:
-            held.waits_for_client(None)
+            reservation.waits_for_client(None)
 
 
 def _nothing() -> None:
@@ -209,7 +211,7 @@ def announces_body(scope: Scope) -> bool:
 
 
 def _content_length(scope: Scope) -> int | None:
-    """What the head says; the HTTP library has refused what is no number, or two of them."""
+    """The Content-Length. The HTTP library has refused what is not one number."""
     for name, value in scope["headers"]:
         if name == b"content-length":
             return int(value)

@@ -1,6 +1,6 @@
-"""What a client asks for: a photo, perhaps a mask, and options, out of a form that lies in memory.
+"""Reads a request's form: a photo, options, and perhaps a mask.
 
-The form is read by cutting the body at its boundary: each byte is looked at once, and nothing is copied.
+The body is cut at the boundary. Each byte is looked at once, and nothing is copied.
 """
 
 from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ def read_form(body: bytes | bytearray, content_type: str) -> Form:
         content_type: the request's header, which names the boundary.
 
     Raises:
-        Problem: it is no such form, or has fields that are unknown, missing or wrong.
+        Problem: it is not such a form, or has fields that are unknown, missing or wrong.
     """
     files: dict[str, memoryview] = {}
     texts: dict[str, Any] = {}
@@ -62,7 +62,7 @@ def read_form(body: bytes | bytearray, content_type: str) -> Form:
     try:
         options = Options.model_validate(texts)
     except ValidationError as error:
-        raise _bad(_say(error)) from error
+        raise _bad(_message_of(error)) from error
     return Form(files["photo"], files.get("mask") or None, options)
 
 
@@ -79,7 +79,7 @@ def _fields(body: bytes | bytearray, content_type: str) -> Iterator[tuple[str, b
 
 
 def _parts(body: bytes | bytearray, delimiter: bytes) -> Iterator[tuple[int, int]]:
-    """Where the parts of a body lie. One that does not end is none."""
+    """Where the parts of a body lie. A part that does not end does not count."""
     if not body:
         return
     at = 0 if body.startswith(delimiter) else body.find(b"\r\n" + delimiter) + 2
@@ -115,11 +115,11 @@ def _disposition(head: bytes) -> tuple[str, bool]:
         lines = head.decode("utf-8").split("\r\n")
     except UnicodeDecodeError as error:
         raise _unreadable() from error
-    said = [line.partition(":")[2] for line in lines if line.lower().startswith("content-disposition:")]
-    if len(said) != 1:
+    values = [line.partition(":")[2] for line in lines if line.lower().startswith("content-disposition:")]
+    if len(values) != 1:
         raise _unreadable()
-    parameters = _parameters(said[0].strip(), _LARGEST_HEAD_BYTES)
-    if not said[0].strip().lower().startswith("form-data") or "name" not in parameters:
+    parameters = _parameters(values[0].strip(), _LARGEST_HEAD_BYTES)
+    if not values[0].strip().lower().startswith("form-data") or "name" not in parameters:
         raise _unreadable()
     return parameters["name"], "filename" in parameters
 
@@ -132,10 +132,10 @@ def _parameters(value: str, most: int) -> dict[str, str]:
     message["Content-Type"] = value
     found: dict[str, str] = {}
     try:
-        said = message.get_params([])[1:]
+        pairs = message.get_params([])[1:]
     except (ValueError, LookupError) as error:  # of the encoded kind (RFC 2231), when it is broken
         raise _unreadable() from error
-    for name, text in said:
+    for name, text in pairs:
         if name.lower() in found:
             raise _unreadable()
         found[name.lower()] = text if isinstance(text, str) else str(text[2])
@@ -151,7 +151,7 @@ def _text_of(value: memoryview) -> str:
         raise _unreadable() from error
 
 
-def _say(error: ValidationError) -> str:
+def _message_of(error: ValidationError) -> str:
     """The first thing that is wrong, in one line."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     name = _shown(str(first["loc"][0])) if first["loc"] else "the form"

@@ -1,4 +1,4 @@
-"""What is counted: requests, bytes, pixels, faces, seconds. Nothing that came in a request is kept."""
+"""Prometheus metrics: requests, bytes, pixels, faces, seconds. Nothing that came in a request is kept."""
 
 from collections.abc import Callable
 
@@ -16,18 +16,18 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self.requests = Counter(
-            "facemend_requests", "Answers.", ("route", "status"), registry=self._registry
+            "facemend_requests", "Responses.", ("route", "status"), registry=self._registry
         )
         self.request_s = Histogram(
             "facemend_request_seconds",
-            "Head to answer.",
+            "From the request's head to the end of the response.",
             ("route",),
             buckets=_SECONDS,
             registry=self._registry,
         )
         self.received = Counter("facemend_received_bytes", "Bytes of bodies.", registry=self._registry)
-        self.mend_s = Histogram(
-            "facemend_mend_seconds", "Work on a photo.", buckets=_SECONDS, registry=self._registry
+        self.reconstruct_s = Histogram(
+            "facemend_reconstruct_seconds", "Work on a photo.", buckets=_SECONDS, registry=self._registry
         )
         self.megapixels = Histogram(
             "facemend_photo_megapixels", "Size of photos.", buckets=_MEGAPIXELS, registry=self._registry
@@ -45,9 +45,9 @@ class Metrics:
         self.held = Gauge("facemend_held_bytes", "Bytes of bodies in memory.", registry=self._registry)
 
     def watch(self, gauge: Gauge, value: Callable[[], float]) -> None:
-        """Has a gauge ask for its value when it is read."""
+        """Reads a gauge's value from a function."""
         gauge.set_function(value)
 
     def text(self) -> bytes:
-        """Everything, in Prometheus' format."""
+        """All metrics in Prometheus' format."""
         return generate_latest(self._registry)

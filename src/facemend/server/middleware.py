@@ -1,4 +1,4 @@
-"""The outermost layer: who may ask, what every answer says to a browser, and what is counted and logged."""
+"""The outermost middleware: access, security headers, error responses, counts and logs."""
 
 import asyncio
 import hmac
@@ -42,31 +42,31 @@ _HEADERS = {
 _ROUTES = frozenset({"/", "/v1/reconstruct", "/v1/models", "/healthz", "/readyz", "/metrics"})
 """Paths that are counted by name; a stranger's path is counted as `other`."""
 GONE = 499
-"""What is counted for a client that went away; none sees it."""
+"""The status that is counted for a client that went away. No client sees it."""
 
 
-class Guard:
-    """Lets a request in or not, and never lets an error out."""
+class AccessMiddleware:
+    """Admits or refuses requests, and turns every error into a response."""
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
         self._app, self._settings, self._metrics = app, settings, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Handles one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         began = time.monotonic()
         life_s = self._settings.limits.request_s
         exchange = _Exchange(scope, receive, send, self._headers(), self._settings.limits)
-        answer_to = {
+        inner_scope = {
             **scope,
             "method": "GET" if scope["method"] == "HEAD" else scope["method"],
             DEADLINE: asyncio.get_running_loop().time() + life_s,
         }
         try:
             self._admit(scope)
-            await self._app(answer_to, exchange.receive, exchange.send)
+            await self._app(inner_scope, exchange.receive, exchange.send)
         except ClientGone:
             pass
         except Problem as problem:
@@ -79,13 +79,13 @@ class Guard:
             self._count(scope, exchange.status or GONE, time.monotonic() - began)
 
     def _headers(self) -> dict[str, str]:
-        """What every response says."""
+        """The headers of every response."""
         if self._settings.origins:
             return _HEADERS
         return {**_HEADERS, "Cross-Origin-Resource-Policy": "same-origin"}
 
     def _admit(self, scope: Scope) -> None:
-        """Raises Problem for a request that may not be answered."""
+        """Raises Problem for a request that is refused."""
         headers = Headers(scope=scope)
         if "content-length" in headers and "transfer-encoding" in headers:
             # A proxy before this server may have believed the other one (RFC 9112, 6.3).
@@ -95,10 +95,10 @@ class Guard:
             raise Problem(
                 421,
                 "wrong_host",
-                "this server is not called by that name; whoever runs it can add --allow-host NAME",
+                "this server does not go by that name; whoever runs it can add --allow-host NAME",
             )
         origin = headers.get("origin")
-        foreign = origin is not None and _place_of(origin) != host.lower()
+        foreign = origin is not None and _address_of(origin) != host.lower()
         changes = scope["method"] not in ("GET", "HEAD", "OPTIONS")
         if foreign and changes and origin not in self._settings.origins:
             raise Problem(
@@ -107,12 +107,12 @@ class Guard:
                 "pages of other sites may not use this server; whoever runs it can add --allow-origin",
             )
         token = self._settings.token
-        asks = scope["path"].startswith(("/v1/", "/metrics")) and scope["method"] != "OPTIONS"
-        if token is not None and asks and not _same_token(headers.get("authorization", ""), token):
+        guarded = scope["path"].startswith(("/v1/", "/metrics")) and scope["method"] != "OPTIONS"
+        if token is not None and guarded and not _same_token(headers.get("authorization", ""), token):
             raise Problem(
                 401,
                 "no_token",
-                "this server asks for a token; send the header Authorization: Bearer TOKEN",
+                "this server requires a token; send the header Authorization: Bearer TOKEN",
                 {"WWW-Authenticate": "Bearer"},
             )
 
@@ -125,10 +125,10 @@ class Guard:
 
 
 class _Exchange:
-    """A request and its response, as they pass the guard.
+    """A request and its response, as they pass AccessMiddleware.
 
     Attributes:
-        status: what was answered; None if nothing yet.
+        status: of the response; None before it begins.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class _Exchange:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _linger(self) -> None:
-        """Throws away what a refused client still sends, for a while: else it might not see the answer."""
+        """Throws away what a refused client still sends for a while, so that it sees the response."""
         left = 4 * self._limits.upload_bytes
         try:
             async with asyncio.timeout(self._limits.linger_s):
@@ -177,12 +177,12 @@ class _Exchange:
 
 def response_of(problem: Problem) -> JSONResponse:
     """A problem as JSON."""
-    said = {"code": problem.code, "message": problem.message}
-    return JSONResponse(said, problem.status, headers=problem.headers)
+    fields = {"code": problem.code, "message": problem.message}
+    return JSONResponse(fields, problem.status, headers=problem.headers)
 
 
-def _place_of(origin: str) -> str:
-    """Host and port of an origin, in lower case; nothing of one that is none."""
+def _address_of(origin: str) -> str:
+    """Host and port of an origin, in lower case; empty if it is not an origin."""
     try:
         return urlsplit(origin).netloc.lower()
     except ValueError:
@@ -195,7 +195,7 @@ def _name_of(host: str) -> str:
     return (name if colon and port.isdigit() else host).lower()
 
 
-def _same_token(said: str, token: str) -> bool:
-    scheme, _, credentials = said.partition(" ")
+def _same_token(header: str, token: str) -> bool:
+    scheme, _, credentials = header.partition(" ")
     same = hmac.compare_digest(credentials.strip().encode("latin-1"), token.encode())
     return same and scheme.lower() == "bearer"

@@ -1,4 +1,4 @@
-"""What a client is told when something is wrong: a code for programs, one line that says what to do."""
+"""Error responses: a code for programs, and one line that says what to do."""
 
 import traceback
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from facemend.errors import FacemendError, NoFaceFound, OutputError, PictureErro
 
 
 class Problem(Exception):
-    """A response that is no success.
+    """An error response.
 
     Attributes:
         status: HTTP's.
@@ -45,7 +45,7 @@ def problem_of(error: FacemendError) -> Problem:
 
 
 def busy(retry_after_s: int) -> Problem:
-    """The response where too much is asked at once."""
+    """The response where too many requests wait."""
     message = f"too many photos are waiting; try again in {retry_after_s} s"
     return Problem(429, "busy", message, {"Retry-After": str(retry_after_s)})
 
@@ -59,5 +59,7 @@ def out_of_time(limit_s: float, retry_after_s: int) -> Problem:
 def where_failed(error: BaseException) -> str:
     """What kind of error it was, and where, for the log; its message may hold what a client sent."""
     frames = traceback.extract_tb(error.__traceback__)[-1:]
-    place = f"{frames[0].name} at line {frames[0].lineno} of {frames[0].filename}" if frames else "nowhere"
-    return f"{type(error).__name__} in {place}"
+    location = (
+        f"{frames[0].name} at line {frames[0].lineno} of {frames[0].filename}" if frames else "nowhere"
+    )
+    return f"{type(error).__name__} in {location}"

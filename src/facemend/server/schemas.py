@@ -1,6 +1,6 @@
-"""What a request may say and what a response holds, for both sides of the API and its OpenAPI document."""
+"""The schemas of requests and responses, and the OpenAPI document that is made from them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -8,7 +8,7 @@ from facemend.io import Format
 from facemend.reconstruction.options import Remove, default_of, help_of
 
 FORMATS = {kind.value.lower(): kind for kind in Format if kind is not Format.BMP}
-"""What an answer's picture may be, by name."""
+"""The formats of a response's picture, by name."""
 MEDIA_TYPES = {
     Format.PNG: "image/png",
     Format.JPEG: "image/jpeg",
@@ -28,7 +28,7 @@ def _numbers(value: object) -> object:
 
 
 class Options(BaseModel):
-    """How to reconstruct, and what to answer. Every field of a form but its files."""
+    """The fields of a form, without its files: how to reconstruct, and what to send back."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -60,7 +60,7 @@ class Picture(BaseModel):
     base64: Base64
 
 
-class FaceAnswer(BaseModel):
+class FaceResponse(BaseModel):
     """A face that was found. Coordinates are pixels of the upright photo, (0, 0) its top left one."""
 
     face: int = Field(description="Its number; the largest is 1.")
@@ -77,25 +77,110 @@ class FaceAnswer(BaseModel):
     occlusions: dict[str, Base64] = Field(
         description="PNG by class (covers, accessories): white is occluded."
     )
-    changed: Base64 | None = Field(description="PNG: white was reconstructed; nothing if nothing was.")
+    changed: Base64 | None = Field(description="PNG: white was reconstructed; null if nothing was.")
 
 
-class Answer(BaseModel):
+class ReconstructionResponse(BaseModel):
     """What was done to a photo."""
 
     outcome: Outcome
     notice: str
     width_px: int
     height_px: int
-    faces: list[FaceAnswer]
+    faces: list[FaceResponse]
     picture: Picture
     before: Picture | None
     provenance: dict[str, object]
     work_s: float
 
 
-class ErrorAnswer(BaseModel):
+class ErrorResponse(BaseModel):
     """What is wrong with a request."""
 
     code: str = Field(description="For programs.", examples=["bad_picture"])
     message: str = Field(description="For people: what to do.", examples=["the photo is not a picture"])
+
+
+_STATUSES = {
+    400: "The form cannot be read.",
+    401: "The server requires a token.",
+    403: "The request comes from a page of another site.",
+    408: "The request took too long to arrive.",
+    413: "The upload, or the photo, is too large.",
+    415: "Not multipart/form-data.",
+    421: "The Host header names another server.",
+    422: "The photo, the mask or an option is wrong; the message says how.",
+    429: "Too many photos are waiting; Retry-After says when to come back.",
+    500: "The server failed.",
+    503: "Not ready, or not done in time.",
+}
+_PICTURE = {"schema": {"type": "string", "format": "binary"}}
+
+
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The error responses of a route, for its `responses`."""
+    return {status: {"model": ErrorResponse, "description": _STATUSES[status]} for status in statuses}
+
+
+def _form_schema() -> dict[str, Any]:
+    """The form, as the OpenAPI document describes it."""
+    schema = Options.model_json_schema()
+    remove = schema.pop("$defs")["Remove"]
+    properties = schema["properties"]
+    properties["remove"] = {
+        "type": "string",
+        "enum": remove["enum"],
+        "default": properties["remove"]["default"],
+        "description": properties["remove"]["description"],
+    }
+    properties["faces"] = {
+        "type": "string",
+        "pattern": r"^[1-9][0-9]{0,2}(,[1-9][0-9]{0,2})*$",
+        "description": properties["faces"]["description"],
+        "example": "1,2",
+    }
+    properties["format"] = {
+        "type": "string",
+        "enum": ["png", "jpeg", "webp", "tiff", "avif", "heic"],
+        "description": properties["format"]["description"],
+    }
+    for field in properties.values():
+        field.pop("title", None)
+    file = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
+    photo = {**file, "description": "PNG, JPEG, WebP, TIFF, AVIF, HEIC or BMP."}
+    mask = {**file, "description": "A picture of the photo's size: exactly what is white is reconstructed."}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["photo"],
+        "properties": {"photo": photo, "mask": mask, **properties},
+    }
+
+
+RECONSTRUCT: dict[str, Any] = {
+    "summary": "Reconstruct what hides the faces of a photo.",
+    "description": "curl -F photo=@photo.jpg http://127.0.0.1:8000/v1/reconstruct -o reconstructed.jpg",
+    "operation_id": "reconstruct",
+    "openapi_extra": {
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _form_schema()}}}
+    },
+    "responses": {
+        200: {
+            "model": ReconstructionResponse,
+            "description": "The picture (`answer` is `picture`), or what was done (`json`).",
+            "content": dict.fromkeys(MEDIA_TYPES.values(), _PICTURE),
+            "headers": {
+                "Facemend-Outcome": {
+                    "description": "reconstructed, unchanged or no_face; with a picture only.",
+                    "schema": {"type": "string"},
+                }
+            },
+        },
+        **error_responses(400, 401, 403, 408, 413, 415, 421, 422, 429, 500, 503),
+    },
+}
+MODELS: dict[str, Any] = {
+    "summary": "The model, what it can do, and what this server takes.",
+    "operation_id": "models",
+    "responses": error_responses(401, 421),
+}

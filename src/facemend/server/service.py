@@ -1,22 +1,26 @@
 """What a worker does with a photo: checks it, reconstructs its faces, makes the response."""
 
+import json
 import re
 import time
-from dataclasses import dataclass, replace
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
 
 import numpy as np
+from PIL import Image as PillowImage
 
 from facemend.errors import PictureError
-from facemend.images import Image, Mask
+from facemend.images import Alpha, Image, Mask
 from facemend.io import MAX_PIXELS, Format, Photo, encode_photo, format_of, read_photo
 from facemend.io.formats import DAMAGED, HEIC_PACKAGE, SUFFIXES, first_line, open_photo
 from facemend.reconstruction.crop import view_of
-from facemend.reconstruction.provenance import Provenance
+from facemend.reconstruction.provenance import NOTICE, Provenance
 from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.reconstruction.results import FaceReconstruction, Reconstruction
 from facemend.server.problems import Problem
-from facemend.server.schemas import FORMATS, Options
+from facemend.server.schemas import FORMATS, MEDIA_TYPES, Base64, Options
 from facemend.server.settings import Limits
 
 _SPACE = re.compile(rb"\s+")
@@ -82,7 +86,7 @@ _NAME = "the photo"
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReconstructionRequest:
     """A request for a reconstruction.
 
     Attributes:
@@ -97,13 +101,13 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class MendedFace:
+class ReconstructedFace:
     """A face of a photo.
 
     Attributes:
         number: 1 for the largest.
         done: what was done to it.
-        chosen: whether it was among those asked for.
+        chosen: whether the request names it, or names none.
         reach_px: (x, y) of the four corners of what a mask may mark for it; empty for a ready crop.
     """
 
@@ -119,12 +123,12 @@ class MendedFace:
 
 
 @dataclass(frozen=True)
-class Mended:
+class ReconstructedPhoto:
     """A photo whose faces were reconstructed, ready to be sent.
 
     Attributes:
         photo: the delivered one.
-        before: the photo as it came, as a PNG; None if nobody asked.
+        before: the photo as it came, as a PNG; None unless the request wants it.
         picture: the delivered one's file.
         kind: and its format.
         faces: all that were found, the largest first.
@@ -136,7 +140,7 @@ class Mended:
     before: bytes | None
     picture: bytes
     kind: Format
-    faces: tuple[MendedFace, ...]
+    faces: tuple[ReconstructedFace, ...]
     provenance: Provenance
     work_s: float
 
@@ -148,39 +152,43 @@ class Mended:
         return "reconstructed" if any(face.changed for face in self.faces) else "unchanged"
 
 
-def mend(reconstructor: Reconstructor, asked: Asked, limits: Limits) -> Mended:
-    """Does what is asked, in the thread that it is called in.
+def reconstruct(
+    reconstructor: Reconstructor, request: ReconstructionRequest, limits: Limits
+) -> ReconstructedPhoto:
+    """Reconstructs a photo's faces, in the calling thread.
 
     Raises:
         Problem: the photo or the mask is larger than the limits, or there is no such face.
         FacemendError: as `Reconstructor.__call__` and `encode_photo` do.
     """
     began = time.monotonic()
-    options = asked.options
-    check_head(asked.photo, _NAME, limits)
-    result = reconstructor(
-        NamedBytes(asked.photo, _NAME),
+    options = request.options
+    check_head(request.photo, _NAME, limits)
+    found = reconstructor(
+        NamedBytes(request.photo, _NAME),
         aligned=options.aligned,
-        mask=None if asked.mask is None else read_mask(asked.mask, limits),
+        mask=None if request.mask is None else read_mask(request.mask, limits),
         remove=options.remove,
     )
-    photo, provenance = result.photo, result.provenance
-    numbers = range(1, len(result.faces) + 1)
+    photo, provenance = found.photo, found.provenance
+    numbers = range(1, len(found.faces) + 1)
     chosen = frozenset(numbers if options.faces is None else options.faces)
     before = None
     if options.faces is not None or options.before:
-        original = read_photo(asked.photo, name=_NAME, max_pixels=limits.pixels)
+        original = read_photo(request.photo, name=_NAME, max_pixels=limits.pixels)
         before = encode_photo(replace(original, source=None), Format.PNG) if options.before else None
         if not chosen.issuperset(numbers) or not chosen.issubset(numbers):
-            photo, provenance = _only(original, result, chosen)
-    kind = _kind_of(asked, photo)
+            photo, provenance = _only(original, found, chosen)
+    kind = _kind_of(request, photo)
     picture = encode_photo(photo, kind, note=provenance.to_note(), strip=options.strip)
     side_px = reconstructor.model.description.size_px
     faces = tuple(
-        MendedFace(number, face, number in chosen, () if options.aligned else _reach(photo, face, side_px))
-        for number, face in zip(numbers, result.faces, strict=True)
+        ReconstructedFace(
+            number, face, number in chosen, () if options.aligned else _reach(photo, face, side_px)
+        )
+        for number, face in zip(numbers, found.faces, strict=True)
     )
-    return Mended(photo, before, picture, kind, faces, provenance, time.monotonic() - began)
+    return ReconstructedPhoto(photo, before, picture, kind, faces, provenance, time.monotonic() - began)
 
 
 def _only(original: Photo, result: Reconstruction, chosen: frozenset[int]) -> tuple[Photo, Provenance]:
@@ -201,9 +209,9 @@ def _only(original: Photo, result: Reconstruction, chosen: frozenset[int]) -> tu
     return original.with_pixels(pixels), made
 
 
-def _kind_of(asked: Asked, photo: Photo) -> Format:
-    if asked.options.format is not None:
-        return FORMATS[asked.options.format]
+def _kind_of(request: ReconstructionRequest, photo: Photo) -> Format:
+    if request.options.format is not None:
+        return FORMATS[request.options.format]
     return photo.format if photo.format in SUFFIXES.values() else Format.PNG
 
 
@@ -223,3 +231,74 @@ def warm_up(reconstructor: Reconstructor) -> None:
     gray: Image = np.full((side_px, side_px, 3), 127, dtype=np.uint8)
     reconstructor(gray, aligned=True)
     reconstructor(gray)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a successful response holds.
+
+    Attributes:
+        body: its bytes.
+        media_type: what they are.
+        headers: beside those that every response has.
+    """
+
+    body: bytes
+    media_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def picture_response(result: ReconstructedPhoto) -> Content:
+    """The picture, and in its headers what was done."""
+    headers = {
+        "Facemend-Outcome": result.outcome,
+        "Facemend-Faces": str(len(result.faces)),
+        "Facemend-Reconstructed": str(sum(face.changed for face in result.faces)),
+    }
+    return Content(result.picture, MEDIA_TYPES[result.kind], headers)
+
+
+def json_response(result: ReconstructedPhoto) -> Content:
+    """Everything, as JSON of the shape of `ReconstructionResponse`."""
+    height_px, width_px = result.photo.pixels.shape[:2]
+    before = None if result.before is None else _picture(result.before, "image/png")
+    fields = {
+        "outcome": result.outcome,
+        "notice": NOTICE,
+        "width_px": width_px,
+        "height_px": height_px,
+        "faces": [_face(face) for face in result.faces],
+        "picture": _picture(result.picture, MEDIA_TYPES[result.kind]),
+        "before": before,
+        "provenance": asdict(result.provenance),
+        "work_s": round(result.work_s, 3),
+    }
+    return Content(json.dumps(fields, allow_nan=False).encode(), "application/json")
+
+
+def _face(face: ReconstructedFace) -> dict[str, object]:
+    done = face.done
+    rows, columns = done.box
+    return {
+        "face": face.number,
+        "box_px": [round(value, 1) for value in done.face.box_px],
+        "landmarks_px": done.face.landmarks_px.round(1).tolist(),
+        "confidence": round(done.face.confidence, 3),
+        "chosen": face.chosen,
+        "reconstructed": face.changed,
+        "coverage": done.coverage if face.changed else 0.0,
+        "reach_px": face.reach_px,
+        "area_px": [columns.start, rows.start, columns.stop, rows.stop],
+        "occlusions": {str(name): _png(alpha) for name, alpha in done.occlusion.items()},
+        "changed": _png((done.weight > 0).astype(np.float32)) if done.changed else None,
+    }
+
+
+def _picture(data: bytes, media_type: str) -> dict[str, str]:
+    return {"media_type": media_type, "base64": b64encode(data).decode()}
+
+
+def _png(alpha: Alpha) -> Base64:
+    file = BytesIO()
+    PillowImage.fromarray(np.rint(alpha * 255).astype(np.uint8)).save(file, "PNG", compress_level=1)
+    return b64encode(file.getvalue()).decode()

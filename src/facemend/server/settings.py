@@ -1,34 +1,35 @@
-"""What a server allows: every limit and every default, once."""
+"""The limits and settings of a server, with their defaults."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 MEGABYTE = 1_000_000
 WORKER_BYTES_A_PIXEL = 80
-"""Of the largest photo: nearly twice of what was measured."""
+"""Of the largest photo: nearly twice what was measured."""
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-"""What a browser on this machine calls it; any other name may be a trick (DNS rebinding)."""
+"""The names of this machine for its own browser. Any other name may be DNS rebinding."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of anything one request, and all of them together, may take.
+    """Limits of one request, and of all of them together.
 
     Attributes:
         upload_bytes: of one request's body.
         response_bytes: of one response's body.
-        held_bytes: of all bodies in memory at one time. Who waits longest for a client makes room.
+        held_bytes: of all bodies in memory at one time. The one that waits longest for its client makes
+            room.
         worker_bytes: of a worker's memory, where the system can hold a process to it (Linux).
         pixels, side_px: of a photo, checked before it is decoded.
         scans: passes over the pixels of a JPEG; a camera's has 1, a progressive one about 10.
         padding_bytes: of white space in a row in a photo's XMP; programs leave 2 to 4 kB to write into.
-        waiting: requests in the queue; one more is told to come back.
+        waiting: requests in the queue; one more gets 429.
         request_s: a request's whole life: arrival, waiting, work and the response's departure.
         head_s, receive_s, send_s: of it, for the head and the body to arrive, and the response to leave.
         inspect_s, work_s: of it, for a look at the photo's head, and for the work; a worker that takes
             longer is ended.
         linger_s: for a client that was refused to notice, while what it still sends is thrown away.
-        connections: open at one time. Who waits longest for a client makes room.
+        connections: open at one time. The one that waits longest for its client makes room.
     """
 
     upload_bytes: int = 25 * MEGABYTE
@@ -52,17 +53,17 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """What whoever starts a server decides.
+    """The settings of a server.
 
     Attributes:
         model: the model file; None for the one that comes with facemend.
         device: where it computes.
         threads: processor threads a photo; None leaves it to the libraries.
         workers: photos that are worked on at the same time, each by a process with its own model.
-        token: what the API asks for as a bearer token; None asks for none.
+        token: the bearer token that the API requires; None requires none.
         hosts: names by which it may be called, in lower case, without a port; None for any.
         origins: other sites whose pages may use the API.
-        limits: see there.
+        limits: of requests.
     """
 
     model: Path | None = None

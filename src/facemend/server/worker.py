@@ -24,7 +24,7 @@ _LARGEST_HEAD_BYTES = 1_000_000
 
 
 class MessageError(Exception):
-    """The other side says what no message is, or it is gone."""
+    """The other side is gone, or what it sends is not a message."""
 
 
 def write_message(file: IO[bytes], head: Head, *parts: Part) -> None:
@@ -37,7 +37,7 @@ def write_message(file: IO[bytes], head: Head, *parts: Part) -> None:
 
 
 def read_message(file: IO[bytes], largest_bytes: int) -> tuple[dict[str, Any], list[bytes]]:
-    """Reads a message: its head and its parts, which may be so large together.
+    """Reads a message: its head, and its parts of at most `largest_bytes` together.
 
     Raises:
         MessageError: there is none, or it is larger.
@@ -46,10 +46,10 @@ def read_message(file: IO[bytes], largest_bytes: int) -> tuple[dict[str, Any], l
     if length > _LARGEST_HEAD_BYTES:
         raise MessageError("the head is too large")
     try:
-        said = json.loads(_read(file, length))
-        head, lengths = dict(said["head"]), [int(each) for each in said["lengths"]]
+        message = json.loads(_read(file, length))
+        head, lengths = dict(message["head"]), [int(each) for each in message["lengths"]]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise MessageError("it is no message") from error
+        raise MessageError("it is not a message") from error
     if sum(lengths) > largest_bytes or min(lengths, default=0) < 0:
         raise MessageError("the parts are too large")
     return head, [_read(file, each) for each in lengths]
@@ -65,36 +65,36 @@ def _read(file: IO[bytes], length: int) -> bytes:
     return data
 
 
-Answer: TypeAlias = tuple[dict[str, Any], bytes]
-"""The head and the body of what is answered."""
-Work: TypeAlias = Callable[[Head, list[bytes]], Answer]
+Response: TypeAlias = tuple[dict[str, Any], bytes]
+"""The head and the body of a response."""
+Work: TypeAlias = Callable[[Head, list[bytes]], Response]
 
 
 def main() -> None:
-    """Answers requests until the server closes the pipe, or ends."""
-    requests, answers = _take_pipes()
+    """Works on requests until the server closes the pipe, or ends."""
+    requests, responses = _take_pipes()
     warnings.simplefilter("ignore")  # about what is in a stranger's file
     try:
         setup, _ = read_message(requests, 0)
         limits = Limits(**setup["limits"])
         _bound_memory(limits.worker_bytes)
-        said, work = _OPENERS[setup["role"]](setup, limits)
+        described, work = _OPENERS[setup["role"]](setup, limits)
     except FacemendError as error:
-        write_message(answers, {"error": str(error), "usage": isinstance(error, UsageError)})
+        write_message(responses, {"error": str(error), "usage": isinstance(error, UsageError)})
         return
     except MessageError:
         return
-    write_message(answers, said)
+    write_message(responses, described)
     _silence()
     for head, parts in _incoming(requests, limits):
-        answer, body = answer_to(work, head, parts)
+        response, body = respond(work, head, parts)
         del parts
         with suppress(BrokenPipeError):  # the server is gone, which the reading thread notices too
-            write_message(answers, answer, body)
+            write_message(responses, response, body)
 
 
-def answer_to(work: Work, head: Head, parts: list[bytes]) -> Answer:
-    """What is answered to a request, whatever becomes of it."""
+def respond(work: Work, head: Head, parts: list[bytes]) -> Response:
+    """The response to a request. It never raises."""
     try:
         return work(head, parts)
     except Problem as refused:
@@ -110,21 +110,21 @@ def answer_to(work: Work, head: Head, parts: list[bytes]) -> Answer:
         return _failed(INTERNAL, where_failed(error))
 
 
-def _failed(problem: Problem, log: str | None = None) -> Answer:
-    said = {
+def _failed(problem: Problem, log: str | None = None) -> Response:
+    fields = {
         "status": problem.status,
         "code": problem.code,
         "message": problem.message,
         "headers": problem.headers,
     }
-    return {"problem": said, "log": log}, b""
+    return {"problem": fields, "log": log}, b""
 
 
 def open_inspection(setup: Head, limits: Limits) -> tuple[dict[str, Any], Work]:
     """Opens the work of the role `inspect`: refuses photos and masks by what stands before their pixels."""
     from facemend.server.service import check_head
 
-    def inspect(head: Head, parts: list[bytes]) -> Answer:
+    def inspect(head: Head, parts: list[bytes]) -> Response:
         for data, name in zip(parts, ("the photo", "the mask"), strict=False):
             check_head(data, name, limits)
         return {}, b""
@@ -139,36 +139,42 @@ def open_reconstruction(setup: Head, limits: Limits) -> tuple[dict[str, Any], Wo
         ModelError, UsageError: as `Reconstructor` does.
     """
     from facemend.reconstruction.reconstructor import Reconstructor
-    from facemend.server.responses import json_answer, picture_answer
     from facemend.server.schemas import Options
-    from facemend.server.service import Asked, mend, warm_up
+    from facemend.server.service import (
+        ReconstructionRequest,
+        json_response,
+        picture_response,
+        reconstruct,
+        warm_up,
+    )
 
     model = None if setup["model"] is None else Path(setup["model"])
     reconstructor = Reconstructor(model, device=setup["device"], threads=setup["threads"])
     warm_up(reconstructor)
 
-    def reconstruct(head: Head, parts: list[bytes]) -> Answer:
+    def work(head: Head, parts: list[bytes]) -> Response:
         options = Options.model_validate(head["options"])
-        mended = mend(reconstructor, Asked(parts[0], parts[1] if parts[1:] else None, options), limits)
-        content = json_answer(mended) if options.answer == "json" else picture_answer(mended)
+        request = ReconstructionRequest(parts[0], parts[1] if parts[1:] else None, options)
+        result = reconstruct(reconstructor, request, limits)
+        content = json_response(result) if options.answer == "json" else picture_response(result)
         if len(content.body) > limits.response_bytes:
             largest = limits.response_bytes / MEGABYTE
             message = (
-                f"the answer would be larger than {largest:g} MB; ask for less, or send a smaller photo"
+                f"the response would be larger than {largest:g} MB; ask for less, or send a smaller photo"
             )
             raise Problem(413, "too_large", message)
-        height_px, width_px = mended.photo.pixels.shape[:2]
-        said = {
+        height_px, width_px = result.photo.pixels.shape[:2]
+        head = {
             "media_type": content.media_type,
             "headers": dict(content.headers),
             "pixels": height_px * width_px,
-            "work_s": mended.work_s,
-            "changed": [face.changed for face in mended.faces],
+            "work_s": result.work_s,
+            "changed": [face.changed for face in result.faces],
         }
-        return said, content.body
+        return head, content.body
 
     described = reconstructor.model.description
-    said = {
+    model_facts = {
         "name": described.name,
         "sha256": reconstructor.model.sha256,
         "size_px": described.size_px,
@@ -177,7 +183,7 @@ def open_reconstruction(setup: Head, limits: Limits) -> tuple[dict[str, Any], Wo
         "data": described.data,
         "images_seen": described.images_seen,
     }
-    return said, reconstruct
+    return model_facts, work
 
 
 _OPENERS = {"inspect": open_inspection, "reconstruct": open_reconstruction}
@@ -196,11 +202,11 @@ def setup_message(role: str, limits: Limits, model: Path | None, device: str, th
 
 def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
     """The pipes from and to the server; what a library prints does not get into them."""
-    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    requests, responses = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
-    return requests, answers
+    return requests, responses
 
 
 def _silence() -> None:

@@ -1,27 +1,36 @@
-"""Worker processes, and the queue before them: first come, first served."""
+"""Worker processes, the queue before them, and work that several requests share.
+
+The queue is first come, first served. The same request from several clients is worked on once, and one that
+ended a worker is not tried again. Who sends one photo over many connections holds up the queue no longer
+than with one.
+"""
 
 import asyncio
+import hashlib
 import logging
 import math
 import os
+import secrets
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from facemend.errors import FacemendError, ModelError, UsageError
-from facemend.server.problems import busy
+from facemend.server.problems import Problem, busy
 from facemend.server.worker import Head, MessageError, Part, read_message, write_message
 
+ResultT = TypeVar("ResultT")
 LOG = logging.getLogger("facemend.server")
 
 _PROGRAM = (
     "import signal;"
-    # Ctrl-C and a service manager's SIGTERM reach every process; the server alone answers them.
+    # Ctrl-C and a service manager's SIGTERM reach every process; the server alone handles them.
     "signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGTERM, signal.SIG_IGN);"
     "from facemend.server.worker import main; main()"
 )
@@ -29,6 +38,8 @@ _MEMORY = 0.8  # of the running mean of how long a request takes
 _LONGEST_RETRY_S = 60
 _START_S = 120.0  # a machine under load starts slowly
 _RESTART_S = 1.0  # between two attempts
+_MOST_REFUSED = 1000
+_QUICK_BYTES = 1_000_000  # hashing less takes about a millisecond
 
 
 class WorkerLost(Exception):
@@ -44,10 +55,10 @@ class WorkerLost(Exception):
 
 
 class WorkerProcess:
-    """A process that answers one request at a time, for the thread that calls it."""
+    """A process that works on one request at a time, for the thread that calls it."""
 
-    def __init__(self, setup: Head, largest_answer_bytes: int) -> None:
-        self._setup, self._largest_bytes = setup, largest_answer_bytes
+    def __init__(self, setup: Head, largest_response_bytes: int) -> None:
+        self._setup, self._largest_bytes = setup, largest_response_bytes
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
         self._lock = threading.Lock()
@@ -68,18 +79,19 @@ class WorkerProcess:
             except OSError as error:
                 raise FacemendError(f"cannot start a worker process: {error.strerror or error}") from error
         try:
-            said, _ = self._exchange(self._setup, (), _START_S)
+            head, _ = self._exchange(self._setup, (), _START_S)
         except WorkerLost as error:
             self.end()
             raise FacemendError("a worker process ends as it starts; run `facemend info` to see if the "
                                 "installation is whole") from error  # fmt: skip
-        if "error" in said:
+        if "error" in head:
             self.end()
-            raise (UsageError if said["usage"] else ModelError)(said["error"])
-        return said
+            raise (UsageError if head["usage"] else ModelError)(head["error"])
+        return head
 
     def call(self, head: Head, parts: tuple[Part, ...], limit_s: float) -> tuple[dict[str, Any], bytes]:
-        """Has a request answered. A process that ended while it was idle is started again before.
+        """Sends a request and waits for the response. A process that ended while it was idle is started
+        again before.
 
         Raises:
             WorkerLost: the process ended, or was ended after the limit; start it again.
@@ -89,8 +101,8 @@ class WorkerProcess:
                 self.start()
             except FacemendError as error:
                 raise WorkerLost(out_of_time=False) from error
-        said, bodies = self._exchange(head, parts, limit_s)
-        return said, bodies[0] if bodies else b""
+        response, bodies = self._exchange(head, parts, limit_s)
+        return response, bodies[0] if bodies else b""
 
     def close(self) -> None:
         """Ends the process, in the middle of a request if need be, for good."""
@@ -120,13 +132,13 @@ class WorkerProcess:
         with _ended_after(process, limit_s) as over:
             try:
                 write_message(process.stdin, head, *parts)
-                said = read_message(process.stdout, self._largest_bytes)
+                message = read_message(process.stdout, self._largest_bytes)
             except (OSError, ValueError, MessageError):
                 process.kill()
-                said = None
-        if said is None or over.is_set():
+                message = None
+        if message is None or over.is_set():
             raise WorkerLost(out_of_time=over.is_set())
-        return said
+        return message
 
 
 @contextmanager
@@ -180,8 +192,8 @@ class WorkerPool:
         lost: how many workers ended over a request; each is started again.
     """
 
-    def __init__(self, setup: Head, workers: int, max_waiting: int, largest_answer_bytes: int) -> None:
-        self._processes = [WorkerProcess(setup, largest_answer_bytes) for _ in range(workers)]
+    def __init__(self, setup: Head, workers: int, max_waiting: int, largest_response_bytes: int) -> None:
+        self._processes = [WorkerProcess(setup, largest_response_bytes) for _ in range(workers)]
         self._idle: list[WorkerProcess] = []
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="facemend")
         self._free = asyncio.Semaphore(0)
@@ -193,10 +205,10 @@ class WorkerPool:
 
     def start(self) -> dict[str, Any]:
         """Starts all processes, and returns what the first says about itself. Raises as they do."""
-        said = list(self._executor.map(WorkerProcess.start, self._processes))
+        heads = list(self._executor.map(WorkerProcess.start, self._processes))
         for process in self._processes:
             self._release(process)
-        return said[0]
+        return heads[0]
 
     @property
     def full(self) -> bool:
@@ -204,14 +216,15 @@ class WorkerPool:
         return self._free.locked() and self.waiting >= self._max_waiting
 
     def retry_after_s(self) -> int:
-        """When a place should be free, by how long requests took lately."""
+        """When a worker should be free, by how long requests took lately."""
         expected_s = self._mean_s * (self.waiting + 1) / len(self._processes)
         return max(1, min(_LONGEST_RETRY_S, math.ceil(expected_s)))
 
     async def submit(
         self, head: Head, parts: tuple[Part, ...], limit_s: float
     ) -> tuple[dict[str, Any], bytes]:
-        """Waits for a worker and has it answer. The worker is ended if it works longer than the limit.
+        """Waits for a worker and sends the request to it. The worker is ended if it works longer than the
+        limit.
 
         Raises:
             Problem: too many wait already.
@@ -234,7 +247,7 @@ class WorkerPool:
         began = time.monotonic()
         loop = asyncio.get_running_loop()
         try:
-            answer = await loop.run_in_executor(self._executor, process.call, head, parts, limit_s)
+            response = await loop.run_in_executor(self._executor, process.call, head, parts, limit_s)
         except WorkerLost:
             self.lost += 1
             self._kept(self._restart(process))
@@ -242,7 +255,7 @@ class WorkerPool:
         else:
             self.running -= 1
             self._release(process)
-            return answer
+            return response
         finally:
             self._mean_s = _MEMORY * self._mean_s + (1 - _MEMORY) * (time.monotonic() - began)
 
@@ -285,3 +298,70 @@ class WorkerPool:
         self._executor.shutdown(cancel_futures=True)
         for process in self._processes:
             process.end()
+
+
+@dataclass(eq=False)
+class _Work(Generic[ResultT]):
+    """Work that has begun, and how many wait for it."""
+
+    task: "asyncio.Task[ResultT]"
+    waiters: int = 0
+
+
+class Coalescer(Generic[ResultT]):
+    """Work by its key. Keys are hashes under a secret of this process: nothing of a photo is kept."""
+
+    def __init__(self) -> None:
+        self._secret = secrets.token_bytes(32)
+        self._begun: dict[bytes, _Work[ResultT]] = {}
+        self._refused: dict[bytes, tuple[float, Problem]] = {}
+
+    async def key_of(self, *parts: Part) -> bytes:
+        """What stands for these bytes."""
+        if sum(map(len, parts)) <= _QUICK_BYTES:
+            return self._hash(parts)
+        return await asyncio.to_thread(self._hash, parts)
+
+    async def share(self, key: bytes, begin: Callable[[], Coroutine[Any, Any, ResultT]]) -> ResultT:
+        """The result of the work of this key, which begins unless somebody waits for it already.
+
+        A caller that gives up leaves the others waiting; when the last one does, the work is cancelled.
+
+        Raises:
+            Problem: it was refused a short time ago.
+            Exception: as the work does.
+        """
+        until, problem = self._refused.get(key, (0.0, None))
+        if problem is not None and time.monotonic() < until:
+            raise problem
+        work = self._begun.get(key)
+        if work is None:
+            work = self._begun[key] = _Work(asyncio.ensure_future(begin()))
+            work.task.add_done_callback(lambda _: self._discard(key, work))
+        work.waiters += 1
+        try:
+            return await asyncio.shield(work.task)
+        finally:
+            work.waiters -= 1
+            if not work.waiters:
+                self._discard(key, work)
+                work.task.cancel()
+
+    def refuse(self, key: bytes, problem: Problem, for_s: float) -> None:
+        """Has this problem be the result for a while."""
+        if len(self._refused) >= _MOST_REFUSED:
+            del self._refused[next(iter(self._refused))]
+        self._refused[key] = time.monotonic() + for_s, problem
+
+    def _hash(self, parts: tuple[Part, ...]) -> bytes:
+        found = hashlib.blake2b(key=self._secret, digest_size=32)
+        for part in parts:
+            found.update(len(part).to_bytes(8, "big"))
+            found.update(part)
+        return found.digest()
+
+    def _discard(self, key: bytes, work: _Work[ResultT] | None) -> None:
+        if work is not None and self._begun.get(key) is work:
+            del self._begun[key]
+        if work is not None and work.task.done() and not work.task.cancelled():
+            work.task.exception()  # looked at, so that nobody complains if its callers are gone

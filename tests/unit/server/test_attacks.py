@@ -24,11 +24,10 @@ from facemend.server.app import Server
 from facemend.server.bodies import Memory
 from facemend.server.form import read_form
 from facemend.server.problems import Problem
-from facemend.server.queue import Coalescer
 from facemend.server.service import check_head
 from facemend.server.settings import Limits, Settings
 from facemend.server.worker import MessageError, read_message, write_message
-from facemend.server.worker_pool import _environment
+from facemend.server.worker_pool import Coalescer, _environment
 from tests import hostile_worker
 
 LIMITS = Limits(
@@ -468,16 +467,16 @@ def test_a_worker_knows_no_token_and_imports_nothing_from_here(monkeypatch: pyte
 
 
 def test_an_answer_that_would_be_too_large_is_refused(stand_in_model: Path) -> None:
-    from facemend.server.worker import answer_to, open_reconstruction, setup_message
+    from facemend.server.worker import open_reconstruction, respond, setup_message
 
     limits = replace(LIMITS, response_bytes=20_000)
     _, work = open_reconstruction(setup_message("reconstruct", limits, stand_in_model, "cpu", 1), limits)
     noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
     file = BytesIO()
     PillowImage.fromarray(noise).save(file, "PNG")
-    said, body = answer_to(work, {"options": {"answer": "json", "before": True}}, [file.getvalue()])
+    said, body = respond(work, {"options": {"answer": "json", "before": True}}, [file.getvalue()])
     assert (said["problem"]["status"], body) == (413, b"")
-    said, body = answer_to(work, {"options": {}}, [file.getvalue()])
+    said, body = respond(work, {"options": {}}, [file.getvalue()])
     assert body == file.getvalue()
     assert json.dumps(asdict(limits)), "the limits travel as JSON"
 

@@ -9,7 +9,7 @@ from facemend.alignment import crop_face
 from facemend.images import Image, Mask
 from facemend.metrics.image import psnr
 from facemend.occlusion import occlude
-from facemend.reconstruction.deblur import consistent
+from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.model import ModelOutput
 
@@ -34,7 +34,7 @@ def _gain(truth: Image, occluded: Image, hole: Mask) -> float:
     """How much nearer to the truth the answer comes in the hole, in dB; nothing else may change."""
     drawn = _drawn(truth)
     given = _output(drawn)
-    kept = consistent(occluded, given, hole)
+    kept = deblur(occluded, given, hole)
     np.testing.assert_array_equal(kept.raw[0][~hole], drawn[~hole])
     assert kept.alpha is given.alpha
     assert kept.interval is not None
@@ -74,7 +74,7 @@ def test_it_works_at_other_sizes_and_where_the_hole_is_not_known_exactly() -> No
     hole[rows[-1] + 1] = hole[rows[-1]]
     hole[rows[0], ::3] = False
     drawn = _drawn(truth)
-    kept = consistent(face.image, _output(drawn), hole).raw[0]
+    kept = deblur(face.image, _output(drawn), hole).raw[0]
     before, after = (psnr(picture, truth, face.occlusion.mask) for picture in (drawn, kept))
     assert before is not None
     assert after is not None
@@ -98,19 +98,19 @@ def test_what_is_no_blur_is_left_alone(kind: str) -> None:
     for seed in range(4):
         face = occlude(CROPS[seed % 2], None, kind, seed)
         given = _output(_drawn(CROPS[seed % 2]))
-        assert consistent(face.image, given, face.occlusion.mask) is given
+        assert deblur(face.image, given, face.occlusion.mask) is given
 
 
 def test_without_a_hole_or_with_a_tiny_one_nothing_happens() -> None:
     truth = CROPS[0]
     given = _output(_drawn(truth))
     hole = np.zeros(truth.shape[:2], dtype=np.bool_)
-    assert consistent(truth, given, hole) is given
+    assert deblur(truth, given, hole) is given
     hole[100:112, 100:112] = True
-    assert consistent(truth, given, hole) is given
+    assert deblur(truth, given, hole) is given
     small = np.full((16, 16, 3), 90, dtype=np.uint8)
     given = _output(small)
-    assert consistent(small, given, np.ones((16, 16), dtype=np.bool_)) is given
+    assert deblur(small, given, np.ones((16, 16), dtype=np.bool_)) is given
 
 
 def test_a_gradient_that_is_no_blurred_face_is_left_alone() -> None:
@@ -120,4 +120,4 @@ def test_a_gradient_that_is_no_blurred_face_is_left_alone() -> None:
     hole = np.zeros(truth.shape[:2], dtype=np.bool_)
     hole[105:230, 64:188] = True
     given = _output(_drawn(truth))
-    assert consistent(occluded, given, hole) is given
+    assert deblur(occluded, given, hole) is given
