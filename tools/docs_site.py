@@ -19,7 +19,7 @@ from mkdocs.structure.pages import Page
 from facemend.cli.main import main
 
 _ROOT = Path(__file__).resolve().parents[1]
-_COMMAND_LINE = "reference/command-line.md"
+_COMMANDS = "<!-- commands -->"
 _FROM_THE_ROOT = {
     "MODEL_CARD.md": "reference/model-card.md",
     "ARCHITECTURE.md": "reference/architecture.md",
@@ -35,22 +35,22 @@ _FENCE = re.compile(r"(^```.*?^```[^\n]*$)", re.MULTILINE | re.DOTALL)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds the pages that are not files in docs/."""
+    """Adds the documents that are not in docs/."""
     for name, uri in _FROM_THE_ROOT.items():
         path = _ROOT / name
         if path.exists() and files.get_file_from_path(uri) is None:
             files.append(File.generated(config, uri, content=path.read_text(encoding="utf-8")))
-    files.append(File.generated(config, _COMMAND_LINE, content=command_line_reference()))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Leads the links of a page to the site; a link to a file that is not on it becomes the file's name."""
+    """Leads a page's links to the site, and writes the commands where a page wants them.
+
+    A link to a file that is not on the site becomes the file's name.
+    """
     uri = page.file.src_uri
     home = next((name for name, there in _FROM_THE_ROOT.items() if there == uri and name != "README.md"), None)
     origin = PurePosixPath(home or f"docs/{uri}").parent
-    if uri == _COMMAND_LINE:
-        return markdown
 
     def lead(link: re.Match[str]) -> str:
         mark, text, target = link.groups()
@@ -67,19 +67,16 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return text if name in text else f"{text} (`{name}`)"
 
     parts = _FENCE.split(markdown)
-    return "".join(part if part.startswith("```") else _LINK.sub(lead, part) for part in parts)
+    led = "".join(part if part.startswith("```") else _LINK.sub(lead, part) for part in parts)
+    return led.replace(_COMMANDS, command_line_reference()) if _COMMANDS in led else led
 
 
 def command_line_reference() -> str:
     """The commands, their arguments and options as Markdown, from the commands themselves."""
-    lines = [
-        "# The command line",
-        "`facemend --help` and `facemend COMMAND --help` print the same. Exit codes: 0 done, 1 could not, "
-        "2 used wrongly, 130 interrupted. An error is one line that says what to do.",
-    ]
+    lines: list[str] = []
     for context in _commands(click.Context(main, info_name="facemend")):
         lines += [f"## {context.command_path}", *_description(context)]
-    return "\n\n".join(lines) + "\n"
+    return "\n\n".join(lines)
 
 
 def _commands(context: click.Context) -> Iterator[click.Context]:
