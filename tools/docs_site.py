@@ -49,7 +49,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     A link to a file that is not on the site becomes the file's name.
     """
     uri = page.file.src_uri
-    home = next((name for name, there in _FROM_THE_ROOT.items() if there == uri and name != "README.md"), None)
+    home = next(
+        (name for name, there in _FROM_THE_ROOT.items() if there == uri and name != "README.md"), None
+    )
     origin = PurePosixPath(home or f"docs/{uri}").parent
 
     def lead(link: re.Match[str]) -> str:

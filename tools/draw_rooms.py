@@ -1,6 +1,6 @@
 """Draws docs/rooms.svg: the rooms of src/facemend in layers, from the import graph.
 
-    python tools/draw_rooms.py
+python tools/draw_rooms.py
 """
 
 from collections.abc import Mapping
@@ -90,8 +90,8 @@ def draw(graph: Mapping[str, set[str]]) -> str:
     ]
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="{box}" font-family="system-ui, sans-serif">',
-            f"<title>The rooms of facemend</title>\n<rect {size} fill=\"#fff\"/>",
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="{box}" font-family="sans-serif">',
+            f'<title>The rooms of facemend</title>\n<rect {size} fill="#fff"/>',
             *_legend(),
             *sorted(lines),
             *(_box(room, *places[room], _COLOURS[_road(room, graph)]) for room in places),
@@ -129,14 +129,14 @@ def _line(start: tuple[float, float], end: tuple[float, float]) -> str:
 
 
 def _box(room: str, x: float, y: float, colour: str) -> str:
-    left, top = x - _BOX_PX[0] / 2, y - _BOX_PX[1] / 2
-    folder = (_ROOT / "src/facemend" / room).is_dir()
+    width, height = _BOX_PX
+    suffix = "/" if (_ROOT / "src/facemend" / room).is_dir() else ".py"
+    place = f'x="{x - width / 2:.0f}" y="{y - height / 2:.0f}" width="{width}" height="{height}"'
+    title = f'x="{x:.0f}" y="{y - 4:.0f}" text-anchor="middle" font-size="16" font-weight="600"'
+    words = f'x="{x:.0f}" y="{y + 16:.0f}" text-anchor="middle" font-size="13"'
     return (
-        f'<rect x="{left:.0f}" y="{top:.0f}" width="{_BOX_PX[0]}" height="{_BOX_PX[1]}" rx="7" fill="{colour}" '
-        'stroke="#5b6472"/>'
-        f'<text x="{x:.0f}" y="{y - 4:.0f}" text-anchor="middle" font-size="16" font-weight="600">'
-        f"{room}{'/' if folder else '.py'}</text>"
-        f'<text x="{x:.0f}" y="{y + 16:.0f}" text-anchor="middle" font-size="13">{escape(_WORDS[room])}</text>'
+        f'<rect {place} rx="7" fill="{colour}" stroke="#5b6472"/>'
+        f"<text {title}>{room}{suffix}</text><text {words}>{escape(_WORDS[room])}</text>"
     )
 
 
@@ -144,10 +144,14 @@ def _legend() -> list[str]:
     drawn = []
     for number, (road, words) in enumerate(_LEGEND.items()):
         x = _MARGIN_PX + 170 * number
-        drawn.append(f'<rect x="{x}" y="20" width="18" height="18" rx="4" fill="{_COLOURS[road]}" stroke="#5b6472"/>')
+        box = f'x="{x}" y="20" width="18" height="18" rx="4"'
+        drawn.append(f'<rect {box} fill="{_COLOURS[road]}" stroke="#5b6472"/>')
         drawn.append(f'<text x="{x + 26}" y="34" font-size="14">{words}</text>')
     hint = "Imports go down only. Lines: imports from one row to the next."
-    return [*drawn, f'<text x="{_WIDTH_PX - _MARGIN_PX}" y="34" text-anchor="end" font-size="13">{hint}</text>']
+    return [
+        *drawn,
+        f'<text x="{_WIDTH_PX - _MARGIN_PX}" y="34" text-anchor="end" font-size="13">{hint}</text>',
+    ]
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import pytest
 
 import facemend
 from facemend.cli.main import main
+from tools.draw_rooms import draw, import_graph
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -144,17 +145,27 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if any(find_spec(name) is None for name in ("mkdocs", "material", "mkdocstrings")):
         pytest.skip("needs the extra docs: pip install '.[docs]'")
     folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder],
-        cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
+def test_the_readme_is_read_in_one_sitting() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) < 900
+
+
+def test_the_picture_of_the_rooms_is_that_of_the_import_graph() -> None:
+    drawn = (ROOT / "docs/rooms.svg").read_text(encoding="utf-8")
+    assert drawn == draw(import_graph()), "draw it again: python tools/draw_rooms.py"
+
+
 def test_the_site_holds_every_guide_and_every_command(site: Path) -> None:
     pages = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
-    guides = {path.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for path in ROOT.glob("docs/*.md")}
+    guides = {
+        path.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for path in ROOT.glob("docs/*.md")
+    }
     assert guides <= pages
     commands = (site / "reference/command-line.html").read_text(encoding="utf-8")
     for name, command in main.commands.items():
@@ -164,12 +175,16 @@ def test_the_site_holds_every_guide_and_every_command(site: Path) -> None:
 
 
 def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
-    loaded = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?(?:src|srcset|href)=\"?(?:https?:)?//[^\s>]*")
+    loaded = re.compile(
+        r"<(?:script|link|img|iframe|source)\b[^>]*?(?:src|srcset|href)=\"?(?:https?:)?//[^\s>]*"
+    )
     imported = re.compile(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//[^\s)]*")
     pages = [path for path in site.rglob("*.html") if path.name != "sample-report.html"]
     assert len(pages) > 20
     found = [hit for path in pages for hit in loaded.findall(path.read_text(encoding="utf-8"))]
-    found += [hit for path in site.rglob("*.css") for hit in imported.findall(path.read_text(encoding="utf-8"))]
+    found += [
+        hit for path in site.rglob("*.css") for hit in imported.findall(path.read_text(encoding="utf-8"))
+    ]
     assert found == []
 
 
