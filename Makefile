@@ -1,14 +1,15 @@
 # Each target sets up what it needs, once. Another Python: make test PYTHON=python3.12
 PYTHON ?= python3
 
-.PHONY: help demo test lint check bench goldens
+.PHONY: help demo test lint check bench goldens docs
 
 help:
 	@echo "make demo     the light core in its own environment, and its picture: facemend-demo.png"
-	@echo "make test     every test; one file: make test ARGS=tests/unit/test_frame.py"
+	@echo "make test     every test; one file: make test ARGS=tests/unit/test_seam.py"
 	@echo "make lint     format, style, types, imports"
 	@echo "make check    lint and test"
 	@echo "make bench    every benchmark, one after the other"
+	@echo "make docs     the documentation's site, for reading offline: site/index.html"
 	@echo "make goldens  draws the golden pictures anew; look at each before you commit it"
 
 demo: .venv-demo/.ready
@@ -31,6 +32,9 @@ bench: .venv/.ready
 goldens: .venv/.ready
 	.venv/bin/python -m tests.golden.occlusions
 
+docs: .venv-docs/.ready
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
 # $(call install,environment,package): a virtual environment with the tested versions.
 define install
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
@@ -46,3 +50,6 @@ endef
 
 .venv-demo/.ready: pyproject.toml constraints.txt
 	$(call install,.venv-demo,.)
+
+.venv-docs/.ready: pyproject.toml constraints.txt
+	$(call install,.venv-docs,.[docs])

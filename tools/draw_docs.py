@@ -1,4 +1,4 @@
-"""Draws the pictures of the documents anew: docs/demo.jpg and docs/occlusions.jpg.
+"""Draws the pictures of the documents anew: docs/gallery.jpg and docs/occlusions.jpg.
 
     python tools/draw_docs.py
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image as PillowImage
+from PIL import ImageDraw, ImageFont
 
 from facemend.alignment import crop_face
 from facemend.datasets import FaceRecord, FaceSource
@@ -17,23 +18,48 @@ from facemend.datasets.pairs import Recipe
 from facemend.datasets.stats import draw_preview
 from facemend.images import Image
 from facemend.io import Photo, read_photo, write_photo
-from facemend.occlusion import KINDS
-from facemend.reconstruction.demo import demo_provenance, draw_demo, read_portraits, run_demo
+from facemend.occlusion import KINDS, occlude, seed_of
+from facemend.reconstruction.demo import demo_provenance, read_portraits
 from facemend.reconstruction.reconstructor import Reconstructor
 
 _DOCS = Path(__file__).resolve().parents[1] / "docs"
 _DRAWS, _TILE_PX, _QUALITY = 3, 140, 82
+_GALLERY = ("textured_mask", "nose_mask", "blur", "pixelate", "mask_full")
+_SHOWN_PX, _GAP_PX, _HEAD_PX = 208, 6, 26
 
 
 def main() -> None:
     """Writes both pictures."""
     reconstructor = Reconstructor()
-    demo = draw_demo(run_demo(reconstructor))
     note = demo_provenance(reconstructor).to_note()
-    write_photo(_DOCS / "demo.jpg", _small(demo), note=note, force=True)
+    write_photo(_DOCS / "gallery.jpg", _small(draw_gallery(reconstructor)), note=note, force=True)
     recipe = Recipe(count=2 * _DRAWS, shares=dict.fromkeys(KINDS, 1.0))
     sheet = draw_preview(portraits_as_source(), recipe, _TILE_PX)
     write_photo(_DOCS / "occlusions.jpg", _small(np.asarray(sheet)), force=True)
+
+
+def draw_gallery(reconstructor: Reconstructor) -> Image:
+    """The portraits, uncovered and under some kinds, each above what facemend makes of it, blind.
+
+    Nothing is chosen: the occlusions follow from the names alone. uint8 (H, W, 3) RGB.
+    """
+    portraits, step = read_portraits(), _SHOWN_PX + _GAP_PX
+    size = step * (1 + len(_GALLERY)) - _GAP_PX, _HEAD_PX + step * 2 * len(portraits) - _GAP_PX
+    sheet = PillowImage.new("RGB", size, "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    for column, kind in enumerate((None, *_GALLERY)):
+        left_px = step * column
+        pen.text((left_px + _SHOWN_PX // 2, _HEAD_PX // 2), kind or "nothing hidden", "black", font, "mm")
+        for row, portrait in enumerate(portraits):
+            image = crop_face(portrait.photo, portrait.landmarks_px).image
+            if kind is not None:
+                image = occlude(image, None, kind, seed_of("gallery", portrait.name, kind)).image
+            done = np.asarray(reconstructor(image, aligned=True).image)
+            for below, tile in enumerate((image, done)):
+                top_px = _HEAD_PX + step * (2 * row + below)
+                shown = PillowImage.fromarray(tile).resize((_SHOWN_PX, _SHOWN_PX))
+                sheet.paste(shown, (left_px, top_px))
+    return np.asarray(sheet)
 
 
 def _small(picture: Image) -> Photo:

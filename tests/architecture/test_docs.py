@@ -1,11 +1,15 @@
 """What the documents tell a reader to type or to open exists."""
 
 import ast
+import os
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -13,6 +17,7 @@ import pytest
 
 import facemend
 from facemend.cli.main import main
+from tools.draw_rooms import draw, import_graph
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -132,6 +137,55 @@ def test_a_path_that_a_guide_names_is_there(name: str) -> None:
 
 def _is_there(path: str) -> bool:
     return any((base / path).exists() for base in (ROOT, ROOT / "src/facemend"))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation's site, built as `make docs` builds it: a warning is an error."""
+    if any(find_spec(name) is None for name in ("mkdocs", "material", "mkdocstrings")):
+        pytest.skip("needs the extra docs: pip install '.[docs]'")
+    folder = tmp_path_factory.mktemp("site")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_the_readme_is_read_in_one_sitting() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) < 900
+
+
+def test_the_picture_of_the_rooms_is_that_of_the_import_graph() -> None:
+    drawn = (ROOT / "docs/rooms.svg").read_text(encoding="utf-8")
+    assert drawn == draw(import_graph()), "draw it again: python tools/draw_rooms.py"
+
+
+def test_the_site_holds_every_guide_and_every_command(site: Path) -> None:
+    pages = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
+    guides = {
+        path.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for path in ROOT.glob("docs/*.md")
+    }
+    assert guides <= pages
+    commands = (site / "reference/command-line.html").read_text(encoding="utf-8")
+    for name, command in main.commands.items():
+        assert f'id="facemend-{name}"' in commands
+        for parameter in command.params:
+            assert all(option in commands for option in parameter.opts if option.startswith("--"))
+
+
+def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
+    loaded = re.compile(
+        r"<(?:script|link|img|iframe|source)\b[^>]*?(?:src|srcset|href)=\"?(?:https?:)?//[^\s>]*"
+    )
+    imported = re.compile(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//[^\s)]*")
+    pages = [path for path in site.rglob("*.html") if path.name != "sample-report.html"]
+    assert len(pages) > 20
+    found = [hit for path in pages for hit in loaded.findall(path.read_text(encoding="utf-8"))]
+    found += [
+        hit for path in site.rglob("*.css") for hit in imported.findall(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize(
