@@ -410,3 +410,25 @@ def test_a_frames_face_goes_through_the_path_of_photos_with_what_lies_below_the_
     assert np.abs(mended[155:194, 65:115].astype(int) - direct.array[155:194, 65:115]).max() <= 6
     assert not by_crop[198:].any()
     assert by_photo[198:206, 62:118].all()
+
+
+def test_a_tall_model_reconstructs_the_rows_of_the_frame_below_the_square(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "facemend.reconstruction.aligned.find_face", lambda image, canonical, detector: canonical
+    )
+    frame = gradient(178, 218)
+    frame[150:210, 60:120] = COVER
+    tall = Reconstructor(write_model(tmp_path / "tall.onnx", tall=True))
+    done = tall(frame, aligned=True)
+    changed = (done.array != frame).any(axis=2)
+    assert changed[150:210, 60:120].all()
+    assert not changed[:144].any()
+    assert not changed[216:].any()
+    (face,) = done.faces
+    assert face.weight.shape == (218, 178)
+    mask = np.zeros((218, 178), dtype=np.bool_)
+    mask[190:214, 80:100] = True
+    masked = (tall(frame, aligned=True, mask=mask).array != frame).any(axis=2)
+    assert (masked == mask).all()

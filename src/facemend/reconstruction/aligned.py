@@ -15,7 +15,7 @@ from facemend.alignment import (
     aligned_rows,
     canonical_landmarks,
     crop_from_aligned,
-    paste_into_aligned,
+    repeat_below,
     similarity,
 )
 from facemend.detection import Detector, Face, trust_eyes
@@ -210,9 +210,11 @@ def _canonical(
 ) -> tuple[Image, FaceReconstruction]:
     """Reconstructs a crop that is framed as CelebA's are, without cutting it out anew."""
     rows = aligned_rows(image, name)
-    square, marked = image[rows], None if mask is None else _cut_mask(mask & free, rows, name)
-    output = _run(model, square, marked, options)
-    removed, made = _composite(square, output, marked, options)
+    if model.description.tall:
+        rows = slice(rows.start, len(image))  # it sees the rest of the frame, too
+    part, marked = image[rows], None if mask is None else _cut_mask(mask & free, rows, name)
+    output = _run(model, image, marked, options).first_rows(_crop_rows(part, model))
+    removed, made = _composite(part, output, marked, options)
     weight = np.where(free, _into_frame(made.weight, image, rows), np.float32(0))
     done = FaceReconstruction(
         face=face,
@@ -224,23 +226,36 @@ def _canonical(
         before=image,
         interval=_interval(output, image, rows, weight),
     )
-    result = paste_into_aligned(image, made.image, name=name)
+    result = image.copy()
+    result[rows] = made.image
     result[~free] = image[~free]
     return result, done
 
 
-def _run(model: Model, square: Image, mask: Mask | None, options: Options) -> ModelOutput:
-    side = model.description.size_px
-    crop = crop_from_aligned(square, side)
+def _run(model: Model, image: Image, mask: Mask | None, options: Options) -> ModelOutput:
+    """What the model makes of a ready picture.
+
+    Args:
+        mask: of the rows that it sees.
+    """
+    side, tall = model.description.size_px, model.description.tall
+    crop = crop_from_aligned(image, side, tall=tall)
     if mask is not None:
         # A pixel of the crop that the mask touches at all is occluded.
-        hint = resize_alpha(mask.astype(np.float32), side, side) > 0
-        return deblur(crop, model.on_squares(crop[None], hint[None]), hint)
-    output = model.on_squares(crop[None])
+        height_px = round(len(mask) * side / mask.shape[1])
+        hint = repeat_below(resize_alpha(mask.astype(np.float32), side, height_px), len(crop)) > 0
+        return deblur(crop, model(crop[None], hint[None]), hint)
+    output = model(crop[None])
     if output.alpha is None:
         return output
     wanted = wanted_alpha(output.alpha[0], options.remove, options.occlusion_threshold)
     return deblur(crop, output, wanted > options.occlusion_threshold)
+
+
+def _crop_rows(part: Image, model: Model) -> int:
+    """How many rows of the crop the part of the picture takes that the model sees."""
+    rows: int = round(len(part) * model.description.size_px / part.shape[1])
+    return rows
 
 
 def _cut_mask(mask: Mask, rows: slice, name: str) -> Mask:
@@ -253,27 +268,28 @@ def _cut_mask(mask: Mask, rows: slice, name: str) -> Mask:
 
 
 def _composite(
-    square: Image, output: ModelOutput, mask: Mask | None, options: Options
+    part: Image, output: ModelOutput, mask: Mask | None, options: Options
 ) -> tuple[Alpha, Composite]:
-    """The occlusion to reconstruct, at the square's size, and the square without it."""
-    raw, side_px, threshold = output.raw[0], square.shape[0], options.occlusion_threshold
+    """The occlusion to reconstruct, at the part's size, and the part without it."""
+    raw, (height_px, width_px), threshold = output.raw[0], part.shape[:2], options.occlusion_threshold
     if mask is not None:
         removed = mask.astype(np.float32)
         # The user's mask is exact: no pixel beside it changes.
-        return removed, composite(square, raw, removed, dilation_px=0, feather_px=0)
+        return removed, composite(part, raw, removed, dilation_px=0, feather_px=0)
     if output.alpha is None:
-        removed = np.ones(square.shape[:2], dtype=np.float32)  # it finds nothing, so it delivers all
+        removed = np.ones(part.shape[:2], dtype=np.float32)  # it finds nothing, so it delivers all
     else:
-        removed = resize_alpha(wanted_alpha(output.alpha[0], options.remove, threshold), side_px, side_px)
-    return removed, composite(square, raw, removed, threshold=threshold)
+        wanted = wanted_alpha(output.alpha[0], options.remove, threshold)
+        removed = resize_alpha(wanted, width_px, height_px)
+    return removed, composite(part, raw, removed, threshold=threshold)
 
 
 def _by_class(output: ModelOutput, image: Image, rows: slice) -> dict[OcclusionClass, Alpha]:
     if output.alpha is None:
         return {}
-    side_px = image.shape[1]
+    width_px, height_px = image.shape[1], rows.stop - rows.start
     return {
-        name: _into_frame(resize_alpha(alpha, side_px, side_px), image, rows)
+        name: _into_frame(resize_alpha(alpha, width_px, height_px), image, rows)
         for name, alpha in zip(OcclusionClass, output.alpha[0], strict=True)
     }
 
@@ -281,9 +297,9 @@ def _by_class(output: ModelOutput, image: Image, rows: slice) -> dict[OcclusionC
 def _interval(output: ModelOutput, image: Image, rows: slice, weight: Alpha) -> Alpha | None:
     if output.interval is None:
         return None
-    side_px = image.shape[1]
     picture = PillowImage.fromarray(output.interval[0])
-    resized = picture.resize((side_px, side_px), PillowImage.Resampling.BILINEAR)
+    size = image.shape[1], rows.stop - rows.start
+    resized = picture.resize(size, PillowImage.Resampling.BILINEAR)
     return _into_frame(np.asarray(resized, dtype=np.float32), image, rows) * (weight > 0)
 
 

@@ -163,6 +163,14 @@ class ModelOutput:
     alpha: npt.NDArray[np.float32] | None
     interval: npt.NDArray[np.float32] | None = None
 
+    def first_rows(self, count: int) -> "ModelOutput":
+        """The same for the first rows of the crops alone."""
+        return ModelOutput(
+            raw=self.raw[:, :count],
+            alpha=None if self.alpha is None else self.alpha[:, :, :count],
+            interval=None if self.interval is None else self.interval[:, :count],
+        )
+
     def each(self) -> "Iterator[ModelOutput]":
         """What it says about each crop, in order, as batches of one."""
         for place in range(len(self.raw)):
@@ -244,12 +252,7 @@ class Model:
         if height == side:
             return self(images, hints)
         below = None if hints is None else np.stack([repeat_below(hint, height) for hint in hints])
-        output = self(np.stack([repeat_below(image, height) for image in images]), below)
-        return ModelOutput(
-            raw=output.raw[:, :side],
-            alpha=None if output.alpha is None else output.alpha[:, :, :side],
-            interval=None if output.interval is None else output.interval[:, :side],
-        )
+        return self(np.stack([repeat_below(image, height) for image in images]), below).first_rows(side)
 
     def _run(self, feeds: dict[str, Batch]) -> dict[str, Batch]:
         names = list(self.description.outputs)

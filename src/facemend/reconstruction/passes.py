@@ -146,9 +146,7 @@ class Passes:
 
     def _deblurred(self, seen: PassResult) -> PassResult:
         """The same, its reconstruction made to agree with what a blur lets through."""
-        output = deblur(
-            seen.view.crop.image, seen.output, seen.found > self.options.occlusion_threshold
-        )
+        output = deblur(seen.view.crop.image, seen.output, seen.found > self.options.occlusion_threshold)
         return seen._replace(output=output)
 
     def _centred(self, photo: Image, seen: PassResult) -> PassResult:
