@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -451,3 +452,16 @@ def test_the_command_line_loads_nothing_heavy_for_its_help() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_verbose_says_why_a_face_was_left_alone_and_its_photo(tmp_path: Path) -> None:
+    Image.fromarray(read_portraits()[0].photo).save(tmp_path / "a.png")
+    command = [sys.executable, "-m", "facemend", "reconstruct", "a.png"]
+    lines = [
+        subprocess.run(
+            [*command, *words], cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stderr.splitlines()
+        for words in ([], ["--verbose", "--force"])
+    ]
+    assert lines[0] == []
+    assert any(re.match(r"facemend: a\.png: face at .* is left alone: ", line) for line in lines[1])
