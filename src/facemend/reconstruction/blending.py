@@ -100,7 +100,7 @@ DILATION_PX, FEATHER_PX = 2, 1
 """In pixels of a 256×256 crop; larger and smaller pictures scale them."""
 SMALLEST_CORE = 0.005
 """Share of the crop that a connected region must take, of which the model is sure, for a face to count as
-occluded; docs/experiments.md says what it costs and what it spares faces that nothing hides."""
+occluded; configs/EXPERIMENTS.md says what it costs and what it spares faces that nothing hides."""
 SURE = 0.6
 """How far above the threshold, on the way to 1, the model is sure: an alpha of 0.8 at 0.5."""
 _CHANNELS = {Remove.COVERS: [0], Remove.ACCESSORIES: [1], Remove.ALL: [0, 1]}
