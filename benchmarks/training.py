@@ -6,8 +6,8 @@ Everything is timed in one run and in turns, so that whatever else the machine d
 rate is the median of the rounds. Rows:
 
 - the generator's step (L1 only), ours and the paper's, at equal precision, each at its best batch;
-- the whole step: ours as configs/facemend/01_start.toml trains, the paper's as published (fp32, batch 1), here
-  and in TensorFlow (in a Python of its own; without it that row says why it is missing);
+- the whole step: ours as configs/facemend/01_start.toml trains, the paper's as published (fp32, batch 1),
+  here and in TensorFlow (in a Python of its own; without it that row says why it is missing);
 - the share of the matrix products' peak that our steps reach;
 - two processes with a thread each against one with a thread, with a batch of 4 for each process.
 

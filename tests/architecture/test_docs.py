@@ -20,7 +20,7 @@ from facemend.cli.main import main
 from tools.draw_rooms import draw, import_graph
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("configs/*.md")])
 _SHELL_LANGUAGES = {"bash", "console", "sh", "shell"}
 _FILE_TYPES = (click.Path, click.File)
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     type=click.Choice(["fp32", "fp16", "int8"]),
     default="fp16",
     show_default=True,
-    help="Format of the weights in the file. fp16 is half of fp32, int8 about half of fp16. The model computes "
-    "in fp32.",
+    help="Format of the weights in the file: fp16 is half of fp32, int8 about half of fp16. The model "
+    "computes in fp32.",
 )
 @click.option(
     "--discriminator",
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     "--blend",
     type=(click.Path(path_type=Path), click.FloatRange(0, 1, min_open=True, max_open=True)),
     metavar="RUN SHARE",
-    help="Mix in a share (0-1) of another run's weights, of the same network. The run before the adversarial "
-    "phase removes noise and keeps most of the detail.",
+    help="Mix in a share (0-1) of another run's weights, of the same network. The run before the "
+    "adversarial phase removes noise and keeps most of the detail.",
 )
 @click.option(
     "--interval-factor",
@@ -74,5 +74,6 @@ def export(
     if not quiet:
         say(
             f"wrote {output}, {exported.megabytes:.1f} MB; differs from torch by at most "
-            f"{exported.max_difference:.1e} in fp32, by {exported.mean_difference:.1e} on average as written"
+            f"{exported.max_difference:.1e} in fp32, and by {exported.mean_difference:.1e} on average as "
+            "written"
         )

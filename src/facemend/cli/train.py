@@ -31,8 +31,8 @@ from facemend.cli.options import say
     "--init",
     type=click.Path(path_type=Path),
     metavar="WEIGHTS",
-    help='Start from these weights: a checkpoint, an exported model (.onnx, generator only), or "facemend" (the '
-    "shipped model and its discriminator).",
+    help='Start from these weights: a checkpoint, an exported model (.onnx, generator only), or "facemend" '
+    "(the shipped model and its discriminator).",
 )
 @click.option("--fresh", is_flag=True, help="Delete the run in the folder and start again.")
 @click.option(
