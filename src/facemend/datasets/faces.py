@@ -24,8 +24,9 @@ class FaceRecord:
         identity: who it shows, unique over sources ("celeba:2880"); None if nobody knows.
         frame_landmarks_px: float64 (5, 2) in the 178×218 frame; None where there are none.
         attributes: CelebA's attributes, True or False by name; empty where there are none.
-        traits: what is measured of the face, by the names in `traits.py`; what is unknown is left out.
-        use: what the source says that the picture is for: "train", or "measure"; None if it says nothing.
+        traits: numbers about the face, by the names below (ITA, YAW …); unknown ones are left out.
+        use: what the source intends the picture for: "train" or "measure"; None if it says nothing.
+        labels: texts about the face, by the names below (SEX, SOURCE); unknown ones are left out.
     """
 
     name: str
@@ -34,6 +35,7 @@ class FaceRecord:
     attributes: Mapping[str, bool] = field(default_factory=dict)
     traits: Mapping[str, float] = field(default_factory=dict)
     use: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class ReadPicture(Protocol):
@@ -113,7 +115,10 @@ over the distance of the eyes, scale below 1 for a picture that was shrunk, cove
 canonical square that is real picture, age in years.
 """
 
-_DARK_BELOW_ITA, _TURNED_ABOVE_YAW = -10.0, 0.25
+SEX, SOURCE = "sex", "source"
+"""Names of `FaceRecord.labels`: as the source says, and where the picture comes from."""
+
+DARK_BELOW_ITA, TURNED_ABOVE_YAW = -10.0, 0.25
 
 
 def yaw_of(landmarks_px: Points) -> float:
@@ -131,7 +136,7 @@ def yaw_of(landmarks_px: Points) -> float:
 def has_dark_skin(record: FaceRecord) -> bool:
     """Whether the skin is known to be dark, or in shadow; False where nothing is known of it."""
     ita = record.traits.get(ITA)
-    return ita is not None and ita < _DARK_BELOW_ITA
+    return ita is not None and ita < DARK_BELOW_ITA
 
 
 def is_turned(record: FaceRecord) -> bool:
@@ -139,7 +144,7 @@ def is_turned(record: FaceRecord) -> bool:
     yaw = record.traits.get(YAW)
     if yaw is None and record.frame_landmarks_px is not None:
         yaw = yaw_of(record.frame_landmarks_px)
-    return yaw is not None and abs(yaw) > _TURNED_ABOVE_YAW
+    return yaw is not None and abs(yaw) > TURNED_ABOVE_YAW
 
 
 GROUPS: Mapping[str, Callable[[FaceRecord], bool]] = {"dark_skin": has_dark_skin, "turned": is_turned}

@@ -272,7 +272,7 @@ class _Sheet:
 
 
 _MARGIN_PX, _GAP_PX, _TEXT_PX = 130, 4, 15
-_PAPER_preview, _INK_preview = "white", "black"
+_PREVIEW_INK = "black"
 
 
 def draw_preview(source: FaceSource, recipe: Recipe, tile_px: int) -> Image:
@@ -295,13 +295,13 @@ def draw_preview(source: FaceSource, recipe: Recipe, tile_px: int) -> Image:
     step_px = tile_px + _GAP_PX
     columns = min(recipe.count, len(source))
     size_px = (_MARGIN_PX + step_px * columns, step_px * len(kinds) - _GAP_PX)
-    sheet = PillowImage.new("RGB", size_px, _PAPER_preview)
+    sheet = PillowImage.new("RGB", size_px, _PAPER)
     shuffled = _shuffled(source, recipe.seed)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT_PX)
     for row, kind in enumerate(kinds):
         top_px = row * step_px
         label = f"{kind}\n{recipe.kinds[kind].occlusion_class}"
-        pen.text((_MARGIN_PX // 2, top_px + tile_px // 2), label, _INK_preview, font, "mm", align="center")
+        pen.text((_MARGIN_PX // 2, top_px + tile_px // 2), label, _PREVIEW_INK, font, "mm", align="center")
         for column, tile in enumerate(_draw_row(shuffled, kind, recipe)):
             picture = PillowImage.fromarray(resize(tile, tile_px, tile_px))
             sheet.paste(picture, (_MARGIN_PX + column * step_px, top_px))

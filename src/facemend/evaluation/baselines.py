@@ -13,7 +13,7 @@ from tqdm import tqdm
 from facemend.datasets import FaceRecord, FaceSource, hash_identity, known_identities
 from facemend.errors import FacemendError, UsageError
 from facemend.evaluation.cache import read_arrays
-from facemend.evaluation.systems import FIRST, Delivery, Images, Masks, System
+from facemend.evaluation.systems import FIRST_PICTURES, Delivery, Images, Masks, System
 from facemend.files import open_own, written_whole
 from facemend.images import Image, Mask, resize
 from facemend.metrics.opencv import cv2
@@ -86,7 +86,7 @@ def learn_faces(faces: FaceSource, cache: Path, *, progress: bool = False) -> Fa
         return _read(path)
     rng = np.random.default_rng(seed_of("eigenfaces"))
     drawn = rng.permutation(len(faces))[:_MOST_FACES]
-    records = [faces.records[place] for place in sorted(drawn.tolist())]
+    records = [faces.records[index] for index in sorted(drawn.tolist())]
     shown = tqdm(records, desc="eigenfaces", unit="face", disable=None if progress else True)
     statistics = _principal_components(np.stack([_vector(faces, record) for record in shown]))
     with written_whole(path) as temporary, temporary.open("wb") as file:
@@ -242,7 +242,7 @@ BASELINES: Mapping[str, System] = {
         _given_the_mask("mean-colour", fill_mean_colour),
         _given_the_mask("telea", inpaint_telea),
         _given_the_mask("navier-stokes", inpaint_navier_stokes),
-        replace(_given_the_mask("biharmonic", fill_biharmonic), first=FIRST),
+        replace(_given_the_mask("biharmonic", fill_biharmonic), first=FIRST_PICTURES),
     )
 }
 """Every baseline that learns nothing, by its name."""

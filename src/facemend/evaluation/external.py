@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from facemend.datasets import FaceSource
 from facemend.errors import ConfigError, ModelError, PictureError
-from facemend.evaluation.protocol import PROTOCOL, bench_face, kinds_for
-from facemend.evaluation.scoring import SlowMetrics, digest_of, open_slow_metrics
+from facemend.evaluation.protocol import PROTOCOL, kinds_for, make_input
+from facemend.evaluation.scoring import digest_of
 from facemend.evaluation.systems import Delivery, Images, Masks, OpenModel, System, open_model
 from facemend.files import parse_json, read_named, read_own, sha256_of, write_text
 from facemend.images import Batch, Image, Mask, from_network, resize, to_network, write_png
@@ -81,7 +81,7 @@ class ImageOutput:
 
 
 @dataclass(frozen=True)
-class ForeignModel:
+class ExternalModel:
     """What a TOML file says of a network.
 
     Attributes:
@@ -101,7 +101,7 @@ class ForeignModel:
     training_people: tuple[str, ...] | None = None
 
 
-def open_foreign(path: Path, threads: int | None = None) -> System:
+def open_external(path: Path, threads: int | None = None) -> System:
     """The network that a TOML file describes, as a system; blind if it takes no mask.
 
     Args:
@@ -111,7 +111,7 @@ def open_foreign(path: Path, threads: int | None = None) -> System:
         ConfigError: a key is missing or unknown, or a value makes no sense.
         ModelError: the ONNX file is missing, cannot be read, or has no such input.
     """
-    model = read_foreign(path)
+    model = read_external(path)
     network = Network(path.parent / model.file, threads)
     wanted = {model.image.name} | ({model.mask.name} if model.mask else set())
     if wanted != network.inputs.keys():
@@ -142,7 +142,7 @@ def open_foreign(path: Path, threads: int | None = None) -> System:
     )
 
 
-def read_foreign(path: Path) -> ForeignModel:
+def read_external(path: Path) -> ExternalModel:
     """Reads the description of a network.
 
     Raises:
@@ -158,14 +158,14 @@ def read_foreign(path: Path) -> ForeignModel:
     output = _build(ImageOutput, table.pop("output", {}), f"{path}, [output]")
     mask = table.pop("mask", None)
     given = None if mask is None else _build(MaskInput, mask, f"{path}, [mask]")
-    model = _build(ForeignModel, table | {"image": image, "output": output, "mask": given}, str(path))
+    model = _build(ExternalModel, table | {"image": image, "output": output, "mask": given}, str(path))
     for rule, holds in _rules(model).items():
         if not holds:
             raise ConfigError(f"{path}: {rule}")
     return model
 
 
-def _rules(model: ForeignModel) -> dict[str, bool]:
+def _rules(model: ExternalModel) -> dict[str, bool]:
     """What a description has to keep to, in words, and whether it does."""
     image, output, mask = model.image, model.output, model.mask
     needs_mask = image.hole != "keep" or output.composite
@@ -207,7 +207,7 @@ def _build(kind: type[T], table: object, where: str) -> T:
         raise ConfigError(f"{where}: {str(error).partition('() ')[2]}") from error
 
 
-def _reconstruct(model: ForeignModel, network: Network, image: Image, mask: Mask | None) -> Image:
+def _reconstruct(model: ExternalModel, network: Network, image: Image, mask: Mask | None) -> Image:
     """The network's own picture, at the picture's size."""
     side, size = image.shape[0], model.size_px
     picture = to_network(resize(image, size, size)[None])[:, _ORDERS[model.image.order]]
@@ -227,7 +227,7 @@ def _reconstruct(model: ForeignModel, network: Network, image: Image, mask: Mask
     return resize(from_network(output[:, _ORDERS[model.output.order]])[0], side, side)
 
 
-def _to_network_range(output: Batch, model: ForeignModel, path: Path) -> Batch:
+def _to_network_range(output: Batch, model: ExternalModel, path: Path) -> Batch:
     """An output in [-1, 1].
 
     Raises:
@@ -282,7 +282,7 @@ def export_inputs(
     for record in tqdm(source.records, unit="face", disable=None if progress else True):
         crop = source.crop(record)
         for kind in kinds_for(record.attributes, kinds):
-            face = bench_face(crop, record.name, kind)
+            face = make_input(crop, record.name, kind)
             file = f"{record.name.replace('/', '-')}--{kind}.png"
             write_png(folder / INPUTS / file, face.image, force=force)
             white = face.occlusion.mask.astype(np.uint8) * np.uint8(_WHITE)
@@ -315,7 +315,7 @@ def open_submission(folder: Path) -> System:
         delivered = np.stack(pictures)
         return Delivery(delivered, delivered, None)
 
-    return System(folder.name, blind=False, deliver=deliver, training_people=None, captive=True)
+    return System(folder.name, blind=False, deliver=deliver, training_people=None, fixed_inputs=True)
 
 
 def _read_manifest(path: Path) -> dict[str, ExportedInput]:
@@ -405,32 +405,4 @@ def open_systems(
 def _open(path: Path, threads: int | None, open_model: OpenModel) -> System:
     if path.is_dir():
         return open_submission(path)
-    return open_foreign(path, threads) if path.suffix == ".toml" else open_model(path, threads)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """All that measures and is measured; each worker of an engine opens it for itself.
-
-    Attributes:
-        models: as `open_systems` takes them.
-        baselines: beside them.
-        identity, lpips, fid: as `open_slow_metrics` takes them.
-        threads: of the processor, for each; None lets ONNX Runtime choose.
-        open_model: as `open_systems` takes it.
-    """
-
-    models: Sequence[Path]
-    baselines: Sequence[System] = ()
-    identity: bool = False
-    lpips: Path | None = None
-    fid: Path | None = None
-    threads: int | None = None
-    open_model: OpenModel = open_model
-
-    def __call__(self) -> tuple[list[System], SlowMetrics]:
-        """Opens them. Raises what `open_systems` and `open_slow_metrics` do."""
-        slow = open_slow_metrics(
-            identity=self.identity, lpips=self.lpips, fid=self.fid, threads=self.threads
-        )
-        return [*open_systems(self.models, self.threads, self.open_model), *self.baselines], slow
+    return open_external(path, threads) if path.suffix == ".toml" else open_model(path, threads)

@@ -130,7 +130,7 @@ def kinds_for(attributes: Mapping[str, bool], kinds: Sequence[str]) -> list[str]
     return list(allowed_kinds(dict.fromkeys(kinds, 1.0), attributes))
 
 
-def bench_face(crop: Image, name: str, kind: str) -> OccludedFace:
+def make_input(crop: Image, name: str, kind: str) -> OccludedFace:
     """The one input of the protocol for a picture and a kind.
 
     The occlusion is drawn around CelebA's canonical landmarks, moved a little by the seed: not around
@@ -222,8 +222,8 @@ def read_crop(source: FaceSource, record: FaceRecord) -> Image:
 
 
 def occlude_crop(crop: Image, record: FaceRecord, kind: str) -> OccludedFace:
-    """The input of v1 for a face and a kind (see `bench_face`)."""
-    return bench_face(crop, record.name, kind)
+    """The input of v1 for a face and a kind (see `make_input`)."""
+    return make_input(crop, record.name, kind)
 
 
 V1 = Protocol(

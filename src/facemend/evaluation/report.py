@@ -105,14 +105,14 @@ def _draw(
     low, high = floor(min(ends)), floor(max(ends)) + 1
     step = (_WIDTH - _LEFT - _RIGHT) / len(labels)
     series = []
-    for place, system in enumerate(report.systems):
-        beside = 0.15 + 0.7 * (place + 0.5) / len(report.systems)
+    for index, system in enumerate(report.systems):
+        beside = 0.15 + 0.7 * (index + 0.5) / len(report.systems)
         points = [
             _point(rows[system.name, label], _LEFT + step * (number + beside), low, high)
             for number, label in enumerate(labels)
             if (system.name, label) in rows
         ]
-        series.append(Series(system.name, f"c{place % _COLOURS}", tuple(points)))
+        series.append(Series(system.name, f"c{index % _COLOURS}", tuple(points)))
     middles = [(label, round(_LEFT + step * (number + 0.5), 1)) for number, label in enumerate(labels)]
     every = max(1, ceil((high - low) / _TICKS))
     ticks = [(str(value), _height(value, low, high)) for value in range(low, high + 1, every)]
@@ -189,18 +189,18 @@ def _choose(evaluation: Evaluation, source: FaceSource) -> list[tuple[str, str, 
     """Names and kinds, and why they were chosen."""
     rng = np.random.default_rng(seed_of(PROTOCOL, "grid"))
     count = min(_FACES_A_KIND, len(source))
-    places = sorted(rng.choice(len(source), count, replace=False).tolist())
+    indices = sorted(rng.choice(len(source), count, replace=False).tolist())
     drawn = [
-        (source.records[place].name, kind, DRAWN)
+        (source.records[index].name, kind, DRAWN)
         for kind in evaluation.report.kinds
-        for place in places
-        if kinds_for(source.records[place].attributes, [kind])
+        for index in indices
+        if kinds_for(source.records[index].attributes, [kind])
     ]
     first = evaluation.report.systems[0].name
     ranked = sorted((m for m in _occluded(evaluation.measurements) if m.system == first), key=_hole)
     ends = {"worst": 0, "median": len(ranked) // 2, "best": -1}
     return drawn + [
-        (ranked[place].name, ranked[place].kind, f"{word} of {first}") for word, place in ends.items()
+        (ranked[index].name, ranked[index].kind, f"{word} of {first}") for word, index in ends.items()
     ]
 
 

@@ -29,6 +29,7 @@ UNITS: Mapping[Measure, str] = {
     ("seam", "ssim"): "0-1",
     ("occlusion", "iou"): "0-1",
     ("unoccluded", "false_edits"): "share of pictures",
+    ("unoccluded", "changed"): "share of photos",
     ("composite", "ms_ssim"): "0-1",
     ("composite", "identity"): "distance of descriptors",
     ("composite", "frechet_identity"): "Fréchet distance of descriptors",

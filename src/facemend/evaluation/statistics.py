@@ -45,8 +45,8 @@ class PeopleBootstrap:
     """
 
     def __init__(self, people: Iterable[str]) -> None:
-        self._places = {person: place for place, person in enumerate(sorted(set(people)))}
-        count = len(self._places)
+        self._indices = {person: index for index, person in enumerate(sorted(set(people)))}
+        count = len(self._indices)
         rng = np.random.default_rng(seed_of(PROTOCOL, "bootstrap", count))
         self._times_drawn = rng.multinomial(count, [1 / count] * count, _DRAWS).astype(np.float64)
 
@@ -64,9 +64,9 @@ class PeopleBootstrap:
 
     def means(self, values: Sequence[float], people: Sequence[str]) -> npt.NDArray[np.float64]:
         """The mean of the values in every draw, float64 (draws,); NaN where a draw has none of them."""
-        places = [self._places[person] for person in people]
-        sums = np.bincount(places, values, minlength=len(self._places))
-        counts = np.bincount(places, minlength=len(self._places))
+        indices = [self._indices[person] for person in people]
+        sums = np.bincount(indices, values, minlength=len(self._indices))
+        counts = np.bincount(indices, minlength=len(self._indices))
         pictures = self._times_drawn @ counts
         totals = self._times_drawn @ sums
         means = np.full(_DRAWS, np.nan)
@@ -77,8 +77,8 @@ class PeopleBootstrap:
         """The 95th percentile of the values in every draw, float64 (draws,); NaN where a draw has none."""
         order = np.argsort(values)
         ranked = np.asarray(values, dtype=np.float64)[order]
-        places = np.array([self._places[person] for person in people])[order]
-        drawn = self._times_drawn[:, places].cumsum(axis=1)
+        indices = np.array([self._indices[person] for person in people])[order]
+        drawn = self._times_drawn[:, indices].cumsum(axis=1)
         wanted = drawn[:, -1:] * (_HIGH_PERCENTILE / 100)
         return np.where(drawn[:, -1] > 0, ranked[(drawn < wanted).sum(axis=1)], np.nan)
 

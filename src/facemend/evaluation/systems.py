@@ -23,7 +23,7 @@ Alphas = npt.NDArray[np.float32]
 """(N, S, S), 0 = visible, 1 = occluded."""
 
 
-FIRST = 100
+FIRST_PICTURES = 100
 """What takes long is measured on the first pictures of a split only: so many."""
 
 
@@ -63,7 +63,7 @@ class System:
         fingerprint: changes whenever its pictures could, so that its figures can be kept by it; None:
             they are never kept.
         first: on how many pictures it is measured, the first ones; None: on all.
-        captive: whether it knows the protocol's own inputs alone, so that nothing else can be asked of it.
+        fixed_inputs: whether it can reconstruct the protocol's own inputs only.
         file: what it was opened from, None if it comes with facemend.
     """
 
@@ -75,7 +75,7 @@ class System:
     training_people: frozenset[str] | None = frozenset()
     fingerprint: str | None = None
     first: int | None = None
-    captive: bool = False
+    fixed_inputs: bool = False
     file: Path | None = None
 
     def run(self, faces: Sequence[OccludedFace]) -> Delivery:

@@ -10,13 +10,13 @@ from facemend.escaping import fenced, markdown
 from facemend.evaluation.protocol import CONDITIONS, HOLE_BINS, UNCHANGED, V1, is_frozen
 from facemend.evaluation.results import ALL, EVERYTHING, EvaluationReport, Group, Measure, SystemEntry
 from facemend.evaluation.statistics import ATTRIBUTES, COPY
-from facemend.evaluation.systems import FIRST
+from facemend.evaluation.systems import FIRST_PICTURES
 from facemend.occlusion import Extent
 
 Cell = Callable[[EvaluationReport, str, Group], str]
 """Report, system, group of pictures -> text."""
 
-NOTHING = "–"
+EMPTY = "–"
 _PERCENT = {"sharpness", "false_edits", "interval_coverage", "gradient", "gradient_p95"}
 _DIGITS = {"psnr": 2, "ssim": 4, "ms_ssim": 4, "frechet_identity": 4, "fid": 2}
 
@@ -27,8 +27,8 @@ def mean_of(measure: Measure) -> Cell:
     def cell(report: EvaluationReport, system: str, group: Group) -> str:
         row = report.find(system, measure, group)
         if row is None:
-            return NOTHING
-        mean = NOTHING if row.mean is None else number(row.mean, measure)
+            return EMPTY
+        mean = EMPTY if row.mean is None else number(row.mean, measure)
         return f"{mean} (+{row.apart} perfect)" if row.apart and measure[1] == "psnr" else mean
 
     return cell
@@ -73,7 +73,7 @@ def decibels_and_ssim(region: str) -> Cell:
 def over_copy(report: EvaluationReport, system: str, group: Group) -> str:
     """What the hole's PSNR gains over the input, on the same pictures."""
     if system == COPY:
-        return NOTHING
+        return EMPTY
     return difference(report, system, COPY, ("hole", "psnr"), group.kind)
 
 
@@ -81,7 +81,7 @@ def difference(report: EvaluationReport, system: str, other: str, measure: Measu
     """The mean difference of two systems with its interval."""
     found = report.compare(system, other, measure, kind)
     if found is None or found.difference is None:
-        return NOTHING
+        return EMPTY
     return signed(found.difference, found.low, found.high, measure)
 
 
@@ -96,7 +96,7 @@ def under(condition: str, unchanged: str) -> Cell:
     def cell(report: EvaluationReport, system: str, group: Group) -> str:
         rows = [report.find(system, ("hole", "psnr"), Group(condition=c)) for c in (condition, unchanged)]
         means = [row.mean for row in rows if row is not None and row.mean is not None]
-        return signed(means[0] - means[1], None, None, ("hole", "psnr")) if len(means) == 2 else NOTHING
+        return signed(means[0] - means[1], None, None, ("hole", "psnr")) if len(means) == 2 else EMPTY
 
     return cell
 
@@ -206,7 +206,7 @@ def details(report: EvaluationReport) -> dict[str, Table]:
     cuts |= {f"hole {size}": Group(hole_bin=size) for size in HOLE_BINS}
     measured = {row.group for row in report.rows}
     cuts = {label: group for label, group in cuts.items() if group in measured}
-    first = f"the first {min(FIRST, report.pictures)} pictures"
+    first = f"the first {min(FIRST_PICTURES, report.pictures)} pictures"
     tables = {
         "Hole dB, by kind, extent and size": _cut(report, mean_of(HOLE), cuts),
         "Composite dB / SSIM, by kind": _cut(report, decibels_and_ssim("composite"), kinds),
@@ -267,7 +267,7 @@ def _by_system(report: EvaluationReport, columns: Mapping[str, tuple[Cell, Group
     lines = []
     for system in report.systems:
         cells = [cell(report, system.name, group) for cell, group in columns.values()]
-        if set(cells) - {NOTHING, f"{NOTHING} / {NOTHING}"}:
+        if set(cells) - {EMPTY, f"{EMPTY} / {EMPTY}"}:
             lines.append((_label(report, system), "blind" if system.blind else "given", *cells))
     return Table(("system", "occlusion", *columns), tuple(lines))
 
@@ -306,7 +306,7 @@ def _gaps(report: EvaluationReport) -> Table:
     lines = []
     for system in dict.fromkeys(system for system, _ in found):
         gaps = [found.get((system, attribute)) for attribute in attributes]
-        lines.append((system, *(signed(g.gap, g.low, g.high, HOLE) if g else NOTHING for g in gaps)))
+        lines.append((system, *(signed(g.gap, g.low, g.high, HOLE) if g else EMPTY for g in gaps)))
     return Table(("system", *attributes), tuple(lines))
 
 
@@ -351,7 +351,7 @@ def _published(report: EvaluationReport) -> Table:
         for system in report.systems
     ]
     lines += [
-        (f"{p.name}, as published", NOTHING, f"{p.psnr:.2f}", f"{p.ssim:.4f}", NOTHING)
+        (f"{p.name}, as published", EMPTY, f"{p.psnr:.2f}", f"{p.ssim:.4f}", EMPTY)
         for p in report.published
     ]
     header = ("system", "masked share", "PSNR, dB", "SSIM", "hole dB")
@@ -360,7 +360,7 @@ def _published(report: EvaluationReport) -> Table:
 
 def _coverage(report: EvaluationReport) -> str:
     """The mean share of the picture that the holes take."""
-    return f"{np.mean(list(report.coverage.values())):.1%}" if report.coverage else NOTHING
+    return f"{np.mean(list(report.coverage.values())):.1%}" if report.coverage else EMPTY
 
 
 def _about(system: SystemEntry) -> tuple[str, ...]:
@@ -369,9 +369,9 @@ def _about(system: SystemEntry) -> tuple[str, ...]:
         system.name,
         people.get(system.training_people, system.training_people),
         str(system.pictures),
-        NOTHING if system.latency_ms is None else f"{system.latency_ms:.1f}",
-        NOTHING if system.peak_memory_mb is None else f"{system.peak_memory_mb:.0f}",
-        system.sha256 or NOTHING,
+        EMPTY if system.latency_ms is None else f"{system.latency_ms:.1f}",
+        EMPTY if system.peak_memory_mb is None else f"{system.peak_memory_mb:.0f}",
+        system.sha256 or EMPTY,
     )
 
 
@@ -380,7 +380,7 @@ def _inputs(report: EvaluationReport) -> Table:
     lines = []
     for kind, sha256 in report.inputs_sha256.items():
         share = report.coverage.get(kind)
-        line = [kind, NOTHING if share is None else f"{share:.1%}", sha256]
+        line = [kind, EMPTY if share is None else f"{share:.1%}", sha256]
         if report.protocol == V1.name:
             line.insert(1, "yes" if is_frozen(report.split, kind, sha256) else "no")
         lines.append(tuple(line))
