@@ -162,7 +162,7 @@ def test_baselines_that_learn_are_for_v1(tmp_path: Path) -> None:
 
 def test_the_command_offers_every_protocol() -> None:
     (option,) = (
-        parameter for parameter in main.commands["evaluate"].params if parameter.name == "protocol_name"
+        parameter for parameter in main.commands["evaluate"].params if parameter.name == "protocol"
     )
     assert isinstance(option.type, click.Choice)
     assert tuple(option.type.choices) == (*NAMES, "harm")

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from facemend.datasets import FaceSource, open_source
-from facemend.datasets.build import Finished, build_dataset
+from facemend.datasets.build import PairResult, build_dataset
 from facemend.datasets.layouts import PictureFormat
 from facemend.datasets.pairs import Recipe
 from facemend.datasets.remote import Place
@@ -71,7 +71,7 @@ def test_a_build_on_ray_has_the_bytes_of_a_local_one_though_a_worker_dies(
     recipe = Recipe(150, size_px=32)
     build_dataset(source, tmp_path / "local", recipe)
 
-    def kill_once(results: Iterable[Finished]) -> Iterator[Finished]:
+    def kill_once(results: Iterable[PairResult]) -> Iterator[PairResult]:
         for place, result in enumerate(results):
             if place == 20:
                 _kill_a_worker()

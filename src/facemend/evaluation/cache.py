@@ -59,7 +59,7 @@ class Scores:
     Attributes:
         values: score by measure (see `results.Measurement`).
         vectors: features by measure, for what is measured on many pictures together.
-        milliseconds: that the system took for the face; None if unknown.
+        milliseconds: that the system took for the face, or None if unknown.
     """
 
     values: Mapping[Measure, float | None]
@@ -101,9 +101,7 @@ class ScoreCache:
             # A view or a trigger in place of the table would be a program.
             there = file.execute("SELECT sql FROM sqlite_schema").fetchall()
             if there and there != [(_TABLE,)]:
-                raise OutputError(
-                    f"{path} is not a cache of scores, or is another facemend's; delete it"
-                )
+                raise OutputError(f"{path} is not a cache of scores, or is another facemend's; delete it")
             file.execute("PRAGMA journal_mode=WAL")
             file.execute("PRAGMA synchronous=NORMAL")
             if not there:
@@ -113,7 +111,7 @@ class ScoreCache:
         return file
 
     def get(self, key: str) -> Scores | None:
-        """The scores of a key; None if there are none.
+        """The scores of a key, or None if there are none.
 
         Raises:
             OutputError: the folder refuses, or holds a file that is not such a cache.
@@ -170,7 +168,7 @@ class CacheBuffer:
         self.new: dict[str, Scores] = {}
 
     def get(self, key: str) -> Scores | None:
-        """What is known under a key; None if nothing is. Raises OutputError as `ScoreCache.get` does."""
+        """What is known under a key, or None if nothing is. Raises OutputError as `ScoreCache.get` does."""
         return self.new.get(key) or self._cache.get(key)
 
     def put(self, key: str, scores: Scores) -> None:

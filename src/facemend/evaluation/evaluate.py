@@ -48,7 +48,7 @@ class Plan:
         robustness: whether to measure the harder conditions, on the first pictures only and for systems
             that find the occlusion themselves.
         memory: whether to measure the memory that a model takes, in a process of its own.
-        threads: of the processor, for that process; None lets ONNX Runtime choose.
+        threads: of the processor, for that process. None lets ONNX Runtime choose.
         protocol: what the inputs are.
         command: the command that repeats the evaluation, for the report.
     """
@@ -138,8 +138,8 @@ def evaluate(
         source: the faces to evaluate on.
         kinds: of occlusion, of the protocol's.
         split: what the report calls these faces.
-        plan: what to measure; None measures the quick metrics of v1.
-        cache: where scores are kept, so that a killed run resumes; None keeps none.
+        plan: what to measure. None measures the quick metrics of v1.
+        cache: where scores are kept, so that a killed run resumes. None keeps none.
         progress: whether to show a progress bar on a terminal.
         engine: runs the work. It affects times only.
         open_setup: opens the systems and the slow metrics again in each worker of an engine with several
@@ -260,9 +260,7 @@ def _measure_conditions(
     systems: Sequence[System], inputs: Sequence[EvaluationInput], scorer: Scorer, results: _Results
 ) -> None:
     for condition, change in CONDITIONS.items():
-        harder = [
-            _input_of(item.record, change(item.record.name, item.face), condition) for item in inputs
-        ]
+        harder = [_input_of(item.record, change(item.record.name, item.face), condition) for item in inputs]
         for system in systems:
             if system.blind and not system.fixed_inputs:
                 for item, scores in zip(harder, scorer.score(system, harder, slow=False), strict=True):

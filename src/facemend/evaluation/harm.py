@@ -52,7 +52,7 @@ class UncoveredPhoto:
 
     Attributes:
         pixels: uint8 (H, W, 3) RGB.
-        face: the largest one; None if the detector finds none.
+        face: the largest one, or None if the detector finds none.
     """
 
     pixels: Image
@@ -74,7 +74,7 @@ class UncoveredPhoto:
 
 
 Condition = Callable[[UncoveredPhoto, np.random.Generator], Image | None]
-"""A photo and a random generator -> the photo to reconstruct; None if the condition does not apply."""
+"""A photo and a random generator -> the photo to reconstruct, or None if the condition does not apply."""
 
 
 def _blur(share: float, photo: UncoveredPhoto, rng: np.random.Generator) -> Image:
@@ -256,11 +256,11 @@ def measure_harm(
         photos: uncovered photos.
         source: what the report calls them.
         conditions: keys of CONDITIONS.
-        threads: of the processor, for the model; None lets ONNX Runtime choose.
-        cache: where scores are kept, so that a killed run resumes; None keeps none.
+        threads: of the processor, for the model. None lets ONNX Runtime choose.
+        cache: where scores are kept, so that a killed run resumes. None keeps none.
         command: the command that repeats the evaluation, for the report.
         progress: whether to show a progress bar on a terminal.
-        engine: runs the work; None runs it in this process.
+        engine: runs the work. None runs it in this process.
 
     Raises:
         ModelError: not a facemend model.

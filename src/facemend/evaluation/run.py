@@ -39,12 +39,12 @@ class EvaluationOptions:
         templates, cutouts: folders that some protocols need (see `open_protocol`).
         split, split_file: the people to measure on (see `take_split`).
         kinds: names of occlusions, or "all" (see `Protocol.choose_kinds`).
-        baselines: names of baselines (see `choose_baselines`); None takes the protocol's.
+        baselines: names of baselines (see `choose_baselines`). None takes the protocol's.
         robustness: whether to measure the harder conditions.
         identity, lpips, fid: as `open_slow_metrics` takes them.
-        cache: folder of the scores; None keeps them beside the report.
-        limit: measure the first pictures only; None measures all.
-        threads: of the processor, for each model; None lets ONNX Runtime choose.
+        cache: folder of the scores. None keeps them beside the report.
+        limit: measure the first pictures only. None measures all.
+        threads: of the processor, for each model. None lets ONNX Runtime choose.
         force: whether to overwrite an earlier report.
         progress: whether to show a progress bar on a terminal.
         command: the command that repeats the evaluation, for the report.
@@ -83,7 +83,7 @@ class Setup:
         models: as `open_systems` takes them.
         baselines: measured beside them.
         identity, lpips, fid: as `open_slow_metrics` takes them.
-        threads: of the processor, for each network; None lets ONNX Runtime choose.
+        threads: of the processor, for each network. None lets ONNX Runtime choose.
         open_model: as `open_systems` takes it.
     """
 

@@ -68,7 +68,7 @@ def open_slow_metrics(
     Args:
         identity: whether to measure the distance of dlib's descriptors; requires the extra `identity`.
         lpips, fid: the user's own exports of those networks (see `metrics.network`).
-        threads: of the processor; None lets ONNX Runtime choose.
+        threads: of the processor. None lets ONNX Runtime choose.
 
     Raises:
         FacemendError: dlib is missing.
@@ -109,8 +109,8 @@ def compare(
     Args:
         face: the input and its truth, of side S.
         raw, delivered: uint8 (S, S, 3), the system's own picture and the picture that a user gets.
-        alpha: float32 (S, S), 0-1, the occlusion found; None if the system does not look for one.
-        interval: float32 (S, S), how far `raw` may be off, in levels of 255; None if unknown.
+        alpha: float32 (S, S), 0-1, the occlusion found, or None if the system does not look for one.
+        interval: float32 (S, S), how far `raw` may be off, in levels of 255, or None if unknown.
     """
     truth, hole = face.target, face.occlusion.mask
     quality = psnr(delivered, truth), ssim(delivered, truth)
