@@ -17,7 +17,7 @@ _PATH = click.Path(path_type=Path)
     metavar="SOURCE",
     required=True,
     multiple=True,
-    help="CelebA, a folder of face crops or of photos, or a URL of some; real-cutouts takes several.",
+    help="CelebA, a folder of face crops or of photos, or a URL. real-cutouts takes several.",
 )
 @click.option(
     "--protocol",
@@ -34,12 +34,12 @@ _PATH = click.Path(path_type=Path)
     type=click.Choice(["val", "test"]),
     default="test",
     show_default=True,
-    help="The people to evaluate on.",
+    help="People to evaluate on.",
 )
 @click.option(
     "--split-file",
     type=_PATH,
-    help="CSV with the columns file and split (and identity), in place of the usual split.",
+    help="CSV with the columns file and split (and identity), instead of the usual split.",
 )
 @click.option(
     "--kinds",
@@ -54,9 +54,9 @@ _PATH = click.Path(path_type=Path)
     help='Systems to compare with; "none" for none, "all" for all.  [default: the protocol\'s]',
 )
 @click.option(
-    "--robustness", is_flag=True, help="Measure the first 100 pictures under harder conditions, too."
+    "--robustness", is_flag=True, help="Also measure the first 100 pictures under harder conditions."
 )
-@click.option("--identity", is_flag=True, help="Measure the first 100 pictures' identity distance, too.")
+@click.option("--identity", is_flag=True, help="Also measure the identity distance of the first 100 pictures.")
 @click.option(
     "--lpips", metavar="FILE", type=_PATH, help="ONNX export of LPIPS, for the first 100 pictures."
 )
@@ -64,12 +64,12 @@ _PATH = click.Path(path_type=Path)
     "--fid", metavar="FILE", type=_PATH, help="ONNX export of FID's Inception, for the first 100."
 )
 @click.option(
-    "--export-inputs", metavar="FOLDER", type=_PATH, help="Write the inputs for another system, and stop."
+    "--export-inputs", metavar="FOLDER", type=_PATH, help="Write the inputs for another system and stop."
 )
 @click.option(
-    "--cache", metavar="FOLDER", type=_PATH, help="Where figures are kept.  [default: REPORT/cache]"
+    "--cache", metavar="FOLDER", type=_PATH, help="Folder of the cached scores.  [default: REPORT/cache]"
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first pictures: a quick look.")
+@click.option("--limit", type=click.IntRange(min=1), help="Measure the first pictures only.")
 @click.option(
     "--threads", type=click.IntRange(min=1), help="Processor threads a model may use.  [default: all]"
 )
@@ -78,11 +78,11 @@ _PATH = click.Path(path_type=Path)
     "timeout_s",
     metavar="SECONDS",
     type=click.FloatRange(min=0, min_open=True),
-    help="End a run that takes longer, such as one with a model that you do not know.  [default: never]",
+    help="End a run that takes longer, for example with an untrusted model.  [default: never]",
 )
 @engine_option
 @ray_address_option
-@click.option("--force", is_flag=True, help="Write over an earlier report.")
+@click.option("--force", is_flag=True, help="Overwrite an earlier report.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @click.pass_context
 def evaluate(
@@ -114,10 +114,10 @@ def evaluate(
     """Measure models and baselines on people unseen in training.
 
     MODEL is a facemend model, a TOML file that describes another ONNX network, or a folder of pictures
-    that some system made of --export-inputs. SOURCE is CelebA as downloaded, any folder of face crops, or a
-    URL of a folder, a zip, tar shards or Parquet; for harm it is a folder of photos.
-    The folder REPORT gets report.html, report.json, report.md and grid.png. The same command again goes
-    on where it was stopped. Without a MODEL only the baselines are measured.
+    that another system made from --export-inputs. SOURCE is CelebA as downloaded, any folder of face crops,
+    or a URL of a folder, a zip, tar shards or Parquet. For harm it is a folder of photos.
+    The folder REPORT gets report.html, report.json, report.md and grid.png. The same command resumes a run
+    that was stopped. Without a MODEL only the baselines are measured.
     """
     from facemend.evaluation.run import EvaluationOptions, end_after, run_evaluation, run_export
     from facemend.parallel import EngineName, open_engine

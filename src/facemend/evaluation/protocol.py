@@ -133,9 +133,9 @@ def kinds_for(attributes: Mapping[str, bool], kinds: Sequence[str]) -> list[str]
 def make_input(crop: Image, name: str, kind: str) -> OccludedFace:
     """The input of v1 for a picture and a kind.
 
-    The occlusion is drawn at CelebA's canonical landmarks, jittered by the seed. The picture's own landmarks
-    are not used: not every picture has them, and they differ between detectors. The patterns are those that
-    training never draws. The occlusion is drawn again until its area is within AREAS.
+    The occlusion is drawn at CelebA's canonical landmarks, jittered by the seed. The picture's own
+    landmarks are not used: not every picture has them, and they differ between detectors. The patterns are
+    those that training never draws. The occlusion is drawn again until its area is within AREAS.
 
     Args:
         crop: uint8 (256, 256, 3), the canonical crop without occlusion.
