@@ -78,7 +78,7 @@ def test_a_split_takes_its_people_alone(celeba: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--count", "0"), "a dataset of 0 pairs cannot be made; ask for 1 or more"),
+        (("--count", "0"), "a dataset of 0 pairs cannot be made; choose 1 or more"),
         (("--count", "2", "--kinds", "beard"), "unknown occlusion 'beard'; choose from nose_mask, blur"),
         (("--count", "2", "--kinds", "blur=x"), "'blur=x' is not a share of a kind; write kind=0.5"),
         (("--count", "2", "--kinds", "blur=1,blur=2"), "blur has two shares; name every kind once"),

@@ -192,9 +192,9 @@ def prepare_folder(folder: Path, options: Mapping[str, Any], *, force: bool) -> 
     found = _read_json(path)
     if found == options:
         return
-    taken = _name_in_use(folder)
-    if taken and not force:
-        raise occupied_error(folder, taken, found, options)
+    occupied = _name_in_use(folder)
+    if occupied and not force:
+        raise occupied_error(folder, occupied, found, options)
     # The manifest says that the dataset is complete, so it is removed first.
     for name in (MANIFEST_FILE, METADATA_FILE, LOG_FILE, MISSING_FILE):
         (folder / name).unlink(missing_ok=True)

@@ -50,7 +50,7 @@ def encode_png(picture: npt.NDArray[np.uint8]) -> bytes:
     rows = np.empty((height_px, 1 + levels.shape[1]), dtype=np.uint8)
     rows[:, 0] = _UP
     rows[0, 1:] = levels[0]
-    np.subtract(levels[1:], levels[:-1], out=rows[1:, 1:])  # modulo 256, as the filter asks
+    np.subtract(levels[1:], levels[:-1], out=rows[1:, 1:])  # modulo 256, as the filter requires
     colours = _RGB if picture.ndim == 3 else _GRAY
     header = struct.pack(">IIBBBBB", width_px, height_px, _BITS, colours, 0, 0, 0)
     chunks = (b"IHDR", header), (b"IDAT", zlib.compress(rows.data, _LEVEL)), (b"IEND", b"")

@@ -57,7 +57,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.count < 1:
-            raise UsageError(f"a dataset of {self.count} pairs cannot be made; ask for 1 or more")
+            raise UsageError(f"a dataset of {self.count} pairs cannot be made; choose 1 or more")
         if not _SMALLEST_PX <= self.size_px <= _LARGEST_PX:
             raise UsageError(f"size {self.size_px} is not in {_SMALLEST_PX} to {_LARGEST_PX} pixels")
         drawn_from_folder = [kind for kind in FOLDER_KINDS if kind in self.shares]

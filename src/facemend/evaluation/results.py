@@ -209,10 +209,10 @@ class SystemEntry:
         name, blind, sha256: as in `systems.System`.
         training_people: "disjoint" from the evaluated people, "none" (it learnt nothing) or "unknown".
         pictures: number of pictures it was measured on: all or the first ones.
-        latency_ms: median time a face, in batches of one face under every kind; None for pictures that
-            were made elsewhere.
-        peak_memory_mb: of a process that only opens the model and reconstructs faces, one at a time;
-            None for what is no model, and where the operating system does not say.
+        latency_ms: median time for a face, in batches of one face under every kind. None for pictures of
+            `--export-inputs`, which facemend did not make.
+        peak_memory_mb: of a process that only opens the model and reconstructs faces, one at a time. None
+            for systems without a file, and if the operating system does not report it.
 
     Another run repeats everything exactly except for latency and memory.
     """
