@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from facemend.alignment import crop_face
-from facemend.evaluation.protocol import bench_face, protocol_kinds
+from facemend.evaluation.protocol import make_input, protocol_kinds
 from facemend.images import Image, write_png
 from facemend.occlusion import BENCHMARK_KINDS, occlude, seed_of
 from facemend.reconstruction.demo import Portrait, read_portraits
@@ -79,7 +79,7 @@ def covered_crop(portraits: Sequence[Portrait], kind: str, number: int) -> Image
     """A crop (256, 256, 3) under one kind of cover: the portraits by turns, each cover drawn anew."""
     portrait = portraits[number % len(portraits)]
     crop = crop_face(portrait.photo, portrait.landmarks_px).image
-    return bench_face(crop, f"cost {number}", kind).image
+    return make_input(crop, f"cost {number}", kind).image
 
 
 def covered_photo(portraits: Sequence[Portrait], kind: str, number: int) -> Image:

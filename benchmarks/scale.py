@@ -29,7 +29,7 @@ import psutil
 from PIL import Image as PillowImage
 
 from facemend.datasets import FaceSource, open_source
-from facemend.datasets.build import Finished, build_dataset
+from facemend.datasets.build import PairResult, build_dataset
 from facemend.datasets.pairs import Recipe
 from facemend.images import write_png
 from facemend.occlusion import occlude
@@ -208,7 +208,7 @@ class _Bench:
     ) -> tuple[float, str]:
         """Seconds, and a digest over the names and bytes of all that was written."""
 
-        def watched(results: Iterable[Finished]) -> Iterator[Finished]:
+        def watched(results: Iterable[PairResult]) -> Iterator[PairResult]:
             for place, result in enumerate(results):
                 watch(place)
                 yield result

@@ -17,7 +17,7 @@ from PIL import Image
 from facemend.datasets.csv_files import parse_table
 from facemend.datasets.remote import open_stored
 from facemend.errors import FacemendError
-from facemend.evaluation.external import read_foreign
+from facemend.evaluation.external import read_external
 from facemend.files import parse_json
 from facemend.io import encode_photo, photo_of_pixels, read_image, read_photo, read_record
 from facemend.io.formats import Format
@@ -93,7 +93,7 @@ def fuzzers(folder: Path) -> Mapping[str, Fuzzer]:
         "tables": Fuzzer(
             [b"file,identity\na.png,ann\n"], lambda data, _: parse_table(data, "t", ("file",))
         ),
-        "networks": Fuzzer([toml], lambda data, home: read_foreign(_file(home, "a.toml", data))),
+        "networks": Fuzzer([toml], lambda data, home: read_external(_file(home, "a.toml", data))),
         "zips": Fuzzer([_zip()], lambda data, home: _faces(_file(home, "a.zip", data))),
         "tars": Fuzzer([_tar()], lambda data, home: _faces(_file(home, "a.tar", data))),
         "parquet": Fuzzer([_parquet()], lambda data, home: _faces(_file(home, "a.parquet", data))),

@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from facemend.datasets import FaceSource, Split, open_source, take_split
-from facemend.evaluation.protocol import bench_face, input_digest, join_digests, kinds_for, protocol_kinds
+from facemend.evaluation.protocol import input_digest, join_digests, kinds_for, make_input, protocol_kinds
 
 _OUT = Path(__file__).resolve().parents[1] / "src/facemend/evaluation/bench_v1.json"
 
@@ -32,7 +32,7 @@ def hash_inputs(faces: FaceSource) -> dict[str, str]:
     for record in tqdm(faces.records, unit="face"):
         crop = faces.crop(record)
         for kind in kinds_for(record.attributes, protocol_kinds()):
-            digests[kind].append(input_digest(record.name, bench_face(crop, record.name, kind)))
+            digests[kind].append(input_digest(record.name, make_input(crop, record.name, kind)))
     return {kind: join_digests(of_kind) for kind, of_kind in digests.items()}
 
 

@@ -30,9 +30,9 @@ def main() -> None:
     model = parser.parse_args().model or shipped_model_path()
     systems = [*open_systems([model]), *BASELINES.values()]
     faces = portraits()
-    plan = Plan(open_slow_metrics(), robustness=True, memory=True)
     command = "python tools/sample_report.py"
-    evaluation = evaluate(systems, faces, protocol_kinds(), split="sample", plan=plan, command=command)
+    plan = Plan(open_slow_metrics(), robustness=True, memory=True, command=command)
+    evaluation = evaluate(systems, faces, protocol_kinds(), split="sample", plan=plan)
     _OUT.write_text(to_html(evaluation.report, take_examples(evaluation, systems, faces)), encoding="utf-8")
 
 

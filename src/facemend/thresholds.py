@@ -17,7 +17,7 @@ class Thresholds:
     sure_location: float = 0.8
     """Confidence from which a face lies where the detector says, however it is covered."""
     occlusion: float = 0.5
-    """An alpha above it is occluded: docs/experiments.md compares it with others."""
+    """An alpha above it is occluded: configs/EXPERIMENTS.md compares it with others."""
     accepted: float = 0.6
     """Probability from which a face counts as covered: tools/fit_acceptance prints what others cost. To
     change an uncovered face is worse than to leave a covered one."""
@@ -25,11 +25,11 @@ class Thresholds:
     """Alpha of which the model is nearly certain. It is one kind of the evidence that tools/fit_acceptance
     weighs."""
     smallest_region: float = 0.005
-    """Share of the crop that an occlusion takes at least. Less is a mole or a shadow: docs/experiments.md
+    """Share of the crop that an occlusion takes at least. Less is a mole or a shadow: configs/EXPERIMENTS.md
     counts what it costs and what it spares."""
     sure: float = 0.6
     """How far above the threshold, on the way to 1, a ready crop's occlusion has a part of
-    `smallest_region` (an alpha of 0.8 at 0.5). Chosen in docs/experiments.md."""
+    `smallest_region` (an alpha of 0.8 at 0.5). Chosen in configs/EXPERIMENTS.md."""
 
 
 THRESHOLDS = Thresholds()

@@ -78,12 +78,12 @@ def test_a_split_takes_its_people_alone(celeba: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--count", "0"), "a dataset of 0 pairs cannot be made; ask for 1 or more"),
+        (("--count", "0"), "a dataset of 0 pairs cannot be made; choose 1 or more"),
         (("--count", "2", "--kinds", "beard"), "unknown occlusion 'beard'; choose from nose_mask, blur"),
-        (("--count", "2", "--kinds", "blur=x"), "'blur=x' is no share of a kind; write kind=0.5"),
+        (("--count", "2", "--kinds", "blur=x"), "'blur=x' is not a share of a kind; write kind=0.5"),
         (("--count", "2", "--kinds", "blur=1,blur=2"), "blur has two shares; name every kind once"),
         (("--count", "2", "--kinds", "cutouts"), "cutouts and --cutouts FOLDER need each other"),
-        (("--count", "2", "--layout", "pix2pix", "--format", "webp"), "reads no WebP; use --format png"),
+        (("--count", "2", "--layout", "pix2pix", "--format", "webp"), "cannot read WebP; use --format png"),
         (("--count", "2", "--layout", "coco"), "'coco' is not one of 'folders', 'imagefolder', 'pix2pix'"),
         (("--count", "2", "--split-file", "s.csv"), "choose one with --split"),
         (("--count", "2", "--split", "dev"), "'dev' is not one of 'train', 'val', 'test', 'all'"),
@@ -150,7 +150,7 @@ def test_another_dataset_in_the_folder_exits_with_1_and_force_starts_anew(
     before = _files(out)
     result = _build(celeba, out, "--count", 2)
     assert result.exit_code == 1
-    assert "made with another count; choose another folder or add --force" in result.stderr
+    assert "made with another count; choose another location or add --force" in result.stderr
     assert _files(out) == before
     assert _build(celeba, out, "--count", 2, "--force").exit_code == 0
     assert len(list(out.glob("*/*.png"))) == 6
@@ -291,7 +291,7 @@ def test_glasses_and_profiles_are_reported(celeba: Path, tmp_path: Path) -> None
     result = _build(celeba, tmp_path / "out", "--count", 3, "--kinds", "sunglasses")
     assert result.exit_code == 0
     assert "3 pairs show a profile" in result.stdout
-    assert "2 faces wear glasses and were passed over" in result.stdout
+    assert "2 faces wear glasses and were skipped" in result.stdout
     first = json.loads((tmp_path / "out" / "manifest.jsonl").read_text().splitlines()[0])
     assert (first["source"], first["landmarks"]) == ("000003.jpg", "profile")
 

@@ -31,8 +31,11 @@ def page_file(stand_in_model: Path, tmp_path_factory: pytest.TempPathFactory) ->
         SOURCE,
         ["nose_mask", "blur"],
         split="test",
-        plan=Plan(open_slow_metrics(), robustness=True),
-        command="facemend evaluate stand-in.onnx --data <faces> --output report",
+        plan=Plan(
+            open_slow_metrics(),
+            robustness=True,
+            command="facemend evaluate stand-in.onnx --data <faces> --output report",
+        ),
     )
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(

@@ -13,7 +13,7 @@ from facemend.evaluation.protocol import NAMES
 from facemend.evaluation.results import EvaluationReport, Group
 from facemend.images import write_png
 from tests.tiny_celeba import gradient, make_celeba
-from tests.unit.test_diverse import row, write_faces
+from tests.unit.test_groups import row, write_faces
 from tests.unit.test_published_masks import write_templates
 
 HOLE = ("hole", "psnr")
@@ -162,7 +162,7 @@ def test_baselines_that_learn_are_for_v1(tmp_path: Path) -> None:
 
 def test_the_command_offers_every_protocol() -> None:
     (option,) = (
-        parameter for parameter in main.commands["evaluate"].params if parameter.name == "protocol_name"
+        parameter for parameter in main.commands["evaluate"].params if parameter.name == "protocol"
     )
     assert isinstance(option.type, click.Choice)
     assert tuple(option.type.choices) == (*NAMES, "harm")

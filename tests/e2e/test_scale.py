@@ -14,17 +14,17 @@ import psutil
 import pytest
 
 from facemend.datasets import FaceSource, open_source
-from facemend.datasets.build import Finished, build_dataset
+from facemend.datasets.build import PairResult, build_dataset
 from facemend.datasets.layouts import PictureFormat
 from facemend.datasets.pairs import Recipe
 from facemend.datasets.remote import Place
 from facemend.datasets.shards import SHARD_PAIRS, ShardFormat, build_shards
 from facemend.errors import OutputError, PictureError
 from facemend.evaluation.baselines import BASELINES
-from facemend.evaluation.cache import Store
+from facemend.evaluation.cache import ScoreCache
 from facemend.evaluation.evaluate import Plan, evaluate
-from facemend.evaluation.external import Bench
 from facemend.evaluation.results import EvaluationReport
+from facemend.evaluation.run import Setup
 from facemend.images import write_png
 from facemend.parallel import LocalEngine
 from facemend.parallel.ray import RayEngine
@@ -71,7 +71,7 @@ def test_a_build_on_ray_has_the_bytes_of_a_local_one_though_a_worker_dies(
     recipe = Recipe(150, size_px=32)
     build_dataset(source, tmp_path / "local", recipe)
 
-    def kill_once(results: Iterable[Finished]) -> Iterator[Finished]:
+    def kill_once(results: Iterable[PairResult]) -> Iterator[PairResult]:
         for place, result in enumerate(results):
             if place == 20:
                 _kill_a_worker()
@@ -117,21 +117,21 @@ def test_photos_on_ray_come_out_as_they_do_here(
     assert [one.outcome for one in again] == [*["skipped"] * 5, "failed"]
 
 
-def test_figures_on_ray_are_those_taken_here_and_are_kept(
+def test_scores_on_ray_are_those_taken_here_and_are_kept(
     engine: RayEngine, source: FaceSource, stand_in_model: Path, tmp_path: Path
 ) -> None:
-    bench = Bench([stand_in_model], [BASELINES["copy"], BASELINES["telea"]])
-    systems, slow = bench()
+    setup = Setup([stand_in_model], [BASELINES["copy"], BASELINES["telea"]])
+    systems, slow = setup()
 
-    def measure(store: Store, **options: Any) -> EvaluationReport:
+    def measure(cache: ScoreCache, **options: Any) -> EvaluationReport:
         kinds, plan = ("nose_mask", "sunglasses"), Plan(slow)
-        return evaluate(systems, source, kinds, split="test", plan=plan, store=store, **options).report
+        return evaluate(systems, source, kinds, split="test", plan=plan, cache=cache, **options).report
 
-    with Store(tmp_path / "here") as store:
-        here = measure(store)
-    with Store(tmp_path / "ray") as store:
-        there = measure(store, engine=engine, open_bench=bench)
-        again = measure(store, engine=engine, open_bench=bench)
+    with ScoreCache(tmp_path / "here") as cache:
+        here = measure(cache)
+    with ScoreCache(tmp_path / "ray") as cache:
+        there = measure(cache, engine=engine, open_setup=setup)
+        again = measure(cache, engine=engine, open_setup=setup)
     assert _without_times(there) == _without_times(here)
     assert again == there  # times and all: they were kept
 

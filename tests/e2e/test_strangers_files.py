@@ -434,22 +434,22 @@ def test_descriptions_of_networks_and_configs_are_one_line(
 
 def _cache(text: str) -> None:
     Path("report/cache").mkdir(parents=True)
-    with sqlite3.connect("report/cache/figures.sqlite") as file:
+    with sqlite3.connect("report/cache/scores.sqlite") as file:
         file.executescript(text)
     file.close()
 
 
-_COLUMNS = "key TEXT PRIMARY KEY, figures TEXT NOT NULL, vectors BLOB NOT NULL"
-_ROW = f"CREATE TABLE figures ({_COLUMNS}) WITHOUT ROWID"
+_COLUMNS = "key TEXT PRIMARY KEY, scores TEXT NOT NULL, vectors BLOB NOT NULL"
+_ROW = f"CREATE TABLE scores ({_COLUMNS}) WITHOUT ROWID"
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "CREATE VIEW figures AS WITH RECURSIVE n(key) AS (SELECT 1 UNION ALL SELECT key FROM n)"
-        " SELECT key, '' AS figures, '' AS vectors FROM n",
-        f"{_ROW}; CREATE TRIGGER t AFTER INSERT ON figures BEGIN DELETE FROM figures; END",
-        "CREATE TABLE figures (key, figures, vectors)",
+        "CREATE VIEW scores AS WITH RECURSIVE n(key) AS (SELECT 1 UNION ALL SELECT key FROM n)"
+        " SELECT key, '' AS scores, '' AS vectors FROM n",
+        f"{_ROW}; CREATE TRIGGER t AFTER INSERT ON scores BEGIN DELETE FROM scores; END",
+        "CREATE TABLE scores (key, scores, vectors)",
         "CREATE TABLE other (a)",
     ],
 )
@@ -463,9 +463,9 @@ def test_a_cache_that_was_tampered_with_is_refused(refuse: Refuse, tmp_path: Pat
 def test_a_cache_that_is_a_link_is_refused(refuse: Refuse, tmp_path: Path) -> None:
     celeba = make_celeba(tmp_path / "celeba", tuple(range(11, 41)))
     _cache(_ROW)
-    Path("report/cache/figures.sqlite").rename("mine.sqlite")
+    Path("report/cache/scores.sqlite").rename("mine.sqlite")
     before = Path("mine.sqlite").read_bytes()
-    Path("report/cache/figures.sqlite").symlink_to("../../mine.sqlite")
+    Path("report/cache/scores.sqlite").symlink_to("../../mine.sqlite")
     words = ("--kinds", "nose_mask", "--baselines", "copy", "--limit", "1", "-o", "report", "-q")
     assert "is a link" in refuse(1, "evaluate", "--data", celeba, *words)
     assert Path("mine.sqlite").read_bytes() == before

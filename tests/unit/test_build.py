@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from facemend.datasets import FaceRecord, FaceSource, open_source
-from facemend.datasets.build import Finished, build_dataset
+from facemend.datasets.build import PairResult, build_dataset
 from facemend.datasets.layouts import FOLDERS, Files, Layout, PictureFormat
 from facemend.datasets.pairs import Recipe, make_pair
 from facemend.errors import OutputError, PictureError, SourceError
@@ -36,7 +36,7 @@ def _rows(out: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (out / "manifest.jsonl").read_text("utf-8").splitlines()]
 
 
-def _interrupt_after(count: int, results: Iterable[Finished]) -> Iterator[Finished]:
+def _interrupt_after(count: int, results: Iterable[PairResult]) -> Iterator[PairResult]:
     for number, result in enumerate(results):
         if number == count:
             raise KeyboardInterrupt
@@ -210,10 +210,10 @@ def test_a_face_that_can_take_no_kind_is_passed_over_and_the_next_takes_its_plac
     faces = _wears_glasses(source, 0, 2, 5)
     recipe = Recipe(2, {"sunglasses": 1.0, "blur": 0.0}, size_px=32)
     report = build_dataset(faces, tmp_path / "two", recipe)
-    assert (report.passed_over, report.made) == (2, 2)
+    assert (report.skipped, report.made) == (2, 2)
     assert [row["source"] for row in _rows(tmp_path / "two")] == ["000002.jpg", "000004.jpg"]
     report = build_dataset(faces, tmp_path / "all", replace(recipe, count=5))
-    assert report.passed_over == 3
+    assert report.skipped == 3
     names = ["000002.jpg", "000004.jpg", "000005.jpg"]
     assert [row["source"] for row in _rows(tmp_path / "all")] == [*names, *names[:2]]
 
@@ -223,7 +223,7 @@ def test_who_wears_glasses_takes_another_kind_where_there_is_one(
 ) -> None:
     recipe = Recipe(30, {"sunglasses": 1.0, "blur": 1.0}, size_px=32)
     report = build_dataset(_wears_glasses(source, 1, 3), tmp_path / "out", recipe)
-    assert report.passed_over == 0
+    assert report.skipped == 0
     drawn = {(row["source"], row["kind"]) for row in _rows(tmp_path / "out")}
     assert {kind for name, kind in drawn if name in ("000002.jpg", "000004.jpg")} == {"blur"}
     assert {kind for _, kind in drawn} == {"blur", "sunglasses"}

@@ -113,7 +113,7 @@ def test_a_damaged_archive_is_an_error(tmp_path: Path) -> None:
     make_celeba(tmp_path)
     archive = tmp_path / "img_align_celeba.zip"
     archive.write_bytes(archive.read_bytes()[:1000])
-    with pytest.raises(SourceError, match=r"img_align_celeba\.zip is no readable zip archive"):
+    with pytest.raises(SourceError, match=r"img_align_celeba\.zip is not a readable zip archive"):
         open_celeba(tmp_path)
 
 

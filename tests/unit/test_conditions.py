@@ -5,14 +5,14 @@ import pytest
 
 from facemend.evaluation.baselines import BASELINES, copy_input
 from facemend.evaluation.evaluate import Plan, evaluate
-from facemend.evaluation.protocol import CONDITIONS, UNCHANGED, bench_face
+from facemend.evaluation.protocol import CONDITIONS, UNCHANGED, make_input
 from facemend.evaluation.results import EVERYTHING, Group
 from facemend.evaluation.systems import Delivery, Images, Masks
 from facemend.images import Image
 from tests.tiny_celeba import gradient
 from tests.unit.test_evaluate import SOURCE
 
-FACE = bench_face(gradient(256, 256), "1.png", "nose_mask")
+FACE = make_input(gradient(256, 256), "1.png", "nose_mask")
 CUT_WRONG = [name for name in CONDITIONS if "rotated" in name or "10%" in name]
 DEGRADED = [name for name in CONDITIONS if name not in [*CUT_WRONG, UNCHANGED]]
 
@@ -48,15 +48,15 @@ def test_sizes_and_turns_are_what_they_are_called() -> None:
 
 
 def test_conditions_are_rows_of_their_own_for_systems_that_are_blind_and_can_be_asked() -> None:
-    captive = replace(BASELINES["copy"], name="captive", captive=True)
-    systems = [BASELINES["copy"], BASELINES["telea"], captive]
+    fixed_inputs = replace(BASELINES["copy"], name="fixed_inputs", fixed_inputs=True)
+    systems = [BASELINES["copy"], BASELINES["telea"], fixed_inputs]
     report = evaluate(systems, SOURCE, ["blur"], split="test", plan=Plan(robustness=True)).report
     for name in CONDITIONS:
         row = report.find("copy", ("hole", "psnr"), Group(condition=name))
         assert row is not None
         assert row.n == len(SOURCE)
         assert report.find("telea", ("hole", "psnr"), Group(condition=name)) is None
-        assert report.find("captive", ("hole", "psnr"), Group(condition=name)) is None
+        assert report.find("fixed_inputs", ("hole", "psnr"), Group(condition=name)) is None
     plain = evaluate(systems, SOURCE, ["blur"], split="test").report
     assert report.find("copy", ("hole", "psnr")) == plain.find("copy", ("hole", "psnr"), EVERYTHING)
     unchanged = report.find("copy", ("hole", "psnr"), Group(condition=UNCHANGED))
@@ -73,6 +73,6 @@ def test_the_input_that_a_condition_makes_is_what_the_system_gets() -> None:
 
     system = replace(BASELINES["copy"], deliver=deliver)
     evaluate([system], SOURCE.first(1), ["blur"], split="test", plan=Plan(robustness=True))
-    face = bench_face(SOURCE.crop(SOURCE.records[0]), "0", "blur")
+    face = make_input(SOURCE.crop(SOURCE.records[0]), "0", "blur")
     expected = [face.image, *(change("0", face).image for change in CONDITIONS.values())]
     np.testing.assert_array_equal(np.stack(shown), np.stack(expected))

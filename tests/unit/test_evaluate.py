@@ -8,7 +8,7 @@ from facemend.datasets import FaceRecord, FaceSource, hash_identity
 from facemend.errors import LeakError, ModelError, SourceError, UsageError
 from facemend.evaluation.baselines import BASELINES, copy_input
 from facemend.evaluation.evaluate import Evaluation, evaluate
-from facemend.evaluation.protocol import HOLE_BINS, SEED_SET, bench_face
+from facemend.evaluation.protocol import HOLE_BINS, SEED_SET, make_input
 from facemend.evaluation.results import Group
 from facemend.evaluation.systems import Delivery, Images, Masks, System
 from facemend.images import Image
@@ -45,7 +45,7 @@ def oracle(name: str = "oracle") -> System:
         face.image.tobytes(): face
         for record in SOURCE.records
         for kind in SEED_SET
-        for face in [bench_face(read_gradient(record.name), record.name, kind)]
+        for face in [make_input(read_gradient(record.name), record.name, kind)]
     }
 
     def deliver(images: Images) -> Delivery:
@@ -56,9 +56,9 @@ def oracle(name: str = "oracle") -> System:
     return system_of(deliver, name)
 
 
-def test_figures_are_the_means_over_the_pictures_of_the_protocol() -> None:
+def test_scores_are_the_means_over_the_pictures_of_the_protocol() -> None:
     report = run(COPY, kinds=["blur", "nose_mask"]).report
-    faces = [bench_face(read_gradient(record.name), record.name, "blur") for record in SOURCE.records]
+    faces = [make_input(read_gradient(record.name), record.name, "blur") for record in SOURCE.records]
     blur = Group(kind="blur")
     for measure, expected in {
         HOLE: [psnr(face.image, face.target, face.occlusion.mask) for face in faces],
@@ -143,7 +143,7 @@ def test_only_a_system_that_is_not_blind_is_shown_the_mask() -> None:
     run(watch(True), watch(False))
     assert shown[True] is None
     last = SOURCE.records[-1].name
-    expected = bench_face(read_gradient(last), last, "nose_mask").occlusion.mask
+    expected = make_input(read_gradient(last), last, "nose_mask").occlusion.mask
     np.testing.assert_array_equal(shown[False], expected[None])
 
 
@@ -235,7 +235,7 @@ def test_the_seam_is_1_for_the_truth_and_more_for_a_cover_left_in_place() -> Non
 
 def test_the_mean_hole_of_a_kind_is_reported() -> None:
     report = run(COPY, kinds=["blur", "nose_mask"]).report
-    faces = [bench_face(read_gradient(record.name), record.name, "blur") for record in SOURCE.records]
+    faces = [make_input(read_gradient(record.name), record.name, "blur") for record in SOURCE.records]
     assert report.coverage["blur"] == pytest.approx(
         np.mean([face.occlusion.coverage for face in faces]), abs=1e-6
     )

@@ -30,5 +30,5 @@ def test_equal_sets_are_not_apart_even_with_fewer_pictures_than_features() -> No
 
 @pytest.mark.parametrize("other", [FIRST[:1], FIRST[:, :4], FIRST[0]])
 def test_sets_that_do_not_fit_are_refused(other: Features) -> None:
-    with pytest.raises(ValueError, match="no two sets"):
+    with pytest.raises(ValueError, match="not two sets"):
         frechet_distance(other, FIRST)

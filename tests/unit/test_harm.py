@@ -5,12 +5,12 @@ import pytest
 
 from facemend.detection import Face
 from facemend.errors import SourceError
-from facemend.evaluation.cache import Store
+from facemend.evaluation.cache import ScoreCache
 from facemend.evaluation.harm import (
     AS_IT_IS,
     CONDITIONS,
     IN_PROFILE,
-    Shown,
+    UncoveredPhoto,
     find_photos,
     measure_harm,
     to_table,
@@ -24,14 +24,14 @@ from tests.tiny_celeba import gradient
 LANDMARKS = np.array([(40.0, 40.0), (80.0, 40.0), (60.0, 60.0), (45.0, 80.0), (75.0, 80.0)])
 
 
-def shown(pixels: Image | None = None, nose_x: float = 60.0) -> Shown:
+def shown(pixels: Image | None = None, nose_x: float = 60.0) -> UncoveredPhoto:
     landmarks = LANDMARKS.copy()
     landmarks[2, 0] = nose_x
     photo = gradient(160, 140) if pixels is None else pixels
-    return Shown(photo, Face((20.0, 10.0, 100.0, 110.0), landmarks, 0.9))
+    return UncoveredPhoto(photo, Face((20.0, 10.0, 100.0, 110.0), landmarks, 0.9))
 
 
-def apply(condition: str, photo: Shown, seed: int = 0) -> Image | None:
+def apply(condition: str, photo: UncoveredPhoto, seed: int = 0) -> Image | None:
     return CONDITIONS[condition](photo, np.random.default_rng(seed))
 
 
@@ -63,8 +63,8 @@ def test_blurs_are_shares_of_the_width_of_the_face(share: int) -> None:
 
 
 def test_a_photo_without_a_face_takes_a_third_of_its_shorter_side_for_the_face() -> None:
-    assert Shown(gradient(160, 140), None).face_width_px == pytest.approx(140 / 3)
-    assert apply("at the border", Shown(gradient(160, 140), None)) is None
+    assert UncoveredPhoto(gradient(160, 140), None).face_width_px == pytest.approx(140 / 3)
+    assert apply("at the border", UncoveredPhoto(gradient(160, 140), None)) is None
 
 
 def test_at_the_border_a_third_of_the_face_is_cut_off() -> None:
@@ -114,7 +114,7 @@ def photos(tmp_path: Path) -> Path:
 
 def test_changed_photos_are_counted_and_named(photos: Path, stand_in_model: Path, tmp_path: Path) -> None:
     conditions = [AS_IT_IS, "black and white"]
-    with Store(tmp_path / "cache") as store:
+    with ScoreCache(tmp_path / "cache") as cache:
         report, again = (
             measure_harm(
                 stand_in_model,
@@ -122,7 +122,7 @@ def test_changed_photos_are_counted_and_named(photos: Path, stand_in_model: Path
                 source="photos",
                 conditions=conditions,
                 threads=1,
-                store=store,
+                cache=cache,
             )
             for _ in range(2)
         )
@@ -137,7 +137,7 @@ def test_changed_photos_are_counted_and_named(photos: Path, stand_in_model: Path
 def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="holds no photos"):
         find_photos(tmp_path)
-    with pytest.raises(SourceError, match="is no folder"):
+    with pytest.raises(SourceError, match="is not a folder"):
         find_photos(tmp_path / "nothing")
 
 

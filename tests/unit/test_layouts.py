@@ -62,5 +62,5 @@ def test_what_is_written_is_read_back(tmp_path: Path, files: Files) -> None:
 
 
 def test_pix2pix_takes_no_webp() -> None:
-    with pytest.raises(UsageError, match="reads no WebP; use --format png"):
+    with pytest.raises(UsageError, match="cannot read WebP; use --format png"):
         Files(Layout.PIX2PIX, PictureFormat.WEBP)

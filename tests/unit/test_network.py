@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from facemend.errors import ModelError
 from facemend.evaluation.baselines import BASELINES
 from facemend.evaluation.evaluate import Plan, evaluate
-from facemend.evaluation.protocol import bench_face
+from facemend.evaluation.protocol import make_input
 from facemend.evaluation.scoring import open_slow_metrics
 from facemend.images import Image, resize
 from facemend.metrics.network import FeatureNetwork, PairNetwork
@@ -74,7 +74,7 @@ def test_the_report_has_lpips_and_fid_as_computed_by_hand(tmp_path: Path) -> Non
     )
     assert set(slow.left_out) == {"identity distance"}
     report = evaluate([BASELINES["copy"]], SOURCE, ["blur"], split="test", plan=Plan(slow)).report
-    faces = [bench_face(SOURCE.crop(record), record.name, "blur") for record in SOURCE.records]
+    faces = [make_input(SOURCE.crop(record), record.name, "blur") for record in SOURCE.records]
     distances = [((f.image / 127.5 - f.target / 127.5) ** 2).mean() for f in faces]
     lpips = report.find("copy", ("composite", "lpips"))
     assert lpips is not None

@@ -41,7 +41,7 @@ def test_a_plot_puts_a_mean_between_its_ends_and_a_larger_one_higher() -> None:
     assert blur.y < mask.y  # SVG counts from the top
     assert blur.high < blur.y < blur.low
     assert blur.x < mask.x
-    assert blur.says == "22.50 dB, 21.50 to 23.50"
+    assert blur.label == "22.50 dB, 21.50 to 23.50"
     assert [label for label, _ in plot.labels] == ["blur", "nose_mask"]
     heights = {float(text): y for text, y in plot.ticks}
     share = (heights[18.0] - blur.y) / (heights[18.0] - heights[22.0])

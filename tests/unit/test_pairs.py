@@ -164,7 +164,7 @@ def test_shares_are_read_from_a_line() -> None:
 
 
 def test_a_share_that_is_no_number_is_named() -> None:
-    with pytest.raises(UsageError, match=r"'blur=much' is no share of a kind; write kind=0\.5"):
+    with pytest.raises(UsageError, match=r"'blur=much' is not a share of a kind; write kind=0\.5"):
         parse_shares("nose_mask=1,blur=much")
 
 

@@ -11,12 +11,12 @@ from facemend.evaluation.protocol import (
     HOLE_BINS,
     SEED_SET,
     V1,
-    bench_face,
     hole_bin,
     input_digest,
     is_frozen,
     join_digests,
     kinds_for,
+    make_input,
     protocol_kinds,
 )
 from facemend.images import Image
@@ -28,19 +28,19 @@ CROP = gradient(256, 256)
 
 @pytest.mark.parametrize("kind", SEED_SET)
 def test_an_input_depends_on_the_name_and_the_kind_alone(kind: str) -> None:
-    face = bench_face(CROP, "000001.jpg", kind)
-    bench_face(CROP, "000002.jpg", kind)
-    again = bench_face(CROP, "000001.jpg", kind)
+    face = make_input(CROP, "000001.jpg", kind)
+    make_input(CROP, "000002.jpg", kind)
+    again = make_input(CROP, "000001.jpg", kind)
     assert input_digest("000001.jpg", face) == input_digest("000001.jpg", again)
-    other_crop = bench_face(255 - CROP, "000001.jpg", kind)
+    other_crop = make_input(255 - CROP, "000001.jpg", kind)
     np.testing.assert_array_equal(other_crop.occlusion.alpha, face.occlusion.alpha)
-    other_name = bench_face(CROP, "000002.jpg", kind)
+    other_name = make_input(CROP, "000002.jpg", kind)
     assert (other_name.occlusion.alpha != face.occlusion.alpha).any()
 
 
 @pytest.mark.parametrize("kind", protocol_kinds())
 def test_areas_keep_to_the_protocol(kind: str) -> None:
-    areas = [bench_face(CROP, f"{number}.jpg", kind).occlusion.coverage for number in range(150)]
+    areas = [make_input(CROP, f"{number}.jpg", kind).occlusion.coverage for number in range(150)]
     assert AREAS[kind][0] <= min(areas)
     assert max(areas) <= AREAS[kind][1]
     assert np.std(areas) > 0
@@ -68,7 +68,7 @@ _FROZEN = {
 def test_the_inputs_are_frozen(kind: str) -> None:
     """A change here is another protocol: v2, and every figure anew."""
     names = [f"{number:06d}.jpg" for number in range(1, 21)]
-    digests = (input_digest(name, bench_face(_ramps(), name, kind)) for name in names)
+    digests = (input_digest(name, make_input(_ramps(), name, kind)) for name in names)
     assert join_digests(digests) == _FROZEN[kind]
 
 
@@ -90,7 +90,7 @@ def test_who_wears_glasses_is_not_measured_under_sunglasses() -> None:
 def test_a_kind_that_cannot_keep_to_its_area_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "AREAS", dict(AREAS) | {"blur": (0.9, 1.0)})
     with pytest.raises(RuntimeError, match="blur misses its area of 90%-100%"):
-        bench_face(CROP, "000001.jpg", "blur")
+        make_input(CROP, "000001.jpg", "blur")
 
 
 def test_every_kind_of_the_protocol_can_be_drawn() -> None:
@@ -104,7 +104,7 @@ def test_kinds_are_chosen_by_name_and_by_set() -> None:
     with pytest.raises(UsageError, match="no kind 'blurr'; choose from nose_mask"):
         V1.choose_kinds("blurr")
     with pytest.raises(UsageError, match="no kind 'blurr'"):
-        bench_face(CROP, "000001.jpg", "blurr")
+        make_input(CROP, "000001.jpg", "blurr")
 
 
 def test_bins_begin_with_their_lower_end() -> None:
@@ -113,7 +113,7 @@ def test_bins_begin_with_their_lower_end() -> None:
 
 
 def test_a_digest_changes_with_the_name_and_with_every_byte() -> None:
-    face = bench_face(CROP, "000001.jpg", "blur")
+    face = make_input(CROP, "000001.jpg", "blur")
     digests = {input_digest("000001.jpg", face), input_digest("000002.jpg", face)}
     for part in (face.image, face.target, face.occlusion.alpha):
         part[128, 0] += 1

@@ -136,7 +136,7 @@ def test_templates_are_checked(tmp_path: Path) -> None:
         open_templates(tmp_path)
     folder = write_templates(tmp_path / "templates")
     (folder / "green.png").unlink()
-    with pytest.raises(SourceError, match=r"green\.png is not there"):
+    with pytest.raises(SourceError, match=r"green\.png is missing"):
         open_templates(folder)
     (folder / "points.csv").write_text("template,a_x_px\ngreen.png,1\n")
     with pytest.raises(SourceError, match="has no line"):

@@ -89,7 +89,7 @@ def test_json_gives_the_same_report_again(evaluation: Evaluation) -> None:
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', SMALL.to_json().replace('"rows"', '"lines"')])
 def test_a_text_that_is_no_report_is_refused(text: str) -> None:
-    with pytest.raises(FacemendError, match="no evaluation report"):
+    with pytest.raises(FacemendError, match="not an evaluation report"):
         EvaluationReport.from_json(text)
 
 

@@ -118,7 +118,7 @@ def test_reencoded_inputs_and_swapped_masks_are_refused(home: Path, cheat: Calla
     [
         (lambda home: (home / "manifest.json").unlink(), "no manifest.json"),
         (lambda home: (home / "manifest.json").write_text("{}"), "no manifest.json that can be read"),
-        (lambda home: next((home / "theirs").iterdir()).unlink(), "delivers every input, as PNG"),
+        (lambda home: next((home / "theirs").iterdir()).unlink(), "needs a PNG for every input"),
         (lambda home: next((home / "masks").iterdir()).unlink(), "does not exist"),
         (shrink, r"delivers uint8 \(2, 8, 8, 3\)"),
     ],

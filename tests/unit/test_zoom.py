@@ -62,7 +62,7 @@ def test_a_picture_without_a_face_is_left_out_with_a_warning() -> None:
         return _tight(0, name) if name == "0" else np.full((200, 200, 3), 90, dtype=np.uint8)
 
     source = FaceSource("tight", _source(2).records, read, "1")
-    with pytest.warns(UserWarning, match="1 of 2 pictures of tight show no face"):
+    with pytest.warns(UserWarning, match="1 of 2 pictures of tight do not show a face"):
         assert [record.name for record in zoomed(source).records] == ["0"]
     with pytest.raises(SourceError, match="no face is found"):
         zoomed(source.where(lambda record: record.name == "1"))

@@ -1,4 +1,4 @@
-"""facemend dataset: pairs of occluded and target faces on disk, and pictures to judge them by."""
+"""facemend dataset: pairs of occluded and target faces on disk, contact sheets and statistics of them."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,12 +23,12 @@ _split_option = click.option(
     type=click.Choice(["train", "val", "test", "all"]),
     default="all",
     show_default=True,
-    help="The people to take.",
+    help="People to use.",
 )
 _split_file_option = click.option(
     "--split-file",
     type=_PATH,
-    help="CSV with the columns file and split (and identity), in place of the usual split.",
+    help="CSV with the columns file and split (and identity), instead of the usual split.",
 )
 _cutouts_option = click.option(
     "--cutouts",
@@ -37,7 +37,7 @@ _cutouts_option = click.option(
     help='Your own RGBA pictures (PNG, WebP) for the kinds "cutouts" and "real_mask".',
 )
 _seed_option = click.option(
-    "--seed", type=int, default=0, show_default=True, help="Another seed, other occlusions."
+    "--seed", type=int, default=0, show_default=True, help="Another seed draws other occlusions."
 )
 
 
@@ -49,12 +49,14 @@ def dataset() -> None:
 @dataset.command()
 @click.argument("source")
 @click.argument("out")
-@click.option("--count", type=int, required=True, help="Pairs; beyond the pictures, faces repeat.")
+@click.option(
+    "--count", type=int, required=True, help="Number of pairs. Above the number of pictures, faces repeat."
+)
 @click.option(
     "--kinds",
     metavar="KIND=SHARE,...",
-    help="Occlusions and how often each is drawn, for example nose_mask=0.4,blur=0.6.  "
-    "[default: nose_mask, blur, blur_full, mask_full and any cutouts in equal shares]",
+    help="Occlusions and the share of each, for example nose_mask=0.4,blur=0.6.  "
+    "[default: nose_mask, blur, blur_full, mask_full and cutouts, if any, in equal shares]",
 )
 @_cutouts_option
 @click.option("--size", type=int, default=256, show_default=True, help="Side of the pictures in pixels.")
@@ -65,7 +67,7 @@ def dataset() -> None:
     type=click.Choice(["folders", "imagefolder", "pix2pix", "webdataset", "parquet"]),
     default="folders",
     show_default=True,
-    help="Folders of pictures, for Hugging Face's imagefolder, side by side for pix2pix, or shards.",
+    help="Folders of pictures, Hugging Face's imagefolder, pictures side by side for pix2pix, or shards.",
 )
 @click.option(
     "--format",
@@ -73,10 +75,12 @@ def dataset() -> None:
     type=click.Choice(["png", "webp"]),
     default="png",
     show_default=True,
-    help="Of the pictures; both are lossless.",
+    help="Picture format. Both are lossless.",
 )
 @_seed_option
-@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one a processor core]")
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Processes.  [default: one for each processor core]"
+)
 @engine_option
 @ray_address_option
 @click.option("--force", is_flag=True, help="Start anew in a folder that holds another dataset.")
@@ -102,8 +106,8 @@ def build(
     """Write pairs of occluded and target faces to OUT, with their exact alpha and a manifest.
 
     SOURCE is CelebA as downloaded (img_align_celeba.zip or its folder, annotations beside it), any folder
-    of face crops, or a URL of a folder, a zip, tar shards or Parquet. OUT may be a URL for shards. The same
-    command again goes on where it stopped.
+    of face crops, or a URL of a folder, a zip, tar shards or Parquet. For shards OUT may be a URL. The same
+    command resumes a build that was stopped.
     """
     from tqdm import tqdm
 
@@ -159,11 +163,11 @@ def build(
     metavar="PICTURE",
     type=_PATH,
     required=True,
-    help="The PNG to write; keep it private.",
+    help="PNG to write. Keep sheets of CelebA private.",
 )
-@click.option("--kinds", metavar="KIND,...", help="Occlusions, a row each.  [default: all]")
+@click.option("--kinds", metavar="KIND,...", help="Occlusions, one row each.  [default: all]")
 @_cutouts_option
-@click.option("--faces", type=click.IntRange(1, 100), default=8, show_default=True, help="Faces a row.")
+@click.option("--faces", type=click.IntRange(1, 100), default=8, show_default=True, help="Faces in a row.")
 @click.option(
     "--size",
     type=click.IntRange(32, 512),
@@ -189,7 +193,7 @@ def preview(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Draw a contact sheet: a row of faces of SOURCE for every kind of occlusion."""
+    """Draw a contact sheet with a row of faces of SOURCE for each kind of occlusion."""
     from facemend.datasets.pairs import Recipe, parse_shares
     from facemend.datasets.stats import draw_preview
     from facemend.files import written_whole
@@ -208,12 +212,12 @@ def preview(
 
 @dataset.command()
 @click.argument("folder", metavar="DATASET", type=_PATH)
-@click.option("-o", "--output", metavar="PICTURE", type=_PATH, help="Draw the histograms into this PNG.")
-@click.option("--json", "as_json", is_flag=True, help="Print the numbers, histograms too, as JSON.")
+@click.option("-o", "--output", metavar="PICTURE", type=_PATH, help="PNG for the histograms.")
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers and histograms as JSON.")
 @click.option("--force", is_flag=True, help="Overwrite the picture.")
 @quiet_option
 def stats(folder: Path, output: Path | None, as_json: bool, force: bool, quiet: bool) -> None:
-    """Count the kinds, the coverage and the colours of a finished DATASET."""
+    """Measure the kinds, coverage and colours of a finished DATASET."""
     from facemend.datasets.stats import draw_histograms, measure_dataset
     from facemend.files import written_whole
     from facemend.images import write_png
@@ -233,11 +237,11 @@ def stats(folder: Path, output: Path | None, as_json: bool, force: bool, quiet: 
 
 
 def _open(source: Path | str, split: str, split_file: Path | None) -> "FaceSource":
-    """The people of a source who are asked for."""
+    """The requested people of a source."""
     from facemend.datasets import Split, open_source, take_split
 
     if split_file is not None and split == "all":
-        raise UsageError("--split-file says who belongs to which split; choose one with --split")
+        raise UsageError("--split-file needs a split; choose one with --split")
     faces = open_source(source)
     uses = sorted({record.use for record in faces.records if record.use is not None})
     if split == "all" and len(uses) > 1:
@@ -251,19 +255,17 @@ def _open(source: Path | str, split: str, split_file: Path | None) -> "FaceSourc
 def _summary(home: object, report: "BuildReport") -> str:
     lines = [f"{printable(home)}: {report.made} pairs made, {report.kept} kept ({_counts(report.kinds)})"]
     if detected := report.landmarks.get("detected"):
-        lines.append(
-            f"{detected} pairs have no landmarks of their own; their faces were found by the detector"
-        )
+        lines.append(f"{detected} pairs have no landmarks in the source; the detector found their faces")
     if missing := report.landmarks.get("canonical"):
         lines.append(
             f"{missing} of {report.made + report.kept} pairs have no landmarks, and no face was found; "
-            "their occlusions lie where faces of the canonical crop have theirs"
+            "their occlusions are at the landmarks of the canonical crop"
         )
     if profiles := report.landmarks.get("profile"):
-        lines.append(f"{profiles} pairs show a profile; their occlusions follow it as far as they bend")
-    if report.passed_over:
+        lines.append(f"{profiles} pairs show a profile; their occlusions follow it as far as they can bend")
+    if report.skipped:
         lines.append(
-            f"{report.passed_over} faces wear glasses and were passed over: no kind was left for them"
+            f"{report.skipped} faces wear glasses and were skipped: they can take none of the kinds"
         )
     return "\n".join(lines)
 

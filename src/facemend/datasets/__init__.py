@@ -1,4 +1,4 @@
-"""Datasets: faces from CelebA or from any folder, their splits, and occluded pairs made of them."""
+"""Datasets: faces from CelebA or any folder, their splits, and occluded pairs made of them."""
 
 from pathlib import Path
 
@@ -24,10 +24,10 @@ def open_source(where: Path | str) -> FaceSource:
     """Opens CelebA in its official layout, any folder of face crops, or a URL or archive of them.
 
     Args:
-        where: a path; or as a text a path or a URL, such as s3://bucket/faces.
+        where: a path, or the text of a path or a URL, such as s3://bucket/faces.
 
     Raises:
-        SourceError: neither is there.
+        SourceError: it does not hold faces.
     """
     path = Path(where)
     if is_url(str(where)) or (path.suffix.lower() in ARCHIVES and not is_celeba(path)):

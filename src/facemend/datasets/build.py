@@ -1,4 +1,4 @@
-"""Builds a dataset of occluded pairs: every pair, its manifest, and whose folder it is."""
+"""Builds a dataset of occluded pairs in a folder, with its manifest."""
 
 import hashlib
 import json
@@ -32,10 +32,10 @@ from facemend.parallel import Engine, LocalEngine
 MANIFEST_FILE = "manifest.jsonl"
 METADATA_FILE = "metadata.jsonl"
 LOG_FILE = f"{MANIFEST_FILE}.part"
-"""The rows so far, in the order in which their pairs were made."""
+"""The rows so far, in the order in which the pairs were made."""
 
 MISSING_FILE = "missing.jsonl"
-"""The pairs whose pictures could not be read: file, source and error."""
+"""The pairs whose pictures cannot be read: file, source and error."""
 
 Row = dict[str, Any]
 """A line of the manifest."""
@@ -46,12 +46,12 @@ _MOST_LINE_BYTES = 1 << 20
 _SAME_IN_METADATA = ("source", "kind", "class", "extent", "seed", "coverage", "landmarks")
 
 
-def describe(pair: Pair, name: str, sums: Mapping[str, str]) -> Row:
-    """The row of a pair.
+def manifest_row(pair: Pair, name: str, sums: Mapping[str, str]) -> Row:
+    """The manifest's row of a pair.
 
     Args:
         name: of its files.
-        sums: their sha256, by what they show.
+        sums: their sha256 by content, such as "occluded".
     """
     occlusion = pair.occlusion
     return {
@@ -70,7 +70,7 @@ def describe(pair: Pair, name: str, sums: Mapping[str, str]) -> Row:
 
 
 def to_metadata(row: Row, files: Files) -> Row:
-    """The row for Hugging Face's imagefolder, where a column has one type from the first line on."""
+    """The row for Hugging Face's imagefolder, where a column has the same type in every row."""
     paths = files.paths(Path(), row["file"])
     return {
         **{f"{what}_file_name": path.as_posix() for what, path in paths.items()},
@@ -80,22 +80,22 @@ def to_metadata(row: Row, files: Files) -> Row:
     }
 
 
-def to_line(row: Row) -> str:
+def to_json_line(row: Row) -> str:
     """The row as a line of JSON."""
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Writes rows whole or not at all, over what was there. Raises OutputError when the disk refuses."""
+    """Writes rows atomically over an earlier file. Raises OutputError if they cannot be written."""
     with written_whole(path, force=True) as temporary, temporary.open("wb") as file:
-        file.writelines(to_line(row).encode() for row in rows)
+        file.writelines(to_json_line(row).encode() for row in rows)
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of a manifest or a log; a line that an interruption tore, or that is none, does not count.
+    """The rows of a manifest or a log. Lines that are torn or invalid are skipped.
 
     Raises:
-        OSError: the file is not there, or cannot be read.
+        OSError: the file is missing or cannot be read.
     """
     with open_own(path) as file:
         while line := file.readline(_MOST_LINE_BYTES):
@@ -106,7 +106,7 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def _is_row(row: object) -> bool:
-    """Whether a value has all that `describe` says, each of its type, and names a file of a dataset."""
+    """Whether a value has every key of `manifest_row` with its type, and names a file of a dataset."""
     if not isinstance(row, dict) or any(not isinstance(row.get(key), str) for key in _TEXTS):
         return False
     identity, coverage, seed, sums = (row.get(key) for key in ("identity", "coverage", "seed", "sha256"))
@@ -123,7 +123,7 @@ def _is_row(row: object) -> bool:
 
 
 def finished_rows(folder: Path) -> dict[str, Row]:
-    """The rows that earlier runs left in a dataset's folder, by file."""
+    """The rows of earlier runs in a dataset's folder, by file."""
     rows = {}
     for name in (MANIFEST_FILE, LOG_FILE):
         with suppress(FileNotFoundError):
@@ -137,10 +137,10 @@ _PICTURE = re.compile(r"\d{6,}\.(png|webp)")
 _TEMPORARY = re.compile(r"\.(\d{6,}|dataset|manifest|metadata|missing)\.\w+\.(png|webp|jsonl?)")
 
 
-def options_of(
+def build_options(
     source: FaceSource, recipe: Recipe, layout: str, picture_format: PictureFormat
 ) -> dict[str, Any]:
-    """All that decides about a dataset's bytes, in JSON's types."""
+    """Everything that determines a dataset's bytes, in JSON's types."""
     return {
         "facemend": __version__,
         "source": source.name,
@@ -157,7 +157,7 @@ def options_of(
 
 
 def _traits(record: FaceRecord) -> tuple[object, ...]:
-    """What a pair takes from a record."""
+    """Everything of a record that a pair depends on."""
     landmarks_px = record.frame_landmarks_px
     return (
         record.name,
@@ -168,22 +168,22 @@ def _traits(record: FaceRecord) -> tuple[object, ...]:
 
 
 def _fingerprint_of_folder(folder: Path) -> str:
-    """Over the names and bytes of all that lies in a folder, wherever it is, and of the table beside it."""
+    """Over the names and bytes of all files in a folder and the table beside it. The path is left out."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     parts = [(path.relative_to(folder).as_posix(), sha256_of(path)) for path in paths]
     table = table_of(folder)
     return fingerprint_of(*parts, *([("", sha256_of(table))] if table.is_file() else []))
 
 
-def claim(folder: Path, options: Mapping[str, Any], *, force: bool) -> None:
-    """Makes the folder the dataset's own, or finds that it is.
+def prepare_folder(folder: Path, options: Mapping[str, Any], *, force: bool) -> None:
+    """Writes the dataset's options into its folder, unless an earlier run of the same build did.
 
     Args:
         options: what the dataset is made with.
-        force: take the folder all the same, and remove what an earlier build wrote, and nothing else.
+        force: use a folder that holds another dataset, and remove that dataset's files and nothing else.
 
     Raises:
-        OutputError: it holds something else, and `force` is not set.
+        OutputError: the folder holds something else, and `force` is not set.
     """
     for name in FOLDERS:
         if (folder / name).is_symlink():
@@ -192,43 +192,50 @@ def claim(folder: Path, options: Mapping[str, Any], *, force: bool) -> None:
     found = _read_json(path)
     if found == options:
         return
-    taken = _taken(folder)
-    if taken and not force:
-        what = f"{taken} already"
-        if isinstance(found, dict):
-            changed = [key for key in options if options[key] != found.get(key)]
-            what = f"a dataset made with another {' and '.join(changed)}"
-        raise OutputError(f"{folder} holds {what}; choose another folder or add --force to start anew")
-    for name in (
-        MANIFEST_FILE,
-        METADATA_FILE,
-        LOG_FILE,
-        MISSING_FILE,
-    ):  # the first says "complete", so it goes first
+    occupied = _name_in_use(folder)
+    if occupied and not force:
+        raise occupied_error(folder, occupied, found, options)
+    # The manifest says that the dataset is complete, so it is removed first.
+    for name in (MANIFEST_FILE, METADATA_FILE, LOG_FILE, MISSING_FILE):
         (folder / name).unlink(missing_ok=True)
     for old in _files_like(_PICTURE, folder):
         old.unlink()
     write_text(path, json.dumps(options, indent=2, ensure_ascii=False) + "\n", force=True)
 
 
-def sweep(folder: Path) -> None:
-    """Removes the temporary files that a killed build left."""
+def occupied_error(location: object, name: str, found: object, options: Mapping[str, Any]) -> OutputError:
+    """The error for a location that holds something else.
+
+    Args:
+        name: of a file that is there.
+        found: the options of the dataset that is there, if there is one.
+        options: those of this dataset.
+    """
+    holds = f"{name} already"
+    if isinstance(found, dict):
+        changed = [key for key in options if options[key] != found.get(key)]
+        holds = f"a dataset made with another {' and '.join(changed)}"
+    return OutputError(f"{location} holds {holds}; choose another location or add --force to start anew")
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Removes the temporary files of a killed build."""
     for path in _files_like(_TEMPORARY, folder):
         path.unlink()
 
 
-def _taken(folder: Path) -> str | None:
-    """The first name in a folder that a build would use."""
+def _name_in_use(folder: Path) -> str | None:
+    """The first file in a folder whose name a build would use."""
     names = (OPTIONS_FILE, MANIFEST_FILE, METADATA_FILE, *FOLDERS)
     pictures = (path.name for path in _files_like(_PICTURE, folder))
     return next((name for name in names if (folder / name).exists()), next(pictures, None))
 
 
 def _files_like(pattern: re.Pattern[str], folder: Path) -> Iterator[Path]:
-    """The files whose names match, in a folder of whatever layout."""
-    for place in (folder, *(folder / name for name in FOLDERS)):
-        if place.is_dir():
-            yield from [path for path in place.iterdir() if pattern.fullmatch(path.name)]
+    """The files whose names match, in a folder of any layout."""
+    for home in (folder, *(folder / name for name in FOLDERS)):
+        if home.is_dir():
+            yield from [path for path in home.iterdir() if pattern.fullmatch(path.name)]
 
 
 def _read_json(path: Path) -> object:
@@ -248,13 +255,13 @@ _BATCH = 16
 
 
 @dataclass(frozen=True)
-class Finished:
-    """What became of one pair.
+class PairResult:
+    """The result for one pair.
 
     Attributes:
-        row: its line of the manifest; None if its picture cannot be read.
-        is_new: whether it was made just now.
-        missing: what is said of it if it cannot be made: its file, its picture and the error.
+        row: its line of the manifest, or None if its picture cannot be read.
+        is_new: whether this run made it.
+        missing: its file, its picture and the error, if it cannot be made.
     """
 
     row: Row | None
@@ -267,15 +274,15 @@ class BuildReport:
     """What a build did.
 
     Attributes:
-        made, kept: pairs made now, and pairs found finished.
-        passed_over: faces that could take no kind of the recipe; the next ones took their places.
+        made, kept: pairs made by this run, and pairs that were finished before.
+        skipped: faces that can take no kind of the recipe; the next ones are used instead.
         kinds: pairs by kind.
-        landmarks: pairs by what is known of where their face lies, keys as in `Landmarks`.
+        landmarks: pairs by the source of their landmarks, keys as in `Landmarks`.
     """
 
     made: int
     kept: int
-    passed_over: int
+    skipped: int
     kinds: Mapping[str, int]
     landmarks: Mapping[str, int]
 
@@ -288,41 +295,40 @@ def build_dataset(
     *,
     engine: Engine = _THIS_PROCESS,
     force: bool = False,
-    progress: Callable[[Iterable[Finished]], Iterable[Finished]] = iter,
+    progress: Callable[[Iterable[PairResult]], Iterable[PairResult]] = iter,
 ) -> BuildReport:
     """Writes a dataset: its pictures as `files` lays them out, OUT/dataset.json and OUT/manifest.jsonl.
 
-    The same call again keeps every pair that is finished and undamaged (by its sha256), and makes the
-    rest. The manifest appears when all pairs are there. A picture that cannot be read does not stop the
-    others: OUT/missing.jsonl lists those pairs in the end.
+    The same call resumes a build: it keeps every finished pair whose sha256 is right, and makes the rest.
+    The manifest appears when all pairs are there. A picture that cannot be read does not stop the others:
+    OUT/missing.jsonl lists its pairs at the end.
 
     Args:
-        engine: who does the work; it does not change a byte.
+        engine: runs the work. It does not affect the bytes.
         force: start anew in a folder that holds another dataset.
         progress: wraps the results as they come (for example tqdm).
 
     Raises:
         SourceError: no face can take a kind of the recipe.
-        OutputError: the folder holds another dataset, or something else under the same names, or the
-            disk refuses.
-        PictureError: pictures of the source cannot be read; all other pairs are there.
+        OutputError: the folder holds another dataset or files of the same names, or cannot be written.
+        PictureError: pictures of the source cannot be read. All other pairs are there.
     """
     faces = faces_for(source, recipe)
-    tally = Tally()
+    count = _Count()
     try:
-        claim(out, options_of(source, recipe, files.layout, files.picture_format), force=force)
+        prepare_folder(out, build_options(source, recipe, files.layout, files.picture_format), force=force)
         task = _Task(faces, recipe, files, out, finished_rows(out))
         with closing(engine.run(task.open, recipe.count, batch=_BATCH)) as results:
-            _collect(progress(results), tally, out, files)
-        sweep(out)
+            _collect(progress(results), count, out, files)
+        remove_temporary_files(out)
     except OSError as error:
         raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
-    return tally.report(passed_over(source, faces, recipe.count))
+    return count.report(count_skipped(source, faces, recipe.count))
 
 
 @dataclass
-class Tally:
-    """Counts what a build did while its results go by."""
+class _Count:
+    """Counts what a build did while its results pass."""
 
     made: int = 0
     kept: int = 0
@@ -330,8 +336,8 @@ class Tally:
     kinds: Counter[str] = field(default_factory=Counter)
     landmarks: Counter[str] = field(default_factory=Counter)
 
-    def count(self, results: Iterable[Finished]) -> Iterator[tuple[Row, bool]]:
-        """Passes on the rows of pairs that are there, and whether each is new."""
+    def rows_of(self, results: Iterable[PairResult]) -> Iterator[tuple[Row, bool]]:
+        """Counts results, and yields the rows of pairs that are there and whether each is new."""
         for result in results:
             if result.missing is not None:
                 self.missing.append(result.missing)
@@ -342,36 +348,36 @@ class Tally:
                 self.landmarks[result.row["landmarks"]] += 1
                 yield result.row, result.is_new
 
-    def report(self, passed_over: int) -> BuildReport:
-        """The sum of it."""
-        return BuildReport(self.made, self.kept, passed_over, self.kinds, self.landmarks)
+    def report(self, skipped: int) -> BuildReport:
+        """The totals."""
+        return BuildReport(self.made, self.kept, skipped, self.kinds, self.landmarks)
 
 
-def _collect(results: Iterable[Finished], tally: Tally, out: Path, files: Files) -> None:
-    """Notes each new row at once in a log, which an interruption does not lose, and all in the manifest.
+def _collect(results: Iterable[PairResult], count: _Count, out: Path, files: Files) -> None:
+    """Writes each new row to a log, which survives an interruption, and all rows to the manifest.
 
-    The rows are not held in memory. The manifest appears in the end, and only if no pair is missing.
+    The rows are not held in memory. The manifest appears at the end, and only if no pair is missing.
     """
     with written_whole(out / MANIFEST_FILE, force=True) as temporary:
         with open_log(out / LOG_FILE) as log, temporary.open("wb") as manifest:
-            log.write("\n")  # ends a line that an interruption tore
-            for row, is_new in tally.count(results):
-                line = to_line(row)
+            log.write("\n")  # ends a torn line
+            for row, is_new in count.rows_of(results):
+                line = to_json_line(row)
                 manifest.write(line.encode())
                 if is_new:
                     log.write(line)
                     log.flush()
-        if tally.missing:
-            write_rows(out / MISSING_FILE, tally.missing)
-            raise unreadable(tally.missing, tally.made + tally.kept, out / MISSING_FILE)
+        if count.missing:
+            write_rows(out / MISSING_FILE, count.missing)
+            raise unreadable_error(count.missing, count.made + count.kept, out / MISSING_FILE)
         if files.layout is Layout.IMAGEFOLDER:
             write_rows(out / METADATA_FILE, (to_metadata(row, files) for row in read_rows(temporary)))
     for path in (out / LOG_FILE, out / MISSING_FILE):
         path.unlink(missing_ok=True)
 
 
-def unreadable(missing: Sequence[Row], there: int, listed: object) -> PictureError:
-    """What is said when all pairs are made but those of pictures that cannot be read."""
+def unreadable_error(missing: Sequence[Row], there: int, listed: object) -> PictureError:
+    """The error for a build in which some pictures cannot be read, and all other pairs are made."""
     more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
     return PictureError(
         f"{missing[0]['error']}{more}: {len(missing)} of {there + len(missing)} pairs are missing, listed "
@@ -379,8 +385,8 @@ def unreadable(missing: Sequence[Row], there: int, listed: object) -> PictureErr
     )
 
 
-def passed_over(source: FaceSource, faces: FaceSource, count: int) -> int:
-    """How many faces would have had a turn, and could take nothing."""
+def count_skipped(source: FaceSource, faces: FaceSource, count: int) -> int:
+    """Number of faces that were skipped because they can take no kind of the recipe."""
     if count >= len(faces):
         return len(source) - len(faces)
     last = faces.records[count - 1].name
@@ -395,33 +401,33 @@ class _Task:
     out: Path
     known: Mapping[str, Row]
 
-    def open(self) -> Callable[[int], Finished]:
-        """The work of a build, for an engine."""
+    def open(self) -> Callable[[int], PairResult]:
+        """Returns the work for an engine: it makes the pair of an index."""
         return self._finish
 
-    def _finish(self, index: int) -> Finished:
-        """Makes one pair, unless its files are there and whole."""
+    def _finish(self, index: int) -> PairResult:
+        """Makes one pair, unless its files are there and undamaged."""
         name = self.files.name(index)
         paths = self.files.paths(self.out, name)
         known = self.known.get(name)
         if known is not None and _sums(paths) == known["sha256"]:
-            return Finished(known, False)
+            return PairResult(known, False)
         try:
             pair = make_pair(self.faces, index, self.recipe)
         except PictureError as error:
             source = self.faces.records[index % len(self.faces)].name
-            return Finished(None, False, {"file": name, "source": source, "error": str(error)})
+            return PairResult(None, False, {"file": name, "source": source, "error": str(error)})
         sums = {}
         for (what, path), picture in zip(paths.items(), self.files.pictures(pair), strict=True):
             data = encode(picture, self.files.picture_format)
             with written_whole(path, force=True) as temporary:
                 temporary.write_bytes(data)
             sums[what] = hashlib.sha256(data).hexdigest()
-        return Finished(describe(pair, name, sums), True)
+        return PairResult(manifest_row(pair, name, sums), True)
 
 
 def _sums(paths: Mapping[str, Path]) -> dict[str, str] | None:
-    """The sha256 of a pair's files; None if one is missing."""
+    """The sha256 of a pair's files, or None if one is missing."""
     try:
         return {what: sha256_of(path) for what, path in paths.items()}
     except (FileNotFoundError, UnfitFile):

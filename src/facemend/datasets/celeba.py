@@ -1,8 +1,8 @@
 """CelebA in its official layout, as users download it.
 
 Liu et al., "Deep Learning Face Attributes in the Wild", ICCV 2015. The pictures stay in
-`img_align_celeba.zip`, or lie in a folder `img_align_celeba/`; the annotations beside them are read
-where they exist.
+`img_align_celeba.zip`, or in a folder `img_align_celeba/`. The annotations beside them are read if
+they exist.
 """
 
 import os
@@ -31,10 +31,10 @@ def is_celeba(root: Path) -> bool:
 
 
 def open_celeba(root: Path) -> FaceSource:
-    """Opens CelebA: pictures from the archive or the folder, annotations as far as they are there.
+    """Opens CelebA: pictures from the archive or the folder, with the annotations that exist.
 
     Raises:
-        SourceError: no pictures, or an annotation file that cannot be understood.
+        SourceError: no pictures, or an annotation file that cannot be parsed.
     """
     home = root.parent if root.name in (ARCHIVE, FOLDER) else root
     pictures = root if root.name in (ARCHIVE, FOLDER) else home / ARCHIVE
@@ -62,7 +62,7 @@ def open_celeba(root: Path) -> FaceSource:
 
 
 def read_partition(path: Path) -> dict[str, str]:
-    """CelebA's own partition by file name: train, val or test. It splits by person, too.
+    """CelebA's own partition by file name: train, val or test. It splits by person as well.
 
     Args:
         path: of `list_eval_partition.txt`.
@@ -88,7 +88,7 @@ class _FolderReader:
 
 
 class _ZipReader:
-    """Reads out of the archive; each process opens it for itself."""
+    """Reads from the archive. Each process opens its own handle."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -115,7 +115,7 @@ class _ZipReader:
             try:
                 self._archive = zipfile.ZipFile(self._path)
             except MEMBER_ERRORS as error:
-                raise SourceError(f"{self._path} is no readable zip archive: {error}") from error
+                raise SourceError(f"{self._path} is not a readable zip archive: {error}") from error
             self._owner = os.getpid()
         return self._archive
 
@@ -128,7 +128,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _rows(path: Path, columns: int) -> list[list[str]]:
-    """The whitespace-separated rows of an annotation file; rows of another length are an error."""
+    """The whitespace-separated rows of an annotation file; rows of another length raise SourceError."""
     rows = [line.split() for line in _lines(path) if line.strip()]
     for number, row in enumerate(rows, 1):
         if len(row) != columns:

@@ -1,4 +1,4 @@
-"""What a dataset of faces is, wherever it comes from."""
+"""Faces of one source: records, pictures, and what is known of each face."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +20,13 @@ class FaceRecord:
     """One picture of one person.
 
     Attributes:
-        name: its path inside the source, the key of everything that is said of it.
-        identity: who it shows, unique over sources ("celeba:2880"); None if nobody knows.
-        frame_landmarks_px: float64 (5, 2) in the 178×218 frame; None where there are none.
-        attributes: CelebA's attributes, True or False by name; empty where there are none.
-        traits: what is measured of the face, by the names in `traits.py`; what is unknown is left out.
-        use: what the source says that the picture is for: "train", or "measure"; None if it says nothing.
+        name: its path inside the source, which identifies it.
+        identity: the person, unique over sources ("celeba:2880"), or None if unknown.
+        frame_landmarks_px: float64 (5, 2) in the 178×218 frame, or None if there are none.
+        attributes: CelebA's attributes, True or False by name, or empty if there are none.
+        traits: numbers about the face, by the names below (ITA, YAW …), as far as known.
+        use: what the source intends the picture for: "train" or "measure", or None if it says nothing.
+        labels: texts about the face, by the names below (SEX, SOURCE), as far as known.
     """
 
     name: str
@@ -34,6 +35,7 @@ class FaceRecord:
     attributes: Mapping[str, bool] = field(default_factory=dict)
     traits: Mapping[str, float] = field(default_factory=dict)
     use: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class ReadPicture(Protocol):
@@ -50,7 +52,7 @@ class FaceSource:
     Attributes:
         name: "CelebA", or the folder's name.
         records: every picture.
-        read: reads one; safe to call from forked workers.
+        read: reads one. It is safe in forked workers.
         fingerprint: changes when the files behind it change.
     """
 
@@ -76,7 +78,7 @@ class FaceSource:
 
 
 def hash_identity(identity: str) -> str:
-    """12 hexadecimal digits that stand for a person in a model file, without naming the person."""
+    """12 hexadecimal digits that identify a person in a model file without the person's name."""
     return hashlib.sha256(f"facemend identity {identity}".encode()).hexdigest()[:12]
 
 
@@ -84,7 +86,7 @@ def known_identities(source: FaceSource) -> frozenset[str]:
     """The people of a source.
 
     Raises:
-        SourceError: some pictures have no known person, so that leaks cannot be excluded.
+        SourceError: the people of some pictures are unknown, so that leaks cannot be excluded.
     """
     unknown = sum(record.identity is None for record in source.records)
     if unknown:
@@ -96,7 +98,7 @@ def known_identities(source: FaceSource) -> frozenset[str]:
 
 
 def fingerprint_of(*parts: object) -> str:
-    """A short hash over anything that prints the same when it is the same."""
+    """A short hash over the texts of some values."""
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
@@ -113,11 +115,14 @@ over the distance of the eyes, scale below 1 for a picture that was shrunk, cove
 canonical square that is real picture, age in years.
 """
 
-_DARK_BELOW_ITA, _TURNED_ABOVE_YAW = -10.0, 0.25
+SEX, SOURCE = "sex", "source"
+"""Names of `FaceRecord.labels`: as the source says, and where the picture comes from."""
+
+DARK_BELOW_ITA, TURNED_ABOVE_YAW = -10.0, 0.25
 
 
 def yaw_of(landmarks_px: Points) -> float:
-    """How far the nose lies beside the middle of the eyes, over their distance; 0 in a frontal face.
+    """The nose's offset from the middle of the eyes, over their distance, 0 in a frontal face.
 
     Args:
         landmarks_px: (5, 2), in any unit.
@@ -129,17 +134,17 @@ def yaw_of(landmarks_px: Points) -> float:
 
 
 def has_dark_skin(record: FaceRecord) -> bool:
-    """Whether the skin is known to be dark, or in shadow; False where nothing is known of it."""
+    """Whether the skin is known to be dark, or in shadow; False if unknown."""
     ita = record.traits.get(ITA)
-    return ita is not None and ita < _DARK_BELOW_ITA
+    return ita is not None and ita < DARK_BELOW_ITA
 
 
 def is_turned(record: FaceRecord) -> bool:
-    """Whether the head is turned, by the yaw that the source tells, or else by the landmarks."""
+    """Whether the head is turned, by the source's yaw or else by the landmarks."""
     yaw = record.traits.get(YAW)
     if yaw is None and record.frame_landmarks_px is not None:
         yaw = yaw_of(record.frame_landmarks_px)
-    return yaw is not None and abs(yaw) > _TURNED_ABOVE_YAW
+    return yaw is not None and abs(yaw) > TURNED_ABOVE_YAW
 
 
 GROUPS: Mapping[str, Callable[[FaceRecord], bool]] = {"dark_skin": has_dark_skin, "turned": is_turned}

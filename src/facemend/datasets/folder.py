@@ -16,6 +16,8 @@ from facemend.datasets.faces import (
     COVERAGE,
     ITA,
     SCALE,
+    SEX,
+    SOURCE,
     YAW,
     FaceRecord,
     FaceSource,
@@ -162,7 +164,9 @@ def _record(table: Path, line: int, row: Mapping[str, str], source: str) -> Face
         raise SourceError(f"{table}, line {line}: a value is no number")
     file = row["file"]
     person = row.get("person") or file
-    return FaceRecord(file, f"{source}:{person}", landmarks, traits=traits, use=row.get("use") or None)
+    labels = {name: row[name] for name in (SEX, SOURCE) if row.get(name)}
+    use = row.get("use") or None
+    return FaceRecord(file, f"{source}:{person}", landmarks, traits=traits, use=use, labels=labels)
 
 
 def _landmarks(row: Mapping[str, str]) -> Points | None:

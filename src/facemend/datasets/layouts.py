@@ -1,4 +1,4 @@
-"""How pairs lie on disk: folders, side by side, shards in tar and Parquet."""
+"""Files of pairs on disk: folders of pictures, or pictures side by side."""
 
 import io
 import struct
@@ -23,7 +23,7 @@ _LEVEL = 1
 
 
 class PictureFormat(StrEnum):
-    """How pictures are compressed; all of them give the same pixels."""
+    """Lossless picture formats."""
 
     PNG = "png"
     WEBP = "webp"
@@ -41,15 +41,16 @@ def encode(picture: npt.NDArray[np.uint8], picture_format: PictureFormat) -> byt
 def encode_png(picture: npt.NDArray[np.uint8]) -> bytes:
     """A PNG of a uint8 picture, (H, W, 3) RGB or (H, W) gray: zlib level 1, every row less the one above.
 
-    As small as Pillow's at level 1 and twice as fast: Pillow tries five filters a row, and with
-    photos almost always ends with this one or one as good. W3C, "PNG Specification (Third Edition)".
+    As small as Pillow's at level 1 and twice as fast: Pillow tries five filters for each row. For
+    photos it almost always chooses this one or an equally good one.
+    W3C, "PNG Specification (Third Edition)".
     """
     height_px, width_px = picture.shape[:2]
     levels = picture.reshape(height_px, -1)
     rows = np.empty((height_px, 1 + levels.shape[1]), dtype=np.uint8)
     rows[:, 0] = _UP
     rows[0, 1:] = levels[0]
-    np.subtract(levels[1:], levels[:-1], out=rows[1:, 1:])  # modulo 256, as the filter asks
+    np.subtract(levels[1:], levels[:-1], out=rows[1:, 1:])  # modulo 256, as the filter requires
     colours = _RGB if picture.ndim == 3 else _GRAY
     header = struct.pack(">IIBBBBB", width_px, height_px, _BITS, colours, 0, 0, 0)
     chunks = (b"IHDR", header), (b"IDAT", zlib.compress(rows.data, _LEVEL)), (b"IEND", b"")
@@ -65,7 +66,7 @@ FOLDERS = ("occluded", "target", "alpha")
 
 
 class Layout(StrEnum):
-    """For whom the pairs are laid out.
+    """The layout of the pairs on disk.
 
     FOLDERS: occluded/, target/ and alpha/.
     IMAGEFOLDER: the same, and a metadata.jsonl for Hugging Face's `load_dataset("imagefolder")`.
@@ -77,7 +78,7 @@ class Layout(StrEnum):
     PIX2PIX = "pix2pix"
 
     def home(self, out: Path, split: str) -> Path:
-        """The dataset's own folder in OUT: OUT itself, or where other programs look for a split."""
+        """The dataset's folder: OUT itself, or the subfolder where other programs look for a split."""
         return out if self is Layout.FOLDERS else out / ("train" if split == "all" else split)
 
 
@@ -86,8 +87,8 @@ class Files:
     """The files of a pair.
 
     Attributes:
-        layout: for whom.
-        picture_format: of every picture; pix2pix reads PNG alone.
+        layout: their layout.
+        picture_format: of every picture. pix2pix reads PNG only.
     """
 
     layout: Layout = Layout.FOLDERS
@@ -96,15 +97,15 @@ class Files:
     def __post_init__(self) -> None:
         if self.layout is Layout.PIX2PIX and self.picture_format is not PictureFormat.PNG:
             raise UsageError(
-                "pytorch-CycleGAN-and-pix2pix reads no WebP; use --format png with this layout"
+                "pytorch-CycleGAN-and-pix2pix cannot read WebP; use --format png with this layout"
             )
 
     def name(self, index: int) -> str:
-        """The name that all files of a pair have."""
+        """The name of all files of a pair."""
         return f"{index + 1:06d}.{self.picture_format}"
 
     def paths(self, home: Path, name: str) -> dict[str, Path]:
-        """The paths of a pair's files, by what they show."""
+        """The paths of a pair's files by content, such as "occluded"."""
         if self.layout is Layout.PIX2PIX:
             return {"side_by_side": home / name}
         return {folder: home / folder / name for folder in FOLDERS}

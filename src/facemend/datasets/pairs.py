@@ -1,4 +1,4 @@
-"""One pair of a dataset: a face, occluded and as it is, drawn by a recipe."""
+"""One pair of a dataset: a face with and without an occlusion, drawn by a recipe."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,21 +32,21 @@ _MOST_APART_PX = 0.15 * CROP_SIZE_PX
 
 
 def equal_shares(cutouts: Path | None = None) -> dict[str, float]:
-    """What is drawn if nobody says: the seed set, and the cut-outs if there are some, in equal shares."""
+    """The default shares: the seed set and the cut-outs, if any, in equal shares."""
     return dict.fromkeys(SEED_SET if cutouts is None else (*SEED_SET, CUTOUTS), 1.0)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is made of a source of faces.
+    """How pairs are made from a source of faces.
 
     Attributes:
-        count: number of pairs, at least 1; above the number of pictures, faces repeat with new draws.
-        shares: how often each kind of occlusion is drawn; they need not add up to 1 (default: the seed
-            set in equal shares).
+        count: number of pairs, at least 1. Above the number of pictures, faces repeat with new draws.
+        shares: share of each kind of occlusion. They need not add up to 1 (default: the seed set in equal
+            shares).
         size_px: side of the pictures, 16 to 2048.
-        seed: another seed, other draws.
-        cutouts: a folder of RGBA pictures; one of FOLDER_KINDS needs a share then.
+        seed: of all draws.
+        cutouts: a folder of RGBA pictures. It requires a share of one of FOLDER_KINDS.
     """
 
     count: int
@@ -57,7 +57,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.count < 1:
-            raise UsageError(f"a dataset of {self.count} pairs cannot be made; ask for 1 or more")
+            raise UsageError(f"a dataset of {self.count} pairs cannot be made; choose 1 or more")
         if not _SMALLEST_PX <= self.size_px <= _LARGEST_PX:
             raise UsageError(f"size {self.size_px} is not in {_SMALLEST_PX} to {_LARGEST_PX} pixels")
         drawn_from_folder = [kind for kind in FOLDER_KINDS if kind in self.shares]
@@ -71,7 +71,7 @@ class Recipe:
 
     @cached_property
     def kinds(self) -> Mapping[str, Kind]:
-        """All that can be drawn.
+        """All kinds that can be drawn.
 
         Raises:
             SourceError, PictureError: the folder of cut-outs cannot be used.
@@ -80,11 +80,12 @@ class Recipe:
 
 
 class Landmarks(StrEnum):
-    """How well it is known where a face lies.
+    """The source of a face's landmarks.
 
-    DETECTED: the source has no landmarks, or impossible ones; the detector found the face.
-    PROFILE: the nose is not between the eyes. The occlusion follows it as far as it can bend.
-    CANONICAL: neither is there; the occlusion lies where the canonical crop has eyes, nose and mouth.
+    ANNOTATED: the source.
+    DETECTED: the detector, since the source has no landmarks or impossible ones.
+    PROFILE: the source, and the nose is not between the eyes. The occlusion bends as far as it can.
+    CANONICAL: neither. The occlusion is at the landmarks of the canonical crop.
     """
 
     ANNOTATED = "annotated"
@@ -95,15 +96,15 @@ class Landmarks(StrEnum):
 
 @dataclass(frozen=True)
 class Pair:
-    """One face, occluded and as it is.
+    """One face with and without an occlusion.
 
     Attributes:
-        occluded: uint8 (size, size, 3) RGB; equal to `target` wherever the occlusion's alpha is 0.
+        occluded: uint8 (size, size, 3) RGB, equal to `target` wherever the occlusion's alpha is 0.
         target: uint8 (size, size, 3) RGB.
-        occlusion: what lies between the two.
+        occlusion: the difference of the two.
         name: the picture's name in its source.
-        identity: who it shows; None if nobody knows.
-        landmarks: what the occlusion's place goes by.
+        identity: the person, or None if unknown.
+        landmarks: the source of the landmarks.
     """
 
     occluded: Image
@@ -118,7 +119,7 @@ def parse_shares(text: str) -> dict[str, float]:
     """Reads shares of kinds: "nose_mask=0.4,blur=0.3", or "nose_mask,blur" for equal shares.
 
     Raises:
-        UsageError: not of this form, or a kind comes twice.
+        UsageError: it has another form, or names a kind twice.
     """
     shares: dict[str, float] = {}
     for item in text.split(","):
@@ -128,12 +129,12 @@ def parse_shares(text: str) -> dict[str, float]:
         try:
             shares[kind] = float(share or 1)
         except ValueError as error:
-            raise UsageError(f"{item.strip()!r} is no share of a kind; write kind=0.5") from error
+            raise UsageError(f"{item.strip()!r} is not a share of a kind; write kind=0.5") from error
     return shares
 
 
 def faces_for(source: FaceSource, recipe: Recipe) -> FaceSource:
-    """The faces that can take a kind of the recipe, in the source's order; the others are passed over.
+    """The faces that can take a kind of the recipe, in the source's order. The others are skipped.
 
     Raises:
         SourceError: no face can.
@@ -150,7 +151,7 @@ def faces_for(source: FaceSource, recipe: Recipe) -> FaceSource:
 def make_pair(faces: FaceSource, index: int, recipe: Recipe) -> Pair:
     """Makes one pair of a dataset.
 
-    The faces come in their order, again from the first after the last. The draw depends on the
+    The faces are used in their order, and again from the first one after the last. The draw depends on the
     recipe's seed, the picture's name and the round.
 
     Args:
@@ -171,7 +172,7 @@ def make_pair(faces: FaceSource, index: int, recipe: Recipe) -> Pair:
 
 
 def _landmarks(faces: FaceSource, record: FaceRecord, size_px: int) -> tuple[Landmarks, Points | None]:
-    """What is known of a face's place, and its landmarks in the crop; None for the canonical ones."""
+    """The source of a face's landmarks, and the landmarks in the crop. None for the canonical ones."""
     points_px = record.frame_landmarks_px
     if points_px is None or not (np.abs(points_px) < _FARTHEST_PX).all():  # neither is nan
         found_px = _detect(faces.crop(record))
@@ -187,9 +188,9 @@ def _landmarks(faces: FaceSource, record: FaceRecord, size_px: int) -> tuple[Lan
 
 
 def _detect(crop: Image) -> Points | None:
-    """The landmarks of the face that a canonical crop (256, 256, 3) shows; None if none is found.
+    """The landmarks of the face of a canonical crop (256, 256, 3), or None if none is found.
 
-    A face far from where the canonical one lies is somebody in the background, or no face.
+    A face far from the canonical location is a person in the background, or not a face.
     """
     canonical_px = canonical_landmarks()
 
@@ -199,7 +200,7 @@ def _detect(crop: Image) -> Points | None:
     nearest_px = min((face.landmarks_px for face in _detector()(crop)), key=apart_px, default=None)
     if nearest_px is None or apart_px(nearest_px) > _MOST_APART_PX:
         return None
-    rounded: Points = nearest_px.round(1)  # so that the last bit of a float does not decide about a pixel
+    rounded: Points = nearest_px.round(1)  # so that a pixel does not depend on the last bit of a float
     return rounded
 
 

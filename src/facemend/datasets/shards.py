@@ -1,8 +1,9 @@
-"""A dataset of pairs in shards: files of some hundred pairs each, for buckets and streaming readers.
+"""A dataset of pairs in shards of some hundred pairs each, for buckets and streaming readers.
 
-As WebDataset, tar files of KEY.occluded.png, KEY.target.png, KEY.alpha.png and KEY.json, or as Parquet,
-with the pictures as bytes. The manifest is Parquet in either case: a part for every shard, written after
-it, which any reader of Parquet takes as one table. OUT/complete.json appears when all shards are there.
+WebDataset shards are tar files of KEY.occluded.png, KEY.target.png, KEY.alpha.png and KEY.json. Parquet
+shards hold the pictures as bytes. The manifest is Parquet in either case: one part for every shard, written
+after it. Any Parquet reader takes the parts as one table. OUT/complete.json appears when all shards are
+there.
 """
 
 import hashlib
@@ -21,11 +22,12 @@ from facemend.datasets.build import (
     OPTIONS_FILE,
     BuildReport,
     Row,
-    describe,
-    options_of,
-    passed_over,
-    to_line,
-    unreadable,
+    build_options,
+    count_skipped,
+    manifest_row,
+    occupied_error,
+    to_json_line,
+    unreadable_error,
 )
 from facemend.datasets.faces import FaceSource
 from facemend.datasets.layouts import Files, PictureFormat, encode
@@ -36,7 +38,7 @@ from facemend.files import parse_json
 from facemend.parallel import Engine
 
 SHARD_PAIRS = 256
-"""Pairs a shard, the last one apart: some 40 MB at 256 px, which is what a worker holds of it."""
+"""Pairs in a shard, except for the last one: some 40 MB at 256 px, which a worker holds in memory."""
 COMPLETE_FILE = "complete.json"
 
 _SHA256 = b"shard_sha256"
@@ -51,12 +53,12 @@ class ShardFormat(StrEnum):
 
 @dataclass(frozen=True)
 class Shard:
-    """What became of one shard.
+    """The result for one shard.
 
     Attributes:
-        made, kept: pairs made now, and pairs found finished.
+        made, kept: pairs made by this run, and pairs that were finished before.
         kinds, landmarks: its pairs, as in `BuildReport`.
-        missing: pairs whose pictures cannot be read; the whole shard waits for them.
+        missing: pairs whose pictures cannot be read. Without them the shard is not written.
     """
 
     made: int
@@ -77,29 +79,28 @@ def build_shards(
     force: bool = False,
     progress: Callable[[Iterable[Shard]], Iterable[Shard]] = iter,
 ) -> BuildReport:
-    """Writes a dataset as shards. Pair by pair it is what `build_dataset` writes, with the same bytes.
+    """Writes a dataset as shards. The files of a pair have the same bytes as in `build_dataset`.
 
-    The same call again keeps every shard that is finished and undamaged (by its sha256), and makes the
-    rest.
+    The same call resumes a build: it keeps every finished shard whose sha256 is right, and makes the rest.
 
     Args:
         engine, force, progress: as `build_dataset` takes them.
 
     Raises:
         SourceError: no face can take a kind of the recipe.
-        OutputError: the place holds something else, or refuses.
-        PictureError: pictures of the source cannot be read; all other shards are there.
+        OutputError: the location holds something else, or cannot be written.
+        PictureError: pictures of the source cannot be read. All other shards are there.
     """
     faces = faces_for(source, recipe)
     task = _Task(faces, recipe, out, shard_format, picture_format)
     try:
-        _claim(out, options_of(source, recipe, shard_format, picture_format), force=force)
+        _prepare(out, build_options(source, recipe, shard_format, picture_format), force=force)
         with closing(engine.run(task.open, task.shards, batch=1)) as shards:
-            report, missing = _add_up(progress(shards), passed_over(source, faces, recipe.count))
+            report, missing = _add_up(progress(shards), count_skipped(source, faces, recipe.count))
         out.sweep()
         if missing:
-            out.write(MISSING_FILE, "".join(map(to_line, missing)).encode())
-            raise unreadable(missing, report.made + report.kept, f"{out}/{MISSING_FILE}")
+            out.write(MISSING_FILE, "".join(map(to_json_line, missing)).encode())
+            raise unreadable_error(missing, report.made + report.kept, f"{out}/{MISSING_FILE}")
         out.remove(MISSING_FILE)
         out.write(
             COMPLETE_FILE, (json.dumps({"shards": task.shards, "pairs": recipe.count}) + "\n").encode()
@@ -109,11 +110,11 @@ def build_shards(
     return report
 
 
-def _claim(out: Place, options: Mapping[str, Any], *, force: bool) -> None:
-    """Makes the place the dataset's own, or finds that it is.
+def _prepare(out: Place, options: Mapping[str, Any], *, force: bool) -> None:
+    """Writes the dataset's options to its location, unless an earlier run of the same build did.
 
     Raises:
-        OutputError: it holds something else, and `force` is not set.
+        OutputError: the location holds something else, and `force` is not set.
     """
     options = {**options, "shard_pairs": SHARD_PAIRS}
     try:
@@ -124,18 +125,14 @@ def _claim(out: Place, options: Mapping[str, Any], *, force: bool) -> None:
         return
     there = [name for name, _, _ in out.files()]
     if there and not force:
-        what = f"{there[0]} already"
-        if isinstance(found, dict):
-            changed = [key for key in options if options[key] != found.get(key)]
-            what = f"a dataset made with another {' and '.join(changed)}"
-        raise OutputError(f"{out} holds {what}; choose another place or add --force to start anew")
+        raise occupied_error(out, there[0], found, options)
     for name in there:
         if name in (COMPLETE_FILE, MISSING_FILE) or name.startswith(("manifest/", "shards/")):
             out.remove(name)
     out.write(OPTIONS_FILE, (json.dumps(options, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def _add_up(shards: Iterable[Shard], passed_over: int) -> tuple[BuildReport, list[Row]]:
+def _add_up(shards: Iterable[Shard], skipped: int) -> tuple[BuildReport, list[Row]]:
     made = kept = 0
     kinds: Counter[str] = Counter()
     landmarks: Counter[str] = Counter()
@@ -145,7 +142,7 @@ def _add_up(shards: Iterable[Shard], passed_over: int) -> tuple[BuildReport, lis
         kinds.update(shard.kinds)
         landmarks.update(shard.landmarks)
         missing += shard.missing
-    return BuildReport(made, kept, passed_over, kinds, landmarks), missing
+    return BuildReport(made, kept, skipped, kinds, landmarks), missing
 
 
 @dataclass(frozen=True)
@@ -161,11 +158,11 @@ class _Task:
         return -(-self.recipe.count // SHARD_PAIRS)
 
     def open(self) -> Callable[[int], Shard]:
-        """The work of a build, for an engine."""
+        """Returns the work for an engine: it makes the shard of an index."""
         return self._finish
 
     def _finish(self, index: int) -> Shard:
-        """Makes one shard and its part of the manifest, unless both are there and whole."""
+        """Makes one shard and its part of the manifest, unless both are there and undamaged."""
         suffix = "tar" if self.shard_format is ShardFormat.WEBDATASET else "parquet"
         shard, part = f"shards/{index:06d}.{suffix}", f"manifest/{index:06d}.parquet"
         if (known := self._known(shard, part)) is not None:
@@ -182,27 +179,27 @@ class _Task:
         return Shard(len(rows), 0, *_count(rows))
 
     def _make(self, index: int) -> tuple[list[Row], list[dict[str, bytes]], list[Row]]:
-        """The rows and the encoded pictures of a shard, and what is missing."""
+        """The rows and the encoded pictures of a shard, and its missing pairs."""
         files = Files(picture_format=self.picture_format)
         rows, pictures, missing = [], [], []
         start = index * SHARD_PAIRS
-        for place in range(start, min(start + SHARD_PAIRS, self.recipe.count)):
-            name = files.name(place)
+        for position in range(start, min(start + SHARD_PAIRS, self.recipe.count)):
+            name = files.name(position)
             try:
-                pair = make_pair(self.faces, place, self.recipe)
+                pair = make_pair(self.faces, position, self.recipe)
             except PictureError as error:
-                record = self.faces.records[place % len(self.faces)]
+                record = self.faces.records[position % len(self.faces)]
                 missing.append({"file": name, "source": record.name, "error": str(error)})
                 continue
             encoded = [encode(picture, self.picture_format) for picture in files.pictures(pair)]
             named = dict(zip(("occluded", "target", "alpha"), encoded, strict=True))
             sums = {what: hashlib.sha256(data).hexdigest() for what, data in named.items()}
-            rows.append(describe(pair, name, sums))
+            rows.append(manifest_row(pair, name, sums))
             pictures.append(named)
         return rows, pictures, missing
 
     def _known(self, shard: str, part: str) -> Shard | None:
-        """A shard that an earlier run finished, if its bytes are still those."""
+        """A shard that an earlier run finished, if its bytes are unchanged."""
         import pyarrow
         from pyarrow import parquet
 
@@ -222,13 +219,13 @@ def _count(rows: Iterable[Mapping[str, Any]]) -> tuple[Counter[str], Counter[str
 
 
 def _to_tar(rows: list[Row], pictures: list[dict[str, bytes]], picture_format: PictureFormat) -> bytes:
-    """A shard as WebDataset reads it; nothing in it depends on when or by whom it was made."""
+    """A shard as WebDataset reads it. It does not depend on the time or the user."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for row, named in zip(rows, pictures, strict=True):
             key = row["file"].partition(".")[0]
             members = {f"{key}.{what}.{picture_format}": data for what, data in named.items()}
-            members[f"{key}.json"] = to_line(row).encode()
+            members[f"{key}.json"] = to_json_line(row).encode()
             for name, data in members.items():
                 info = tarfile.TarInfo(name)
                 info.size = len(data)
@@ -237,7 +234,7 @@ def _to_tar(rows: list[Row], pictures: list[dict[str, bytes]], picture_format: P
 
 
 def _to_parquet(rows: list[Row], pictures: list[dict[str, bytes]] | None, sha256: str = "") -> bytes:
-    """Rows as Parquet, a column a key, with or without their pictures; parameters and sums as JSON."""
+    """Rows as Parquet, a column for each key, with or without pictures. Parameters and sums are JSON."""
     import pyarrow
     from pyarrow import parquet
 
@@ -256,7 +253,7 @@ def _to_parquet(rows: list[Row], pictures: list[dict[str, bytes]] | None, sha256
     if sha256:
         table = table.replace_schema_metadata({_SHA256: sha256.encode()})
     buffer = io.BytesIO()
-    # Pictures are compressed already.
+    # Pictures are already compressed.
     parquet.write_table(
         table, buffer, compression="none" if pictures else "zstd", row_group_size=SHARD_PAIRS
     )

@@ -1,7 +1,7 @@
-"""Train, val and test, always apart by person.
+"""Splits by person: train, val and test.
 
-A random split of CelebA's images puts over 80% of the test people into training, and every figure
-that follows is flattered. So a split here is made of people, and is checked.
+A random split of CelebA's images puts over 80% of the test people into training, which inflates every
+score. A split here is therefore made of people, and checked.
 """
 
 import csv
@@ -31,15 +31,15 @@ def take_split(source: FaceSource, split: Split, split_file: Path | None = None)
 
     By default CelebA is split by the lists of val and test pictures that facemend carries: `train` is
     every picture whose person is in neither. Any other source is split by a hash of its people,
-    90 : 5 : 5. Where a source says what its pictures are for, `test` is what is marked `measure`, and the
-    rest is split into `train` and `val`. A split file overrides all of it.
+    90 : 5 : 5. If a source marks pictures as `measure`, they are `test`, and the rest is split into `train`
+    and `val`. A split file overrides both.
 
     Args:
         split_file: CSV with the columns file, split and, if the source does not know it, identity; or
             CelebA's own `list_eval_partition.txt`.
 
     Raises:
-        SourceError: the part is empty, or people are not known, so that leaks cannot be excluded.
+        SourceError: the part is empty, or people are unknown, so that leaks cannot be excluded.
         LeakError: a person of the split file is in two parts.
     """
     if split_file is not None:
@@ -60,7 +60,7 @@ def take_split(source: FaceSource, split: Split, split_file: Path | None = None)
 
 
 def check_no_leak(train_people: frozenset[str], other_people: frozenset[str], what: str) -> None:
-    """Makes sure that no person is in both sets; identities may be hashed, both in the same way.
+    """Makes sure that no person is in both sets. Identities may be hashed, if both are hashed the same way.
 
     Raises:
         LeakError: some are.
@@ -69,7 +69,7 @@ def check_no_leak(train_people: frozenset[str], other_people: frozenset[str], wh
     if shared:
         raise LeakError(
             f"{len(shared)} of {len(other_people)} people of the {what} set are among the training "
-            "people: every figure would be flattered; use a split by identity"
+            "people: every score would be too high; use a split by identity"
         )
 
 
@@ -90,14 +90,14 @@ def _celeba_table(source: FaceSource) -> dict[str, Split]:
 
 
 def _split_by_hash(record: FaceRecord) -> Split:
-    place = seed_of("split", record.identity or record.name) % 100
-    if place < 5:
+    percent = seed_of("split", record.identity or record.name) % 100
+    if percent < 5:
         return Split.TEST if record.use is None else Split.TRAIN
-    return Split.VAL if place < 10 else Split.TRAIN
+    return Split.VAL if percent < 10 else Split.TRAIN
 
 
 def _read_split_file(source: FaceSource, path: Path) -> tuple[FaceSource, dict[str, Split]]:
-    """The source's pictures that a split file names, with its identities, and which part each is in."""
+    """The source's pictures in a split file, with the file's identities, and each picture's part."""
     rows = _split_rows(path)
     try:
         table = {row["file"]: Split(row["split"]) for row in rows}

@@ -1,4 +1,4 @@
-"""Histograms and contact sheets of a dataset."""
+"""Statistics and contact sheets of a dataset."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from facemend.occlusion import FOLDER_KINDS, seed_of
 
 COVERAGE_BINS, LEVEL_BINS = 50, 32
 MOST_PICTURES = 1000
-"""Pairs whose pictures are read for their colours, evenly spread over the dataset."""
+"""Number of pairs whose pictures are read for their colours, evenly spread over the dataset."""
 
 Counts = npt.NDArray[np.int64]
 
@@ -33,11 +33,11 @@ class KindStats:
     """One kind of occlusion in a dataset.
 
     Attributes:
-        pairs: how many there are.
+        pairs: number of pairs.
         coverages: float64 (pairs,), the share of the picture that is hidden, 0-1.
         levels: int64 (3, LEVEL_BINS), hidden pixels by their level of R, G and B in the occluded
             picture, of the pairs whose pictures were read.
-        colours: float64 (N, 3), the mean RGB of what hides, 0-255, a row each pair that was read.
+        colours: float64 (N, 3), the mean RGB of the occlusion, 0-255, a row for each pair that was read.
     """
 
     pairs: int
@@ -46,7 +46,7 @@ class KindStats:
     colours: npt.NDArray[np.float64]
 
     def to_json(self, total: int) -> dict[str, Any]:
-        """The numbers in JSON's types; `total` is the number of pairs of all kinds."""
+        """The numbers in JSON's types. `total` is the number of pairs of all kinds."""
         histogram, _ = np.histogram(self.coverages, COVERAGE_BINS, (0, 1))
         low, middle, high = np.quantile(self.coverages, (0.05, 0.5, 0.95)).round(4).tolist()
         return {
@@ -66,12 +66,12 @@ class KindStats:
 
 @dataclass(frozen=True)
 class DatasetStats:
-    """A dataset in numbers.
+    """Statistics of a dataset.
 
     Attributes:
         kinds: by name, the most frequent first.
-        landmarks: pairs by what is known of where their face lies.
-        pictures: pairs whose pictures were read.
+        landmarks: pairs by the source of their landmarks.
+        pictures: number of pairs whose pictures were read.
     """
 
     kinds: Mapping[str, KindStats]
@@ -107,14 +107,14 @@ class DatasetStats:
 
 
 def measure_dataset(folder: Path, most_pictures: int = MOST_PICTURES) -> DatasetStats:
-    """Counts what a finished dataset holds; a pixel is hidden where occluded and target picture differ.
+    """Measures a finished dataset. A pixel is hidden where occluded and target picture differ.
 
     Args:
         folder: what `build_dataset` wrote.
-        most_pictures: pairs to read; coverage and kinds come from the manifest, of all pairs.
+        most_pictures: number of pairs to read. Coverage and kinds of all pairs come from the manifest.
 
     Raises:
-        SourceError: no dataset is there, or it is not finished.
+        SourceError: the folder does not hold a finished dataset.
         PictureError: a picture cannot be read.
     """
     files = _files_of(folder)
@@ -122,7 +122,7 @@ def measure_dataset(folder: Path, most_pictures: int = MOST_PICTURES) -> Dataset
         rows = list(read_rows(folder / MANIFEST_FILE))
     except OSError as error:
         raise SourceError(
-            f"{folder} has no {MANIFEST_FILE}: its build is not finished; give the same command again"
+            f"{folder} has no {MANIFEST_FILE}: its build is not finished; run the same command again"
         ) from error
     step = max(1, -(-len(rows) // most_pictures))
     hidden: dict[str, list[npt.NDArray[np.uint8]]] = {}
@@ -150,7 +150,7 @@ def _measure(kind: str, rows: Sequence[Row], hidden: Sequence[npt.NDArray[np.uin
 
 
 def _files_of(folder: Path) -> Files:
-    """How a dataset's files lie."""
+    """The layout of a dataset's files."""
     try:
         options = parse_json(read_own(folder / OPTIONS_FILE))
         return Files(Layout(options["layout"]), PictureFormat(options["format"]))
@@ -176,12 +176,12 @@ _TITLES = {
 
 
 def draw_histograms(stats: DatasetStats, title: str) -> Image:
-    """Bars of the pairs, histograms of coverage and of colour levels, and the colours themselves.
+    """Bars of the pairs, histograms of coverage and of colour levels, and the colours.
 
-    Every histogram is scaled to its own peak; the bars of the pairs share one scale.
+    Every histogram is scaled to its own peak. The bars share one scale.
 
     Args:
-        title: what the picture is headed with, for example the dataset's folder.
+        title: heading of the picture, for example the dataset's folder.
 
     Returns:
         uint8 (H, W, 3) RGB.
@@ -203,7 +203,7 @@ def draw_histograms(stats: DatasetStats, title: str) -> Image:
 
 
 class _Sheet:
-    """Paper, and a pen that knows where the columns are."""
+    """A picture, and a pen for its columns."""
 
     def __init__(self, height_px: int) -> None:
         self.picture = PillowImage.new("RGB", (_WIDTH_PX, height_px), _PAPER)
@@ -244,7 +244,7 @@ class _Sheet:
         peak: int | None = None,
         filled: bool = False,
     ) -> None:
-        """A histogram: a box or a line a bin, the highest as high as the plot."""
+        """A histogram with a box or a line for each bin. The highest fills the plot."""
         (width, height), left = _PLOT_PX, _LEFT_PX[column]
         base = top_px + height
         edges = np.linspace(left, left + width, len(counts) + 1).round().astype(int).tolist()
@@ -272,14 +272,14 @@ class _Sheet:
 
 
 _MARGIN_PX, _GAP_PX, _TEXT_PX = 130, 4, 15
-_PAPER_preview, _INK_preview = "white", "black"
+_PREVIEW_INK = "black"
 
 
 def draw_preview(source: FaceSource, recipe: Recipe, tile_px: int) -> Image:
-    """A row for every kind that the recipe has a share for, with its name.
+    """A contact sheet: a row with its name for every kind that has a share.
 
-    Each row shows `recipe.count` faces, chosen by the recipe's seed: the same in every row, but for
-    those that cannot take the kind. They are occluded as a build does it, then shrunk.
+    Each row shows `recipe.count` faces, chosen by the recipe's seed. They are the same in every row, except
+    for those that cannot take the kind. They are occluded as in a build, then shrunk.
 
     Args:
         tile_px: side of a face on the sheet.
@@ -295,13 +295,13 @@ def draw_preview(source: FaceSource, recipe: Recipe, tile_px: int) -> Image:
     step_px = tile_px + _GAP_PX
     columns = min(recipe.count, len(source))
     size_px = (_MARGIN_PX + step_px * columns, step_px * len(kinds) - _GAP_PX)
-    sheet = PillowImage.new("RGB", size_px, _PAPER_preview)
+    sheet = PillowImage.new("RGB", size_px, _PAPER)
     shuffled = _shuffled(source, recipe.seed)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT_PX)
     for row, kind in enumerate(kinds):
         top_px = row * step_px
         label = f"{kind}\n{recipe.kinds[kind].occlusion_class}"
-        pen.text((_MARGIN_PX // 2, top_px + tile_px // 2), label, _INK_preview, font, "mm", align="center")
+        pen.text((_MARGIN_PX // 2, top_px + tile_px // 2), label, _PREVIEW_INK, font, "mm", align="center")
         for column, tile in enumerate(_draw_row(shuffled, kind, recipe)):
             picture = PillowImage.fromarray(resize(tile, tile_px, tile_px))
             sheet.paste(picture, (_MARGIN_PX + column * step_px, top_px))
@@ -309,7 +309,7 @@ def draw_preview(source: FaceSource, recipe: Recipe, tile_px: int) -> Image:
 
 
 def _shuffled(source: FaceSource, seed: int) -> FaceSource:
-    """The faces in an order of the seed's own."""
+    """The faces in an order drawn by the seed."""
     records = sorted(source.records, key=lambda record: seed_of("preview", seed, record.name))
     return FaceSource(source.name, records, source.read, source.fingerprint)
 

@@ -1,7 +1,7 @@
 """Faces that are framed tighter than CelebA's, brought into its 178×218 frame for zoom augmentation.
 
-Detectors and other tools cut faces tighter than CelebA does. Each picture is shown between the two
-framings: as tight as it is, or up to half the way to CelebA's. Beyond the picture its border is repeated.
+Detectors and other tools crop faces tighter than CelebA. Each picture gets a framing between the two: from
+its own to half the way to CelebA's. Beyond the picture, its border is repeated.
 """
 
 import json
@@ -32,7 +32,7 @@ from facemend.occlusion import seed_of
 from facemend.parallel import cores
 
 _LOOSEST, _TIGHTEST = 0.5, 1.0  # 0 is CelebA's framing, 1 the picture's own
-_BORDER = 0.3  # the detector wants some room around a face: so much of the picture's side
+_BORDER = 0.3  # share of the side: the detector needs some room around a face
 _LARGEST_PX = 256  # a larger picture is shrunk to this side, which is sharp enough for a frame
 _SQUARE_PX = -frame_to_crop(np.zeros(2), FRAME_WIDTH_PX)
 """The first pixel (x, y) of the canonical square in the frame."""
@@ -40,7 +40,7 @@ _SQUARE_PX = -frame_to_crop(np.zeros(2), FRAME_WIDTH_PX)
 
 @dataclass(frozen=True)
 class _Framing:
-    """How a picture is shown.
+    """The framing of a picture.
 
     Attributes:
         to_own: (2, 3), maps pixels of the frame that is shown to the frame around the picture.
@@ -63,18 +63,18 @@ def zoomed(source: FaceSource, cache: Path | None = None) -> FaceSource:
     """A source of tight squares as 178×218 frames. Pictures without a face are left out, with a warning.
 
     Args:
-        cache: folder where the landmarks that the detector finds are kept (None: nowhere).
+        cache: folder that keeps the detector's landmarks (None: they are not kept).
 
     Raises:
         SourceError: no face is found in any picture.
-        PictureError: a picture cannot be read, or is no square and no 178×218 frame.
+        PictureError: a picture cannot be read, or is neither a square nor a 178×218 frame.
     """
     found = _own_landmarks(source, cache)
     framings = {name: _framing(name, points) for name, points in found.items() if points is not None}
     if not framings:
         raise SourceError(f"no face is found in the {len(source)} pictures of {source.name}")
     if lost := len(source) - len(framings):
-        warnings.warn(f"{lost} of {len(source)} pictures of {source.name} show no face", stacklevel=2)
+        warnings.warn(f"{lost} of {len(source)} pictures of {source.name} do not show a face", stacklevel=2)
     records = [
         replace(
             record,
@@ -117,7 +117,7 @@ class _Reader:
 
 
 def _own_landmarks(source: FaceSource, cache: Path | None) -> dict[str, Points | None]:
-    """Where each face lies if the picture itself is the canonical square: (5, 2) in the 178×218 frame."""
+    """Each face's landmarks if the picture itself is the canonical square: (5, 2) in the 178×218 frame."""
     names = [record.name for record in source.records]
     path = None
     if cache is not None:
@@ -131,7 +131,7 @@ def _own_landmarks(source: FaceSource, cache: Path | None) -> dict[str, Points |
     found = dict(zip(names, points, strict=True))
     if path is not None:
         rows = {name: None if each is None else each.round(2).tolist() for name, each in found.items()}
-        write_text(path, json.dumps(rows), force=True)  # processes that start together all write the same
+        write_text(path, json.dumps(rows), force=True)  # processes that start together write the same
     return {name: None if each is None else each.round(2) for name, each in found.items()}
 
 

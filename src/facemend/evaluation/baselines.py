@@ -13,7 +13,7 @@ from tqdm import tqdm
 from facemend.datasets import FaceRecord, FaceSource, hash_identity, known_identities
 from facemend.errors import FacemendError, UsageError
 from facemend.evaluation.cache import read_arrays
-from facemend.evaluation.systems import FIRST, Delivery, Images, Masks, System
+from facemend.evaluation.systems import FIRST_PICTURES, Delivery, Images, Masks, System
 from facemend.files import open_own, written_whole
 from facemend.images import Image, Mask, resize
 from facemend.metrics.opencv import cv2
@@ -25,20 +25,20 @@ _COMPONENTS = 256
 _MOST_FACES = 4000
 _MOST_BYTES = 64 << 20
 _ALIKE = 100
-"""What stays unexplained is alike in as many neighbouring values, which so count as one (found on val)."""
+"""As many neighbouring values have the same residual, so that they count as one (chosen on val)."""
 
 _Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class FaceStatistics:
-    """What was learnt from N training faces, as (64, 64, 3) RGB vectors of D values in 0-255.
+    """Principal components of N training faces, as (64, 64, 3) RGB vectors of D values in 0-255.
 
     Attributes:
         mean: float32 (D,).
         components: float32 (D, K), orthonormal columns, the largest variance first.
         variances: float32 (K,), of the coefficients.
-        noise: mean variance of a pixel value that the components leave unexplained.
+        noise: mean variance of a pixel value that the components do not explain.
     """
 
     mean: _Floats
@@ -53,11 +53,11 @@ class FaceStatistics:
         return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
 
     def fill_mean_face(self, image: Image, mask: Mask) -> Image:
-        """The hole out of the mean training face. uint8 (S, S, 3), bool (S, S)."""
+        """Fills the hole with the mean training face. uint8 (S, S, 3), bool (S, S)."""
         return _fill(image, mask, self.mean)
 
     def fill_eigenfaces(self, image: Image, mask: Mask) -> Image:
-        """The hole as the components continue the visible pixels. uint8 (S, S, 3), bool (S, S)."""
+        """Fills the hole as the components predict it from visible pixels. uint8 (S, S, 3), bool (S, S)."""
         visible = np.repeat(_shrink_visible(mask).ravel(), 3)
         seen = self.components[visible]
         offset = resize(image, SIDE_PX, SIDE_PX).reshape(-1)[visible] - self.mean[visible]
@@ -69,14 +69,14 @@ class FaceStatistics:
 def learn_faces(faces: FaceSource, cache: Path, *, progress: bool = False) -> FaceStatistics:
     """The statistics of a source's faces, up to 4000 of them, drawn by a fixed seed.
 
-    What was learnt stays in the folder `cache` and is found there again for the same faces.
+    The folder `cache` keeps the result for the next call with the same faces.
 
     Args:
         faces: of the train split, at least two.
         progress: whether to show a progress bar on a terminal.
 
     Raises:
-        FacemendError: one face alone, which has no variance.
+        FacemendError: fewer than two faces, which have no variance.
         PictureError, OutputError: a face cannot be read, or the cache not written.
     """
     if len(faces) < 2:
@@ -86,7 +86,7 @@ def learn_faces(faces: FaceSource, cache: Path, *, progress: bool = False) -> Fa
         return _read(path)
     rng = np.random.default_rng(seed_of("eigenfaces"))
     drawn = rng.permutation(len(faces))[:_MOST_FACES]
-    records = [faces.records[place] for place in sorted(drawn.tolist())]
+    records = [faces.records[index] for index in sorted(drawn.tolist())]
     shown = tqdm(records, desc="eigenfaces", unit="face", disable=None if progress else True)
     statistics = _principal_components(np.stack([_vector(faces, record) for record in shown]))
     with written_whole(path) as temporary, temporary.open("wb") as file:
@@ -101,7 +101,7 @@ def learn_faces(faces: FaceSource, cache: Path, *, progress: bool = False) -> Fa
 
 
 def _key(faces: FaceSource) -> str:
-    """Names the faces that are learnt from, and how."""
+    """Identifies the faces and the parameters."""
     parts = [faces.fingerprint, SIDE_PX, _COMPONENTS, _MOST_FACES, *(r.name for r in faces.records)]
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
 
@@ -114,7 +114,7 @@ def _read(path: Path) -> FaceStatistics:
         size, count = 3 * SIDE_PX**2, len(variances)
         shapes = [(mean, (size,)), (components, (size, count)), (variances, (count,))]
         if any(part.dtype != np.float32 or part.shape != shape for part, shape in shapes):
-            raise ValueError("its arrays are others")
+            raise ValueError("its arrays have other shapes")
         return FaceStatistics(mean, components, variances, float(arrays["noise"]))
     except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         raise FacemendError(f"{path} cannot be read ({error}); delete it") from error
@@ -125,22 +125,22 @@ def _vector(faces: FaceSource, record: FaceRecord) -> npt.NDArray[np.uint8]:
 
 
 def _principal_components(vectors: npt.NDArray[np.uint8]) -> FaceStatistics:
-    """From the faces (N, D). With fewer faces than values, N×N products say the same as D×D."""
+    """Of the faces (N, D). As N < D, N×N products replace the larger D×D products."""
     mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
     centred = vectors - mean
     scatter, sides = np.linalg.eigh((centred @ centred.T).astype(np.float64))
-    # eigh ascends. One direction of centred faces has no scatter, and faces that are alike add more.
+    # eigh ascends. Centred faces have a direction without scatter, and equal faces add more.
     count = min(_COMPONENTS, int(np.sum(scatter > 1e-6 * scatter[-1])))
     kept = slice(-1, -count - 1, -1)
     variances = scatter[kept] / len(vectors)
     components = centred.T @ (sides[:, kept] / np.sqrt(scatter[kept])).astype(np.float32)
     unexplained = (scatter.sum() / len(vectors) - variances.sum()) / centred.shape[1]
-    # At least rounding to whole levels stays unexplained.
+    # Rounding to whole levels is never explained.
     return FaceStatistics(mean, components, variances.astype(np.float32), max(float(unexplained), 1 / 12))
 
 
 def _shrink_visible(mask: Mask) -> Mask:
-    """bool (64, 64): pixels into which no hidden one goes when `images.resize` shrinks the picture."""
+    """bool (64, 64): pixels that depend on no hidden pixel when `images.resize` shrinks the picture."""
     reach = 2 * max(1, round(mask.shape[0] / SIDE_PX)) - 1
     near = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), dtype=np.uint8))
     small = cv2.resize(near, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_NEAREST)
@@ -159,7 +159,7 @@ _INPAINT_RADIUS_PX = 3.0
 
 @dataclass(frozen=True)
 class Learnt:
-    """What the learning baselines know.
+    """What the learning baselines are fitted to.
 
     Attributes:
         statistics: of the training faces.
@@ -171,19 +171,19 @@ class Learnt:
 
 
 def copy_input(images: Images, masks: Masks | None) -> Delivery:
-    """The input, unchanged: what every figure has to beat, and what a blur flatters."""
+    """The unchanged input: every score has to beat it. A blur flatters it."""
     return Delivery(images, images, None)
 
 
 def fill_mean_colour(image: Image, mask: Mask) -> Image:
-    """The hole in the mean colour of the visible pixels. uint8 (H, W, 3), bool (H, W)."""
+    """Fills the hole with the mean colour of the visible pixels. uint8 (H, W, 3), bool (H, W)."""
     filled = image.copy()
     filled[mask] = np.rint(image[~mask].mean(axis=0)).astype(np.uint8)
     return filled
 
 
 def inpaint_telea(image: Image, mask: Mask) -> Image:
-    """The hole by fast marching. uint8 (H, W, 3), bool (H, W).
+    """Fills the hole by fast marching. uint8 (H, W, 3), bool (H, W).
 
     Telea, "An image inpainting technique based on the fast marching method", JGT 9(1), 2004.
     """
@@ -191,7 +191,7 @@ def inpaint_telea(image: Image, mask: Mask) -> Image:
 
 
 def inpaint_navier_stokes(image: Image, mask: Mask) -> Image:
-    """The hole by fluid dynamics. uint8 (H, W, 3), bool (H, W).
+    """Fills the hole by fluid dynamics. uint8 (H, W, 3), bool (H, W).
 
     Bertalmio, Bertozzi, Sapiro, "Navier-Stokes, fluid dynamics, and image and video inpainting",
     CVPR 2001.
@@ -205,7 +205,7 @@ def _inpaint(image: Image, mask: Mask, method: int) -> Image:
 
 
 def fill_biharmonic(image: Image, mask: Mask) -> Image:
-    """The hole by the smoothest surface that meets its border, as scikit-image solves it.
+    """Fills the hole with the smoothest surface that meets its border, as scikit-image solves it.
 
     Damelin, Hoang, "On surface completion and image inpainting by biharmonic functions: numerical
     aspects", Int. J. of Mathematics and Mathematical Sciences, 2018.
@@ -225,7 +225,7 @@ def fill_biharmonic(image: Image, mask: Mask) -> Image:
     return np.asarray(np.rint(filled).clip(0, 255), dtype=np.uint8)
 
 
-def _given_the_mask(name: str, fill: Callable[[Image, Mask], Image]) -> System:
+def _with_true_mask(name: str, fill: Callable[[Image, Mask], Image]) -> System:
     def deliver(images: Images, masks: Masks | None) -> Delivery:
         if masks is None:
             raise ValueError(f"{name} needs the true mask")
@@ -239,36 +239,36 @@ BASELINES: Mapping[str, System] = {
     system.name: system
     for system in (
         System("copy", blind=True, deliver=copy_input, fingerprint="copy"),
-        _given_the_mask("mean-colour", fill_mean_colour),
-        _given_the_mask("telea", inpaint_telea),
-        _given_the_mask("navier-stokes", inpaint_navier_stokes),
-        replace(_given_the_mask("biharmonic", fill_biharmonic), first=FIRST),
+        _with_true_mask("mean-colour", fill_mean_colour),
+        _with_true_mask("telea", inpaint_telea),
+        _with_true_mask("navier-stokes", inpaint_navier_stokes),
+        replace(_with_true_mask("biharmonic", fill_biharmonic), first=FIRST_PICTURES),
     )
 }
-"""Every baseline that learns nothing, by its name."""
+"""Every baseline that does not learn, by name."""
 
 LEARNT: Mapping[str, Callable[[FaceStatistics], Callable[[Image, Mask], Image]]] = {
     "mean-face": lambda statistics: statistics.fill_mean_face,
     "eigenfaces": lambda statistics: statistics.fill_eigenfaces,
 }
-"""Every baseline that learns from the training faces, by its name: what was learnt -> what fills a hole."""
+"""Every baseline that learns from the training faces, by name: statistics -> function that fills a hole."""
 
 
 def learn(faces: FaceSource, cache: Path, *, progress: bool = False) -> Learnt:
-    """What the learning baselines take from training faces (see `eigenfaces.learn_faces`).
+    """Fits the learning baselines to training faces (see `learn_faces`).
 
     Raises:
-        SourceError: pictures whose people nobody knows, so that leaks cannot be excluded.
+        SourceError: the people of some pictures are unknown, so that leaks cannot be excluded.
     """
     people = frozenset(map(hash_identity, known_identities(faces)))
     return Learnt(learn_faces(faces, cache, progress=progress), people)
 
 
 def choose_baselines(words: str, learn: Callable[[], Learnt]) -> list[System]:
-    """The baselines that a list such as "copy,telea" names; "none" names none, "all" every one.
+    """The baselines of a list such as "copy,telea". "none" stands for none, "all" for every one.
 
     Args:
-        learn: learns from the training faces; called once, and only if a chosen baseline needs it.
+        learn: fits the learning baselines. It is called once, and only if a chosen baseline needs it.
 
     Raises:
         UsageError: an unknown baseline.
@@ -286,7 +286,7 @@ def choose_baselines(words: str, learn: Callable[[], Learnt]) -> list[System]:
 
 def _trained(name: str, learnt: Learnt) -> System:
     return replace(
-        _given_the_mask(name, LEARNT[name](learnt.statistics)),
+        _with_true_mask(name, LEARNT[name](learnt.statistics)),
         sha256=learnt.statistics.sha256,
         training_people=learnt.people,
         fingerprint=f"{name} {learnt.statistics.sha256}",

@@ -1,4 +1,4 @@
-"""Figures that were taken before: a killed run goes on, and a baseline is measured once."""
+"""Scores of earlier runs: a killed run resumes, and a baseline is measured once."""
 
 import hashlib
 import json
@@ -25,41 +25,41 @@ from facemend.metrics.opencv import cv2
 Vectors = npt.NDArray[np.float32]
 """(2, D): a network's features of the delivered picture, and of the truth."""
 
-_NAME = "figures.sqlite"
+_NAME = "scores.sqlite"
 _BESIDE = ("", "-wal", "-shm", "-journal")
 """What SQLite opens beside a file, by what their names end with."""
-_COLUMNS = "key TEXT PRIMARY KEY, figures TEXT NOT NULL, vectors BLOB NOT NULL"
-_TABLE = f"CREATE TABLE figures ({_COLUMNS}) WITHOUT ROWID"
+_COLUMNS = "key TEXT PRIMARY KEY, scores TEXT NOT NULL, vectors BLOB NOT NULL"
+_TABLE = f"CREATE TABLE scores ({_COLUMNS}) WITHOUT ROWID"
 _MOST_BYTES = 16 << 20
-"""Of a line. Features of a network take some 20 kB."""
+"""Of a row. Features of a network take some 20 kB."""
 _WRITTEN_AT = 18  # in the header of an SQLite file
 _CODE = (
     "images.py",
-    "capture.py",
-    "faces",
-    "frame.py",
+    "onnx_model.py",
+    "alignment.py",
+    "degradations.py",
+    "detection",
     "metrics",
     "reconstruction",
     "evaluation/baselines.py",
-    "evaluation/eigenfaces.py",
-    "evaluation/examine.py",
-    "evaluation/figures.py",
-    "evaluation/foreign.py",
+    "evaluation/external.py",
     "evaluation/harm.py",
     "evaluation/published_masks.py",
+    "evaluation/scoring.py",
     "evaluation/systems.py",
 )
+"""Everything between an input and its scores: files and folders of the package."""
 _LIBRARIES = ("numpy", "pillow", "onnxruntime", "scikit-image", "scipy", "dlib-bin")
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What was found of one picture.
+class Scores:
+    """Scores of one picture.
 
     Attributes:
-        values: figure by measure (see `results.Measurement`).
+        values: score by measure (see `results.Measurement`).
         vectors: features by measure, for what is measured on many pictures together.
-        milliseconds: that the system took for the face; None where that is not known.
+        milliseconds: that the system took for the face, or None if unknown.
     """
 
     values: Mapping[Measure, float | None]
@@ -67,15 +67,15 @@ class Figures:
     milliseconds: float | None = None
 
 
-class Store:
-    """Figures by what they are of, in one SQLite file; what was put in survives a kill.
+class ScoreCache:
+    """Scores in one SQLite file. What was written survives a kill.
 
-    A key holds everything that a figure depends on: the system, the input's bytes, what is measured, and
-    the code that measures. Change any, and the figure is taken anew.
+    A key covers everything that a score depends on: the system, the input's bytes, the metrics, and the
+    code that measures. If any of them changes, the score is measured again.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Keeps the file in a folder; both are made when the first figure is asked for."""
+        """Keeps the file in a folder. Both are created when the first score is requested."""
         self._folder = folder
 
     def __enter__(self) -> Self:
@@ -91,104 +91,104 @@ class Store:
         if any(Path(f"{path}{beside}").is_symlink() for beside in _BESIDE) or (
             path.exists() and not path.is_file()
         ):
-            raise OutputError(f"{path} is a link, or no file; delete it")
+            raise OutputError(f"{path} is a link or not a file; delete it")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            # Every line is one transaction; a lost last one is measured again.
+            # Every row is one transaction. A lost last one is measured again.
             file = sqlite3.connect(path, isolation_level=None)
             file.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
             file.execute("PRAGMA trusted_schema=OFF")
             # A view or a trigger in place of the table would be a program.
             there = file.execute("SELECT sql FROM sqlite_schema").fetchall()
             if there and there != [(_TABLE,)]:
-                raise OutputError(f"{path} is no cache of figures, or another facemend's; delete it")
+                raise OutputError(f"{path} is not a cache of scores, or is another facemend's; delete it")
             file.execute("PRAGMA journal_mode=WAL")
             file.execute("PRAGMA synchronous=NORMAL")
             if not there:
                 file.execute(_TABLE.replace("TABLE", "TABLE IF NOT EXISTS", 1))
         except (OSError, sqlite3.Error) as error:
-            raise OutputError(f"cannot keep figures in {self._folder}: {error}") from error
+            raise OutputError(f"cannot cache scores in {self._folder}: {error}") from error
         return file
 
-    def get(self, key: str) -> Figures | None:
-        """What was put under a key; None if nothing was.
+    def get(self, key: str) -> Scores | None:
+        """The scores of a key, or None if there are none.
 
         Raises:
-            OutputError: the folder refuses, or holds a file that is no such store.
+            OutputError: the folder refuses, or holds a file that is not such a cache.
         """
-        select = "SELECT figures, vectors FROM figures WHERE key = ?"
+        select = "SELECT scores, vectors FROM scores WHERE key = ?"
         try:
-            line = self._file.execute(select, (key,)).fetchone()
-            return None if line is None else _figures_of(*line)
+            row = self._file.execute(select, (key,)).fetchone()
+            return None if row is None else _parse_scores(*row)
         except (sqlite3.Error, OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
             raise OutputError(
-                f"the figures in {self._folder / _NAME} cannot be read ({error}); delete it"
+                f"the scores in {self._folder / _NAME} cannot be read ({error}); delete it"
             ) from error
 
-    def put(self, key: str, figures: Figures) -> None:
-        """Keeps figures under a key.
+    def put(self, key: str, scores: Scores) -> None:
+        """Writes the scores of a key.
 
         Raises:
             OutputError: the disk refuses.
         """
-        values = [(*measure, value) for measure, value in figures.values.items()]
-        text = json.dumps({"values": values, "milliseconds": figures.milliseconds})
+        values = [(*measure, value) for measure, value in scores.values.items()]
+        text = json.dumps({"values": values, "milliseconds": scores.milliseconds})
         try:
             self._file.execute(
-                "INSERT OR REPLACE INTO figures VALUES (?, ?, ?)", (key, text, _pack(figures.vectors))
+                "INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", (key, text, _pack(scores.vectors))
             )
         except sqlite3.Error as error:
-            raise OutputError(f"cannot keep figures: {error}") from error
+            raise OutputError(f"cannot cache scores: {error}") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travels to other processes and machines as a copy in memory, to be asked alone."""
+        """Travels to other processes and machines as a copy in memory, which they only read."""
         with closing(sqlite3.connect(":memory:")) as copy:
             self._file.backup(copy)
             data = copy.serialize()
-        # The bytes that say how the file is written to: 2 for a log beside it, which a copy has not.
+        # These bytes say how the file is written: 2 means a log beside it, which a copy does not have.
         return _open_copy, (data[:_WRITTEN_AT] + b"\1\1" + data[_WRITTEN_AT + 2 :],)
 
 
-def _open_copy(data: bytes) -> "Store":
-    copy = Store(Path())
+def _open_copy(data: bytes) -> "ScoreCache":
+    copy = ScoreCache(Path())
     copy._file = sqlite3.connect(":memory:", check_same_thread=False)
     copy._file.deserialize(data)
     return copy
 
 
-class Ledger:
-    """Figures that are looked up in a store, and new ones that are kept until somebody puts them there.
+class CacheBuffer:
+    """Looks scores up in a cache, and collects new ones until the process that owns the cache writes them.
 
     Attributes:
-        taken: the new ones, by key.
+        new: the new scores by key.
     """
 
-    def __init__(self, known: Store) -> None:
-        self._known = known
-        self.taken: dict[str, Figures] = {}
+    def __init__(self, cache: ScoreCache) -> None:
+        self._cache = cache
+        self.new: dict[str, Scores] = {}
 
-    def get(self, key: str) -> Figures | None:
-        """What is known under a key; None if nothing is. Raises OutputError as `Store.get` does."""
-        return self.taken.get(key) or self._known.get(key)
+    def get(self, key: str) -> Scores | None:
+        """What is known under a key, or None if nothing is. Raises OutputError as `ScoreCache.get` does."""
+        return self.new.get(key) or self._cache.get(key)
 
-    def put(self, key: str, figures: Figures) -> None:
-        """Keeps new figures."""
-        self.taken[key] = figures
+    def put(self, key: str, scores: Scores) -> None:
+        """Collects new scores."""
+        self.new[key] = scores
 
 
 def key_of(*parts: str) -> str:
-    """The key of figures that depend on these parts, and on the code that takes them."""
+    """The key of scores that depend on these parts and on the code that measures them."""
     return hashlib.sha256("\0".join((_code_digest(), *parts)).encode()).hexdigest()
 
 
 @cache
 def _code_digest() -> str:
-    """Over the source of everything between an input and its figures, and its libraries' versions."""
+    """Over the source of everything between an input and its scores, and the versions of the libraries."""
     versions = cv2.__version__, *map(_version, _LIBRARIES)
     digest = hashlib.sha256(" ".join(versions).encode())
     for name in _CODE:
-        place = files("facemend").joinpath(name)
-        sources = [place] if place.is_file() else sorted(place.iterdir(), key=lambda path: path.name)
+        path = files("facemend").joinpath(name)
+        sources = [path] if path.is_file() else sorted(path.iterdir(), key=lambda each: each.name)
         for source in sources:
             if source.name.endswith(".py"):
                 digest.update(source.read_bytes())
@@ -210,14 +210,14 @@ def _pack(vectors: Mapping[Measure, Vectors]) -> bytes:
     return file.getvalue()
 
 
-def _figures_of(text: str, vectors: bytes) -> Figures:
-    """Raises ValueError, TypeError or KeyError: this is no line of ours."""
+def _parse_scores(text: str, vectors: bytes) -> Scores:
+    """Raises ValueError, TypeError or KeyError: this was not written by `put`."""
     found = parse_json(text)
     values = {(region, metric): value for region, metric, value in found["values"]}
     numbers = (*values.values(), found["milliseconds"])
     if not values.keys() <= UNITS.keys() or not all(isinstance(n, int | float | None) for n in numbers):
-        raise ValueError("a figure is of no measure, or no number")
-    return Figures(values, _unpack(vectors), found["milliseconds"])
+        raise ValueError("a score has an unknown measure or is not a number")
+    return Scores(values, _unpack(vectors), found["milliseconds"])
 
 
 def _unpack(data: bytes) -> dict[Measure, Vectors]:
@@ -231,16 +231,16 @@ def _unpack(data: bytes) -> dict[Measure, Vectors]:
 
 
 def read_arrays(source: Path | IO[bytes], most_bytes: int) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of a file that `numpy.savez` wrote, if they take no more than that.
+    """The arrays of a file that `numpy.savez` wrote.
 
     Raises:
-        OSError, ValueError, zipfile.BadZipFile: it is none, or larger.
+        OSError, ValueError, zipfile.BadZipFile: it is not such a file, or it takes more than `most_bytes`.
     """
     with zipfile.ZipFile(source) as archive:
-        # What savez writes is not packed: a bomb is.
+        # What savez writes is not compressed. A bomb is.
         members = archive.infolist()
         if any(one.compress_type != zipfile.ZIP_STORED for one in members):
-            raise ValueError("it is packed")
+            raise ValueError("it is compressed")
         if sum(one.file_size for one in members) > most_bytes:
             raise ValueError(f"it takes more than {most_bytes >> 20} MiB")
     if not isinstance(source, Path):

@@ -1,4 +1,4 @@
-"""Systems from outside: any ONNX network, a folder of pictures, or a model file by its path."""
+"""Systems from a path: a model file, any ONNX network with a description, or a folder of pictures."""
 
 import json
 import tomllib
@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from facemend.datasets import FaceSource
 from facemend.errors import ConfigError, ModelError, PictureError
-from facemend.evaluation.protocol import PROTOCOL, bench_face, kinds_for
-from facemend.evaluation.scoring import SlowMetrics, digest_of, open_slow_metrics
+from facemend.evaluation.protocol import PROTOCOL, kinds_for, make_input
+from facemend.evaluation.scoring import digest_of
 from facemend.evaluation.systems import Delivery, Images, Masks, OpenModel, System, open_model
 from facemend.files import parse_json, read_named, read_own, sha256_of, write_text
 from facemend.images import Batch, Image, Mask, from_network, resize, to_network, write_png
@@ -28,22 +28,22 @@ _HOLES = {"keep": None, "black": -1.0, "white": 1.0}
 _MOST_BYTES = 4 << 20
 """Of a TOML file, which may name thousands of people."""
 _OUTSIDE = 0.1
-"""How far, as a share of the range, an output may leave it: networks overshoot a little."""
+"""Share of the range by which an output may leave it, since networks overshoot a little."""
 _FLAT = 0.02
-"""An output that spans less of its range than this is in another range than it says."""
+"""An output that spans a smaller share of its range is in another range than its description says."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ImageInput:
-    """How a picture goes in.
+    """How the network takes a picture.
 
     Attributes:
         name: of the network's input.
-        range: what black and white become.
+        range: the values of black and white.
         order: of the channels, RGB or BGR.
-        hole: what stands in it: keep (the occlusion), black or white.
+        hole: what fills it: keep (the occlusion), black or white.
     """
 
     name: str
@@ -54,11 +54,11 @@ class ImageInput:
 
 @dataclass(frozen=True)
 class MaskInput:
-    """How the mask goes in.
+    """How the network takes the mask.
 
     Attributes:
-        name: of the network's input; the image's own name makes it the image's fourth channel.
-        occluded: 1, or 0 for a network that wants to be told what is visible.
+        name: of the network's input. The image's own name makes it the image's fourth channel.
+        occluded: value of occluded pixels: 1, or 0 for a network whose mask marks what is visible.
     """
 
     name: str
@@ -67,11 +67,11 @@ class MaskInput:
 
 @dataclass(frozen=True)
 class ImageOutput:
-    """How a picture comes out.
+    """How the network returns a picture.
 
     Attributes:
-        name, range, order: as they go in.
-        composite: whether it is delivered in the hole only, which needs the mask.
+        name, range, order: as in `ImageInput`.
+        composite: whether it is used in the hole only, which requires the mask.
     """
 
     name: str
@@ -81,15 +81,15 @@ class ImageOutput:
 
 
 @dataclass(frozen=True)
-class ForeignModel:
-    """What a TOML file says of a network.
+class ExternalModel:
+    """A network, as its TOML file describes it.
 
     Attributes:
         name: what the report calls it.
         file: the ONNX file, from the TOML file's folder.
-        size_px: the side of its square; crops are resized to it and back.
-        image, output, mask: see above; without a mask it is blind.
-        training_people: hashes of them (`datasets.hash_identity`); None if nobody knows.
+        size_px: side of its square. Crops are resized to it and back.
+        image, output, mask: see above. Without a mask the network is blind.
+        training_people: hashes of them (`datasets.hash_identity`), or None if unknown.
     """
 
     name: str
@@ -101,17 +101,17 @@ class ForeignModel:
     training_people: tuple[str, ...] | None = None
 
 
-def open_foreign(path: Path, threads: int | None = None) -> System:
-    """The network that a TOML file describes, as a system; blind if it takes no mask.
+def open_external(path: Path, threads: int | None = None) -> System:
+    """The network that a TOML file describes, as a system. It is blind if it takes no mask.
 
     Args:
-        threads: of the processor; None lets ONNX Runtime choose.
+        threads: of the processor. None lets ONNX Runtime choose.
 
     Raises:
         ConfigError: a key is missing or unknown, or a value makes no sense.
         ModelError: the ONNX file is missing, cannot be read, or has no such input.
     """
-    model = read_foreign(path)
+    model = read_external(path)
     network = Network(path.parent / model.file, threads)
     wanted = {model.image.name} | ({model.mask.name} if model.mask else set())
     if wanted != network.inputs.keys():
@@ -142,11 +142,11 @@ def open_foreign(path: Path, threads: int | None = None) -> System:
     )
 
 
-def read_foreign(path: Path) -> ForeignModel:
+def read_external(path: Path) -> ExternalModel:
     """Reads the description of a network.
 
     Raises:
-        ConfigError: it is no TOML, a key is missing or unknown, or a value makes no sense.
+        ConfigError: the file is not TOML, a key is missing or unknown, or a value makes no sense.
     """
     try:
         table = tomllib.loads(read_named(path, _MOST_BYTES).decode())
@@ -157,16 +157,16 @@ def read_foreign(path: Path) -> ForeignModel:
     image = _build(ImageInput, table.pop("image", {}), f"{path}, [image]")
     output = _build(ImageOutput, table.pop("output", {}), f"{path}, [output]")
     mask = table.pop("mask", None)
-    given = None if mask is None else _build(MaskInput, mask, f"{path}, [mask]")
-    model = _build(ForeignModel, table | {"image": image, "output": output, "mask": given}, str(path))
+    mask_input = None if mask is None else _build(MaskInput, mask, f"{path}, [mask]")
+    model = _build(ExternalModel, table | {"image": image, "output": output, "mask": mask_input}, str(path))
     for rule, holds in _rules(model).items():
         if not holds:
             raise ConfigError(f"{path}: {rule}")
     return model
 
 
-def _rules(model: ForeignModel) -> dict[str, bool]:
-    """What a description has to keep to, in words, and whether it does."""
+def _rules(model: ExternalModel) -> dict[str, bool]:
+    """The rules for a description, in words, and whether it keeps them."""
     image, output, mask = model.image, model.output, model.mask
     needs_mask = image.hole != "keep" or output.composite
     texts = (model.name, model.file, image.name, image.order, image.hole, output.name, output.order)
@@ -193,9 +193,9 @@ def _is_range(ends: object) -> bool:
 
 
 def _build(kind: type[T], table: object, where: str) -> T:
-    """A dataclass out of a table whose keys are its fields; lists become tuples."""
+    """A dataclass from a table whose keys are its fields. Lists become tuples."""
     if not isinstance(table, dict):
-        raise ConfigError(f"{where}: it is a table of keys and values, not {table!r}")
+        raise ConfigError(f"{where}: {table!r} is not a table of keys and values")
     known = [entry.name for entry in fields(kind)]  # type: ignore[arg-type]
     for key in table:
         if key not in known:
@@ -207,7 +207,7 @@ def _build(kind: type[T], table: object, where: str) -> T:
         raise ConfigError(f"{where}: {str(error).partition('() ')[2]}") from error
 
 
-def _reconstruct(model: ForeignModel, network: Network, image: Image, mask: Mask | None) -> Image:
+def _reconstruct(model: ExternalModel, network: Network, image: Image, mask: Mask | None) -> Image:
     """The network's own picture, at the picture's size."""
     side, size = image.shape[0], model.size_px
     picture = to_network(resize(image, size, size)[None])[:, _ORDERS[model.image.order]]
@@ -227,11 +227,11 @@ def _reconstruct(model: ForeignModel, network: Network, image: Image, mask: Mask
     return resize(from_network(output[:, _ORDERS[model.output.order]])[0], side, side)
 
 
-def _to_network_range(output: Batch, model: ForeignModel, path: Path) -> Batch:
+def _to_network_range(output: Batch, model: ExternalModel, path: Path) -> Batch:
     """An output in [-1, 1].
 
     Raises:
-        ModelError: it has another size, or is in another range than the description says.
+        ModelError: its size or range is not the one in the description.
     """
     size, (low, high) = model.size_px, model.output.range
     if output.shape != (1, 3, size, size):
@@ -241,7 +241,7 @@ def _to_network_range(output: Batch, model: ForeignModel, path: Path) -> Batch:
     if least < -_OUTSIDE or most > 1 + _OUTSIDE or most - least < _FLAT:
         raise ModelError(
             f"{path} delivers {output.min():.3g} to {output.max():.3g}, which is not the range "
-            f"[{low:g}, {high:g}] that its description gives"
+            f"[{low:g}, {high:g}] of its description"
         )
     return (2 * share - 1).astype(np.float32)
 
@@ -269,10 +269,10 @@ class ExportedInput:
 def export_inputs(
     folder: Path, source: FaceSource, kinds: Sequence[str], *, force: bool = False, progress: bool = False
 ) -> int:
-    """Writes the protocol's inputs over a source, without their truths, and returns how many.
+    """Writes the inputs of v1 for a source, without the truths, and returns how many there are.
 
     Args:
-        force: whether to write over earlier ones.
+        force: whether to overwrite earlier ones.
         progress: whether to show a progress bar on a terminal.
 
     Raises:
@@ -282,7 +282,7 @@ def export_inputs(
     for record in tqdm(source.records, unit="face", disable=None if progress else True):
         crop = source.crop(record)
         for kind in kinds_for(record.attributes, kinds):
-            face = bench_face(crop, record.name, kind)
+            face = make_input(crop, record.name, kind)
             file = f"{record.name.replace('/', '-')}--{kind}.png"
             write_png(folder / INPUTS / file, face.image, force=force)
             white = face.occlusion.mask.astype(np.uint8) * np.uint8(_WHITE)
@@ -294,28 +294,28 @@ def export_inputs(
 
 
 def open_submission(folder: Path) -> System:
-    """A folder of pictures beside `inputs`, `masks` and `manifest.json`, as a system called as the folder.
+    """A folder of pictures beside `inputs`, `masks` and `manifest.json`, as a system of its name.
 
-    It counts as given the masks, and nobody knows what it was trained on.
+    It counts as a system that gets the true masks. What it was trained on is unknown.
 
     Raises:
-        ModelError: no manifest, inputs or masks that are not those which were exported, or a picture that
-            is missing or no PNG.
+        ModelError: the manifest is missing, inputs or masks differ from those that were exported, or a
+            picture is missing or not PNG.
     """
     entries = _read_manifest(folder.parent / MANIFEST)
     for entry in entries.values():
         _check_exported(folder.parent, entry)
         if not (folder / entry.file).exists():
-            raise ModelError(f"{folder} has no {entry.file}; a system delivers every input, as PNG")
+            raise ModelError(f"{folder} has no {entry.file}; it needs a PNG for every input")
 
     def deliver(images: Images, masks: Masks | None) -> Delivery:
         if masks is None:
-            raise ValueError(f"{folder.name} was given the true masks")
+            raise ValueError(f"{folder.name} needs the true masks")
         pictures = [_find(folder, entries, *pair) for pair in zip(images, masks, strict=True)]
         delivered = np.stack(pictures)
         return Delivery(delivered, delivered, None)
 
-    return System(folder.name, blind=False, deliver=deliver, training_people=None, captive=True)
+    return System(folder.name, blind=False, deliver=deliver, training_people=None, fixed_inputs=True)
 
 
 def _read_manifest(path: Path) -> dict[str, ExportedInput]:
@@ -334,18 +334,18 @@ def _read_manifest(path: Path) -> dict[str, ExportedInput]:
 
 
 def _entry_of(file: str, image_sha256: str, mask_sha256: str) -> ExportedInput:
-    """Raises ValueError: the fields are no texts, or the file lies in another folder."""
+    """Raises ValueError: the fields are not texts, or the file is in another folder."""
     texts = (file, image_sha256, mask_sha256)
     if not all(isinstance(text, str) for text in texts) or file != Path(file).name or file in ("", ".."):
-        raise ValueError("an input is a file of the folder, and its two sums")
+        raise ValueError("an input has a file in the folder and two checksums")
     return ExportedInput(*texts)
 
 
 def _check_exported(home: Path, entry: ExportedInput) -> None:
-    """Makes sure that a system had before it what was exported.
+    """Makes sure that the input and the mask of a system are those that were exported.
 
     Raises:
-        ModelError: it is missing, re-encoded, or belongs to another picture.
+        ModelError: one is missing, re-encoded, or of another picture.
     """
     image, mask = (_read(home / part / entry.file) for part in (INPUTS, MASKS))
     for part, found, wanted in (
@@ -380,16 +380,16 @@ def _read(path: Path) -> Image:
 def open_systems(
     paths: Sequence[Path], threads: int | None = None, open_model: OpenModel = open_model
 ) -> list[System]:
-    """What stands behind each path: a facemend model, a TOML file about a network, or a folder.
+    """Opens each path: a facemend model, a TOML file that describes a network, or a folder of pictures.
 
-    Systems of one name get the beginning of their sha256 into it.
+    Systems with the same name get the beginning of their sha256 added to it.
 
     Args:
-        threads: of the processor; None lets ONNX Runtime choose.
+        threads: of the processor. None lets ONNX Runtime choose.
         open_model: opens a facemend model file (see `protocol.Protocol`).
 
     Raises:
-        ModelError: a file is no model, or a folder no system's pictures.
+        ModelError: a file is not a model, or a folder does not hold a system's pictures.
         ConfigError: a TOML file does not describe a network.
     """
     systems = [_open(path, threads, open_model) for path in paths]
@@ -405,32 +405,4 @@ def open_systems(
 def _open(path: Path, threads: int | None, open_model: OpenModel) -> System:
     if path.is_dir():
         return open_submission(path)
-    return open_foreign(path, threads) if path.suffix == ".toml" else open_model(path, threads)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """All that measures and is measured; each worker of an engine opens it for itself.
-
-    Attributes:
-        models: as `open_systems` takes them.
-        baselines: beside them.
-        identity, lpips, fid: as `open_slow_metrics` takes them.
-        threads: of the processor, for each; None lets ONNX Runtime choose.
-        open_model: as `open_systems` takes it.
-    """
-
-    models: Sequence[Path]
-    baselines: Sequence[System] = ()
-    identity: bool = False
-    lpips: Path | None = None
-    fid: Path | None = None
-    threads: int | None = None
-    open_model: OpenModel = open_model
-
-    def __call__(self) -> tuple[list[System], SlowMetrics]:
-        """Opens them. Raises what `open_systems` and `open_slow_metrics` do."""
-        slow = open_slow_metrics(
-            identity=self.identity, lpips=self.lpips, fid=self.fid, threads=self.threads
-        )
-        return [*open_systems(self.models, self.threads, self.open_model), *self.baselines], slow
+    return open_external(path, threads) if path.suffix == ".toml" else open_model(path, threads)

@@ -1,7 +1,7 @@
-"""The set `harm`: photos in which nothing may change, as they are and as people spoil them.
+"""The protocol `harm`: uncovered photos in which nothing may change, as they are and degraded.
 
-Each photo goes through every condition, and then through the product with its default options. The share of
-photos that come back changed is the score, and the report names every one of them.
+Each photo goes through every condition and then through facemend with its default options. The score is the
+share of photos that come back changed. The report names every one of them.
 """
 
 import json
@@ -16,11 +16,13 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from facemend import __version__
+from facemend.datasets.faces import MEASURE, TURNED_ABOVE_YAW, yaw_of
+from facemend.datasets.folder import IMAGES, table_of
 from facemend.degradations import add_noise, compress
 from facemend.detection import Detector, Face
 from facemend.errors import SourceError
-from facemend.evaluation.cache import Figures, Ledger, Store, key_of
-from facemend.evaluation.groups import TABLE, TURNED_ABOVE_YAW, open_held_out
+from facemend.evaluation.cache import CacheBuffer, ScoreCache, Scores, key_of
+from facemend.evaluation.groups import open_held_out
 from facemend.evaluation.scoring import digest_of
 from facemend.evaluation.statistics import wilson_interval
 from facemend.evaluation.tables import Table
@@ -45,12 +47,12 @@ _CHANGED = ("unoccluded", "changed")
 
 
 @dataclass(frozen=True)
-class Shown:
+class UncoveredPhoto:
     """An uncovered photo and its largest face.
 
     Attributes:
         pixels: uint8 (H, W, 3) RGB.
-        face: None where the detector finds none.
+        face: the largest one, or None if the detector finds none.
     """
 
     pixels: Image
@@ -58,52 +60,48 @@ class Shown:
 
     @property
     def face_width_px(self) -> float:
-        """Of the largest face; a third of the photo's shorter side where none is found."""
+        """Of the largest face; a third of the photo's shorter side if none is found."""
         if self.face is None:
             return float(min(self.pixels.shape[:2]) * _NO_FACE_SHARE)
         return self.face.box_px[2] - self.face.box_px[0]
 
     @property
     def turned(self) -> bool:
-        """Whether the head is turned: a profile, or a three-quarter view."""
+        """Whether the head is turned: a profile or a three-quarter view."""
         if self.face is None:
             return False
-        left, right, nose = self.face.landmarks_px[:3]
-        across = right - left
-        # The nose's offset from the middle of the eyes, over their distance.
-        yaw = (nose - (left + right) / 2) @ across / max(float(across @ across), 1e-12)
-        return abs(float(yaw)) > TURNED_ABOVE_YAW
+        return abs(yaw_of(self.face.landmarks_px)) > TURNED_ABOVE_YAW
 
 
-Condition = Callable[[Shown, np.random.Generator], Image | None]
-"""A photo and a source of randomness -> the photo as it is given to the product; None: not this photo."""
+Condition = Callable[[UncoveredPhoto, np.random.Generator], Image | None]
+"""A photo and a random generator -> the photo to reconstruct, or None if the condition does not apply."""
 
 
-def _blur(share: float, shown: Shown, rng: np.random.Generator) -> Image:
-    """Out of focus: a Gaussian whose sigma is such a share of the face's width."""
-    sigma = share * shown.face_width_px
-    return np.asarray(cv2.GaussianBlur(shown.pixels, (0, 0), sigma), dtype=np.uint8)
+def _blur(share: float, photo: UncoveredPhoto, rng: np.random.Generator) -> Image:
+    """Out of focus: a Gaussian whose sigma is a share of the face's width."""
+    sigma = share * photo.face_width_px
+    return np.asarray(cv2.GaussianBlur(photo.pixels, (0, 0), sigma), dtype=np.uint8)
 
 
-def _lens(share: float, shown: Shown, rng: np.random.Generator) -> Image:
-    """Out of focus as lenses are: a disc whose radius is such a share of the face's width."""
-    radius = share * shown.face_width_px
+def _lens(share: float, photo: UncoveredPhoto, rng: np.random.Generator) -> Image:
+    """Out of focus as lenses blur: a disc whose radius is a share of the face's width."""
+    radius = share * photo.face_width_px
     reach = int(np.ceil(radius))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     disc = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1)
-    return _filter(shown.pixels, disc)
+    return _filter(photo.pixels, disc)
 
 
-def _motion(shown: Shown, rng: np.random.Generator) -> Image:
-    """Blurred along a line in any direction."""
-    length = max(2.0, _MOTION_SHARE * shown.face_width_px)
+def _motion(photo: UncoveredPhoto, rng: np.random.Generator) -> Image:
+    """Blurred along a line in a random direction."""
+    length = max(2.0, _MOTION_SHARE * photo.face_width_px)
     angle = rng.uniform(0, np.pi)
     steps = np.linspace(-length / 2, length / 2, 8 * int(np.ceil(length)))
     reach = int(np.ceil(length / 2)) + 1
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
     at = np.rint(steps[:, None] * (np.sin(angle), np.cos(angle))).astype(int) + reach
     np.add.at(kernel, (at[:, 0], at[:, 1]), 1)
-    return _filter(shown.pixels, kernel)
+    return _filter(photo.pixels, kernel)
 
 
 def _filter(pixels: Image, kernel: npt.NDArray[np.float64]) -> Image:
@@ -111,35 +109,35 @@ def _filter(pixels: Image, kernel: npt.NDArray[np.float64]) -> Image:
     return np.asarray(filtered, dtype=np.uint8)
 
 
-def _in_colours(matrix: npt.NDArray[np.float64], shown: Shown, rng: np.random.Generator) -> Image:
+def _in_colours(matrix: npt.NDArray[np.float64], photo: UncoveredPhoto, rng: np.random.Generator) -> Image:
     """Each new channel is a mixture of red, green and blue: matrix (3, 3)."""
-    return np.rint(shown.pixels @ matrix.T).clip(0, 255).astype(np.uint8)
+    return np.rint(photo.pixels @ matrix.T).clip(0, 255).astype(np.uint8)
 
 
-def _at_border(shown: Shown, rng: np.random.Generator) -> Image | None:
-    """Cut so that a third of the face's width lies outside, to the left or to the right."""
-    if shown.face is None:
+def _at_border(photo: UncoveredPhoto, rng: np.random.Generator) -> Image | None:
+    """Cropped so that a third of the face's width is outside, on the left or on the right."""
+    if photo.face is None:
         return None
-    x1, x2 = shown.face.box_px[0], shown.face.box_px[2]
+    x1, x2 = photo.face.box_px[0], photo.face.box_px[2]
     inside = _BORDER_SHARE * (x2 - x1)
     cut = (
-        shown.pixels[:, : round(x2 - inside)]
+        photo.pixels[:, : round(x2 - inside)]
         if rng.random() < 0.5
-        else shown.pixels[:, round(x1 + inside) :]
+        else photo.pixels[:, round(x1 + inside) :]
     )
     return np.ascontiguousarray(cut) if cut.size else None
 
 
 CONDITIONS: Mapping[str, Condition] = {
-    AS_IT_IS: lambda shown, rng: shown.pixels,
-    IN_PROFILE: lambda shown, rng: shown.pixels if shown.turned else None,
+    AS_IT_IS: lambda photo, rng: photo.pixels,
+    IN_PROFILE: lambda photo, rng: photo.pixels if photo.turned else None,
     **{f"Gaussian blur, {share:.0%}": partial(_blur, share) for share in _SHARES},
     **{f"lens blur, {share:.0%}": partial(_lens, share) for share in _SHARES},
     "black and white": partial(_in_colours, np.tile(_LUMA, (3, 1))),
     "sepia": partial(_in_colours, _SEPIA),
     "motion blur": _motion,
-    f"JPEG {_QUALITY}": lambda shown, rng: compress(shown.pixels, _QUALITY),
-    "noise": lambda shown, rng: add_noise(shown.pixels, _NOISE_LEVELS, rng),
+    f"JPEG {_QUALITY}": lambda photo, rng: compress(photo.pixels, _QUALITY),
+    "noise": lambda photo, rng: add_noise(photo.pixels, _NOISE_LEVELS, rng),
     "at the border": _at_border,
 }
 """Every condition by its name. Blurs are shares of the width of the largest face."""
@@ -151,10 +149,10 @@ class HarmRow:
 
     Attributes:
         condition: a key of CONDITIONS.
-        photos: that the condition can be applied to.
-        changed: their names, of those that come back changed.
-        share: of the photos that are changed, 0-1; None without photos.
-        low, high: its 95% interval (see `proportions.wilson_interval`).
+        photos: number of photos that the condition applies to.
+        changed: names of the photos that come back changed.
+        share: of the photos that come back changed, 0-1; None without photos.
+        low, high: its 95% interval (see `statistics.wilson_interval`).
     """
 
     condition: str
@@ -173,11 +171,11 @@ class HarmReport:
         protocol: "harm".
         facemend: the version of the program.
         source: the folder's name.
-        photos: how many there are.
-        without_face: names of photos in which no face is found as they are.
+        photos: number of photos.
+        without_face: names of photos in which no face is found, as they are.
         model, model_sha256: what was measured.
-        rows: one a condition.
-        command: what repeats the report.
+        rows: one for each condition.
+        command: repeats the evaluation.
     """
 
     protocol: str
@@ -195,7 +193,7 @@ class HarmReport:
         return json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n"
 
     def to_markdown(self) -> str:
-        """The table, and every changed photo."""
+        """The table and the names of all changed photos."""
         parts = [
             f"# Harm\n\n{NAME}, facemend {self.facemend}: {self.photos} photos ({self.source}) in which "
             f"nothing may change, {self.model}. In brackets: 95% interval (Wilson).\n",
@@ -223,17 +221,16 @@ def to_table(report: HarmReport) -> Table:
 
 
 def find_photos(source: Path) -> tuple[Path, ...]:
-    """The photos of a folder; of one with `faces.csv`, those rows whose `use` is `measure`.
+    """The photos of a folder. If it has a table (see `datasets.folder`), those whose `use` is `measure`.
 
     Raises:
-        SourceError: no such folder, or no photos in it.
+        SourceError: no such folder, no photos in it, or a table that cannot be parsed.
     """
-    if (source / TABLE).is_file():
-        faces = open_held_out(source)
-        named = [r.name for r in faces.records if getattr(r, "measure_only", False)]
-        return tuple(sorted(source / "images" / name for name in named))
+    if table_of(source) is not None:
+        names = [record.name for record in open_held_out(source).records if record.use == MEASURE]
+        return tuple(sorted(source / IMAGES / name for name in names))
     if not source.is_dir():
-        raise SourceError(f"{source} is no folder; --protocol {NAME} needs a folder of uncovered photos")
+        raise SourceError(f"{source} is not a folder; --protocol {NAME} takes a folder of uncovered photos")
     paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
     if not paths:
         raise SourceError(f"{source} holds no photos")
@@ -247,40 +244,40 @@ def measure_harm(
     source: str,
     conditions: Sequence[str] = tuple(CONDITIONS),
     threads: int | None = None,
-    store: Store | None = None,
+    cache: ScoreCache | None = None,
     command: str = "",
     progress: bool = False,
     engine: Engine | None = None,
 ) -> HarmReport:
-    """Counts how often the product changes photos in which nothing is covered.
+    """Counts how often facemend changes uncovered photos.
 
     Args:
         model: a facemend model file.
-        photos: uncovered ones.
+        photos: uncovered photos.
         source: what the report calls them.
-        conditions: of CONDITIONS.
-        threads: of the processor, for the model; None lets ONNX Runtime choose.
-        store: where scores are kept and looked up, so that a killed run goes on; None keeps none.
-        command: what the report says repeats it.
+        conditions: keys of CONDITIONS.
+        threads: of the processor, for the model. None lets ONNX Runtime choose.
+        cache: where scores are kept, so that a killed run resumes. None keeps none.
+        command: the command that repeats the evaluation, for the report.
         progress: whether to show a progress bar on a terminal.
-        engine: who does the work; None: this process.
+        engine: runs the work. None runs it in this process.
 
     Raises:
         ModelError: not a facemend model.
         PictureError: a photo cannot be read.
-        OutputError: the store refuses.
+        OutputError: the cache cannot be read or written.
     """
-    work = _Work(model, tuple(photos), tuple(conditions), threads, store)
+    work = _Work(model, tuple(photos), tuple(conditions), threads, cache)
     found: list[Mapping[str, bool | None]] = []
     faceless = []
-    with closing((engine or LocalEngine(1)).run(work.open, len(photos), batch=1)) as pages:
-        shown = tqdm(pages, total=len(photos), unit="photo", disable=None if progress else True)
-        for path, (has_face, changed, taken) in zip(photos, shown, strict=True):
+    with closing((engine or LocalEngine(1)).run(work.open, len(photos), batch=1)) as results:
+        shown = tqdm(results, total=len(photos), unit="photo", disable=None if progress else True)
+        for path, (has_face, changed, new) in zip(photos, shown, strict=True):
             found.append(changed)
             faceless += [] if has_face else [path.name]
-            for key, scores in taken.items():
-                assert store is not None
-                store.put(key, scores)
+            for key, scores in new.items():
+                assert cache is not None
+                cache.put(key, scores)
     opened = Reconstructor(model, threads=threads).model
     rows = (_row(name, photos, [each[name] for each in found]) for name in conditions)
     return HarmReport(
@@ -305,45 +302,45 @@ def _row(condition: str, photos: Sequence[Path], changed: Sequence[bool | None])
     return HarmRow(condition, len(counted), names, len(names) / len(counted), low, high)
 
 
-_Page = tuple[bool, Mapping[str, bool | None], Mapping[str, Figures]]
-"""Whether a face is found, whether each condition's photo is changed, and the scores that are new."""
+_PhotoResult = tuple[bool, Mapping[str, bool | None], Mapping[str, Scores]]
+"""Whether a face is found, by condition whether the photo is changed, and the new scores by key."""
 
 
 @dataclass(frozen=True)
 class _Work:
-    """The measuring of one photo after another, wherever an engine does it."""
+    """Measures one photo after another, in the process where the engine runs it."""
 
     model: Path
     photos: tuple[Path, ...]
     conditions: tuple[str, ...]
     threads: int | None
-    known: Store | None
+    cache: ScoreCache | None
 
-    def open(self) -> Callable[[int], _Page]:
+    def open(self) -> Callable[[int], _PhotoResult]:
         return partial(
             self._measure, Reconstructor(self.model, threads=self.threads), Detector(threads=self.threads)
         )
 
-    def _measure(self, reconstructor: Reconstructor, detector: Detector, place: int) -> _Page:
-        path = self.photos[place]
+    def _measure(self, reconstructor: Reconstructor, detector: Detector, index: int) -> _PhotoResult:
+        path = self.photos[index]
         pixels = read_photo(path).pixels
-        shown = Shown(pixels, next(iter(detector(pixels)), None))
-        ledger = None if self.known is None else Ledger(self.known)
-        changed = dict(self._changed(reconstructor, ledger, path.name, shown))
-        return shown.face is not None, changed, {} if ledger is None else ledger.taken
+        photo = UncoveredPhoto(pixels, next(iter(detector(pixels)), None))
+        buffer = None if self.cache is None else CacheBuffer(self.cache)
+        changed = dict(self._changed(reconstructor, buffer, path.name, photo))
+        return photo.face is not None, changed, {} if buffer is None else buffer.new
 
     def _changed(
-        self, reconstructor: Reconstructor, ledger: Ledger | None, name: str, shown: Shown
+        self, reconstructor: Reconstructor, buffer: CacheBuffer | None, name: str, photo: UncoveredPhoto
     ) -> Iterator[tuple[str, bool | None]]:
         for condition in self.conditions:
-            spoilt = CONDITIONS[condition](shown, np.random.default_rng(seed_of(NAME, name, condition)))
-            if spoilt is None:
+            degraded = CONDITIONS[condition](photo, np.random.default_rng(seed_of(NAME, name, condition)))
+            if degraded is None:
                 yield condition, None
                 continue
-            key = key_of(reconstructor.model.sha256, digest_of(spoilt), NAME)
-            scores = None if ledger is None else ledger.get(key)
+            key = key_of(reconstructor.model.sha256, digest_of(degraded), NAME)
+            scores = None if buffer is None else buffer.get(key)
             if scores is None:
-                scores = Figures({_CHANGED: float((reconstructor(spoilt).array != spoilt).any())})
-                if ledger is not None:
-                    ledger.put(key, scores)
+                scores = Scores({_CHANGED: float((reconstructor(degraded).array != degraded).any())})
+                if buffer is not None:
+                    buffer.put(key, scores)
             yield condition, bool(scores.values[_CHANGED])

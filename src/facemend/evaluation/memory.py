@@ -1,4 +1,4 @@
-"""How much memory a model takes: asked of a process that does nothing else.
+"""Peak memory of a model, measured in a process that does nothing else.
 
 python -m facemend.evaluation.memory MODEL THREADS
 """
@@ -21,38 +21,40 @@ _STATUS = Path("/proc/self/status")
 
 
 def peak_memory_mb(path: Path, threads: int | None = None) -> float | None:
-    """The most memory that a process takes that opens a model and reconstructs faces, one at a time.
+    """Peak memory of a process that opens a model and reconstructs faces, one at a time.
 
-    Python and its libraries are part of it.
+    It includes Python and its libraries.
 
     Args:
         path: as `open_systems` takes it.
-        threads: of the processor; None lets ONNX Runtime choose.
+        threads: of the processor. None lets ONNX Runtime choose.
 
     Returns:
-        MB (10⁶ bytes), or None where the operating system does not say (only Linux does).
+        MB (10⁶ bytes), or None if the operating system does not report it (only Linux does).
 
     Raises:
         ModelError: the process fails.
     """
     # Not from the current folder (-P), but from wherever this process imports.
     command = [sys.executable, "-P", "-m", __spec__.name, str(path), str(threads or 0)]
-    places = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    alive, ours = os.pipe()  # closed with this process, whatever ends it
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    alive, ours = os.pipe()  # closed when this process ends
     try:
-        done = subprocess.run(command, env=places, stdin=alive, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, env=environment, stdin=alive, capture_output=True, text=True, check=False
+        )
     finally:
         os.close(alive)
         os.close(ours)
     if done.returncode:
-        said = done.stderr.strip().splitlines() or ["no word"]
+        said = done.stderr.strip().splitlines() or ["no message"]
         raise ModelError(f"{path} cannot be run in a process of its own: {said[-1]}")
     peak: float | None = json.loads(done.stdout)
     return peak
 
 
 def main() -> None:
-    """Opens the model that the command line names, runs it and prints the peak as JSON."""
+    """Opens the model of the command line, runs it and prints the peak as JSON."""
     path, threads = sys.argv[1:]
     threading.Thread(target=_die_with_parent, daemon=True).start()
     (system,) = open_systems([Path(path)], int(threads) or None)
@@ -68,7 +70,7 @@ def _die_with_parent() -> None:
 
 
 def _peak_mb() -> float | None:
-    # Not getrusage: what it calls the peak includes the parent's, from before this program began.
+    # Not getrusage: its peak includes the parent's memory, from before this program began.
     if not _STATUS.exists():
         return None
     lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines() if ":" in line)

@@ -33,10 +33,10 @@ AREAS: Mapping[str, tuple[float, float]] = {
     "object": (0.04, 0.20),
     "pixelate": (0.07, 0.32),
 }
-"""Every kind of the protocol: the smallest and largest share of the crop that its hole takes."""
+"""Every kind of v1, with the smallest and largest share of the crop that its hole takes."""
 
 HOLE_BINS = ("0-10%", "10-20%", "20-40%", "over 40%")
-"""Sizes of the hole, as shares of the crop; a bin begins with its lower end."""
+"""Sizes of the hole, as shares of the crop. A bin includes its lower end."""
 _BIN_ENDS = (0.1, 0.2, 0.4)
 
 _SHIFT_PX = 3.0
@@ -50,27 +50,27 @@ def _no_groups(record: FaceRecord) -> tuple[str, ...]:
 
 
 OpenFaces = Callable[[Sequence[str], Split, Path | None], FaceSource]
-"""The SOURCEs of the command line, the split and a split file or None -> the faces to measure on."""
+"""The command line's SOURCEs, the split, and a split file or None -> the faces to measure on."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What systems are measured on: faces, occlusions, and how a model is given a picture.
+    """What systems are measured on: faces, occlusions, and the picture that a model gets.
 
-    Every function can be pickled, so that it travels to the workers of an engine.
+    Every function is picklable, so that it travels to the workers of an engine.
 
     Attributes:
         name: what the report calls it.
         kinds: of occlusion, in the report's order.
-        open_faces: opens the faces to measure on; raises SourceError, LeakError and UsageError.
-        read_picture: reads the picture that a face's inputs are made of, uint8 (S, S, 3).
-        occlude: picture, record, kind -> the one input of this protocol; depends on nothing else.
-        open_model: opens a facemend model file, with so many threads (None: all), as a system.
-        baselines: what it is compared with unless the user says otherwise.
-        groups_of: the groups of people that a person belongs to (see `results.Group`).
+        open_faces: opens the faces to measure on. Raises SourceError, LeakError and UsageError.
+        read_picture: reads the picture of a face before it is occluded, uint8 (S, S, 3).
+        occlude: picture, record, kind -> the input. It depends on nothing else.
+        open_model: opens a facemend model file with a number of threads (None: all) as a system.
+        baselines: names of the default baselines.
+        groups_of: the groups of people of a record (see `results.Group`).
         canonical: whether the pictures are canonical crops, which the harder conditions and the identity
             metrics need.
-        published: what others published under it.
+        published: scores that others published under it.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Protocol:
     def check_options(
         self, *, robustness: bool = False, identity: bool = False, learning: bool = False
     ) -> None:
-        """Makes sure that what is asked for beside the protocol itself can be measured under it.
+        """Makes sure that the protocol supports the requested options.
 
         Args:
             robustness: harder conditions.
@@ -95,7 +95,7 @@ class Protocol:
             learning: baselines that learn from the training faces.
 
         Raises:
-            UsageError: it cannot.
+            UsageError: it does not.
         """
         if learning and self.name != PROTOCOL:
             raise UsageError(f"mean-face and eigenfaces are baselines of {PROTOCOL} only; leave them out")
@@ -103,7 +103,7 @@ class Protocol:
             raise UsageError(f"{self.name} has no canonical crops; leave --robustness and --identity out")
 
     def choose_kinds(self, words: str) -> tuple[str, ...]:
-        """The kinds that a list such as "nose_mask,blur" names; "seed" is SEED_SET, "all" is every kind.
+        """The kinds of a list such as "nose_mask,blur". "seed" stands for SEED_SET, "all" for every kind.
 
         Raises:
             UsageError: the protocol has no such kind.
@@ -117,25 +117,25 @@ class Protocol:
 
 
 def protocol_kinds() -> tuple[str, ...]:
-    """The kinds of the protocol, in its order."""
+    """The kinds of v1, in its order."""
     return tuple(AREAS)
 
 
 def kinds_for(attributes: Mapping[str, bool], kinds: Sequence[str]) -> list[str]:
-    """Those of the kinds that a face is measured under: who wears glasses gets no sunglasses.
+    """The kinds that a face is measured under. A face with glasses gets no sunglasses.
 
     Args:
-        attributes: CelebA's, by name; empty where nothing is known.
+        attributes: CelebA's, by name. Empty if unknown.
     """
     return list(allowed_kinds(dict.fromkeys(kinds, 1.0), attributes))
 
 
-def bench_face(crop: Image, name: str, kind: str) -> OccludedFace:
-    """The one input of the protocol for a picture and a kind.
+def make_input(crop: Image, name: str, kind: str) -> OccludedFace:
+    """The input of v1 for a picture and a kind.
 
-    The occlusion is drawn around CelebA's canonical landmarks, moved a little by the seed: not around
-    the picture's own, which are known for some pictures only and differ between detectors. Its patterns
-    are those that no training draws. It is drawn again until its area is within AREAS.
+    The occlusion is drawn at CelebA's canonical landmarks, jittered by the seed. The picture's own
+    landmarks are not used: not every picture has them, and they differ between detectors. The patterns are
+    those that training never draws. The occlusion is drawn again until its area is within AREAS.
 
     Args:
         crop: uint8 (256, 256, 3), the canonical crop without occlusion.
@@ -185,9 +185,9 @@ def input_digest(name: str, face: OccludedFace) -> bytes:
 
 
 def is_frozen(split: str, kind: str, inputs_sha256: str) -> bool:
-    """Whether a report's hash over all inputs of a kind is that of the protocol as it was frozen.
+    """Whether a report's hash over all inputs of a kind equals the frozen hash of v1.
 
-    It is for CelebA's whole val or test split; other inputs make figures that are not figures of v1.
+    It does for CelebA's whole val or test split. Scores on other inputs are not scores of v1.
     """
     return _frozen_digests().get(split, {}).get(kind) == inputs_sha256
 
@@ -201,7 +201,7 @@ def _frozen_digests() -> Mapping[str, Mapping[str, str]]:
 
 
 def join_digests(digests: Iterable[bytes]) -> str:
-    """One hexadecimal sha256 that stands for many inputs, in their order."""
+    """One hexadecimal sha256 over many inputs, in their order."""
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
@@ -222,8 +222,8 @@ def read_crop(source: FaceSource, record: FaceRecord) -> Image:
 
 
 def occlude_crop(crop: Image, record: FaceRecord, kind: str) -> OccludedFace:
-    """The input of v1 for a face and a kind (see `bench_face`)."""
-    return bench_face(crop, record.name, kind)
+    """The input of v1 for a face and a kind (see `make_input`)."""
+    return make_input(crop, record.name, kind)
 
 
 V1 = Protocol(
@@ -238,7 +238,7 @@ V1 = Protocol(
 
 
 NAMES = ("v1", "published-masks", "diverse", "real-cutouts")
-"""Every set of faces to reconstruct; `harm` measures whole photos instead (see `harm.py`)."""
+"""Every protocol of faces to reconstruct. `harm` measures whole photos instead (see `harm.py`)."""
 
 
 def open_protocol(name: str, *, templates: Path | None = None, cutouts: Path | None = None) -> Protocol:
@@ -250,8 +250,8 @@ def open_protocol(name: str, *, templates: Path | None = None, cutouts: Path | N
         cutouts: masks cut out of photographs, for `real-cutouts`.
 
     Raises:
-        UsageError: an unknown name, or a folder is missing or does not belong to it.
-        SourceError: a folder does not hold what it should.
+        UsageError: the name is unknown, or a folder is missing or belongs to another protocol.
+        SourceError: a folder does not hold what the protocol needs.
     """
     if name not in NAMES:
         raise UsageError(f"unknown protocol {name!r}; choose from {', '.join(NAMES)}")
@@ -279,10 +279,10 @@ def open_protocol(name: str, *, templates: Path | None = None, cutouts: Path | N
 
 
 Condition = Callable[[str, OccludedFace], OccludedFace]
-"""The picture's name and one input of the protocol -> the same input under harder conditions."""
+"""A picture's name and an input of the protocol -> the same input under harder conditions."""
 
 UNCHANGED = "unchanged"
-"""What the other conditions are compared with: the same first inputs as they were drawn."""
+"""The reference of the other conditions: the same first inputs as they were drawn."""
 _NOISE_LEVELS = 10.0
 
 
@@ -304,7 +304,7 @@ def _misaligned(rotation_degrees: float, scale: float, name: str, face: Occluded
         return cut(np.repeat(levels[..., None], 3, axis=2))[..., 0].astype(np.float32) / np.float32(255)
 
     alpha, target = cut_alpha(face.occlusion.alpha), cut(face.target)
-    # Filtering spreads the occlusion's edge a little; where none is left, input and truth stay equal.
+    # Filtering spreads the occlusion's edge a little. Outside of it, input and truth stay equal.
     image = np.where(alpha[..., None] > 0, cut(face.image), target)
     return OccludedFace(image, target, replace(face.occlusion, alpha=alpha))
 

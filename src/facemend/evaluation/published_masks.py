@@ -1,10 +1,10 @@
-"""The protocol `published-masks`: the one that other systems publish scores for.
+"""The protocol `published-masks`, for which other systems publish scores.
 
 The survey "From Pixels to Faces" and the papers of M2UNet, GANMasker and MuFIN put MaskTheFace's masks on
-CelebA's pictures: the whole 178×218 frame, resized to 256×256. Their templates are given by the user.
+CelebA's pictures: the whole 178×218 frame, resized to 256×256. The user provides the templates.
 
-facemend gets these pictures as its product would: resized to CelebA's frame, as a ready crop. What it
-changed there goes back into the 256×256 picture; every other pixel stays.
+facemend gets these pictures as a user would pass them: resized to CelebA's frame, as ready crops. What it
+changes is put back into the 256×256 picture. Every other pixel stays.
 """
 
 import csv
@@ -32,7 +32,7 @@ from facemend.reconstruction.reconstructor import Reconstructor
 NAME = "published-masks"
 KIND = "masktheface"
 PICTURE_PX = 256
-"""Side of the pictures, which are the whole frame, narrower than it is."""
+"""Side of the pictures, which show the whole frame, stretched to a square."""
 PICTURES = 500
 POINTS_FILE = "points.csv"
 
@@ -45,10 +45,10 @@ PUBLISHED = (
 _TARGETS_PX: Points = np.array(
     [(47.0, 133.0), (88.0, 122.0), (129.0, 133.0), (55.0, 158.0), (88.0, 180.0), (121.0, 158.0)]
 )
-"""Where a template's points a to f go in the frame: along the upper edge, then along the lower one."""
+"""Targets of a template's points a to f in the frame: along the upper edge, then along the lower edge."""
 _LEFT, _RIGHT, _CHIN = (0, 3), (2, 5), (3, 4, 5)
 _POINT_PX, _SIDE_PX, _CHIN_PX = 1.5, 2.0, 3.0
-_CODE = 1  # counts how the pictures were given to the product: scores are kept by it
+_VERSION = 1  # version of how facemend gets the pictures; it is part of the cache key
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def open_templates(folder: Path) -> tuple[Template, ...]:
     """The templates of a folder, by their table points.csv: template, a_x_px, a_y_px … f_x_px, f_y_px.
 
     Raises:
-        SourceError: no such table, a line that cannot be understood, or a picture that is not there.
+        SourceError: no such table, a line that cannot be parsed, or a missing picture.
     """
     table = folder / POINTS_FILE
     try:
@@ -82,12 +82,12 @@ def open_templates(folder: Path) -> tuple[Template, ...]:
             for row in rows
         )
     except OSError as error:
-        raise SourceError(f"{table} cannot be read; give MaskTheFace's templates by --templates") from error
+        raise SourceError(f"{table} cannot be read; pass MaskTheFace's templates by --templates") from error
     except (KeyError, TypeError, ValueError) as error:
         raise SourceError(f"{table} has no line template, a_x_px, a_y_px … f_y_px: {error!r}") from error
     missing = [template.path for template in templates if not template.path.is_file()]
     if missing or not templates:
-        raise SourceError(f"{missing[0]} is not there" if missing else f"{table} names no template")
+        raise SourceError(f"{missing[0]} is missing" if missing else f"{table} names no template")
     return templates
 
 
@@ -149,7 +149,7 @@ def _put_mask_on(
 
 
 def _jitter(rng: np.random.Generator) -> Points:
-    """Where the six points go in the frame: each moved by itself, each side and the chin as a whole."""
+    """The six targets in the frame, jittered: each point alone, then each side and the chin as a whole."""
     points = _TARGETS_PX + rng.normal(0, _POINT_PX, _TARGETS_PX.shape)
     for side in (_LEFT, _RIGHT):
         points[list(side), 0] += rng.normal(0, _SIDE_PX)
@@ -158,17 +158,17 @@ def _jitter(rng: np.random.Generator) -> Points:
 
 
 def _warp(template: Template, targets_px: Points, side_px: int) -> tuple[Image, Alpha]:
-    """A template brought to its place.
+    """Warps a template to its location.
 
     Args:
-        targets_px: (6, 2), where its points a to f go, in pixels of the result.
+        targets_px: (6, 2), targets of its points a to f, in pixels of the result.
 
     Returns:
         Its colours, uint8 (S, S, 3), and its alpha, float32 (S, S), 0-1.
     """
     picture = _read(template.path)
     points_px = np.array(template.points_px)
-    # Averaged down first: the perspective reads single pixels of a picture three to six times too large.
+    # Averaged down first: the warp reads single pixels of a picture that is three to six times too large.
     shrink = max(1, int(np.ptp(points_px[:, 0]) / np.ptp(targets_px[:, 0])))
     points_px = (points_px + 0.5) / shrink - 0.5
     to_template = homography(targets_px + 0.5, points_px + 0.5)  # Pillow measures from pixel corners
@@ -186,7 +186,7 @@ def _warp(template: Template, targets_px: Points, side_px: int) -> tuple[Image, 
 
 @lru_cache(maxsize=16)
 def _read(path: Path) -> PillowImage.Image:
-    """A template with its colours times alpha (RGBa), so that nothing bleeds in from where it is clear."""
+    """A template with its colours times alpha (RGBa), so that transparent pixels do not bleed in."""
     return read_cutout(path).convert("RGBa")
 
 
@@ -229,13 +229,13 @@ def _apply(matrix: npt.NDArray[np.float64], points: Points) -> Points:
 
 
 def open_on_frames(path: Path, threads: int | None = None) -> System:
-    """A facemend model file as a system for whole frames of 256×256 pixels; blind.
+    """A facemend model file as a blind system for whole frames of 256×256 pixels.
 
-    Each picture is resized to 178×218 and given to the product as a ready crop, with the default options.
-    What the product changed is resized to 256×256 and put back by its weight.
+    Each picture is resized to 178×218 and reconstructed as a ready crop, with the default options. What
+    changed is resized to 256×256 and put back by its weight.
 
     Args:
-        threads: of the processor; None lets ONNX Runtime choose.
+        threads: of the processor. None lets ONNX Runtime choose.
 
     Raises:
         ModelError: not a facemend model.
@@ -256,7 +256,7 @@ def open_on_frames(path: Path, threads: int | None = None) -> System:
         repair=lambda images: deliver(images, None).composite,
         sha256=model.sha256,
         training_people=frozenset(people) if people else None,
-        fingerprint=f"{model.sha256} {NAME} {_CODE}",
+        fingerprint=f"{model.sha256} {NAME} {_VERSION}",
         file=path,
     )
 

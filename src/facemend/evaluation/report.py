@@ -31,7 +31,7 @@ _WIDTH, _HEIGHT = 640, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 12, 40
 _TICKS = 8
 _COLOURS = 10
-"""The page has as many classes c0, c1 …; further systems begin again."""
+"""Number of classes c0, c1 … in the page. Further systems start again."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Point:
     y: float
     low: float
     high: float
-    says: str
+    label: str
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class Series:
 
 @dataclass(frozen=True)
 class Plot:
-    """Everything that the template draws.
+    """A plot for the template.
 
     Attributes:
         title: what is plotted.
         unit: of the vertical axis.
         labels: text and x of every group.
         ticks: text and y of the vertical axis.
-        series: a system each.
+        series: one for each system.
     """
 
     title: str
@@ -79,7 +79,7 @@ class Plot:
 
 
 def draw_plots(report: EvaluationReport) -> list[Plot]:
-    """The hole's PSNR by its size and by kind; without a cut that has nothing to show."""
+    """Plots of the hole's PSNR by its size and by kind, without empty ones."""
     hole: Measure = ("hole", "psnr")
     cuts = {
         "Quality by hole size": {size: Group(hole_bin=size) for size in HOLE_BINS},
@@ -105,14 +105,14 @@ def _draw(
     low, high = floor(min(ends)), floor(max(ends)) + 1
     step = (_WIDTH - _LEFT - _RIGHT) / len(labels)
     series = []
-    for place, system in enumerate(report.systems):
-        beside = 0.15 + 0.7 * (place + 0.5) / len(report.systems)
+    for index, system in enumerate(report.systems):
+        offset = 0.15 + 0.7 * (index + 0.5) / len(report.systems)
         points = [
-            _point(rows[system.name, label], _LEFT + step * (number + beside), low, high)
+            _point(rows[system.name, label], _LEFT + step * (number + offset), low, high)
             for number, label in enumerate(labels)
             if (system.name, label) in rows
         ]
-        series.append(Series(system.name, f"c{place % _COLOURS}", tuple(points)))
+        series.append(Series(system.name, f"c{index % _COLOURS}", tuple(points)))
     middles = [(label, round(_LEFT + step * (number + 0.5), 1)) for number, label in enumerate(labels)]
     every = max(1, ceil((high - low) / _TICKS))
     ticks = [(str(value), _height(value, low, high)) for value in range(low, high + 1, every)]
@@ -122,9 +122,9 @@ def _draw(
 def _point(row: Row, x: float, low: float, high: float) -> Point:
     mean = row.mean or 0.0
     ends = (mean if row.low is None else row.low), (mean if row.high is None else row.high)
-    says = f"{mean:.2f} dB" + ("" if row.low is None else f", {ends[0]:.2f} to {ends[1]:.2f}")
+    label = f"{mean:.2f} dB" + ("" if row.low is None else f", {ends[0]:.2f} to {ends[1]:.2f}")
     y, y_low, y_high = (_height(value, low, high) for value in (mean, *ends))
-    return Point(round(x, 1), y, y_low, y_high, says)
+    return Point(round(x, 1), y, y_low, y_high, label)
 
 
 def _height(value: float, low: float, high: float) -> float:
@@ -137,19 +137,19 @@ _FACES_A_KIND = 2
 _LABEL_PX = 22
 _GAP_PX = 4
 _TEXT_PX = 13
-_PAPER, _INK = (255, 255, 255), (20, 20, 20)
+_BACKGROUND, _TEXT = (255, 255, 255), (20, 20, 20)
 
 
 @dataclass(frozen=True)
 class Example:
-    """One input, and what became of it.
+    """One input and its reconstructions.
 
     Attributes:
         name: of the picture.
-        why: why it is shown.
+        why: the reason for showing it.
         face: the input, its truth and its occlusion.
         deliveries: by system.
-        holes: PSNR in the hole by system, dB; None for a perfect one.
+        holes: PSNR in the hole in dB by system, or None for a perfect one.
     """
 
     name: str
@@ -162,13 +162,13 @@ class Example:
 def take_examples(
     evaluation: Evaluation, systems: Sequence[System], source: FaceSource, protocol: Protocol = V1
 ) -> tuple[Example, ...]:
-    """Two faces a kind, drawn by a fixed seed, then the worst, median and best of the first system.
+    """Two faces for each kind, drawn by a fixed seed, then the worst, median and best of the first system.
 
     Args:
         evaluation: of these systems on this source. Systems that were measured on the first pictures only
             are not shown.
         source: the evaluated faces.
-        protocol: that it was measured by.
+        protocol: of the evaluation.
     """
     records = {record.name: record for record in source.records}
     holes = {
@@ -186,21 +186,21 @@ def take_examples(
 
 
 def _choose(evaluation: Evaluation, source: FaceSource) -> list[tuple[str, str, str]]:
-    """Names and kinds, and why they were chosen."""
+    """Names, kinds, and the reasons for choosing them."""
     rng = np.random.default_rng(seed_of(PROTOCOL, "grid"))
     count = min(_FACES_A_KIND, len(source))
-    places = sorted(rng.choice(len(source), count, replace=False).tolist())
+    indices = sorted(rng.choice(len(source), count, replace=False).tolist())
     drawn = [
-        (source.records[place].name, kind, DRAWN)
+        (source.records[index].name, kind, DRAWN)
         for kind in evaluation.report.kinds
-        for place in places
-        if kinds_for(source.records[place].attributes, [kind])
+        for index in indices
+        if kinds_for(source.records[index].attributes, [kind])
     ]
     first = evaluation.report.systems[0].name
     ranked = sorted((m for m in _occluded(evaluation.measurements) if m.system == first), key=_hole)
     ends = {"worst": 0, "median": len(ranked) // 2, "best": -1}
     return drawn + [
-        (ranked[place].name, ranked[place].kind, f"{word} of {first}") for word, place in ends.items()
+        (ranked[index].name, ranked[index].kind, f"{word} of {first}") for word, index in ends.items()
     ]
 
 
@@ -214,13 +214,13 @@ def _hole(measurement: Measurement) -> float:
 
 
 def caption_of(example: Example, system: str) -> str:
-    """The hole's PSNR of a system, in words."""
+    """The hole's PSNR of a system as text."""
     hole = example.holes[system]
     return "perfect" if hole is None else f"{hole:.1f} dB"
 
 
 def draw_grid(examples: Sequence[Example]) -> Image:
-    """Input | truth | what each system delivers, an example a line, each captioned with its hole's PSNR.
+    """Input | truth | the picture of each system, with the PSNR in the hole. Each example has a line.
 
     Returns:
         uint8 (H, W, 3) RGB.
@@ -242,9 +242,9 @@ def draw_grid(examples: Sequence[Example]) -> Image:
 
 def _tile(picture: Image, caption: str) -> Image:
     height, width = picture.shape[:2]
-    tile = PillowImage.new("RGB", (width + _GAP_PX, height + _LABEL_PX + _GAP_PX), _PAPER)
+    tile = PillowImage.new("RGB", (width + _GAP_PX, height + _LABEL_PX + _GAP_PX), _BACKGROUND)
     font = ImageFont.load_default(_TEXT_PX)
-    ImageDraw.Draw(tile).text((2, _LABEL_PX / 2), caption, fill=_INK, font=font, anchor="lm")
+    ImageDraw.Draw(tile).text((2, _LABEL_PX / 2), caption, fill=_TEXT, font=font, anchor="lm")
     tile.paste(PillowImage.fromarray(picture), (0, _LABEL_PX))
     return np.asarray(tile, dtype=np.uint8)
 
@@ -252,16 +252,16 @@ def _tile(picture: Image, caption: str) -> Image:
 _QUALITY = 85
 _SMALL_PX = 160
 """Side of the maps below the pictures."""
-_LOUDEST_ERROR = 64.0
-"""Levels of error, mean of the channels, that a heat map draws in its last colour."""
+_LARGEST_ERROR = 64.0
+"""Mean error of the channels, in levels, that a heat map draws in its last colour."""
 _HEAT = np.array([(12, 8, 38), (120, 28, 109), (237, 105, 37), (252, 255, 164)], dtype=np.float64)
-"""From no error to the loudest: four colours of the map "inferno" of Smith and van der Walt."""
+"""From no error to the largest: four colours of the map "inferno" of Smith and van der Walt."""
 _FOUND = np.array((255, 0, 180), dtype=np.float64)
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """One example, as the page shows it; pictures as data URLs."""
+class _ExampleView:
+    """One example for the page, with pictures as data URLs."""
 
     title: str
     caption: str
@@ -277,7 +277,7 @@ def to_html(report: EvaluationReport, examples: Sequence[Example]) -> str:
     """The page: summary, plots, examples of the first system under sliders, all tables, hashes, command.
 
     Args:
-        examples: of that report (see `examples.take_examples`).
+        examples: of that report (see `take_examples`).
     """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -295,17 +295,17 @@ def to_html(report: EvaluationReport, examples: Sequence[Example]) -> str:
         plots=draw_plots(report),
         chosen=[example for example in shown if not example.drawn],
         drawn=[example for example in shown if example.drawn],
-        explanation=[_marked(line) for line in EXPLANATION],
+        explanation=[_emphasised(line) for line in EXPLANATION],
         details=details(report),
-        loudest=round(_LOUDEST_ERROR),
+        largest_error=round(_LARGEST_ERROR),
     )
 
 
-def _show(example: Example, system: str) -> _Shown:
+def _show(example: Example, system: str) -> _ExampleView:
     face, delivery = example.face, example.deliveries[system]
     drawn = example.why == DRAWN
     kind = face.occlusion.kind
-    return _Shown(
+    return _ExampleView(
         title=kind if drawn else f"{example.why.partition(' ')[0].capitalize()}: {kind}",
         caption=f"{example.name}: {caption_of(example, system)} in the hole",
         input=_url(face.image),
@@ -326,7 +326,7 @@ def _small(image: Image) -> Image:
 
 
 def draw_error(delivered: Image, truth: Image) -> Image:
-    """Where a picture is wrong: the mean error of the channels from dark (none) to light (64 levels).
+    """A heat map of the mean error of the channels, from dark (none) to light (64 levels).
 
     Args:
         delivered, truth: uint8 (H, W, 3).
@@ -334,14 +334,14 @@ def draw_error(delivered: Image, truth: Image) -> Image:
     Returns:
         uint8 (H, W, 3).
     """
-    error = np.abs(delivered.astype(np.float64) - truth).mean(axis=2) / _LOUDEST_ERROR
+    error = np.abs(delivered.astype(np.float64) - truth).mean(axis=2) / _LARGEST_ERROR
     steps = np.linspace(0, 1, len(_HEAT))
     channels = [np.interp(error, steps, _HEAT[:, channel]) for channel in range(3)]
     return np.asarray(np.rint(np.stack(channels, axis=2)), dtype=np.uint8)
 
 
 def draw_found(image: Image, alpha: Alpha) -> Image:
-    """The occlusion that a system found, in pink over its input.
+    """An input with the occlusion that a system found in pink.
 
     Args:
         image: uint8 (H, W, 3).
@@ -357,7 +357,7 @@ def _url(image: Image) -> str:
     return f"data:image/webp;base64,{b64encode(file.getvalue()).decode()}"
 
 
-def _marked(line: str) -> Markup:
+def _emphasised(line: str) -> Markup:
     """*Emphasis* and `code` of Markdown as HTML."""
     escaped = re.sub(r"\*([^*]+)\*", r"<em>\1</em>", str(escape(line)))
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped))
@@ -365,14 +365,14 @@ def _marked(line: str) -> Markup:
 
 JSON_NAME, MARKDOWN_NAME, GRID_NAME, PAGE_NAME = "report.json", "report.md", "grid.png", "report.html"
 CACHE_NAME = "cache"
-"""Where a run keeps its figures; alone in a folder, it is a run that was stopped."""
+"""Folder of a run's scores. If nothing else is in the report's folder, the run was stopped."""
 
 
 def check_folder(folder: Path, *, force: bool) -> None:
-    """Makes sure that a report can go into a folder, before the work begins.
+    """Makes sure that a report can be written to a folder, before the work begins.
 
     Raises:
-        OutputError: it holds something and `force` is not set, is no folder, or may not be written to.
+        OutputError: it is not empty and `force` is not set, or it is not a writable folder.
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; a report needs a folder")
@@ -392,15 +392,15 @@ def write_report(
     protocol: Protocol = V1,
     force: bool = False,
 ) -> None:
-    """Writes the figures as JSON and Markdown, then the page and the grid, each whole or not at all.
+    """Writes the scores as JSON and Markdown, then the page and the grid, each atomically.
 
     Args:
         evaluation: of these systems on this source.
-        protocol: that it was measured by.
-        force: whether to write over an earlier report.
+        protocol: of the evaluation.
+        force: whether to overwrite an earlier report.
 
     Raises:
-        OutputError: a file exists and `force` is not set, or the disk refuses.
+        OutputError: a file exists and `force` is not set, or it cannot be written.
     """
     write_text(folder / JSON_NAME, evaluation.report.to_json(), force=force)
     write_text(folder / MARKDOWN_NAME, to_markdown(evaluation.report), force=force)

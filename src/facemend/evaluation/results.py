@@ -1,4 +1,4 @@
-"""What an evaluation finds: figures of single pictures, and the report made of them."""
+"""The results of an evaluation: scores of single pictures, and the report made of them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -11,7 +11,7 @@ from facemend.files import parse_json
 ALL = "all"
 FORMAT = 2
 AS_DRAWN = "as drawn"
-"""The condition of the protocol's own inputs; other conditions are those of `conditions.CONDITIONS`."""
+"""The condition of the protocol's own inputs. The others are those of `protocol.CONDITIONS`."""
 
 Measure = tuple[str, str]
 """Region and metric, a key of UNITS."""
@@ -29,6 +29,7 @@ UNITS: Mapping[Measure, str] = {
     ("seam", "ssim"): "0-1",
     ("occlusion", "iou"): "0-1",
     ("unoccluded", "false_edits"): "share of pictures",
+    ("unoccluded", "changed"): "share of photos",
     ("composite", "ms_ssim"): "0-1",
     ("composite", "identity"): "distance of descriptors",
     ("composite", "frechet_identity"): "Fréchet distance of descriptors",
@@ -40,10 +41,10 @@ UNITS: Mapping[Measure, str] = {
 
 @dataclass(frozen=True)
 class Group:
-    """Which pictures a figure is averaged over; "all" where they are not cut.
+    """The pictures that a score is averaged over; "all" does not restrict them.
 
-    A condition other than AS_DRAWN is measured on the first pictures only (`systems.FIRST`). Groups of
-    people are named "trait: value", such as "skin: dark"; only some protocols have them.
+    A condition other than AS_DRAWN is measured on the first pictures only (`systems.FIRST_PICTURES`).
+    Groups of people are named "trait: value", such as "skin: dark". Only some protocols have them.
     """
 
     kind: str = ALL
@@ -58,17 +59,17 @@ EVERYTHING = Group()
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one system makes of one picture.
+    """The scores of one system on one picture.
 
     Attributes:
         system: its name.
         name, person: the picture's name in its source, and who it shows.
-        kind, extent: of the occlusion; "none" for the picture without one.
+        kind, extent: of the occlusion, or "none" without one.
         coverage: the hole's share of the crop, 0-1.
-        values: figure by measure; None where the picture is counted apart (perfect for PSNR, nothing
-            to judge for other metrics).
-        condition: what the input went through; "as drawn" for the protocol's own.
-        people: the groups of people that the person belongs to, as in `Group.people`.
+        values: score by measure, or None if the picture is counted apart (perfect for PSNR, nothing to
+            measure for other metrics).
+        condition: what the input went through, "as drawn" for the protocol's own.
+        people: the person's groups, as in `Group.people`.
     """
 
     system: str
@@ -84,13 +85,13 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of a report: a measure of a system, averaged over a group of pictures.
+    """One score of a report: a measure of a system, averaged over a group of pictures.
 
     Attributes:
         system, region, metric, unit: what is averaged.
-        kind, extent, hole_bin, condition, people: over which pictures (see Group).
-        mean: mean of the pictures' figures; None if all are counted apart.
-        low, high: 95% interval of the mean, bootstrapped over people; None if that needs more people.
+        kind, extent, hole_bin, condition, people: the group of pictures (see Group).
+        mean: mean of the pictures' scores, or None if all are counted apart.
+        low, high: 95% interval of the mean, bootstrapped over people, or None if that needs more people.
         n: pictures that the mean is taken over.
         apart: pictures counted apart (see `Measurement.values`).
     """
@@ -121,10 +122,10 @@ class Comparison:
     """Two systems on the same pixels: the mean of `system` minus `other`, picture by picture.
 
     Attributes:
-        kind: over which pictures; "all" where they are not cut.
-        difference: in the measure's unit; None where they share no picture.
-        low, high: its 95% interval, bootstrapped over people; None if that needs more people.
-        n: pictures that both have a figure for.
+        kind: of the pictures' occlusion, or "all".
+        difference: in the measure's unit, or None if they share no picture.
+        low, high: its 95% interval, bootstrapped over people, or None if that needs more people.
+        n: pictures for which both have a score.
     """
 
     system: str
@@ -140,12 +141,12 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Gap:
-    """How a system serves two groups of people: the mean over one minus that over the other.
+    """The mean of a system over one group of people minus its mean over the other people.
 
     Attributes:
-        attribute: of CelebA, as it is annotated there.
+        attribute: of CelebA, as annotated there.
         gap: mean with the attribute minus mean without it, in the measure's unit.
-        low, high: its 95% interval, bootstrapped over people; None if that needs more people.
+        low, high: its 95% interval, bootstrapped over people, or None if that needs more people.
         n_with, n_without: pictures in the two means.
     """
 
@@ -162,7 +163,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Spread:
-    """The gap between the group of people that a system serves best and the one that it serves worst.
+    """The gap between the groups of people for whom a system is best and worst.
 
     Attributes:
         trait: what the groups differ in, such as "skin".
@@ -202,18 +203,18 @@ class Published:
 
 @dataclass(frozen=True)
 class SystemEntry:
-    """What the report says of a system beside its figures.
+    """What the report says of a system beside its scores.
 
     Attributes:
         name, blind, sha256: as in `systems.System`.
         training_people: "disjoint" from the evaluated people, "none" (it learnt nothing) or "unknown".
-        pictures: how many it was measured on; the first ones, where that is fewer than all.
-        latency_ms: median time a face, in batches of one face under every kind; None for pictures that
-            were made elsewhere.
-        peak_memory_mb: of a process that only opens the model and reconstructs faces, one at a time;
-            None for what is no model, and where the operating system does not say.
+        pictures: number of pictures it was measured on: all or the first ones.
+        latency_ms: median time for a face, in batches of one face under every kind. None for pictures of
+            `--export-inputs`, which facemend did not make.
+        peak_memory_mb: of a process that only opens the model and reconstructs faces, one at a time. None
+            for systems without a file, and if the operating system does not report it.
 
-    Latency and memory are the only figures that another run does not repeat exactly.
+    Another run repeats everything exactly except for latency and memory.
     """
 
     name: str
@@ -227,7 +228,7 @@ class SystemEntry:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """The result of `facemend evaluate`: everything that a figure needs to mean something.
+    """The result of `facemend evaluate`, with everything that makes its scores comparable.
 
     Attributes:
         protocol: its name and version.
@@ -237,15 +238,15 @@ class EvaluationReport:
         kinds: the occlusions, in order.
         inputs_sha256: hash over truth, occluded pictures and alphas, by kind. Reports can be compared
             where these are equal.
-        systems: in the order given; models first.
+        systems: in the order of the command, models first.
         rows: every mean.
         comparisons: the first system against every other, and every other against copy.
-        gaps: between groups of people; empty where the source has no attributes.
-        left_out: metrics that were not measured, and why.
-        command: what repeats the report.
+        gaps: between groups of people, or empty if the source has no attributes.
+        left_out: metrics that were not measured, and the reason.
+        command: repeats the evaluation.
         coverage: mean share of the picture that the hole takes, by kind.
-        spreads: between groups of people; empty where the protocol has none.
-        published: what others published under this protocol.
+        spreads: between groups of people, or empty if the protocol has none.
+        published: scores that others published under this protocol.
         format: version of this layout.
     """
 
@@ -269,7 +270,7 @@ class EvaluationReport:
     format: int = FORMAT
 
     def find(self, system: str, measure: Measure, group: Group = EVERYTHING) -> Row | None:
-        """The row of a system, a measure and a group; None if nothing was measured there."""
+        """The row of a system, a measure and a group, or None if nothing was measured there."""
         return self._rows.get((system, measure, group))
 
     @cached_property
@@ -277,7 +278,7 @@ class EvaluationReport:
         return {(row.system, (row.region, row.metric), row.group): row for row in self.rows}
 
     def compare(self, system: str, other: str, measure: Measure, kind: str = ALL) -> Comparison | None:
-        """The paired comparison of two systems; None if it was not made."""
+        """The paired comparison of two systems, or None if it was not made."""
         wanted = (system, other, measure, kind)
         return next(
             (c for c in self.comparisons if (c.system, c.other, (c.region, c.metric), c.kind) == wanted),
@@ -285,10 +286,10 @@ class EvaluationReport:
         )
 
     def joined(self, other: "EvaluationReport") -> "EvaluationReport":
-        """Both reports' systems and rows in one; a system of both is taken from this one.
+        """One report with both reports' systems and rows. A system of both is taken from this one.
 
         Raises:
-            UsageError: they were not measured on the same inputs, so that nothing can be compared.
+            UsageError: they were not measured on the same inputs, so that they cannot be compared.
         """
         for what in ("protocol", "split", "kinds", "inputs_sha256"):
             if getattr(self, what) != getattr(other, what):
@@ -314,7 +315,7 @@ class EvaluationReport:
         """Reads what `to_json` wrote.
 
         Raises:
-            FacemendError: not such a text, or one of another format.
+            FacemendError: the text is not a report, or has another format.
         """
         try:
             fields = parse_json(text)
@@ -331,4 +332,4 @@ class EvaluationReport:
             fields["published"] = tuple(Published(**entry) for entry in fields.get("published", ()))
             return cls(**fields)
         except (ValueError, TypeError, KeyError) as error:
-            raise FacemendError(f"this is no evaluation report: {error!r}") from error
+            raise FacemendError(f"this is not an evaluation report: {error!r}") from error

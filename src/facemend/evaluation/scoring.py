@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemend.datasets import FaceRecord
-from facemend.evaluation.cache import Figures, Ledger, key_of
+from facemend.evaluation.cache import CacheBuffer, Scores, key_of
 from facemend.evaluation.results import AS_DRAWN, Measure
 from facemend.evaluation.systems import System
 from facemend.images import Alpha, Image
@@ -22,7 +22,7 @@ from facemend.metrics.seam import find_edge, seam_gradient, seam_ssim
 from facemend.occlusion import OccludedFace
 
 EDITED_SHARE = 0.01
-"""More changed pixels than this in a picture without occlusion are a false edit."""
+"""A larger share of changed pixels in a picture without occlusion is a false edit."""
 
 Vector = npt.NDArray[np.float32]
 MS_SSIM: Measure = ("composite", "ms_ssim")
@@ -31,18 +31,18 @@ FID: Measure = ("composite", "fid")
 IDENTITY: Measure = ("composite", "identity")
 FRECHET_IDENTITY: Measure = ("composite", "frechet_identity")
 FRECHET = {IDENTITY: FRECHET_IDENTITY, FID: FID}
-"""What is measured on many pictures together, by the measure whose features it needs."""
+"""Measures of a set of pictures, by the measure whose features they need."""
 
 
 @dataclass(frozen=True)
 class SlowMetrics:
-    """What takes long, and is measured on the first pictures only.
+    """Slow metrics, measured on the first pictures only.
 
     Attributes:
-        pair: delivered picture, truth -> figure; by measure.
+        pair: delivered picture, truth -> score; by measure.
         describe: picture, truth -> features of the picture; by measure.
-        sources: what a measure's figures depend on beside the two pictures: the sha256 of its network.
-        left_out: metrics that are not measured, and why.
+        sources: the sha256 of a measure's network, on which its scores depend.
+        left_out: metrics that are not measured, and the reason.
     """
 
     pair: Mapping[Measure, Callable[[Image, Image], float]] = field(default_factory=dict)
@@ -63,16 +63,16 @@ def open_slow_metrics(
     fid: Path | None = None,
     threads: int | None = None,
 ) -> SlowMetrics:
-    """MS-SSIM, and what else is asked for.
+    """MS-SSIM and the requested metrics.
 
     Args:
-        identity: whether to measure dlib's descriptors; needs the extra `identity`.
+        identity: whether to measure the distance of dlib's descriptors; requires the extra `identity`.
         lpips, fid: the user's own exports of those networks (see `metrics.network`).
-        threads: of the processor; None lets ONNX Runtime choose.
+        threads: of the processor. None lets ONNX Runtime choose.
 
     Raises:
         FacemendError: dlib is missing.
-        ModelError: a file is no such network.
+        ModelError: a file is not such a network.
     """
     pair: dict[Measure, Callable[[Image, Image], float]] = {MS_SSIM: ms_ssim}
     describe: dict[Measure, Callable[[Image, Image], Vector]] = {}
@@ -83,7 +83,7 @@ def open_slow_metrics(
 
         describe[IDENTITY] = IdentityNetwork().describe
     else:
-        left_out["identity distance"] = "not asked for: --identity"
+        left_out["identity distance"] = "not requested: --identity"
     if lpips:
         compare = PairNetwork(lpips, threads)
         pair[LPIPS], sources[LPIPS] = compare, compare.network.sha256
@@ -104,13 +104,13 @@ def compare(
     alpha: Alpha | None,
     interval: Alpha | None = None,
 ) -> dict[Measure, float | None]:
-    """What every system is asked about one input.
+    """The quick metrics of one input.
 
     Args:
         face: the input and its truth, of side S.
-        raw, delivered: uint8 (S, S, 3), the system's own picture and that which a user gets.
-        alpha: float32 (S, S), 0-1, the occlusion found; None if it looks for none.
-        interval: float32 (S, S), how far off `raw` may be, in levels of 255; None if it does not say.
+        raw, delivered: uint8 (S, S, 3), the system's own picture and the picture that a user gets.
+        alpha: float32 (S, S), 0-1, the occlusion found, or None if the system does not look for one.
+        interval: float32 (S, S), how far `raw` may be off, in levels of 255, or None if unknown.
     """
     truth, hole = face.target, face.occlusion.mask
     quality = psnr(delivered, truth), ssim(delivered, truth)
@@ -146,18 +146,18 @@ def digest_of(picture: npt.NDArray[np.generic]) -> str:
 
 
 _QUICK = "quick"
-"""The question that every system is asked; the others are measures of SlowMetrics."""
+"""Stands for the metrics that are measured on every input; the slow ones stand for themselves."""
 
 
 @dataclass(frozen=True)
-class BenchInput:
-    """One input of the protocol.
+class EvaluationInput:
+    """One input of a protocol.
 
     Attributes:
         record: the picture that it is made of.
         face: the input, its truth and its occlusion.
         digest: over all of them (`protocol.input_digest`).
-        condition: what it went through.
+        condition: what the input went through.
     """
 
     record: FaceRecord
@@ -167,8 +167,8 @@ class BenchInput:
 
 
 @dataclass(frozen=True)
-class _Answer:
-    """What a system made of one input."""
+class _Output:
+    """What a system makes of one input."""
 
     face: OccludedFace
     raw: Image
@@ -178,91 +178,90 @@ class _Answer:
     milliseconds: float
 
 
-class Examiner:
-    """Takes figures; from a ledger where they are in it, and into the ledger where they are not."""
+class Scorer:
+    """Scores systems. Scores that the cache has are not measured again."""
 
-    def __init__(self, store: Ledger | None, slow: SlowMetrics, pool: ThreadPoolExecutor) -> None:
-        self._store, self._slow, self._pool = store, slow, pool
+    def __init__(self, cache: CacheBuffer | None, slow: SlowMetrics, pool: ThreadPoolExecutor) -> None:
+        self._cache, self._slow, self._pool = cache, slow, pool
         self._truths: dict[tuple[Measure, str], Vector] = {}
 
-    def examine(self, system: System, inputs: Sequence[BenchInput], *, slow: bool) -> list[Figures]:
-        """The figures of a system on some inputs, in their order.
+    def score(self, system: System, inputs: Sequence[EvaluationInput], *, slow: bool) -> list[Scores]:
+        """The scores of a system on some inputs, in their order.
 
         Args:
-            slow: whether to take what takes long, too.
+            slow: whether to measure the slow metrics as well.
 
         Raises:
-            ModelError: the system fails, or delivers what is no picture of the right size.
-            OutputError: the store refuses.
+            ModelError: the system fails, or its output has another shape, type or range.
+            OutputError: the cache cannot be read.
         """
-        questions: dict[str, Callable[[_Answer], Figures]] = {_QUICK: _ask_quick}
+        metrics: dict[str, Callable[[_Output], Scores]] = {_QUICK: _score_quick}
         if slow:
-            questions |= {
-                " ".join(measure): self._slow_question(measure) for measure in self._slow.measures
-            }
+            metrics |= {" ".join(measure): self._slow_metric(measure) for measure in self._slow.measures}
         keys = {
-            (place, question): self._key(system, item.digest.hex(), question)
-            for place, item in enumerate(inputs)
-            for question in questions
+            (index, metric): self._key(system, item.digest.hex(), metric)
+            for index, item in enumerate(inputs)
+            for metric in metrics
         }
-        found = {asked: known for asked, key in keys.items() if (known := self._get(key)) is not None}
-        places = sorted({place for place, question in keys if (place, question) not in found})
-        answers = dict(zip(places, _answer(system, [inputs[p].face for p in places]), strict=True))
-        open_ = [asked for asked in keys if asked not in found]
-        taken = self._pool.map(lambda asked: questions[asked[1]](answers[asked[0]]), open_)
-        for asked, figures in zip(open_, taken, strict=True):
-            found[asked] = figures
-            self._put(keys[asked], figures)
-        return [
-            _together([found[place, question] for question in questions]) for place in range(len(inputs))
-        ]
+        found = {wanted: known for wanted, key in keys.items() if (known := self._get(key)) is not None}
+        missing = [wanted for wanted in keys if wanted not in found]
+        indices = sorted({index for index, _ in missing})
+        outputs = dict(zip(indices, _run(system, [inputs[i].face for i in indices]), strict=True))
+        new = self._pool.map(lambda wanted: metrics[wanted[1]](outputs[wanted[0]]), missing)
+        for wanted, scores in zip(missing, new, strict=True):
+            found[wanted] = scores
+            self._put(keys[wanted], scores)
+        return [_joined([found[index, metric] for metric in metrics]) for index in range(len(inputs))]
 
-    def examine_unoccluded(self, system: System, crop: Image) -> Figures | None:
-        """What a system does to a face without an occlusion, uint8 (S, S, 3); None if it looks for none."""
+    def score_unoccluded(self, system: System, crop: Image) -> Scores | None:
+        """The scores of a system on a face without occlusion, uint8 (S, S, 3).
+
+        None if the system does not look for occlusions.
+        """
         if system.repair is None:
             return None
         key = self._key(system, digest_of(crop), "unoccluded")
-        figures = self._get(key)
-        if figures is None:
-            figures = Figures(false_edits(crop, system.repair(crop[None])[0]))
-            self._put(key, figures)
-        return figures
+        scores = self._get(key)
+        if scores is None:
+            scores = Scores(false_edits(crop, system.repair(crop[None])[0]))
+            self._put(key, scores)
+        return scores
 
-    def _key(self, system: System, digest: str, question: str) -> str | None:
-        if self._store is None or system.fingerprint is None:
+    def _key(self, system: System, digest: str, metric: str) -> str | None:
+        if self._cache is None or system.fingerprint is None:
             return None
         sources = {" ".join(measure): source for measure, source in self._slow.sources.items()}
-        return key_of(system.fingerprint, digest, question, sources.get(question, ""))
+        return key_of(system.fingerprint, digest, metric, sources.get(metric, ""))
 
-    def _get(self, key: str | None) -> Figures | None:
-        return None if self._store is None or key is None else self._store.get(key)
+    def _get(self, key: str | None) -> Scores | None:
+        return None if self._cache is None or key is None else self._cache.get(key)
 
-    def _put(self, key: str | None, figures: Figures) -> None:
-        if self._store is not None and key is not None:
-            self._store.put(key, figures)
+    def _put(self, key: str | None, scores: Scores) -> None:
+        if self._cache is not None and key is not None:
+            self._cache.put(key, scores)
 
-    def _slow_question(self, measure: Measure) -> Callable[[_Answer], Figures]:
+    def _slow_metric(self, measure: Measure) -> Callable[[_Output], Scores]:
         if measure in self._slow.pair:
-            score = self._slow.pair[measure]
-            return lambda answer: Figures({measure: score(answer.delivered, answer.face.target)})
-        return lambda answer: self._describe(measure, answer)
+            metric = self._slow.pair[measure]
+            return lambda output: Scores({measure: metric(output.delivered, output.face.target)})
+        return lambda output: self._describe(measure, output)
 
-    def _describe(self, measure: Measure, answer: _Answer) -> Figures:
-        describe, truth = self._slow.describe[measure], answer.face.target
+    def _describe(self, measure: Measure, output: _Output) -> Scores:
+        describe, truth = self._slow.describe[measure], output.face.target
         known = measure, digest_of(truth)
         if known not in self._truths:
             self._truths[known] = describe(truth, truth)
-        pair = np.stack([describe(answer.delivered, truth), self._truths[known]])
+        pair = np.stack([describe(output.delivered, truth), self._truths[known]])
         distance = {measure: float(np.linalg.norm(pair[0] - pair[1]))} if measure == IDENTITY else {}
-        return Figures(distance, {measure: pair})
+        return Scores(distance, {measure: pair})
 
 
-def _ask_quick(answer: _Answer) -> Figures:
-    values = compare(answer.face, answer.raw, answer.delivered, answer.alpha, answer.interval)
-    return Figures(values, milliseconds=answer.milliseconds)
+def _score_quick(output: _Output) -> Scores:
+    values = compare(output.face, output.raw, output.delivered, output.alpha, output.interval)
+    return Scores(values, milliseconds=output.milliseconds)
 
 
-def _answer(system: System, faces: Sequence[OccludedFace]) -> list[_Answer]:
+def _run(system: System, faces: Sequence[OccludedFace]) -> list[_Output]:
     """Reconstructs faces in one batch."""
     if not faces:
         return []
@@ -272,12 +271,12 @@ def _answer(system: System, faces: Sequence[OccludedFace]) -> list[_Answer]:
     alphas = [None] * len(faces) if delivery.alpha is None else list(delivery.alpha)
     intervals = [None] * len(faces) if delivery.interval is None else list(delivery.interval)
     parts = zip(faces, delivery.raw, delivery.composite, alphas, intervals, strict=True)
-    return [_Answer(*part, milliseconds) for part in parts]
+    return [_Output(*part, milliseconds) for part in parts]
 
 
-def _together(figures: Sequence[Figures]) -> Figures:
-    """Several figures of one picture as one; the first knows the time."""
-    first, *others = figures
+def _joined(scores: Sequence[Scores]) -> Scores:
+    """All scores of one picture. The first ones have the time."""
+    first, *others = scores
     for other in others:
         first = replace(
             first, values={**first.values, **other.values}, vectors={**first.vectors, **other.vectors}

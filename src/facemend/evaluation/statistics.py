@@ -30,28 +30,28 @@ _DRAWS = 1000
 _INTERVAL_PERCENT = (2.5, 97.5)
 _HIGH_PERCENTILE = 95
 _PERCENTILES: Mapping[Measure, Measure] = {("seam", "gradient"): ("seam", "gradient_p95")}
-"""Measures whose 95th percentile over the pictures is reported, too, and the name of that."""
+"""Measures whose 95th percentile over the pictures is reported as well, and its name."""
 DIGITS = 6
-"""Rounded away: what sums in another order, as other machines do them, would change."""
+"""Decimals that are kept. Beyond them, sums in another order differ, as on other machines."""
 
 
 class PeopleBootstrap:
     """Draws people with replacement, always the same draws for the same people.
 
-    Pictures of one person are alike, so people are drawn, not pictures. All systems meet the same
-    draws, so that their differences can be compared draw by draw.
+    Pictures of one person are alike, so people are drawn, not pictures. All systems get the same draws,
+    so that their differences can be compared draw by draw.
 
     Efron, Tibshirani, "An Introduction to the Bootstrap", 1993 (percentile interval).
     """
 
     def __init__(self, people: Iterable[str]) -> None:
-        self._places = {person: place for place, person in enumerate(sorted(set(people)))}
-        count = len(self._places)
+        self._indices = {person: index for index, person in enumerate(sorted(set(people)))}
+        count = len(self._indices)
         rng = np.random.default_rng(seed_of(PROTOCOL, "bootstrap", count))
         self._times_drawn = rng.multinomial(count, [1 / count] * count, _DRAWS).astype(np.float64)
 
     def interval(self, values: Sequence[float], people: Sequence[str]) -> tuple[float, float] | None:
-        """The 95% interval of the mean of the values; None if they show fewer than two people.
+        """The 95% interval of the mean of the values, or None if they show fewer than two people.
 
         Args:
             values: one a picture.
@@ -63,10 +63,10 @@ class PeopleBootstrap:
         return percentiles(means)
 
     def means(self, values: Sequence[float], people: Sequence[str]) -> npt.NDArray[np.float64]:
-        """The mean of the values in every draw, float64 (draws,); NaN where a draw has none of them."""
-        places = [self._places[person] for person in people]
-        sums = np.bincount(places, values, minlength=len(self._places))
-        counts = np.bincount(places, minlength=len(self._places))
+        """The mean of the values in every draw, float64 (draws,), or NaN where a draw has none of them."""
+        indices = [self._indices[person] for person in people]
+        sums = np.bincount(indices, values, minlength=len(self._indices))
+        counts = np.bincount(indices, minlength=len(self._indices))
         pictures = self._times_drawn @ counts
         totals = self._times_drawn @ sums
         means = np.full(_DRAWS, np.nan)
@@ -74,17 +74,17 @@ class PeopleBootstrap:
         return means
 
     def high_percentiles(self, values: Sequence[float], people: Sequence[str]) -> npt.NDArray[np.float64]:
-        """The 95th percentile of the values in every draw, float64 (draws,); NaN where a draw has none."""
+        """The 95th percentile of the values in every draw, float64 (draws,), or NaN if it has none."""
         order = np.argsort(values)
         ranked = np.asarray(values, dtype=np.float64)[order]
-        places = np.array([self._places[person] for person in people])[order]
-        drawn = self._times_drawn[:, places].cumsum(axis=1)
+        indices = np.array([self._indices[person] for person in people])[order]
+        drawn = self._times_drawn[:, indices].cumsum(axis=1)
         wanted = drawn[:, -1:] * (_HIGH_PERCENTILE / 100)
         return np.where(drawn[:, -1] > 0, ranked[(drawn < wanted).sum(axis=1)], np.nan)
 
 
 def percentiles(draws: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """The ends of the 95% interval of what was drawn; draws that are NaN do not count."""
+    """The 95% interval of the draws. Draws that are NaN are left out."""
     low, high = np.percentile(draws[np.isfinite(draws)], _INTERVAL_PERCENT)
     return float(low), float(high)
 
@@ -92,8 +92,8 @@ def percentiles(draws: npt.NDArray[np.float64]) -> tuple[float, float]:
 def average(measurements: Sequence[Measurement], bootstrap: PeopleBootstrap) -> tuple[Row, ...]:
     """The means of a report: every system and measure, over all pictures and every Group of them.
 
-    Rows stand in the order of the systems, then of UNITS. A system has no row for what it was not
-    measured in.
+    Rows are in the order of the systems, then of UNITS. A system has no row for a measure that it was not
+    measured by.
 
     Args:
         bootstrap: over all people on the pictures.
@@ -117,10 +117,10 @@ def average(measurements: Sequence[Measurement], bootstrap: PeopleBootstrap) -> 
 
 
 def frechet_rows(vectors: Mapping[tuple[str, Measure], Sequence[Vectors]]) -> tuple[Row, ...]:
-    """Distances between all delivered pictures and all truths; a set has no interval.
+    """Distances between the sets of all delivered pictures and all truths. They have no interval.
 
     Args:
-        vectors: by system and the measure whose features they are; a pair of features a picture.
+        vectors: a pair of features for each picture, by system and measure.
     """
     return tuple(
         _frechet_row(system, FRECHET[measure], pairs) for (system, measure), pairs in vectors.items()
@@ -206,11 +206,11 @@ def _row(
 
 COPY = "copy"
 ATTRIBUTES = ("Pale_Skin", "Young", "Male", "Eyeglasses", "No_Beard")
-"""CelebA's, by whose annotation groups are compared: skin, age, gender presentation, glasses, beard."""
+"""CelebA's attributes whose groups are compared: skin, age, gender presentation, glasses, beard."""
 _GAP_MEASURES: tuple[Measure, ...] = (("hole", "psnr"), ("composite", "identity"))
 
 _FEWEST_PEOPLE = 10
-"""A group of fewer people is too small to be called best or worst."""
+"""A smaller group is never called best or worst."""
 
 _Picture = tuple[str, str]
 _Table = dict[str, dict[_Picture, Measurement]]
@@ -230,7 +230,7 @@ def compare_systems(
     return tuple(
         _difference(table, pair, measure, kind, bootstrap)
         for pair in _pairs(list(table))
-        for measure, kind in _subjects(table, pair)
+        for measure, kind in _measures_to_compare(table, pair)
     )
 
 
@@ -249,8 +249,8 @@ def _pairs(systems: Sequence[str]) -> list[tuple[str, str]]:
     return against_copy if first == COPY else [(first, other) for other in others] + against_copy
 
 
-def _subjects(table: _Table, pair: tuple[str, str]) -> Iterator[tuple[Measure, str]]:
-    """Which measures to compare a pair by, over which kinds."""
+def _measures_to_compare(table: _Table, pair: tuple[str, str]) -> Iterator[tuple[Measure, str]]:
+    """The measures and kinds to compare a pair by."""
     first, second = (next(iter(table[name].values())).values for name in pair)
     for measure in first:
         if measure in second:
@@ -287,13 +287,13 @@ def find_gaps(
     attributes: Mapping[str, Mapping[str, bool]],
     bootstrap: PeopleBootstrap,
 ) -> tuple[Gap, ...]:
-    """How every system's figures differ between people with an attribute and without it.
+    """How every system's scores differ between people with an attribute and without it.
 
-    Only kinds count that every picture takes: who wears glasses gets no sunglasses, and would otherwise be
-    compared over other occlusions.
+    Only kinds that every picture takes are counted. A face with glasses gets no sunglasses, and would
+    otherwise be compared under other occlusions.
 
     Args:
-        attributes: CelebA's by the picture's name; empty where there are none.
+        attributes: CelebA's by the picture's name, or empty if there are none.
     """
     gaps = []
     for system, pictures in _by_system(measurements).items():
@@ -315,7 +315,7 @@ def _gap(
     attributes: Mapping[str, Mapping[str, bool]],
     bootstrap: PeopleBootstrap,
 ) -> Gap | None:
-    """None where one group has no picture."""
+    """None if one group has no picture."""
     groups: dict[bool, list[tuple[float, str]]] = {True: [], False: []}
     for m in measurements:
         value, has = m.values.get(measure), attributes[m.name].get(attribute)
@@ -343,10 +343,10 @@ def _gap(
 
 
 def find_spreads(measurements: Sequence[Measurement], bootstrap: PeopleBootstrap) -> tuple[Spread, ...]:
-    """How far the best and the worst group of people of every trait lie apart, by the hole's PSNR.
+    """The gap between the best and the worst group of people of every trait, by the hole's PSNR.
 
-    Both groups are chosen by their means, so that the gap of equal groups is a little above 0. Groups of
-    fewer than 10 people are left out.
+    Both groups are chosen by their means, so that the gap between equal groups is a little above 0. Groups
+    of fewer than 10 people are left out.
 
     Args:
         measurements: with their groups of people.
@@ -368,7 +368,7 @@ def find_spreads(measurements: Sequence[Measurement], bootstrap: PeopleBootstrap
 def _spread(
     system: str, trait: str, groups: Mapping[str, Sequence[Measurement]], bootstrap: PeopleBootstrap
 ) -> Spread | None:
-    """None where fewer than two groups are large enough."""
+    """None if fewer than two groups are large enough."""
     measure: Measure = ("hole", "psnr")
     found = {}
     for name, members in groups.items():
@@ -398,12 +398,12 @@ _Z = 1.959964  # 95% of a normal distribution lie within
 
 
 def wilson_interval(count: int, total: int) -> tuple[float, float]:
-    """The 95% interval of a share, 0-1; it holds above 0 where nothing was counted.
+    """The 95% interval of a share, 0-1. Its upper end is above 0 for a count of 0.
 
     Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22(158), 1927.
 
     Args:
-        count: how many of them, 0 to `total`.
+        count: 0 to `total`.
         total: at least 1.
     """
     share = count / total

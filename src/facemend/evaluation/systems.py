@@ -1,4 +1,4 @@
-"""What is measured: anything that takes occluded faces and delivers whole ones."""
+"""Systems to evaluate: each takes occluded faces and delivers reconstructed ones."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,21 +23,21 @@ Alphas = npt.NDArray[np.float32]
 """(N, S, S), 0 = visible, 1 = occluded."""
 
 
-FIRST = 100
-"""What takes long is measured on the first pictures of a split only: so many."""
+FIRST_PICTURES = 100
+"""Number of pictures on which the slow metrics and conditions are measured: the first of a split."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a system makes of N occluded faces.
+    """The output of a system for N occluded faces.
 
     Attributes:
         raw: uint8 (N, S, S, 3), the system's own picture of the whole crop.
-        composite: uint8 (N, S, S, 3), the picture that a user gets; equal to `raw` for a system
+        composite: uint8 (N, S, S, 3), the picture that a user gets. It equals `raw` for a system
             that does not composite.
-        alpha: float32 (N, S, S), 0-1, the occlusion that it found; None if it looks for none.
+        alpha: float32 (N, S, S), 0-1, the occlusion found, or None if the system does not look for one.
         interval: float32 (N, S, S), how far `raw` may be off in the occlusion, in levels of 255 (nine
-            in ten true values are within it); None if it does not say.
+            in ten true values are within it), or None if unknown.
     """
 
     raw: Images
@@ -52,19 +52,19 @@ class System:
 
     Attributes:
         name: what the report calls it.
-        blind: whether it finds the occlusion by itself; otherwise it is given the true mask, and the
-            report says so.
-        deliver: occluded faces and, unless it is blind, their true masks -> what it makes of them.
-        repair: faces without occlusion -> what a user gets with the default options; None if the
-            system does not look for occlusions.
-        sha256: of the model file; None if there is none.
+        blind: whether it finds the occlusion by itself. Otherwise it gets the true mask, and the report
+            says so.
+        deliver: occluded faces and, unless it is blind, their true masks -> its output.
+        repair: faces without occlusion -> what a user gets with the default options. None if the system
+            does not look for occlusions.
+        sha256: of the model file, if there is one.
         training_people: hashes of the people it was trained on (`datasets.hash_identity`), empty for a
-            system that learnt nothing; None if nobody knows.
-        fingerprint: changes whenever its pictures could, so that its figures can be kept by it; None:
-            they are never kept.
-        first: on how many pictures it is measured, the first ones; None: on all.
-        captive: whether it knows the protocol's own inputs alone, so that nothing else can be asked of it.
-        file: what it was opened from, None if it comes with facemend.
+            system that learnt nothing, or None if unknown.
+        fingerprint: changes whenever its pictures could, so that it is part of the cache key. None if its
+            scores are never cached.
+        first: number of pictures it is measured on, the first ones. None measures it on all.
+        fixed_inputs: whether it can reconstruct the protocol's own inputs only.
+        file: the file it was opened from, if there is one.
     """
 
     name: str
@@ -75,14 +75,14 @@ class System:
     training_people: frozenset[str] | None = frozenset()
     fingerprint: str | None = None
     first: int | None = None
-    captive: bool = False
+    fixed_inputs: bool = False
     file: Path | None = None
 
     def run(self, faces: Sequence[OccludedFace]) -> Delivery:
-        """Reconstructs faces of one size. A blind system does not get to see the masks.
+        """Reconstructs faces of one size. A blind system does not get the masks.
 
         Raises:
-            ModelError: it delivers another shape, type or range than it was asked for.
+            ModelError: the output has another shape, type or range.
         """
         images = np.stack([face.image for face in faces])
         masks = None if self.blind else np.stack([face.occlusion.mask for face in faces])
@@ -104,16 +104,16 @@ def _within_0_and_1(alpha: Alphas) -> bool:
 
 
 OpenModel = Callable[[Path, int | None], System]
-"""A facemend model file and its threads, None for all -> a system."""
+"""A facemend model file and its number of threads (None: all) -> a system."""
 
-_DELIVERED = 3  # counts how what is delivered was made of what a network says: figures are kept by it
+_VERSION = 3  # of how the output is made from what the network computes; part of the cache key
 
 
 def open_model(path: Path, threads: int | None = None) -> System:
-    """A facemend model file as a system; blind. A model without alpha delivers its raw picture.
+    """A facemend model file as a blind system. A model without alpha delivers its raw picture.
 
     Args:
-        threads: of the processor; None lets ONNX Runtime choose.
+        threads: of the processor. None lets ONNX Runtime choose.
 
     Raises:
         ModelError: not a facemend model.
@@ -133,9 +133,9 @@ def open_model(path: Path, threads: int | None = None) -> System:
         deliver=deliver,
         repair=repair,
         sha256=model.sha256,
-        # A trained model that names nobody says nothing.
+        # A model file without people does not say whom it was trained on.
         training_people=frozenset(people) if people else None,
-        fingerprint=f"{model.sha256} {_DELIVERED}",
+        fingerprint=f"{model.sha256} {_VERSION}",
         file=path,
     )
 
@@ -155,6 +155,6 @@ def _reconstruct(model: Model, images: Images, remove: Remove) -> Delivery:
     raw = np.stack([resize(face.raw[0], side, side) for face in faces])
     delivered = [composite(*parts).image for parts in zip(images, raw, wanted, strict=True)]
     alphas = np.stack([resize_alpha(alpha, side, side) for alpha in wanted])
-    # Pictures of another size than the model's are resized, and no interval is known for what comes out.
+    # Pictures of another size than the model's are resized, and no interval is known for the result.
     intervals = [face.interval for face in faces if face.interval is not None and side == model_side]
     return Delivery(raw, np.stack(delivered), alphas, np.concatenate(intervals) if intervals else None)

@@ -10,70 +10,70 @@ from facemend.escaping import fenced, markdown
 from facemend.evaluation.protocol import CONDITIONS, HOLE_BINS, UNCHANGED, V1, is_frozen
 from facemend.evaluation.results import ALL, EVERYTHING, EvaluationReport, Group, Measure, SystemEntry
 from facemend.evaluation.statistics import ATTRIBUTES, COPY
-from facemend.evaluation.systems import FIRST
+from facemend.evaluation.systems import FIRST_PICTURES
 from facemend.occlusion import Extent
 
-Cell = Callable[[EvaluationReport, str, Group], str]
-"""Report, system, group of pictures -> text."""
+Column = Callable[[EvaluationReport, str, Group], str]
+"""Report, system, group of pictures -> the text of a cell."""
 
-NOTHING = "–"
+EMPTY = "–"
 _PERCENT = {"sharpness", "false_edits", "interval_coverage", "gradient", "gradient_p95"}
 _DIGITS = {"psnr": 2, "ssim": 4, "ms_ssim": 4, "frechet_identity": 4, "fid": 2}
 
 
-def mean_of(measure: Measure) -> Cell:
-    """The mean of a measure, and how many perfect pictures were counted apart."""
+def mean_of(measure: Measure) -> Column:
+    """The mean of a measure, and the number of perfect pictures that are counted apart."""
 
-    def cell(report: EvaluationReport, system: str, group: Group) -> str:
+    def text(report: EvaluationReport, system: str, group: Group) -> str:
         row = report.find(system, measure, group)
         if row is None:
-            return NOTHING
-        mean = NOTHING if row.mean is None else number(row.mean, measure)
+            return EMPTY
+        mean = EMPTY if row.mean is None else number(row.mean, measure)
         return f"{mean} (+{row.apart} perfect)" if row.apart and measure[1] == "psnr" else mean
 
-    return cell
+    return text
 
 
-def mean_with_interval(measure: Measure) -> Cell:
+def mean_with_interval(measure: Measure) -> Column:
     """The mean of a measure, and its interval in brackets."""
 
-    def cell(report: EvaluationReport, system: str, group: Group) -> str:
+    def text(report: EvaluationReport, system: str, group: Group) -> str:
         mean = mean_of(measure)(report, system, group)
         row = report.find(system, measure, group)
         return mean if row is None else mean + _interval(row.low, row.high, measure)
 
-    return cell
+    return text
 
 
-def counted(measure: Measure) -> Cell:
-    """The mean of a measure, its interval, and how many pictures it is of."""
+def mean_with_count(measure: Measure) -> Column:
+    """The mean of a measure, its interval, and its number of pictures."""
 
-    def cell(report: EvaluationReport, system: str, group: Group) -> str:
+    def text(report: EvaluationReport, system: str, group: Group) -> str:
         row = report.find(system, measure, group)
         mean = mean_with_interval(measure)(report, system, group)
         return mean if row is None else f"{mean}, n = {row.n}"
 
-    return cell
+    return text
 
 
-def both(first: Measure, second: Measure) -> Cell:
+def two_means(first: Measure, second: Measure) -> Column:
     """The means of two measures."""
 
-    def cell(report: EvaluationReport, system: str, group: Group) -> str:
+    def text(report: EvaluationReport, system: str, group: Group) -> str:
         return " / ".join(mean_of(measure)(report, system, group) for measure in (first, second))
 
-    return cell
+    return text
 
 
-def decibels_and_ssim(region: str) -> Cell:
+def decibels_and_ssim(region: str) -> Column:
     """PSNR and SSIM of a region."""
-    return both((region, "psnr"), (region, "ssim"))
+    return two_means((region, "psnr"), (region, "ssim"))
 
 
 def over_copy(report: EvaluationReport, system: str, group: Group) -> str:
-    """What the hole's PSNR gains over the input, on the same pictures."""
+    """The gain of the hole's PSNR over the unchanged input, on the same pictures."""
     if system == COPY:
-        return NOTHING
+        return EMPTY
     return difference(report, system, COPY, ("hole", "psnr"), group.kind)
 
 
@@ -81,7 +81,7 @@ def difference(report: EvaluationReport, system: str, other: str, measure: Measu
     """The mean difference of two systems with its interval."""
     found = report.compare(system, other, measure, kind)
     if found is None or found.difference is None:
-        return NOTHING
+        return EMPTY
     return signed(found.difference, found.low, found.high, measure)
 
 
@@ -90,19 +90,19 @@ def signed(value: float, low: float | None, high: float | None, measure: Measure
     return f"{'' if value < 0 else '+'}{number(value, measure)}{_interval(low, high, measure)}"
 
 
-def under(condition: str, unchanged: str) -> Cell:
-    """The hole's PSNR under a condition, as what it loses against the same inputs unchanged."""
+def change_under(condition: str, unchanged: str) -> Column:
+    """The change of the hole's PSNR under a condition, against the same inputs unchanged."""
 
-    def cell(report: EvaluationReport, system: str, group: Group) -> str:
+    def text(report: EvaluationReport, system: str, group: Group) -> str:
         rows = [report.find(system, ("hole", "psnr"), Group(condition=c)) for c in (condition, unchanged)]
         means = [row.mean for row in rows if row is not None and row.mean is not None]
-        return signed(means[0] - means[1], None, None, ("hole", "psnr")) if len(means) == 2 else NOTHING
+        return signed(means[0] - means[1], None, None, ("hole", "psnr")) if len(means) == 2 else EMPTY
 
-    return cell
+    return text
 
 
 def number(value: float, measure: Measure) -> str:
-    """A figure in its usual digits."""
+    """A score with its usual number of digits."""
     metric = measure[1]
     return f"{value:.1%}" if metric in _PERCENT else f"{value:.{_DIGITS.get(metric, 3)}f}"
 
@@ -128,31 +128,31 @@ _SLOW = {
     "FID": ("composite", "fid"),
 }
 EXPLANATION = (
-    "*Hole*: PSNR of the delivered picture inside the true occlusion alone. *Over copy*: what that gains "
-    "over the input, unchanged, on the same pictures.",
+    "*Hole*: PSNR of the delivered picture inside the true occlusion only. *Over copy*: its gain over the "
+    "unchanged input, on the same pictures.",
     "*Composite*: PSNR / SSIM of the whole delivered picture. Small holes flatter it: see `copy`.",
     "*Raw*: PSNR / SSIM of the system's own whole picture.",
-    "*IoU*: the occlusion found against the true one. *Given*: the system was shown the true one; blind "
-    "systems find it themselves.",
+    "*IoU*: the occlusion found against the true one. *Given*: the system gets the true one. Blind systems "
+    "find it themselves.",
     "*Sharpness*: detail in the hole as a share of the truth's.",
     "*Seam*: gradient across the true occlusion's edge, within 2 px of it, as a share of the truth's: the "
     "mean over the pictures, and their 95th percentile. 80% to 130% is good.",
     "*False edits*: share of pictures without occlusion in which more than 1% of the pixels change.",
-    "PSNR is in dB, the mean of the pictures' values; SSIM is that of Wang et al. 2004. In brackets: 95% "
+    "PSNR is in dB, the mean over the pictures. SSIM follows Wang et al. 2004. In brackets: 95% "
     "interval, bootstrapped over people.",
 )
-"""What the words of the tables mean; *emphasis* and `code` as in Markdown."""
+"""The terms of the tables, with *emphasis* and `code` as in Markdown."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Words in lines under a header."""
+    """Lines of text under a header."""
 
     header: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
 
     def to_markdown(self) -> str:
-        """As Markdown, with columns that are aligned in plain text, too."""
+        """As Markdown whose columns are aligned in plain text."""
         cells = [tuple(map(markdown, line)) for line in (self.header, *self.lines)]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         cells.insert(1, tuple("-" * width for width in widths))
@@ -163,8 +163,8 @@ class Table:
 
 
 def short_table(report: EvaluationReport) -> str:
-    """A system a line: the hole by kind, then the composite and the occlusion found; Markdown."""
-    columns: dict[str, tuple[Cell, Group]] = {"hole dB": (mean_of(HOLE), EVERYTHING)}
+    """One line for each system: the hole by kind, the composite and the IoU, as Markdown."""
+    columns: dict[str, tuple[Column, Group]] = {"hole dB": (mean_of(HOLE), EVERYTHING)}
     columns |= {kind: (mean_of(HOLE), Group(kind=kind)) for kind in report.kinds}
     columns |= {
         "composite dB / SSIM": (decibels_and_ssim("composite"), EVERYTHING),
@@ -174,8 +174,8 @@ def short_table(report: EvaluationReport) -> str:
 
 
 def readme_table(report: EvaluationReport) -> str:
-    """What a README says of each system; Markdown."""
-    columns: dict[str, Cell] = {
+    """The table of the README, as Markdown."""
+    columns: dict[str, Column] = {
         "hole dB": mean_with_interval(HOLE),
         "over copy": over_copy,
         "composite dB / SSIM": decibels_and_ssim("composite"),
@@ -186,8 +186,8 @@ def readme_table(report: EvaluationReport) -> str:
 
 
 def summary(report: EvaluationReport) -> Table:
-    """All kinds together, a system a line."""
-    columns: dict[str, Cell] = {
+    """All kinds together, one line for each system."""
+    columns: dict[str, Column] = {
         "hole dB": mean_with_interval(HOLE),
         "over copy": over_copy,
         "composite dB / SSIM": decibels_and_ssim("composite"),
@@ -200,20 +200,20 @@ def summary(report: EvaluationReport) -> Table:
 
 
 def details(report: EvaluationReport) -> dict[str, Table]:
-    """Every other table by its title, without those that would be empty."""
+    """Every other table by its title, without empty ones."""
     kinds = {kind: Group(kind=kind) for kind in report.kinds}
     cuts = kinds | {extent.value: Group(extent=extent) for extent in Extent}
     cuts |= {f"hole {size}": Group(hole_bin=size) for size in HOLE_BINS}
     measured = {row.group for row in report.rows}
     cuts = {label: group for label, group in cuts.items() if group in measured}
-    first = f"the first {min(FIRST, report.pictures)} pictures"
+    first = f"the first {min(FIRST_PICTURES, report.pictures)} pictures"
     tables = {
         "Hole dB, by kind, extent and size": _cut(report, mean_of(HOLE), cuts),
         "Composite dB / SSIM, by kind": _cut(report, decibels_and_ssim("composite"), kinds),
         "Occlusion IoU, by kind": _cut(report, mean_of(_IOU), kinds),
         "Sharpness, by kind": _cut(report, mean_of(_SHARPNESS), kinds),
         "Truth within the 90% interval, by kind": _cut(report, mean_of(_COVERAGE), kinds),
-        "Seam, by kind: mean / 95th percentile": _cut(report, both(_SEAM, _SEAM_HIGH), kinds),
+        "Seam, by kind: mean / 95th percentile": _cut(report, two_means(_SEAM, _SEAM_HIGH), kinds),
         "SSIM within 8 px of the seam, by kind": _cut(report, mean_of(_SEAM_SSIM), kinds),
         **_people(report),
         "Hole dB: the best group of people minus the worst": _spreads(report),
@@ -225,7 +225,7 @@ def details(report: EvaluationReport) -> dict[str, Table]:
         "Left out": Table(("metric", "why"), tuple(report.left_out.items())),
         "Systems": Table(
             ("system", "evaluated people in its training", "pictures", "ms a face", "peak MB", "sha256"),
-            tuple(map(_about, report.systems)),
+            tuple(map(_system_line, report.systems)),
         ),
         "Inputs": _inputs(report),
     }
@@ -254,26 +254,26 @@ def to_markdown(report: EvaluationReport) -> str:
     return "\n".join(parts)
 
 
-def _everything(report: EvaluationReport, columns: Mapping[str, Cell]) -> Table:
+def _everything(report: EvaluationReport, columns: Mapping[str, Column]) -> Table:
     return _by_system(report, {label: (cell, EVERYTHING) for label, cell in columns.items()})
 
 
-def _cut(report: EvaluationReport, cell: Cell, groups: Mapping[str, Group]) -> Table:
+def _cut(report: EvaluationReport, cell: Column, groups: Mapping[str, Group]) -> Table:
     return _by_system(report, {label: (cell, group) for label, group in groups.items()})
 
 
-def _by_system(report: EvaluationReport, columns: Mapping[str, tuple[Cell, Group]]) -> Table:
-    """A system a line, without those of which the report says nothing here."""
+def _by_system(report: EvaluationReport, columns: Mapping[str, tuple[Column, Group]]) -> Table:
+    """One line for each system, without systems that have no score here."""
     lines = []
     for system in report.systems:
         cells = [cell(report, system.name, group) for cell, group in columns.values()]
-        if set(cells) - {NOTHING, f"{NOTHING} / {NOTHING}"}:
+        if set(cells) - {EMPTY, f"{EMPTY} / {EMPTY}"}:
             lines.append((_label(report, system), "blind" if system.blind else "given", *cells))
     return Table(("system", "occlusion", *columns), tuple(lines))
 
 
 def _label(report: EvaluationReport, system: SystemEntry) -> str:
-    """Its name; with its pictures, where it was not measured on all, so that it is not compared blindly."""
+    """Its name, with the number of pictures if it was not measured on all."""
     return system.name if system.pictures == report.pictures else f"{system.name}, first {system.pictures}"
 
 
@@ -286,7 +286,7 @@ def _slow(report: EvaluationReport) -> Table:
 
 def _robustness(report: EvaluationReport) -> Table:
     unchanged = {UNCHANGED: (mean_of(HOLE), Group(condition=UNCHANGED))}
-    harder = {c: (under(c, UNCHANGED), EVERYTHING) for c in CONDITIONS if c != UNCHANGED}
+    harder = {c: (change_under(c, UNCHANGED), EVERYTHING) for c in CONDITIONS if c != UNCHANGED}
     return _by_system(report, unchanged | harder)
 
 
@@ -306,18 +306,18 @@ def _gaps(report: EvaluationReport) -> Table:
     lines = []
     for system in dict.fromkeys(system for system, _ in found):
         gaps = [found.get((system, attribute)) for attribute in attributes]
-        lines.append((system, *(signed(g.gap, g.low, g.high, HOLE) if g else NOTHING for g in gaps)))
+        lines.append((system, *(signed(g.gap, g.low, g.high, HOLE) if g else EMPTY for g in gaps)))
     return Table(("system", *attributes), tuple(lines))
 
 
 def _people(report: EvaluationReport) -> dict[str, Table]:
-    """The hole by group of people, a table a trait; none where the protocol has no groups."""
+    """The hole by group of people, a table for each trait. Empty if the protocol has no groups."""
     groups = {row.people: Group(people=row.people) for row in report.rows if row.people != ALL}
     traits = dict.fromkeys(label.partition(": ")[0] for label in groups)
     return {
         f"Hole dB, by {trait} (pictures)": _cut(
             report,
-            counted(HOLE),
+            mean_with_count(HOLE),
             {
                 label.partition(": ")[2]: groups[label]
                 for label in sorted(groups)
@@ -351,7 +351,7 @@ def _published(report: EvaluationReport) -> Table:
         for system in report.systems
     ]
     lines += [
-        (f"{p.name}, as published", NOTHING, f"{p.psnr:.2f}", f"{p.ssim:.4f}", NOTHING)
+        (f"{p.name}, as published", EMPTY, f"{p.psnr:.2f}", f"{p.ssim:.4f}", EMPTY)
         for p in report.published
     ]
     header = ("system", "masked share", "PSNR, dB", "SSIM", "hole dB")
@@ -359,19 +359,19 @@ def _published(report: EvaluationReport) -> Table:
 
 
 def _coverage(report: EvaluationReport) -> str:
-    """The mean share of the picture that the holes take."""
-    return f"{np.mean(list(report.coverage.values())):.1%}" if report.coverage else NOTHING
+    """The mean share of the picture that is occluded."""
+    return f"{np.mean(list(report.coverage.values())):.1%}" if report.coverage else EMPTY
 
 
-def _about(system: SystemEntry) -> tuple[str, ...]:
-    people = {"disjoint": "none", "none": "none (it learnt nothing)"}
+def _system_line(system: SystemEntry) -> tuple[str, ...]:
+    people = {"disjoint": "none", "none": "none (it does not learn)"}
     return (
         system.name,
         people.get(system.training_people, system.training_people),
         str(system.pictures),
-        NOTHING if system.latency_ms is None else f"{system.latency_ms:.1f}",
-        NOTHING if system.peak_memory_mb is None else f"{system.peak_memory_mb:.0f}",
-        system.sha256 or NOTHING,
+        EMPTY if system.latency_ms is None else f"{system.latency_ms:.1f}",
+        EMPTY if system.peak_memory_mb is None else f"{system.peak_memory_mb:.0f}",
+        system.sha256 or EMPTY,
     )
 
 
@@ -380,7 +380,7 @@ def _inputs(report: EvaluationReport) -> Table:
     lines = []
     for kind, sha256 in report.inputs_sha256.items():
         share = report.coverage.get(kind)
-        line = [kind, NOTHING if share is None else f"{share:.1%}", sha256]
+        line = [kind, EMPTY if share is None else f"{share:.1%}", sha256]
         if report.protocol == V1.name:
             line.insert(1, "yes" if is_frozen(report.split, kind, sha256) else "no")
         lines.append(tuple(line))
@@ -393,13 +393,13 @@ BEGIN, END = "<!-- benchmark: written by tools/readme_table.py -->", "<!-- bench
 
 
 def put_table(text: str, report: EvaluationReport) -> str:
-    """A document with the report's table between BEGIN and END, whatever stood there before.
+    """A document with the report's table between BEGIN and END, instead of an earlier table.
 
     Raises:
-        FacemendError: the document lacks one of them.
+        FacemendError: BEGIN or END is missing.
     """
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise FacemendError(f"the document has no place for the table: {BEGIN} … {END}")
+        raise FacemendError(f"the document has no lines {BEGIN} … {END} for the table")
     return f"{before}{BEGIN}\n{readme_table(report)}\n\n{markdown(head(report))}\n{END}{after}"

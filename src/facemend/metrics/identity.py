@@ -17,9 +17,8 @@ except ImportError as error:
 class IdentityNetwork:
     """dlib's 128-d face descriptor, of the face that its 5-point aligner finds in the truth.
 
-    King, "Dlib-ml: a machine learning toolkit", JMLR 10, 2009; the network is dlib_face_recognition_
-    resnet_model_v1. Both pictures are aligned by the truth, so that only what is drawn counts, not where
-    an aligner thinks that it lies.
+    King, "Dlib-ml: a machine learning toolkit", JMLR 10, 2009. The network is dlib_face_recognition_
+    resnet_model_v1. Both pictures are aligned by the truth, so that the score ignores how well it aligns.
     """
 
     def __init__(self) -> None:
@@ -37,7 +36,7 @@ class IdentityNetwork:
 
 
 def _face_box(side_px: int) -> dlib.rectangle:
-    """Where dlib's own detector sees the face in most canonical crops: brows to chin."""
+    """The box that dlib's own detector finds in most canonical crops: brows to chin."""
     landmarks_px = canonical_landmarks(side_px)
     eyes, mouth = landmarks_px[:2].mean(axis=0), landmarks_px[3:].mean(axis=0)
     centre, half = eyes + 0.64 * (mouth - eyes), 1.05 * float(mouth[1] - eyes[1])
@@ -45,16 +44,16 @@ def _face_box(side_px: int) -> dlib.rectangle:
 
 
 Features = npt.NDArray[np.float32]
-"""(N, D), a picture a row."""
+"""(N, D), a row for each picture."""
 
 
 def frechet_distance(features: Features, truth: Features) -> float:
-    """|m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½) of two Gaussians fitted to the sets; 0 means alike.
+    """|m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½) of two Gaussians fitted to the sets. 0 means alike.
 
     Dowson, Landau, "The Fréchet distance between multivariate normal distributions", J. of Multivariate
-    Analysis 12(3), 1982; over Inception features it is the FID of Heusel et al., "GANs trained by a two
-    time-scale update rule converge to a local Nash equilibrium", NeurIPS 2017. Few pictures make it larger
-    than it is: compare it over equal numbers only.
+    Analysis 12(3), 1982. Over Inception features it is the FID of Heusel et al., "GANs trained by a two
+    time-scale update rule converge to a local Nash equilibrium", NeurIPS 2017. It is biased upwards
+    for few pictures: compare it over equal numbers only.
 
     Args:
         features, truth: float (N, D), at least two pictures each.
@@ -63,7 +62,7 @@ def frechet_distance(features: Features, truth: Features) -> float:
         ValueError: other shapes.
     """
     if features.ndim != 2 or features.shape[1:] != truth.shape[1:] or min(len(features), len(truth)) < 2:
-        raise ValueError(f"features of {features.shape} and {truth.shape} are no two sets (N, D)")
+        raise ValueError(f"features of {features.shape} and {truth.shape} are not two sets (N, D)")
     means = [part.mean(axis=0, dtype=np.float64) for part in (features, truth)]
     first, second = (
         np.atleast_2d(np.cov(part.astype(np.float64), rowvar=False)) for part in (features, truth)
@@ -73,5 +72,5 @@ def frechet_distance(features: Features, truth: Features) -> float:
     root = sides * np.sqrt(values.clip(0)) @ sides.T
     shared = np.sqrt(np.linalg.eigvalsh(root @ second @ root).clip(0)).sum()
     apart = float(((means[0] - means[1]) ** 2).sum())
-    # Rounding can leave equal sets a hair below 0.
+    # Rounding can leave equal sets slightly below 0.
     return max(0.0, apart + float(np.trace(first) + np.trace(second) - 2 * shared))

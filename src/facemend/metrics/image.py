@@ -8,7 +8,7 @@ from facemend.metrics.opencv import cv2
 
 
 def check_pair(image: Image, truth: Image) -> None:
-    """Makes sure that both are uint8 (H, W, 3) of one size, so that no range or shape can flatter.
+    """Makes sure that both are uint8 (H, W, 3) of one size, so that no other range or shape is measured.
 
     Raises:
         ValueError: they are not.
@@ -38,11 +38,11 @@ def psnr(image: Image, truth: Image, region: Mask | None = None) -> float | None
 
     Args:
         image, truth: uint8 (H, W, 3), 0-255.
-        region: bool (H, W), where to measure; None measures everywhere.
+        region: bool (H, W), where to measure. None measures everywhere.
 
     Returns:
         dB, or None for a perfect picture: without any error the ratio has no value. Count such
-        pictures apart; never average them.
+        pictures apart and never average them.
 
     Raises:
         ValueError: other shapes or types, or an empty region.
@@ -68,11 +68,11 @@ _Planes = npt.NDArray[np.float64]
 
 
 def ssim(image: Image, truth: Image) -> float:
-    """SSIM of one picture, mean over channels and valid windows; 1 means equal.
+    """SSIM of one picture, mean over channels and valid windows. 1 means equal.
 
     Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to structural
     similarity", IEEE TIP 13(4), 2004: 11×11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03,
-    range 255. The same number as `tf.image.ssim(..., max_val=255)`.
+    range 255. It equals `tf.image.ssim(..., max_val=255)`.
 
     Args:
         image, truth: uint8 (H, W, 3), 0-255, at least 11×11.
@@ -87,7 +87,7 @@ def ssim(image: Image, truth: Image) -> float:
     differs = image != truth
     if not differs.any():
         return 1.0
-    # A window over equal pixels has the index 1 exactly, so only those that meet a difference are computed.
+    # A window over equal pixels has an index of exactly 1, so only those with a difference are computed.
     box = _reached(differs.any(axis=(1, 2))), _reached(differs.any(axis=0).any(axis=1))
     luminance, structure = similarity(image[box].astype(np.float64), truth[box].astype(np.float64))
     windows: int = (height - 2 * _REACH_PX) * (width - 2 * _REACH_PX) * 3
@@ -96,8 +96,8 @@ def ssim(image: Image, truth: Image) -> float:
 
 def _reached(differs: npt.NDArray[np.bool_]) -> slice:
     """Along one axis: the pixels of all windows that hold a difference."""
-    places = np.flatnonzero(differs)
-    return slice(max(int(places[0]) - 2 * _REACH_PX, 0), int(places[-1]) + 2 * _REACH_PX + 1)
+    indices = np.flatnonzero(differs)
+    return slice(max(int(indices[0]) - 2 * _REACH_PX, 0), int(indices[-1]) + 2 * _REACH_PX + 1)
 
 
 def similarity(x: _Planes, y: _Planes) -> tuple[_Planes, _Planes]:
@@ -127,12 +127,12 @@ _SMALLEST_PX = 11 * 2 ** (len(_WEIGHTS) - 1)
 
 
 def ms_ssim(image: Image, truth: Image) -> float:
-    """MS-SSIM of one picture, mean over channels; 1 means equal.
+    """MS-SSIM of one picture, mean over channels. 1 means equal.
 
     Wang, Simoncelli, Bovik, "Multiscale structural similarity for image quality assessment", Asilomar
-    2003: five scales, each half as large by the mean of 2×2 pixels, with their weights; windows and
+    2003: five scales, each half as large by the mean of 2×2 pixels, with their weights. Windows and
     constants are those of `ssim`. A negative mean of contrast and structure, which has no root, counts as
-    0. The same number as `tf.image.ssim_multiscale(..., max_val=255)`, where every side halves evenly.
+    0. It equals `tf.image.ssim_multiscale(..., max_val=255)`, where every side halves evenly.
 
     Args:
         image, truth: uint8 (H, W, 3), 0-255, at least 176×176.
@@ -157,7 +157,7 @@ def ms_ssim(image: Image, truth: Image) -> float:
 
 
 def _halve(planes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(H, W, C) to the means of 2×2 pixels; an odd last row or column is left out."""
+    """(H, W, C) to the means of 2×2 pixels, without an odd last row or column."""
     height, width, channels = planes.shape
     even = planes[: height // 2 * 2, : width // 2 * 2]
     means: npt.NDArray[np.float64] = even.reshape(height // 2, 2, width // 2, 2, channels).mean(axis=(1, 3))
@@ -179,7 +179,7 @@ def sharpness(image: Image, truth: Image, hole: Mask) -> float | None:
         hole: bool (H, W), True = occluded.
 
     Returns:
-        0 or more, 1 = as sharp as the truth; None where the eroded hole is empty or the truth is flat.
+        0 or more, 1 = as sharp as the truth, or None if the eroded hole is empty or the truth is flat.
 
     Raises:
         ValueError: other shapes or types.

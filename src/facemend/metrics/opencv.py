@@ -1,4 +1,4 @@
-"""OpenCV, which the light core does without; one clear line where it is missing."""
+"""OpenCV, which the light core does not require. If it is missing, the error says how to install it."""
 
 from facemend.errors import FacemendError
 

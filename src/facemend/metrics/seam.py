@@ -1,4 +1,4 @@
-"""How well a reconstruction joins its surroundings at the occlusion's edge."""
+"""How well a reconstruction blends into its surroundings at the occlusion's edge."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from facemend.metrics.image import check_pair, similarity
 from facemend.metrics.opencv import cv2
 
 RING_PX = 8
-"""SSIM is taken this far on both sides of the edge."""
+"""Width of the ring for SSIM, on each side of the edge."""
 _STEPS_PX = (-1.5, -0.5, 0.5, 1.5)  # from the edge: the middles of two pixels on each side
 _THRESHOLD = 0.5
 _REACH_PX = 5  # of SSIM's window, on each side of its middle
@@ -21,12 +21,12 @@ _Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Edge:
-    """Where an occlusion ends, for one picture.
+    """The edge of an occlusion in one picture.
 
     Attributes:
         distance_px: float64 (H, W), from the edge, positive inside the occlusion. Pixels that touch the
             edge have 0.5 and -0.5.
-        normal: float64 (2, H, W), the unit vector across the edge, (y, x); 0 where there is none.
+        normal: float64 (2, H, W), the unit vector across the edge, (y, x), 0 where there is none.
     """
 
     distance_px: _Values
@@ -34,7 +34,7 @@ class Edge:
 
 
 def find_edge(alpha: Alpha) -> Edge | None:
-    """The edge of an occlusion: where its alpha passes 0.5.
+    """The edge of an occlusion, at an alpha of 0.5.
 
     The picture's own border is not an edge.
 
@@ -62,14 +62,14 @@ def seam_gradient(image: Image, truth: Image, edge: Edge) -> float | None:
 
     From every pixel at the edge the luma (ITU-R BT.601) is read along the edge's normal at four points,
     1 px apart, two on each side. The gradient is the mean size of the three steps between them. More than
-    the truth's is a frame or a fringe, less is a blurred edge.
+    the truth's is a frame or a fringe. Less is a blurred edge.
 
     Args:
-        image, truth: uint8 (H, W, 3), 0-255, the delivered picture and the picture as it should be.
+        image, truth: uint8 (H, W, 3), 0-255, the delivered picture and the truth.
         edge: of the true occlusion (see `find_edge`).
 
     Returns:
-        0 or more, 1 = as steep as the truth; None where the truth is flat.
+        0 or more, 1 = as steep as the truth, or None if the truth is flat.
 
     Raises:
         ValueError: other shapes or types.
@@ -81,11 +81,11 @@ def seam_gradient(image: Image, truth: Image, edge: Edge) -> float | None:
 
 
 def _points_across(edge: Edge) -> npt.NDArray[np.float32]:
-    """Where the luma is read: float32 (2, 4, N), x and y, along the normals of the N pixels at the edge."""
+    """The points where the luma is read: float32 (2, 4, N), x and y, along the normals of N edge pixels."""
     y, x = np.nonzero(np.abs(edge.distance_px) < 1)
     steps = np.array(_STEPS_PX)[:, None] - edge.distance_px[y, x]
-    places = np.stack([x + steps * edge.normal[1, y, x], y + steps * edge.normal[0, y, x]])
-    return places.astype(np.float32)
+    points = np.stack([x + steps * edge.normal[1, y, x], y + steps * edge.normal[0, y, x]])
+    return points.astype(np.float32)
 
 
 def _steepness(picture: Image, points: npt.NDArray[np.float32]) -> float:
@@ -96,9 +96,9 @@ def _steepness(picture: Image, points: npt.NDArray[np.float32]) -> float:
 
 
 def seam_ssim(image: Image, truth: Image, edge: Edge) -> float | None:
-    """SSIM in a ring around the occlusion's edge, 8 px wide on both sides; 1 means equal.
+    """SSIM in a ring around the occlusion's edge, 8 px wide on both sides. 1 means equal.
 
-    It is the mean of the index (see `metrics.ssim`) over the channels and the valid windows whose middle
+    It is the mean of the index (see `image.ssim`) over the channels and the valid windows whose middle
     lies in the ring.
 
     Args:

@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 
 from facemend.datasets import Split, open_source
+from facemend.datasets.faces import MEASURE
 from facemend.errors import SourceError, UsageError
 from facemend.evaluation.baselines import BASELINES
-from facemend.evaluation.evaluate import evaluate
-from facemend.evaluation.groups import DescribedFace, diverse, join_sources, open_held_out
+from facemend.evaluation.evaluate import Plan, evaluate
+from facemend.evaluation.groups import diverse, join_sources, open_held_out
 from facemend.evaluation.results import EvaluationReport, Group
 from facemend.evaluation.tables import to_markdown
 from facemend.images import write_png
@@ -42,7 +43,7 @@ def test_measure_only_faces_and_the_val_people_of_the_others_are_held_out(tmp_pa
     web = [r for r in faces.records if r.name.startswith("web")]
     assert len(press) == 3
     assert 0 < len(web) < 12  # one in twenty
-    assert all(isinstance(r, DescribedFace) and r.measure_only for r in press)
+    assert all(record.use == MEASURE for record in press)
     assert {r.identity for r in press} == {"faces:press:0", "faces:press:1", "faces:press:2"}
 
 
@@ -79,7 +80,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> EvaluationReport:
     rows = [row(n, ITA="-30" if n < 10 else "60") for n in range(20)]
     faces = open_held_out(write_faces(tmp_path_factory.mktemp("few") / "faces", rows))
     systems = [BASELINES["copy"]]
-    return evaluate(systems, faces, ["nose_mask"], split="test", protocol=diverse()).report
+    return evaluate(systems, faces, ["nose_mask"], split="test", plan=Plan(protocol=diverse())).report
 
 
 def test_the_hole_is_reported_by_group_of_people(report: EvaluationReport) -> None:
@@ -117,10 +118,10 @@ def test_groups_stand_in_tables_and_in_json(report: EvaluationReport) -> None:
 def test_a_split_cannot_be_chosen_and_the_table_is_needed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="knows its held-out faces"):
         diverse().open_faces([str(tmp_path)], Split.VAL, None)
-    with pytest.raises(SourceError, match=r"faces\.csv cannot be read"):
+    with pytest.raises(SourceError, match=r"needs images/ and faces\.csv"):
         diverse().open_faces([str(tmp_path)], Split.TEST, None)
     write_faces(tmp_path / "faces", [row(0, ITA="pale")])
-    with pytest.raises(SourceError, match="cannot be understood"):
+    with pytest.raises(SourceError, match=r"faces\.csv, line 2"):
         diverse().open_faces([str(tmp_path / "faces")], Split.TEST, None)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from facemend.errors import OutputError
 from facemend.evaluation.baselines import BASELINES, copy_input
-from facemend.evaluation.cache import Figures, Store, key_of
+from facemend.evaluation.cache import ScoreCache, Scores, key_of
 from facemend.evaluation.evaluate import Plan, evaluate
 from facemend.evaluation.results import EvaluationReport
 from facemend.evaluation.scoring import SlowMetrics
@@ -15,23 +15,23 @@ from facemend.evaluation.systems import Delivery, Images, Masks, System
 from facemend.images import Image
 from tests.unit.test_evaluate import SOURCE
 
-FIGURES = Figures(
+SCORES = Scores(
     {("hole", "psnr"): 20.5, ("occlusion", "iou"): None},
     {("composite", "identity"): np.array([(1, 2), (3, 4)], dtype=np.float32)},
     7.5,
 )
 
 
-def test_figures_come_back_as_they_were_put(tmp_path: Path) -> None:
-    with Store(tmp_path) as store:
-        assert store.get("key") is None
-        store.put("key", FIGURES)
-    with Store(tmp_path) as store:
-        found = store.get("key")
+def test_scores_come_back_as_they_were_put(tmp_path: Path) -> None:
+    with ScoreCache(tmp_path) as cache:
+        assert cache.get("key") is None
+        cache.put("key", SCORES)
+    with ScoreCache(tmp_path) as cache:
+        found = cache.get("key")
     assert found is not None
-    assert (found.values, found.milliseconds) == (FIGURES.values, 7.5)
+    assert (found.values, found.milliseconds) == (SCORES.values, 7.5)
     np.testing.assert_array_equal(
-        found.vectors["composite", "identity"], FIGURES.vectors["composite", "identity"]
+        found.vectors["composite", "identity"], SCORES.vectors["composite", "identity"]
     )
 
 
@@ -41,10 +41,10 @@ def test_a_key_tells_its_parts_apart() -> None:
     assert key_of("a", "b") == key_of("a", "b")
 
 
-def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "figures.sqlite").write_text("no store" * 100)
-    with pytest.raises(OutputError, match="cannot keep figures in"):
-        Store(tmp_path).get("key")
+def test_a_file_that_is_not_a_cache_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "scores.sqlite").write_text("not a cache" * 100)
+    with pytest.raises(OutputError, match="cannot cache scores in"):
+        ScoreCache(tmp_path).get("key")
 
 
 def counting(calls: list[int], limit: int = 1000) -> System:
@@ -60,9 +60,9 @@ def counting(calls: list[int], limit: int = 1000) -> System:
 
 
 def run(system: System, folder: Path, *kinds: str, plan: Plan | None = None) -> EvaluationReport:
-    with Store(folder) as store:
+    with ScoreCache(folder) as cache:
         return evaluate(
-            [system], SOURCE, kinds or ("nose_mask", "blur"), split="test", plan=plan, store=store
+            [system], SOURCE, kinds or ("nose_mask", "blur"), split="test", plan=plan, cache=cache
         ).report
 
 

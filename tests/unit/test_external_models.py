@@ -165,7 +165,7 @@ def test_a_wrong_range_size_and_nan_are_refused(
         ('name = "image"\n', "", r"\[image\]: missing"),
         ("size_px = 64", 'size_px = "64"', "size_px is a number"),
         ("[image]", "[image", "cannot be read"),
-        ('[image]\nname = "image"\nrange = [0, 1]', "image = 1", "it is a table"),
+        ('[image]\nname = "image"\nrange = [0, 1]', "image = 1", "is not a table"),
     ],
 )
 def test_a_description_that_makes_no_sense_is_refused(
