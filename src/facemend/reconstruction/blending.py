@@ -35,13 +35,15 @@ def large_regions(mask: Mask, smallest_px: int) -> Mask:
     Connected is what touches by a side.
     """
     rows, starts, ends, sizes, _ = _runs(mask)
-    return _drawn(mask, rows, starts, ends, sizes >= smallest_px)
+    return _mask_of_runs(mask, rows, starts, ends, sizes >= smallest_px)
 
 
 def largest_region(mask: Mask) -> Mask:
     """The largest connected region of a mask (H, W), the first of several."""
     rows, starts, ends, sizes, roots = _runs(mask)
-    return _drawn(mask, rows, starts, ends, roots == roots[sizes.argmax()] if len(roots) else roots > 0)
+    return _mask_of_runs(
+        mask, rows, starts, ends, roots == roots[sizes.argmax()] if len(roots) else roots > 0
+    )
 
 
 _Runs = npt.NDArray[np.intp]
@@ -68,7 +70,7 @@ def _runs(mask: Mask) -> tuple[_Runs, _Runs, _Runs, _Runs, _Runs]:
     return rows, starts, ends, sizes[roots].astype(np.intp), roots
 
 
-def _drawn(mask: Mask, rows: _Runs, starts: _Runs, ends: _Runs, chosen: Mask) -> Mask:
+def _mask_of_runs(mask: Mask, rows: _Runs, starts: _Runs, ends: _Runs, chosen: Mask) -> Mask:
     """A mask of the same size with the chosen runs."""
     drawn = np.zeros_like(mask)
     for row, start, end in zip(rows[chosen], starts[chosen], ends[chosen], strict=True):
