@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 @click.option(
     "--open", "open_", metavar="yes|no", type=bool, default=False, help="Show the picture.  [default: no]"
 )
-@click.option("--force", is_flag=True, help="Overwrite a file that is no earlier demo.")
+@click.option("--force", is_flag=True, help="Overwrite a file that is not an earlier demo.")
 @quiet_option
 def demo(output: Path, model: Path | None, device: str, open_: bool, force: bool, quiet: bool) -> None:
-    """Show what the model does to two portraits.
+    """Occlude two portraits, reconstruct them, and write a picture of the result.
 
-    Occludes them, reconstructs them blind, and draws input | truth | reconstruction.
+    The picture shows input | truth | reconstruction. The model is not told where the occlusion is.
     """
     from facemend.images import write_png
     from facemend.reconstruction.demo import demo_provenance, draw_demo, is_demo, run_demo

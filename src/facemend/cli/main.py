@@ -25,7 +25,7 @@ class _Facemend(click.Group):
     """Ends every error in one line and the right exit code."""
 
     def main(self, args: Any = None, *more: Any, **extra: Any) -> Any:
-        """Runs the process's own command line, and no code out of the current folder; or given words."""
+        """Runs the process's own command line, without code from the current folder. Or given words."""
         if args is None:
             leave_out_current_folder()
         return super().main(args, *more, **extra)

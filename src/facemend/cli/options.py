@@ -85,12 +85,12 @@ def reconstruction_options(command: CommandT) -> CommandT:
 
 
 def say(text: object, *, error: bool = False) -> None:
-    """Prints text whose newlines are ours; what strangers wrote in it is shown and not obeyed."""
+    """Prints text whose newlines are ours. Control characters of a stranger are shown, not obeyed."""
     click.echo(printable_lines(str(text)), err=error)
 
 
 def command_line(context: click.Context) -> str:
-    """The command that is running, as one would type it again; options at their default are left out."""
+    """The command that is running, as one would type it again, without options at their default."""
     words = ["facemend", *context.command_path.split()[1:]]
     for parameter in context.command.params:
         value = context.params[str(parameter.name)]

@@ -82,7 +82,7 @@ def reconstruct(
     force: bool,
     verbose: bool,
     quiet: bool,
-    **given: Any,
+    **values: Any,
 ) -> None:
     """Reconstruct what hides the faces of photos, in files, folders or patterns such as "*.jpg".
 
@@ -96,7 +96,7 @@ def reconstruct(
     from facemend.reconstruction.batch import ReconstructorSetup, run_tasks
     from facemend.reconstruction.outputs import plan_tasks
 
-    options = _read_options(given)
+    options = _read_options(values)
     setup = ReconstructorSetup(model, detector, device, verbose=verbose)
     if photos == _STREAM:
         if as_json or save_occlusion or in_place:
@@ -113,9 +113,9 @@ def reconstruct(
         recursive=recursive,
         in_place=in_place,
     )
-    if len(tasks) > 1 and (given["mask"] or options.faces):
+    if len(tasks) > 1 and (values["mask"] or options.faces):
         raise UsageError(
-            f"{'--mask' if given['mask'] else '--face'} is for one photo, and here are {len(tasks)}"
+            f"{'--mask' if values['mask'] else '--face'} is for one photo, and here are {len(tasks)}"
         )
     chosen = open_engine(EngineName(engine), workers=jobs, address=ray_address)
     # `run_tasks` knows how many processes a few photos on this machine are worth.
@@ -131,20 +131,20 @@ def reconstruct(
         click.get_current_context().exit(1)
 
 
-def _read_options(given: dict[str, Any]) -> Options:
+def _read_options(values: dict[str, Any]) -> Options:
     """The options of the command line, their masks read."""
     from facemend.reconstruction.reconstructor import read_mask
 
     regions, masks = [], []
-    for value in given["keep"]:
+    for value in values["keep"]:
         try:
             regions.append(REGION.convert(value, None, None))
         except click.UsageError:
             masks.append(Path(value))
     if len(masks) > 1:
         raise UsageError("--keep takes one picture; put the regions together into one")
-    mask = read_mask(given["mask"]) if given["mask"] else None
-    return options_of(None, given | {"mask": mask, "keep": (*regions, *map(read_mask, masks))})
+    mask = read_mask(values["mask"]) if values["mask"] else None
+    return options_of(None, values | {"mask": mask, "keep": (*regions, *map(read_mask, masks))})
 
 
 def _shown(running: "Iterator[TaskResult]", count: int, quiet: bool) -> "list[TaskResult]":

@@ -13,7 +13,7 @@ from PIL import ImageFilter
 from facemend.alignment import Crop, Points, canonical_landmarks
 from facemend.detection import Face
 from facemend.images import Alpha, Image, Mask, resize
-from facemend.reconstruction.blending import alpha_of, grown, large_regions, largest_region
+from facemend.reconstruction.blending import alpha_of, dilate, large_regions, largest_region
 from facemend.reconstruction.crop import View
 from facemend.reconstruction.model import ModelOutput
 from facemend.reconstruction.options import Options, Remove
@@ -125,8 +125,8 @@ def find_occlusion(crop: Image, output: ModelOutput, options: Options) -> Alpha:
         accessory = alpha_of(output.alpha[0], Remove.ALL)
         bar = _flat_over_eyes(crop, large_regions(accessory > threshold, smallest_px))
         region = _without_headwear(_without_glasses(region)) | bar
-        found = np.where(grown(bar, _RIM_PX), accessory, found)
-    return np.where(grown(region, _RIM_PX), found, np.float32(0))
+        found = np.where(dilate(bar, _RIM_PX), accessory, found)
+    return np.where(dilate(region, _RIM_PX), found, np.float32(0))
 
 
 def _flat_over_eyes(crop: Image, region: Mask) -> Mask:
@@ -171,13 +171,13 @@ def _filling(region: Mask) -> float:
 
 
 def _without_headwear(region: Mask) -> Mask:
-    """A region (S, S) without what lies at the eyes or above and is no part of the cover's body.
+    """A region (S, S) without what lies at the eyes or above and is not part of the cover's body.
 
     It is most often a cap or glasses in the colour of the mask. Straps beside the eyes stay in it.
     """
     side = region.shape[1]
     neck = round(SHAPES.neck * side)
-    body = largest_region(~grown(~region, neck))
+    body = largest_region(~dilate(~region, neck))
     if not body.any():
         return region
     (left, eyes_y), (right, _) = canonical_landmarks(side)[:2]
@@ -186,7 +186,7 @@ def _without_headwear(region: Mask) -> Mask:
         abs(x - (left + right) / 2) < SHAPES.face_half_width * side
     )
     upper = at_eyes | (y < eyes_y - SHAPES.above_eyes * side)
-    cover: Mask = region & (grown(body, 2 * neck) | ~upper)
+    cover: Mask = region & (dilate(body, 2 * neck) | ~upper)
     return cover
 
 
@@ -208,7 +208,7 @@ def _without_glasses(region: Mask) -> Mask:
 def evidence_of(
     photo: Image, view: View, alpha: Alpha, threshold: float, confidence: float, highest: float
 ) -> Evidence | None:
-    """What is known of a face; None where nothing is found that could be a cover.
+    """The evidence for a cover on a face. None where nothing is found that could be one.
 
     What the detector hardly sees can only be a face that is hidden whole, nose and mouth with it.
 
@@ -231,7 +231,7 @@ def evidence_of(
     if confidence < THRESHOLDS.min_confidence and mouth < 0.5:
         return None
     # The edge itself is a detail of neither side.
-    parts = ~grown(~region, _BAND_PX) & seen, ~grown(region, _BAND_PX) & seen
+    parts = ~dilate(~region, _BAND_PX) & seen, ~dilate(region, _BAND_PX) & seen
     (inside, _), (outside, coarse) = _details(crop, *parts, view.scale)
     return Evidence(
         confidence=confidence,
@@ -306,7 +306,7 @@ def _alpha_at(alpha: Alpha, places: Points) -> float:
 
 def _colour_step(crop: Image, inside: Mask, outside: Mask) -> float:
     """The mean difference, 0-1, of the colours on both sides of a region's edge."""
-    edge = inside & grown(outside, 1)
+    edge = inside & dilate(outside, 1)
     if not edge.any():
         return 0.0
     within, beyond = (_mean_near(crop, part)[edge] for part in (inside, outside))

@@ -53,8 +53,8 @@ def find_face(image: Image, canonical: Face, detector: Detector) -> Face | None:
         canonical: a face where CelebA's crops have it.
 
     Returns:
-        `canonical` itself if the face lies there, maybe under a cover that hides it; else the surest face
-        elsewhere; None if no face is found.
+        `canonical` itself if the face lies there, perhaps hidden by a cover. Else the face with the highest
+        confidence elsewhere, or None.
 
     Raises:
         ModelError: a network of the detector cannot be run.
@@ -130,7 +130,8 @@ def reconstruct_aligned(
         name: what an error or the log calls the picture.
 
     Returns:
-        The picture, and what was done to its face; no face if an occlusion stays since no eyes are found.
+        The picture, and what was done to its face. No face if an occlusion stays because no eyes
+        are found.
 
     Raises:
         PictureError: the picture has another shape.
@@ -156,7 +157,7 @@ def reconstruct_aligned(
 def _realigned(
     image: Image, face: Face, model: Model, options: Options, mask: Mask | None, name: str
 ) -> tuple[Image, tuple[FaceReconstruction, ...]] | None:
-    """Reconstructs a face anywhere in a crop; None if its landmarks are a guess, or its mask is cut off."""
+    """Reconstructs a face anywhere in a crop. None if its landmarks are a guess, or its mask is cut off."""
     view = view_of(image, face, model.description.size_px)
     if view is None or (mask is not None and not _sees(view, mask)):
         return None
@@ -197,7 +198,7 @@ def _reconstructs_eyes(done: FaceReconstruction) -> bool:
 
 
 def _at_eyes(values: Alpha, done: FaceReconstruction) -> float:
-    """The smaller of the values at both eyes of a face; 0 outside the arrays."""
+    """The smaller of the values at both eyes of a face, 0 outside the arrays."""
     corner = done.box[1].start, done.box[0].start
     eyes = np.rint(done.face.landmarks_px[:2] - corner).astype(int)
     if (eyes < 0).any() or (eyes >= values.shape[::-1]).any():

@@ -48,7 +48,7 @@ class Copy:
 
 
 class Records:
-    """The records of a run's output folders; one process reads and writes them."""
+    """The records of a run's output folders. One process reads and writes them."""
 
     def __init__(self) -> None:
         self._known: dict[Path, list[Copy]] = {}
@@ -56,7 +56,7 @@ class Records:
     def find(
         self, output: Path, input_sha256: str, model_sha256: str, options: Mapping[str, str]
     ) -> Copy | None:
-        """The copy that this work came to earlier; None if it is not noted."""
+        """The copy that this work came to earlier, or None if it is not noted."""
         wanted = (output.name, input_sha256, model_sha256, dict(options))
         for copy in self._of(output.parent):
             if (copy.name, copy.input_sha256, copy.model_sha256, dict(copy.options)) == wanted:
@@ -90,7 +90,7 @@ class Records:
 
 
 def _read(path: Path) -> list[Copy]:
-    """Raises OutputError: what lies there is no file of ours, such as a link."""
+    """Raises OutputError: what lies there is not a file of ours, such as a link."""
     try:
         lines = read_own(path).split(b"\n")
     except (FileNotFoundError, NotADirectoryError):  # said when something is to be written
@@ -120,7 +120,7 @@ _FEWEST_FOR_WORKERS = 4
 
 
 class Outcome(StrEnum):
-    """What became of a picture; `unchanged` has no occlusion, `skipped` was finished before."""
+    """What became of a picture: `unchanged` has no occlusion, `skipped` was finished before."""
 
     RECONSTRUCTED = "reconstructed"
     UNCHANGED = "unchanged"
@@ -131,12 +131,12 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class FaceSummary:
-    """What was done to a face, in figures: arrays would be slow between processes.
+    """What was done to a face, in numbers: arrays would be slow between processes.
 
     Attributes:
         face: where it is.
         coverage: share of the whole picture's pixels that were reconstructed, 0-1.
-        interval_levels: the mean of its `interval` over what was reconstructed; None if there is none.
+        interval_levels: the mean of its `interval` over what was reconstructed, or None.
     """
 
     face: Face
@@ -151,9 +151,9 @@ class TaskResult:
     Attributes:
         task: which.
         outcome: what became of it.
-        provenance: what the output says about itself, or would, if it were no copy; None if it failed.
-        error: why it failed, in one line; None if it did not.
-        faces: what was done to each; empty if it was skipped or failed.
+        provenance: what the output says about itself, or would if it were not a copy. None if it failed.
+        error: why it failed, in one line, or None.
+        faces: what was done to each. Empty if it was skipped or failed.
     """
 
     task: Task
@@ -208,14 +208,14 @@ def run_tasks(
     jobs: int | None = None,
     engine: Engine | None = None,
 ) -> Iterator[TaskResult]:
-    """Reconstructs pictures; what became of each comes in their order.
+    """Reconstructs pictures. What became of each comes in their order.
 
-    A bad picture fails alone; what is finished is skipped. From four pictures on, processes share them.
+    A bad picture fails alone, and what is finished is skipped. From four pictures on, processes share them.
 
     Args:
         options: what to do with every picture.
         force: overwrite whatever lies at the outputs.
-        jobs: how many processes (None: as many as there are cores); 1 keeps to this one.
+        jobs: how many processes (None: as many as there are cores). 1 keeps to this one.
         engine: who does the work instead of such processes, for any number of pictures.
 
     Raises:
@@ -275,7 +275,7 @@ def _in_order(
 def reconstruct_task(
     reconstructor: Reconstructor, task: Task, options: Options, *, overwrite: bool
 ) -> TaskResult:
-    """Reconstructs one picture and writes what the task names; a bad picture is told, not raised.
+    """Reconstructs one picture and writes what the task names. A bad picture is reported, not raised.
 
     Args:
         overwrite: replace what lies at the outputs.

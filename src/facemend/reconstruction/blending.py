@@ -14,18 +14,18 @@ from facemend.reconstruction.options import THRESHOLD, Remove
 from facemend.thresholds import THRESHOLDS
 
 
-def grown(mask: Mask, radius_px: int) -> Mask:
+def dilate(mask: Mask, radius_px: int) -> Mask:
     """A mask (H, W) and all pixels within `radius_px` of it in x and in y."""
     return _box_sum(mask, radius_px, "constant") > 0
 
 
-def feathered(mask: Mask, dilation_px: int, feather_px: int) -> Alpha:
+def feather(mask: Mask, dilation_px: int, feather_px: int) -> Alpha:
     """float32 (H, W): 1 in a mask and `dilation_px` around it, falling to 0 in `2 * feather_px` more."""
     if not mask.any():
         return np.zeros(mask.shape, dtype=np.float32)
     # The mean over a window is 1 where the window is full: as far as the mask was grown beyond its half.
     window = 2 * feather_px + 1
-    total = _box_sum(grown(mask, dilation_px + feather_px), feather_px, "edge")
+    total = _box_sum(dilate(mask, dilation_px + feather_px), feather_px, "edge")
     return (total / np.float32(window * window)).astype(np.float32)
 
 
@@ -35,13 +35,15 @@ def large_regions(mask: Mask, smallest_px: int) -> Mask:
     Connected is what touches by a side.
     """
     rows, starts, ends, sizes, _ = _runs(mask)
-    return _drawn(mask, rows, starts, ends, sizes >= smallest_px)
+    return _mask_of_runs(mask, rows, starts, ends, sizes >= smallest_px)
 
 
 def largest_region(mask: Mask) -> Mask:
     """The largest connected region of a mask (H, W), the first of several."""
     rows, starts, ends, sizes, roots = _runs(mask)
-    return _drawn(mask, rows, starts, ends, roots == roots[sizes.argmax()] if len(roots) else roots > 0)
+    return _mask_of_runs(
+        mask, rows, starts, ends, roots == roots[sizes.argmax()] if len(roots) else roots > 0
+    )
 
 
 _Runs = npt.NDArray[np.intp]
@@ -68,7 +70,7 @@ def _runs(mask: Mask) -> tuple[_Runs, _Runs, _Runs, _Runs, _Runs]:
     return rows, starts, ends, sizes[roots].astype(np.intp), roots
 
 
-def _drawn(mask: Mask, rows: _Runs, starts: _Runs, ends: _Runs, chosen: Mask) -> Mask:
+def _mask_of_runs(mask: Mask, rows: _Runs, starts: _Runs, ends: _Runs, chosen: Mask) -> Mask:
     """A mask of the same size with the chosen runs."""
     drawn = np.zeros_like(mask)
     for row, start, end in zip(rows[chosen], starts[chosen], ends[chosen], strict=True):
@@ -98,7 +100,7 @@ def _box_sum(mask: Mask, radius_px: int, border: Literal["constant", "edge"]) ->
 
 
 DILATION_PX, FEATHER_PX = 2, 1
-"""In pixels of a 256×256 crop; larger and smaller pictures scale them."""
+"""In pixels of a 256×256 crop. Larger and smaller pictures scale them."""
 _CHANNELS = {Remove.COVERS: [0], Remove.ACCESSORIES: [1], Remove.ALL: [0, 1]}
 
 
@@ -138,12 +140,12 @@ def composite(
     """
     height_px, width_px = image.shape[:2]
     found = resize_alpha(alpha, width_px, height_px) > threshold
-    weight = feathered(found, _scaled(dilation_px, width_px), _scaled(feather_px, width_px))
+    weight = feather(found, _scaled(dilation_px, width_px), _scaled(feather_px, width_px))
     return Composite(blend(image, resize(raw, width_px, height_px), weight), weight)
 
 
 def blend(below: Image, above: Image, weight: Alpha) -> Image:
-    """`above` over `below` by weight (H, W), 0-1; where that is 0, `below` keeps its bytes."""
+    """`above` over `below` by weight (H, W), 0-1. Where the weight is 0, `below` keeps its bytes."""
     touched = weight > 0
     share = weight[touched][:, None]
     seen = below[touched].astype(np.float32)
@@ -153,7 +155,7 @@ def blend(below: Image, above: Image, weight: Alpha) -> Image:
 
 
 def wanted_alpha(alpha: npt.NDArray[np.float32], remove: Remove, threshold: float = THRESHOLD) -> Alpha:
-    """The alpha to remove, (H, W), out of a model's alpha by class, (2, H, W); 0 if it has no core."""
+    """The alpha to remove, (H, W), out of a model's alpha by class, (2, H, W). It is 0 without a core."""
     wanted = alpha_of(alpha, remove)
     return wanted if has_core(wanted, threshold) else np.zeros_like(wanted)
 
@@ -204,7 +206,7 @@ def match_grain(image: Image, raw: Image, hole: Mask, scale: float, rng: np.rand
     """
     if scale <= 1:
         return raw
-    beside = grown(hole, round(RING_PX * scale)) & ~hole
+    beside = dilate(hole, round(RING_PX * scale)) & ~hole
     if not beside.any():
         return raw
     visible, drawn = _roughness(image)[beside], _roughness(raw)[hole]

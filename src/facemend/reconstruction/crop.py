@@ -101,7 +101,7 @@ class View:
 
 
 def view_of(photo: Image, face: Face, size_px: int, *, tall: bool = False) -> View | None:
-    """The view of a face; None if it lies outside the photo."""
+    """The view of a face, or None if it lies outside the photo."""
     landmarks_px = trust_eyes(face.landmarks_px)
     crop = crop_face(photo, landmarks_px, size_px, tall=tall)
     box = _box_of(photo, crop)
@@ -109,7 +109,7 @@ def view_of(photo: Image, face: Face, size_px: int, *, tall: bool = False) -> Vi
 
 
 def view_below(photo: Image, view: View, rows: int) -> View:
-    """A view whose crop goes on below by so many rows; what it shows there is left black."""
+    """A view whose crop goes on below by this many rows, which are black."""
     below = np.zeros((rows, *view.crop.image.shape[1:]), dtype=np.uint8)
     crop = replace(view.crop, image=np.concatenate([view.crop.image, below]))
     return View(view.landmarks_px, crop, _box_of(photo, crop) or view.box)
@@ -125,7 +125,7 @@ def around(mask: Mask, margin_px: int) -> tuple[slice, slice]:
 
 
 def _box_of(photo: Image, crop: Crop) -> tuple[slice, slice] | None:
-    """Rows and columns of a photo that a crop covers, cut to the photo; None if it lies outside."""
+    """Rows and columns of a photo that a crop covers, cut to the photo, or None if it lies outside."""
     height, width = crop.image.shape[:2]
     corners = np.array([(x, y, 1) for x in (-0.5, width - 0.5) for y in (-0.5, height - 0.5)])
     in_photo = corners @ crop.crop_to_photo.T

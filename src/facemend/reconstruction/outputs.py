@@ -22,7 +22,7 @@ class Task:
     Attributes:
         source: the input.
         output: the picture to write, in the format that its suffix names.
-        occlusion_output: where to write the occlusion that was reconstructed; None for nowhere.
+        occlusion_output: where to write the occlusion that was reconstructed, or None.
         in_place: whether the output replaces the input.
     """
 
@@ -53,9 +53,9 @@ def plan_tasks(
             facemend wrote itself are left out, unless each is named alone.
         output: a file for a single picture, in the format of its suffix; else a folder that takes each
             input's name, and its subfolder; None writes PHOTO_reconstructed beside each input.
-        aligned: ready crops become PNG; photos keep their format, if facemend writes it.
+        aligned: ready crops become PNG. Photos keep their format, if facemend writes it.
         save_occlusion: also write NAME_occlusion.png beside each output.
-        recursive: search the folders' subfolders, too.
+        recursive: search the folders' subfolders as well.
         in_place: replace each input.
 
     Raises:
@@ -113,7 +113,7 @@ def _is_pattern(path: Path) -> bool:
 
 
 def _matches(pattern: Path, recursive: bool, in_place: bool) -> Iterator[tuple[Path, Path]]:
-    """The pictures of a pattern, named from its first folder that is no pattern itself."""
+    """The pictures of a pattern, named from its first folder that is not a pattern itself."""
     fixed = Path(pattern.anchor)
     for part in pattern.parts[len(fixed.parts) :]:
         if glob.has_magic(part):

@@ -19,14 +19,15 @@ from facemend.thresholds import THRESHOLDS
 _COVER = np.array([(62.0, 104.0), (191.0, 234.0)]) / 256
 """Where a cover from brows to chin begins and ends in a canonical crop, x and y as shares of its side."""
 _AREA, _SOLID, _HEIGHT = 0.21, 0.68, 0.745
-"""Shares: a cover takes so much of the crop, and so much of the upright rectangle around it, unless both
-eyes are under it; and is no higher. A mask is smaller, a balaclava higher and open at the eyes."""
+"""Shares. A cover of the whole face takes at least the first of the crop and the second of the upright
+rectangle around it, unless both eyes are under it. Its height is at most the third. A mask is smaller, a
+balaclava higher and open at the eyes."""
 _EYE_RADIUS = 0.03  # of the crop's side
 _LARGEST_STEP = 1.3  # that the face's size is corrected by
 
 
 def whole_cover(found: Mask) -> Mask | None:
-    """The one region (S, S) in a canonical crop that hides a face from brows to chin; None if none does."""
+    """The region (S, S) of a canonical crop that hides a face from brows to chin, or None."""
     region = large_regions(found, int(found.sum()) // 2 + 1)
     if not region.any():
         return None
@@ -105,7 +106,7 @@ class Passes:
     name: str
 
     def find(self, photo: Image, face: Face, highest: float) -> PassResult | None:
-        """The occlusion of a face; None if the face lies outside the photo.
+        """The occlusion of a face, or None if the face lies outside the photo.
 
         Args:
             highest: the highest confidence of a face in the photo.
@@ -121,7 +122,7 @@ class Passes:
         return self._lengthened(photo, self._deblurred(seen))
 
     def with_mask(self, photo: Image, face: Face, mask: Mask) -> PassResult | None:
-        """A face under a mask (H, W) of the photo; None if none of the mask lies in its view.
+        """A face under a mask (H, W) of the photo, or None if its view shows none of the mask.
 
         `found` is the mask in the view's box.
         """
@@ -150,7 +151,7 @@ class Passes:
         return seen._replace(output=output)
 
     def _centred(self, photo: Image, seen: PassResult) -> PassResult:
-        """A face that is hidden whole, where its cover says that it lies; any other one as it was."""
+        """A face that is hidden whole, relocated to the middle of its cover. Any other face as it was."""
         for _ in range(_MORE_PASSES):
             cover = whole_cover(seen.found[: seen.found.shape[1]] > self.options.occlusion_threshold)
             if cover is None:
@@ -165,7 +166,7 @@ class Passes:
     def _lengthened(self, photo: Image, seen: PassResult) -> PassResult:
         """A face whose cover is cut off by the lower edge of the crop, with what lies below it.
 
-        The face itself is that of the crop: in the wider one it lies where the model does not expect it.
+        The face itself comes from the crop: in the wider one it lies where the model does not expect it.
         A cover whose end is not seen there either may be clothes, and stays cut off.
         """
         side = len(seen.found)
@@ -197,7 +198,7 @@ class Passes:
 
 @dataclass(frozen=True)
 class _Longer:
-    """A crop that goes on below with what a wider one shows there; its last rows fade into that."""
+    """A crop that goes on below with what a wider one shows there. Its last rows fade into that."""
 
     side: int
     rows: int

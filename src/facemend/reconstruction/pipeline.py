@@ -12,7 +12,7 @@ from facemend.detection import Face
 from facemend.errors import NoFaceFound, UsageError
 from facemend.images import Alpha, Image
 from facemend.occlusion import OcclusionClass, seed_of
-from facemend.reconstruction.blending import DILATION_PX, FEATHER_PX, RING_PX, blend, feathered, match_grain
+from facemend.reconstruction.blending import DILATION_PX, FEATHER_PX, RING_PX, blend, feather, match_grain
 from facemend.reconstruction.crop import View, around
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import Box, Options
@@ -130,7 +130,7 @@ def _in_photo(view: View, found: Alpha, threshold: float) -> tuple[Alpha, Alpha]
     dilation_px, feather_px = (max(1, round(px * view.scale)) for px in (DILATION_PX, FEATHER_PX))
     part = around(hole, dilation_px + 2 * feather_px + 1)
     # At the crop's own edge the hole would be dilated to where nothing was drawn.
-    weight[part] = feathered(hole[part], dilation_px, feather_px) * view.cut(part).inside
+    weight[part] = feather(hole[part], dilation_px, feather_px) * view.cut(part).inside
     return removed, weight
 
 

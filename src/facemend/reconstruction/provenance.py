@@ -40,9 +40,9 @@ class Provenance:
 
     Attributes:
         model, model_sha256: the name and the file.
-        input_sha256: of the input file, hexadecimal; None where the input was no file.
+        input_sha256: of the input file, hexadecimal. None where the input was not a file.
         options: what else decides about the result.
-        regions: what was reconstructed; empty if nothing was.
+        regions: what was reconstructed. Empty if nothing was.
         software: name and version.
     """
 
@@ -66,18 +66,18 @@ class Provenance:
         return (self.model_sha256, self.options) == (other.model_sha256, other.options)
 
     def to_note(self) -> Note:
-        """What a photo file is to say; nothing of a trained model where nothing was reconstructed."""
+        """What a photo file says. It names no trained model where nothing was reconstructed."""
         record = json.dumps({"notice": NOTICE} | asdict(self))
         return Note(self.software, NOTICE, record, SOURCE_TYPE if self.regions else None)
 
     def to_text(self) -> dict[str, str]:
-        """Keys and values for a PNG's text chunks, where the PNG is no photo."""
+        """Keys and values for a PNG's text chunks, where the PNG is not a photo."""
         return self.to_note().texts()
 
 
 def read_provenance(path: Path) -> Provenance | None:
-    """What a picture of any format says about its making; None for a picture without (or with a
-    damaged) provenance, a file that is no picture, or no file at all."""
+    """What a picture of any format says about how it was made. None for a picture without a provenance or
+    with a damaged one, for another kind of file, or for none."""
     record = read_record(path)
     if record is None:
         return None
@@ -152,7 +152,7 @@ def _describe_picture(path: Path) -> dict[str, Any]:
 
 
 def _describe_model(path: Path) -> dict[str, Any]:
-    """What the file says; the network in it is neither loaded nor checked."""
+    """What the file says. The network in it is neither loaded nor checked."""
     texts = read_texts(path)
     if METADATA_KEY not in texts:
         raise ModelError(f"{path} is not a facemend model; make one with facemend export")

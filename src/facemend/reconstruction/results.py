@@ -27,7 +27,7 @@ class FaceReconstruction:
     Attributes:
         face: where it is.
         box: rows and columns of the picture, h by w, that the arrays below cover.
-        occlusion: the occlusion found by class, each float32 (h, w), 0-1; empty if the model finds none.
+        occlusion: the occlusion found by class, each float32 (h, w), 0-1. Empty if the model finds none.
         removed: float32 (h, w), 0-1, the occlusion that was reconstructed: that of the classes asked
             for, or the user's mask.
         weight: float32 (h, w), the reconstruction's share of each pixel, 0-1; where it is 0, and outside
@@ -62,7 +62,7 @@ class FaceReconstruction:
 
     @property
     def region(self) -> Region | None:
-        """What of the picture was reconstructed; None if nothing was."""
+        """The part of the picture that was reconstructed, or None."""
         if not self.changed:
             return None
         y, x = np.nonzero(self.weight)
@@ -82,7 +82,7 @@ class Reconstruction:
 
     Attributes:
         photo: the picture, with everything that the input's file held beside its pixels.
-        faces: one entry a face, the largest first; empty if none was found.
+        faces: one entry a face, the largest first. Empty if none was found.
         provenance: how it was made.
     """
 
