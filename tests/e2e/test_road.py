@@ -118,7 +118,7 @@ def test_a_dry_run_says_what_it_would_take_and_leaves_nothing(
     assert json.loads(config + "}")["phases"][1]["size_px"] == 64
     described = [line.split(":")[0] for line in rest.splitlines()]
     assert described[1:3] == ["low", "adversarial"]
-    assert all(word in rest for word in ("M parameters", "GMACs a drawing", "images/s", "GB", "hours"))
+    assert all(word in rest for word in ("M parameters", "GMACs per reconstruction", "images/s", "GB", "hours"))
     assert list(tmp_path.iterdir()) == []
 
 

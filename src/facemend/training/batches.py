@@ -27,7 +27,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class _Tensors:
-    """The fields of all batches. `focus` is int64 (N, 2): a point (x, y) in the masked area, or the middle."""
+    """The fields of all batches. `focus` is int64 (N, 2): a point in the masked area, or the middle."""
 
     occluded: Tensor
     target: Tensor
@@ -133,7 +133,7 @@ ECHO_BUFFER = 64
 def echo_batches(
     fresh: Iterable[PackedBatch], times: int, *, first: int, skip: int, seed: int, mirror: bool
 ) -> Iterator[PackedBatch]:
-    """Each fresh batch together with `times` - 1 of the newest `ECHO_BUFFER`, drawn at random (data echoing).
+    """Each fresh batch together with `times` - 1 of the newest `ECHO_BUFFER`, at random (data echoing).
 
     Args:
         fresh: batches in order, on the device.

@@ -66,8 +66,8 @@ class Checkpoint:
             return TrainingConfig.model_validate(_renew(self.config))
         except ValidationError as error:
             raise TrainingError(
-                f"the checkpoint was made by another facemend ({self.commit}), whose config this one does not "
-                "know; start a new run from its weights: --init CHECKPOINT"
+                f"the checkpoint was made by another facemend ({self.commit}), and this one does not know "
+                "its config; start a new run from its weights: --init CHECKPOINT"
             ) from error
 
     def exported(self) -> dict[str, Tensor]:

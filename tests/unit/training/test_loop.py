@@ -134,6 +134,28 @@ def test_a_key_that_came_after_the_checkpoint_does_not_end_its_run(
         _train(tiny_config, faces, tmp_path / "newer")
 
 
+def test_a_run_of_before_some_keys_went_resumes_unless_it_used_them(
+    tiny_config: TrainingConfig, faces: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        _stopping_after(patched, 2)
+        checkpoint = load_checkpoint(_train(tiny_config, faces, tmp_path / "run").checkpoint)
+
+    def with_old_keys(anchor: float) -> dict[str, object]:
+        config = tiny_config.model_dump(mode="json")
+        config["features"]["seed"] = 0
+        for phase in config["phases"]:
+            phase["losses"] |= {"anchor": anchor, "game": phase["losses"].pop("gan_mode")}
+        return config
+
+    save_checkpoint(tmp_path / "run", replace(checkpoint, config=with_old_keys(anchor=0.0)))
+    assert _train(tiny_config, faces, tmp_path / "run").finished
+    used = save_checkpoint(tmp_path / "used", replace(checkpoint, config=with_old_keys(anchor=1.0)))
+    with pytest.raises(TrainingError, match="start a new run from its weights: --init CHECKPOINT"):
+        _train(tiny_config, faces, tmp_path / "used")
+    assert _train(tiny_config, faces, tmp_path / "new", init=used).finished
+
+
 def test_weights_can_be_taken_over(tiny_config: TrainingConfig, faces: Faces, tmp_path: Path) -> None:
     first = _train(tiny_config, faces, tmp_path / "first")
     second = _train(
