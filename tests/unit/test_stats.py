@@ -90,7 +90,7 @@ def test_an_occlusion_that_changed_no_pixel_has_no_colour(built: Path) -> None:
 
 def test_a_folder_without_a_finished_dataset_says_what_to_do(built: Path, tmp_path: Path) -> None:
     (built / "manifest.jsonl").unlink()
-    with pytest.raises(SourceError, match="build is not finished; give the same command again"):
+    with pytest.raises(SourceError, match="build is not finished; run the same command again"):
         measure_dataset(built)
     with pytest.raises(SourceError, match="holds no dataset; pass what `facemend dataset build` wrote"):
         measure_dataset(tmp_path)
