@@ -99,7 +99,7 @@ def _finger(path: Points, width: float, skin: Colour, rng: np.random.Generator) 
 
 
 def hair_colour(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Colour:
-    """This face's own, in nine cases of ten, if it is no lighter than skin; else any."""
+    """This face's own, in nine cases of ten, if it is not lighter than skin, else any."""
     own, other = hair_of(image, face), shifted(HAIR[int(rng.integers(len(HAIR)))], rng, 12)
     return own if rng.random() < 0.9 and sum(own) < sum(skin_of(image, face)) else other
 

@@ -1,7 +1,7 @@
-"""Masks as people wear them: surgical, respirators, cloth in patterns, gaiters and bandanas.
+"""The benchmark's masks and balaclavas, and what lies over a mask.
 
-A mask is a cut (its outline), a texture (its pattern) and a relief, whose slopes are lit by the light
-that the face under it has.
+A mask is a cut (its outline), a texture (its pattern) and a relief. The light on the face under it lights
+the relief's slopes.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ _OVER = {"nothing": 11.0, "own hair": 5.0, "strands": 1.6, "glasses": 1.2, "fing
 
 def benchmark_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
     """A mask in one of the STYLES and BENCHMARK_PATTERNS, 9-20% of a canonical crop. The benchmark's inputs
-    are frozen, and so is this drawing; training draws `worn_masks.textured_mask`."""
+    are frozen, and so is this drawing. Training draws `worn_masks.textured_mask`."""
     return _draw_mask(image, face, rng, BENCHMARK_PATTERNS)
 
 
@@ -118,7 +118,7 @@ def _draw_mask(
 
 
 def _cast_shadow(canvas: Canvas, image: Image, rim: Field, light: Light, rng: np.random.Generator) -> float:
-    """Darkens the skin along the edge, most on the side away from the light; returns how much."""
+    """Darkens the skin along the edge, most on the side away from the light. Returns how much."""
     strength = rng.uniform(0.15, 0.65)
     unit_px = min(canvas.region.face.unit_px, 16.0)
     columns, rows = round(-2.5 * light.right * unit_px), round(rng.uniform(0.5, 3.0) * unit_px)
@@ -128,7 +128,7 @@ def _cast_shadow(canvas: Canvas, image: Image, rim: Field, light: Light, rng: np
 
 
 def moved(field: Field, columns: int, rows: int) -> Field:
-    """The field (h, w), moved right and down; what comes in is 0."""
+    """The field (h, w), moved right and down. What comes in is 0."""
     height, width = field.shape
     result = np.zeros_like(field)
     columns, rows = max(-width, min(width, columns)), max(-height, min(height, rows))
@@ -232,11 +232,11 @@ def draw_over(
     weights: Mapping[str, float] = _OVER,
     rim_colour: Colour | None = None,
 ) -> Layer | None:
-    """What lies over the mask. Its own hair takes from the mask; anything new is an overlay.
+    """What lies over the mask. Its own hair takes from the mask. Anything new is an overlay.
 
     Args:
         weights: how often each of it lies there.
-        rim_colour: what half of the glasses are of; None leaves them black and brown.
+        rim_colour: what half of the glasses are of. None leaves them black and brown.
     """
     over = pick(rng, weights)
     parameters["over"] = over

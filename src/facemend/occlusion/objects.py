@@ -95,7 +95,7 @@ def _lay_shadow(canvas: Canvas, image: Image, parts: list[Part], rng: np.random.
 
 
 def _microphone(image: Image, face: FaceGeometry, rng: np.random.Generator) -> list[Part]:
-    """A microphone from below, its head before the mouth or the chin; a hand may hold it."""
+    """A microphone from below, its head before the mouth or the chin. A hand may hold it."""
     radius = rng.uniform(21, 29)
     x, y = 127 + rng.normal(0, 14), rng.uniform(196, 226)
     degrees = rng.normal(0, 26)
@@ -269,7 +269,7 @@ OBJECTS: Mapping[str, tuple[float, Callable[[Image, FaceGeometry, np.random.Gene
     "hand": (2.4, hand), "microphone": (1.0, _microphone), "hair": (1.2, _hair), "cup": (1.0, _cup),
     "phone": (1.0, _phone), "box": (0.7, _box), "strokes": (1.2, _strokes),
 }  # fmt: skip
-"""How often each object is drawn, and what it is made of; scarves and bars of text come on top."""
+"""How often each object is drawn, and what it is made of. Scarves and bars of text come on top."""
 
 
 def _draw_bar(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:

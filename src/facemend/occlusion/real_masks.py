@@ -1,4 +1,4 @@
-"""Real masks: cut out of photographs, fitted to another face, dyed, lit and strapped anew."""
+"""Masks cut out of photographs, fitted to another face, with new colours, light and straps."""
 
 import math
 from dataclasses import dataclass, replace
@@ -42,10 +42,11 @@ _TO_CROP = CROP_SIZE_PX / FRAME_WIDTH_PX
 
 
 def real_mask_kind(folder: Path, part: str | None = None) -> Kind:
-    """A kind that puts one of a folder's cut-out masks onto the face, see `mask_files.find_masks`.
+    """A kind that puts one of a folder's cut-out masks onto the face, see `cutouts.find_masks`.
 
     Args:
-        folder: masks cut out of photographs, RGBA, 178×218 pixels, each at its own place in CelebA's frame.
+        folder: masks cut out of photographs, RGBA, 178×218 pixels, each at its own location in CelebA's
+            frame.
         part: `train` or `measure`: one photograph in ten is held out for measuring, by the hash of its
             name. None draws all of them.
 
@@ -63,7 +64,7 @@ def real_mask_kind(folder: Path, part: str | None = None) -> Kind:
 
 @dataclass(frozen=True)
 class _RealMasks:
-    """Draws one of the masks; travels to other processes as a list of files, each read when it is drawn.
+    """Draws one of the masks. Travels to other processes as a list of files, each read when it is drawn.
 
     Attributes:
         masks: the files.
@@ -103,7 +104,7 @@ class _RealMasks:
 
 
 def _blur_of(cut: CutMask) -> float:
-    """How blurred a cut-out is, canonical pixels; its sharpness was measured in the coarser frame."""
+    """How blurred a cut-out is, canonical pixels. Its sharpness was measured in the coarser frame."""
     return float(np.interp(0.68 * cut.sharpness - 0.01, _SHARPNESS, _BLURS_PX))
 
 
@@ -252,7 +253,7 @@ def _lay_rim(
 
 
 def _moved(field: Field, columns: int, rows: int) -> Field:
-    """The field (h, w), moved right and down by whole pixels; its border is repeated."""
+    """The field (h, w), moved right and down by whole pixels. Its border is repeated."""
     height, width = field.shape
     at_row = (np.arange(height) - rows).clip(0, height - 1)
     at_column = (np.arange(width) - columns).clip(0, width - 1)
@@ -261,7 +262,7 @@ def _moved(field: Field, columns: int, rows: int) -> Field:
 
 
 def _straps(cut: Cut, fit: Fit, turn: float, rng: np.random.Generator) -> tuple[list[Points], float]:
-    """The middle lines of the straps of both sides, and their width; none on what is tied behind."""
+    """The middle lines of the straps of both sides, and their width. None on what is tied behind."""
     width = rng.uniform(1.3, 3.2) if rng.random() < 0.85 else rng.uniform(3.2, 5.0)
     tall = cut.bottom - cut.top > 125
     if fit.mask.is_open or tall or rng.random() < 0.12:

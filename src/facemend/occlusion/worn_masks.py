@@ -1,6 +1,6 @@
-"""Masks as they are worn in photos, for training: off the cheek, crooked, low, with straps and casts.
+"""Masks as they are worn in photos, for training: off the cheek, crooked, low, with straps and shadows.
 
-`cloth.py` draws the benchmark's masks, whose inputs are frozen; what is drawn here may get better.
+`masks.py` draws the benchmark's masks, whose inputs are frozen. These may still change.
 """
 
 from dataclasses import replace
@@ -60,7 +60,7 @@ _FAINT_CAST, _FIRM_CAST = 0.02, 8
 def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
     """A mask in one of the STYLES and PATTERNS as it is worn, 5-30% of a canonical crop.
 
-    The picture may be of any shape; below a canonical square the mask goes on.
+    The picture may be of any shape. Below a canonical square the mask goes on.
     """
     style = pick(rng, STYLE_WEIGHTS)
     cut = draw_worn_cut(style, face, rng)
@@ -176,7 +176,7 @@ def _lay_casts(
     light: Light,
     rng: np.random.Generator,
 ) -> tuple[float, float]:
-    """The mask's shadow and its colour on the skin around it; returns how strong each of them is.
+    """The mask's shadow and its colour on the skin around it. Returns how strong each of them is.
 
     Nothing falls on the background: what stands off the jaw has no skin behind it.
     """

@@ -28,8 +28,8 @@ class Form:
 
     Attributes:
         photo: a file's bytes.
-        mask: a picture's, white = reconstruct; None lets the model find it.
-        options: see there.
+        mask: a picture's, white = reconstruct. None lets the model find it.
+        options: of the form.
     """
 
     photo: memoryview
@@ -125,7 +125,7 @@ def _disposition(head: bytes) -> tuple[str, bool]:
 
 
 def _parameters(value: str, most: int) -> dict[str, str]:
-    """The parameters of a header, by name in lower case; each of them once."""
+    """The parameters of a header, by name in lower case. Each of them once."""
     if len(value) > most:
         raise _unreadable()
     message = Message()

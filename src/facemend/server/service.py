@@ -91,8 +91,8 @@ class ReconstructionRequest:
 
     Attributes:
         photo: a file's bytes.
-        mask: a picture's, white = reconstruct; None lets the model find it.
-        options: see there.
+        mask: a picture's, white = reconstruct. None lets the model find it.
+        options: of the form.
     """
 
     photo: bytes
@@ -108,7 +108,7 @@ class ReconstructedFace:
         number: 1 for the largest.
         done: what was done to it.
         chosen: whether the request names it, or names none.
-        reach_px: (x, y) of the four corners of what a mask may mark for it; empty for a ready crop.
+        reach_px: (x, y) of the four corners of what a mask may mark for it. Empty for a ready crop.
     """
 
     number: int
@@ -128,7 +128,7 @@ class ReconstructedPhoto:
 
     Attributes:
         photo: the delivered one.
-        before: the photo as it came, as a PNG; None unless the request wants it.
+        before: the photo as it came, as a PNG. None unless the request wants it.
         picture: the delivered one's file.
         kind: and its format.
         faces: all that were found, the largest first.
