@@ -30,8 +30,8 @@ from facemend.images import Image
 from facemend.io import encode_photo, read_photo
 from facemend.occlusion import occlude
 from facemend.reconstruction.demo import read_portraits
-from facemend.reconstruction.options import Remove
-from facemend.reconstruction.pipeline import mend_faces
+from facemend.reconstruction.options import Options
+from facemend.reconstruction.pipeline import reconstruct_faces
 from facemend.reconstruction.reconstructor import Reconstructor
 
 _RESULT = Path(__file__).parent / "results" / "photo.json"
@@ -135,7 +135,7 @@ def _parts(path: Path, reconstructor: Reconstructor, rounds: int) -> dict[str, f
         read = time.perf_counter()
         faces = detector(photo.pixels)
         found = time.perf_counter()
-        pixels, _ = mend_faces(photo.pixels, faces, reconstructor.model, Remove.COVERS)
+        pixels, _ = reconstruct_faces(photo.pixels, faces, reconstructor.model, Options())
         mended = time.perf_counter()
         encode_photo(photo.with_pixels(pixels))
         for name, took in zip(

@@ -35,9 +35,9 @@ from facemend.images import write_png
 from facemend.occlusion import occlude
 from facemend.parallel import Engine, LocalEngine
 from facemend.parallel.ray import RayEngine
-from facemend.reconstruction.batch import Opening, run_tasks
+from facemend.reconstruction.batch import ReconstructorSetup, run_tasks
 from facemend.reconstruction.demo import read_portraits
-from facemend.reconstruction.options import Request
+from facemend.reconstruction.options import Options
 from facemend.reconstruction.outputs import Task
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -192,7 +192,7 @@ class _Bench:
         out = self._home / f"mended-{name}"
         tasks = [Task(path, out / path.name, None) for path in sources]
         began = time.perf_counter()
-        done = [each.outcome for each in run_tasks(Opening(), tasks, Request(), engine=engine)]
+        done = [each.outcome for each in run_tasks(ReconstructorSetup(), tasks, Options(), engine=engine)]
         wall_s = round(time.perf_counter() - began, 1)
         digest = _digest_of(out, "*.jpg")
         shutil.rmtree(out)

@@ -28,8 +28,8 @@ from facemend.evaluation.results import EvaluationReport
 from facemend.images import write_png
 from facemend.parallel import LocalEngine
 from facemend.parallel.ray import RayEngine
-from facemend.reconstruction.batch import Opening, run_tasks
-from facemend.reconstruction.options import Request
+from facemend.reconstruction.batch import ReconstructorSetup, run_tasks
+from facemend.reconstruction.options import Options
 from facemend.reconstruction.outputs import plan_tasks
 from tests.stand_in import COVER
 from tests.tiny_celeba import gradient, make_celeba
@@ -107,13 +107,13 @@ def test_photos_on_ray_come_out_as_they_do_here(
     outcomes = {}
     for name, options in (("here", {"jobs": 1}), ("ray", {"engine": engine})):
         tasks = plan_tasks([folder], tmp_path / name, aligned=True, save_occlusion=True)
-        done = list(run_tasks(Opening(stand_in_model), tasks, Request(aligned=True), **options))
+        done = list(run_tasks(ReconstructorSetup(stand_in_model), tasks, Options(aligned=True), **options))
         outcomes[name] = [(one.task.source, one.outcome, one.error) for one in done]
     assert outcomes["ray"] == outcomes["here"]
     assert [outcome for _, outcome, _ in outcomes["ray"]] == [*["reconstructed"] * 5, "failed"]
     assert len(_contents(tmp_path / "ray")) == 10
     assert _contents(tmp_path / "ray") == _contents(tmp_path / "here")
-    again = run_tasks(Opening(stand_in_model), tasks, Request(aligned=True), engine=engine)
+    again = run_tasks(ReconstructorSetup(stand_in_model), tasks, Options(aligned=True), engine=engine)
     assert [one.outcome for one in again] == [*["skipped"] * 5, "failed"]
 
 

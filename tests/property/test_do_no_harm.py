@@ -13,7 +13,7 @@ from facemend.images import Mask
 from facemend.io import encode_photo, read_photo
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.reconstructor import Reconstructor
-from facemend.reconstruction.results import PillowPicture, Reconstruction
+from facemend.reconstruction.results import Reconstruction
 from tests.photo_files import MODES, file_of
 from tests.stand_in import COVER, write_model
 
@@ -42,7 +42,7 @@ def _photos(draw: st.DrawFn) -> tuple[bytes, str]:
     return file_of(picture.convert(mode), kind, orientation=draw(st.integers(1, 8)), **options), kind
 
 
-def _reported(result: Reconstruction[PillowPicture]) -> Mask:
+def _reported(result: Reconstruction) -> Mask:
     """The pixels that the result says it reconstructed."""
     reported = np.zeros(result.photo.pixels.shape[:2], dtype=np.bool_)
     for face in result.faces:

@@ -12,12 +12,18 @@ from facemend.alignment import Points, canonical_landmarks
 from facemend.detection import Face
 from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import occlude
-from facemend.reconstruction.acceptance import WEIGHTS, Evidence, evidence_of, found_in, probability_of
+from facemend.reconstruction.acceptance import (
+    WEIGHTS,
+    Evidence,
+    evidence_of,
+    find_occlusion,
+    probability_of,
+)
 from facemend.reconstruction.crop import view_of
 from facemend.reconstruction.demo import Portrait, read_portraits
 from facemend.reconstruction.model import Model, ModelOutput
-from facemend.reconstruction.options import Remove
-from facemend.reconstruction.pipeline import mend_faces
+from facemend.reconstruction.options import Options, Remove
+from facemend.reconstruction.pipeline import reconstruct_faces
 from facemend.reconstruction.reconstructor import Reconstructor
 
 SIDE = 256
@@ -111,29 +117,33 @@ def _says(alpha: Alpha, accessories: Alpha | None = None) -> ModelOutput:
 
 
 def _removed(output: ModelOutput, crop: Image | None = None, remove: Remove = Remove.COVERS) -> Mask:
-    return np.asarray(found_in(_noise() if crop is None else crop, output, remove, 0.5) > 0.5)
+    return np.asarray(
+        find_occlusion(_noise() if crop is None else crop, output, Options(remove=remove)) > 0.5
+    )
 
 
 def _outcome(photo: Image, face: Face, output: ModelOutput) -> bool:
     """Whether a face of a photo is reconstructed under a model that says so."""
     model = cast("Model", Mock(return_value=output, description=Mock(size_px=SIDE)))
-    (done,) = mend_faces(photo, [face], model, Remove.COVERS)[1]
+    (done,) = reconstruct_faces(photo, [face], model, Options(min_confidence=0))[1]
     return done.coverage > 0
 
 
 def test_a_face_that_the_user_gives_is_covered_whatever_the_evidence() -> None:
     faint = _says(_alpha(MASK, 0.55))
     assert not _outcome(_noise(), _face(confidence=0.3), faint)
-    assert _outcome(_noise(), replace(_face(confidence=0.3), given=True), faint)
+    assert _outcome(_noise(), replace(_face(confidence=0.3), marked=True), faint)
     nothing = _says(_alpha(MASK, 0.45))
-    assert not _outcome(_noise(), replace(_face(), given=True), nothing)
+    assert not _outcome(_noise(), replace(_face(), marked=True), nothing)
 
 
 def test_the_log_says_why_a_face_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "facemend")
     _outcome(_noise(), _face(confidence=0.3), _says(_alpha(MASK, 0.55)))
     (line,) = caplog.messages
-    assert line.startswith("face at 64,78,128,130 (confidence 0.30) is left alone: it is covered with a")
+    assert line.startswith(
+        "the photo: face at 64,78,128,130 (confidence 0.30) is left alone: it is covered with a"
+    )
     assert "certain 0.00" in line
     _outcome(_noise(), _face(), _says(_alpha(MASK, 0.2)))
     assert caplog.messages[1].endswith("is left alone: nothing is found that could cover it")

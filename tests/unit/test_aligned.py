@@ -19,12 +19,12 @@ from facemend.alignment import (
 )
 from facemend.errors import PictureError, UsageError
 from facemend.io import read_photo
-from facemend.reconstruction.batch import Outcome, mend
+from facemend.reconstruction.batch import Outcome, reconstruct_task
 from facemend.reconstruction.blending import composite, resize_alpha, wanted_alpha
 from facemend.reconstruction.demo import read_portraits
-from facemend.reconstruction.options import Remove, Request
+from facemend.reconstruction.options import Options, Remove
 from facemend.reconstruction.outputs import plan_tasks
-from facemend.reconstruction.pipeline import mend_faces
+from facemend.reconstruction.pipeline import reconstruct_faces
 from facemend.reconstruction.provenance import read_provenance
 from facemend.reconstruction.reconstructor import Reconstructor, read_mask
 from tests.photo_files import LATITUDE, file_of, latitude
@@ -108,16 +108,16 @@ def test_a_ready_crop_keeps_its_size_and_every_pixel_away_from_the_occlusion(
 ) -> None:
     image = covered(*size)
     result = reconstructor(image, aligned=True)
-    assert result.image.shape == image.shape
+    assert result.array.shape == image.shape
     margin = 10 * max(size) // 256 + 3
     near = np.zeros(image.shape[:2], dtype=np.bool_)
     rows, columns = cover_of(*size)
     near[rows.start - margin : rows.stop + margin, columns.start - margin : columns.stop + margin] = True
-    assert np.array_equal(result.image[~near], image[~near])
+    assert np.array_equal(result.array[~near], image[~near])
     # The stand-in draws the negative: magenta where the cover was, and no green rim around it.
-    inside = result.image[rows.start + 5 : rows.stop - 5, columns.start + 5 : columns.stop - 5]
+    inside = result.array[rows.start + 5 : rows.stop - 5, columns.start + 5 : columns.stop - 5]
     assert (inside == (255, 0, 255)).all()
-    assert not (result.image == COVER).all(axis=2).any()
+    assert not (result.array == COVER).all(axis=2).any()
 
 
 def test_the_occlusion_found_is_told_by_class_at_the_pictures_size(reconstructor: Reconstructor) -> None:
@@ -148,7 +148,7 @@ def test_only_the_classes_asked_for_are_removed(
     image = framed("Grace Hopper")
     image[150:170, 80:180] = COVER
     image[20:60, 20:60] = ACCESSORY
-    result = reconstructor(image, aligned=True, remove=remove).image
+    result = reconstructor(image, aligned=True, remove=remove).array
     assert (tuple(result[160, 128]) != COVER) == changes_cover
     assert (tuple(result[40, 40]) != ACCESSORY) == changes_accessory
 
@@ -156,23 +156,28 @@ def test_only_the_classes_asked_for_are_removed(
 def test_a_picture_without_occlusion_comes_back_unchanged_and_says_so(reconstructor: Reconstructor) -> None:
     image = gradient(178, 218)
     result = reconstructor(image, aligned=True)
-    assert np.array_equal(result.image, image)
+    assert np.array_equal(result.array, image)
     assert not result.changed
     assert not result.faces[0].changed
     assert result.faces[0].coverage == 0
     assert result.provenance.regions == ()
 
 
-def test_the_result_has_the_inputs_type(reconstructor: Reconstructor, tmp_path: Path) -> None:
+def test_the_result_is_a_pillow_image_and_an_array_whatever_went_in(
+    reconstructor: Reconstructor, tmp_path: Path
+) -> None:
     image = covered(64, 64)
-    expected = reconstructor(image, aligned=True).image
-    assert isinstance(expected, np.ndarray)
+    expected = reconstructor(image, aligned=True).array
     path = tmp_path / "a.png"
     Image.fromarray(image).save(path)
-    for source in (path, str(path), Image.fromarray(image), BytesIO(path.read_bytes())):
-        result = reconstructor(source, aligned=True).image
-        assert isinstance(result, Image.Image)
-        assert np.array_equal(np.asarray(result), expected)
+    for source in (image, path, str(path), Image.fromarray(image), BytesIO(path.read_bytes())):
+        result = reconstructor(source, aligned=True)
+        assert isinstance(result.image, Image.Image)
+        assert result.array.dtype == np.uint8
+        assert result.array.shape == (64, 64, 3)
+        assert np.array_equal(np.asarray(result.image), expected)
+        assert np.array_equal(result.array, expected)
+        assert np.array_equal(result.before, image)
 
 
 def test_a_mask_is_taken_to_the_pixel(reconstructor: Reconstructor) -> None:
@@ -180,7 +185,7 @@ def test_a_mask_is_taken_to_the_pixel(reconstructor: Reconstructor) -> None:
     mask = np.zeros((218, 178), dtype=np.bool_)
     mask[60:90, 30:70] = True
     result = reconstructor(image, aligned=True, mask=mask)
-    changed = (result.image != image).any(axis=2)
+    changed = (result.array != image).any(axis=2)
     assert np.array_equal(changed, mask)
     assert result.faces[0].coverage == pytest.approx(float(mask.mean()))
     assert set(result.provenance.options) == {"input", "mask_sha256"}
@@ -189,7 +194,7 @@ def test_a_mask_is_taken_to_the_pixel(reconstructor: Reconstructor) -> None:
 def test_a_mask_overrules_what_the_model_finds(reconstructor: Reconstructor) -> None:
     image = covered(256, 256)
     result = reconstructor(image, aligned=True, mask=np.zeros((256, 256), dtype=np.bool_))
-    assert np.array_equal(result.image, image)
+    assert np.array_equal(result.array, image)
 
 
 def test_a_mask_that_does_not_fit_is_used_wrongly(reconstructor: Reconstructor) -> None:
@@ -206,8 +211,8 @@ def test_a_model_that_finds_nothing_delivers_all_that_it_draws(tmp_path: Path) -
     path = write_model(tmp_path / "m.onnx", takes_hint=False, finds_occlusion=False)
     image = gradient(178, 218)
     result = Reconstructor(path)(image, aligned=True)
-    assert np.array_equal(result.image[:20], image[:20])
-    assert (result.image[20:198] != image[20:198]).any(axis=2).all()
+    assert np.array_equal(result.array[:20], image[:20])
+    assert (result.array[20:198] != image[20:198]).any(axis=2).all()
     assert result.faces[0].occlusion == {}
 
 
@@ -230,7 +235,7 @@ def test_provenance_tells_what_was_done_to_which_file(reconstructor: Reconstruct
     assert made.options == {"input": "aligned", "remove": "covers"}
     (region,) = made.regions
     assert region.coverage == pytest.approx(result.faces[0].coverage)
-    y, x = np.nonzero((np.asarray(result.image) != covered(256, 256)).any(axis=2))
+    y, x = np.nonzero((np.asarray(result.array) != covered(256, 256)).any(axis=2))
     assert region.box_px == (x.min(), y.min(), x.max() + 1, y.max() + 1)
 
 
@@ -287,7 +292,7 @@ def test_facemend_reconstruct_uses_the_shipped_model(
     result = facemend.reconstruct(image, aligned=True)
     assert isinstance(result, facemend.Reconstruction)
     assert isinstance(result.faces[0].face, facemend.Face)
-    assert tuple(result.image[150, 128]) == (255, 0, 255)
+    assert tuple(result.array[150, 128]) == (255, 0, 255)
 
 
 def test_a_mask_file_is_white_where_to_reconstruct(tmp_path: Path) -> None:
@@ -308,7 +313,7 @@ def test_a_crop_framed_as_celebas_goes_to_the_model_as_it_is(
     output = reconstructor.model(crop_from_aligned(image)[None])
     assert output.alpha is not None
     alpha = resize_alpha(wanted_alpha(output.alpha[0], Remove.COVERS), 178, 178)
-    assert np.array_equal(result.image, composite(image, output.raw[0], alpha).image)
+    assert np.array_equal(result.array, composite(image, output.raw[0], alpha).image)
     assert result.faces[0].face.landmarks_px == pytest.approx(canonical_landmarks(178))
 
 
@@ -327,9 +332,9 @@ def test_a_crop_framed_otherwise_is_realigned_by_its_eyes(
     assert eyes_away.max() < 0.2 * apart
     weight = np.zeros(image.shape[:2], dtype=np.float32)
     weight[face.box] = face.weight
-    assert np.array_equal(result.image[weight == 0], image[weight == 0])
+    assert np.array_equal(result.array[weight == 0], image[weight == 0])
     assert (weight[disc] == 1).all()
-    assert not (result.image == COVER).all(axis=2).any()
+    assert not (result.array == COVER).all(axis=2).any()
     assert (weight > 0).sum() < 1.7 * disc.sum()
 
 
@@ -337,7 +342,7 @@ def test_a_crop_framed_otherwise_is_realigned_by_its_eyes(
 def test_an_uncovered_crop_framed_otherwise_is_left_alone(reconstructor: Reconstructor, how: str) -> None:
     image = framed("Eileen Collins", OTHERWISE[how])
     result = reconstructor(image, aligned=True)
-    assert np.array_equal(result.image, image)
+    assert np.array_equal(result.array, image)
     assert [face.changed for face in result.faces] == [False]
 
 
@@ -358,14 +363,17 @@ def test_without_eyes_only_what_may_hide_them_is_reconstructed_and_it_says_so(
     image[180:240, 60:200] = COVER
     with caplog.at_level("INFO", logger="facemend"):
         result = reconstructor(image, aligned=True)
-    assert np.array_equal(result.image, image)
+    assert np.array_equal(result.array, image)
     assert (result.faces, caplog.messages) == (
         (),
         ["the array shows no eyes, and no occlusion over them: left as it is"],
     )
     Image.fromarray(image).save(tmp_path / "a.png")
     (task,) = plan_tasks([tmp_path / "a.png"], tmp_path / "out.png", aligned=True, save_occlusion=False)
-    assert mend(reconstructor, task, Request(aligned=True), overwrite=False).outcome is Outcome.NO_FACE
+    assert (
+        reconstruct_task(reconstructor, task, Options(aligned=True), overwrite=False).outcome
+        is Outcome.NO_FACE
+    )
 
 
 def test_a_mask_is_taken_to_the_pixel_in_a_crop_framed_otherwise(reconstructor: Reconstructor) -> None:
@@ -373,11 +381,11 @@ def test_a_mask_is_taken_to_the_pixel_in_a_crop_framed_otherwise(reconstructor: 
     image = framed("Grace Hopper", how)
     _, disc = masked(image, landmarks_of(how))
     result = reconstructor(image, aligned=True, mask=disc)
-    assert np.array_equal((result.image != image).any(axis=2), disc)
+    assert np.array_equal((result.array != image).any(axis=2), disc)
     assert result.faces[0].face.landmarks_px != pytest.approx(canonical_landmarks())
     disc[:4, :4] = True  # the crop that is cut out by the eyes does not show this corner
     result = reconstructor(image, aligned=True, mask=disc)
-    assert np.array_equal((result.image != image).any(axis=2), disc)
+    assert np.array_equal((result.array != image).any(axis=2), disc)
     assert result.faces[0].face.landmarks_px == pytest.approx(canonical_landmarks())
 
 
@@ -386,8 +394,8 @@ def test_what_is_kept_stays_in_a_crop_framed_otherwise(reconstructor: Reconstruc
     image, disc = masked(framed("Eileen Collins", how), landmarks_of(how))
     y = int(np.nonzero(disc)[0].mean())
     result = reconstructor(image, aligned=True, keep=[(0, y, 256, 256 - y)])
-    assert np.array_equal(result.image[y:], image[y:])
-    assert (result.image[: y - 2][disc[: y - 2]] != COVER).any(axis=1).all()
+    assert np.array_equal(result.array[y:], image[y:])
+    assert (result.array[: y - 2][disc[: y - 2]] != COVER).any(axis=1).all()
 
 
 def test_a_frames_face_goes_through_the_path_of_photos_with_what_lies_below_the_square(
@@ -396,9 +404,9 @@ def test_a_frames_face_goes_through_the_path_of_photos_with_what_lies_below_the_
     frame = np.pad(framed("Eileen Collins", side_px=178), ((20, 20), (0, 0), (0, 0)), mode="edge")
     frame[150:206, 60:120] = COVER
     direct = reconstructor(frame, aligned=True)
-    mended, _ = mend_faces(frame, [direct.faces[0].face], reconstructor.model, Remove.COVERS)
-    by_photo, by_crop = ((image != frame).any(axis=2) for image in (mended, direct.image))
+    mended, _ = reconstruct_faces(frame, [direct.faces[0].face], reconstructor.model, Options())
+    by_photo, by_crop = ((image != frame).any(axis=2) for image in (mended, direct.array))
     assert (by_photo & by_crop)[:194].sum() > 0.95 * (by_photo | by_crop)[:194].sum()
-    assert np.abs(mended[155:194, 65:115].astype(int) - direct.image[155:194, 65:115]).max() <= 6
+    assert np.abs(mended[155:194, 65:115].astype(int) - direct.array[155:194, 65:115]).max() <= 6
     assert not by_crop[198:].any()
     assert by_photo[198:206, 62:118].all()

@@ -12,8 +12,8 @@ from facemend.occlusion import OcclusionClass
 from facemend.reconstruction.crop import view_of
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.model import Model
-from facemend.reconstruction.options import Remove
-from facemend.reconstruction.pipeline import mend_faces
+from facemend.reconstruction.options import Options, Remove
+from facemend.reconstruction.pipeline import reconstruct_faces
 from facemend.reconstruction.reconstructor import Reconstructor
 from tests.stand_in import COVER, write_model
 from tests.tiny_celeba import gradient
@@ -60,7 +60,7 @@ def test_a_crop_is_put_back_where_it_was_cut_out(side_px: float, degrees: float)
 def test_no_pixel_outside_the_occlusion_changes(model: Model, side_px: float) -> None:
     face = _face(side_px, 300, 330, 12)
     photo = _covered(gradient(640, 600), face)
-    mended, (done,) = mend_faces(photo, [face], model, Remove.COVERS)
+    mended, (done,) = reconstruct_faces(photo, [face], model, Options())
     changed = (mended != photo).any(axis=2)
     weight = np.zeros(photo.shape[:2], dtype=np.float32)
     weight[done.box] = done.weight
@@ -76,7 +76,7 @@ def test_no_pixel_outside_the_occlusion_changes(model: Model, side_px: float) ->
 
 def test_a_face_without_an_occlusion_keeps_its_bytes(model: Model) -> None:
     photo = gradient(500, 400)
-    mended, (done,) = mend_faces(photo, [_face(300, 250, 200)], model, Remove.COVERS)
+    mended, (done,) = reconstruct_faces(photo, [_face(300, 250, 200)], model, Options())
     np.testing.assert_array_equal(mended, photo)
     assert not done.weight.any()
 
@@ -84,26 +84,24 @@ def test_a_face_without_an_occlusion_keeps_its_bytes(model: Model) -> None:
 def test_what_may_be_a_hidden_face_is_reported_only_if_it_is_covered_and_comes_last(model: Model) -> None:
     doubtful, sure = replace(_face(256, 200, 200), confidence=0.4), _face(256, 600, 200)
     plain = np.random.default_rng(0).integers(90, 160, (400, 800, 3), dtype=np.uint8)
-    done = mend_faces(plain, [doubtful, sure], model, Remove.COVERS, min_confidence=0.46)[1]
+    done = reconstruct_faces(plain, [doubtful, sure], model, Options())[1]
     assert [face.face.confidence for face in done] == [0.9]
     covered = _covered(plain, doubtful)
-    done = mend_faces(
-        covered, [replace(doubtful, given=True), sure], model, Remove.COVERS, min_confidence=0.46
-    )[1]
+    done = reconstruct_faces(covered, [replace(doubtful, marked=True), sure], model, Options())[1]
     assert [face.coverage > 0 for face in done] == [False, True]
 
 
 def test_accessories_stay_unless_they_are_asked_for(model: Model) -> None:
     face = _face(256, 300, 300)
     photo = _covered(gradient(600, 600), face)
-    mended, _ = mend_faces(photo, [face], model, Remove.ACCESSORIES)
+    mended, _ = reconstruct_faces(photo, [face], model, Options(remove=Remove.ACCESSORIES))
     np.testing.assert_array_equal(mended, photo)
 
 
 def test_every_face_is_mended_and_one_outside_the_photo_is_passed_over(model: Model) -> None:
     faces = [_face(200, 150, 150), _face(120, 450, 200, -30), _face(100, -3000, 0)]
     photo = _covered(_covered(gradient(600, 400), faces[0]), faces[1])
-    mended, done = mend_faces(photo, faces, model, Remove.COVERS)
+    mended, done = reconstruct_faces(photo, faces, model, Options())
     assert len(done) == 2
     assert not (mended == COVER).all(axis=2).any()
 
@@ -111,7 +109,7 @@ def test_every_face_is_mended_and_one_outside_the_photo_is_passed_over(model: Mo
 def test_a_face_at_the_border_is_mended_as_far_as_it_is_seen(model: Model) -> None:
     face = _face(256, 20, 280)
     photo = _covered(gradient(300, 300), face)
-    mended, (done,) = mend_faces(photo, [face], model, Remove.COVERS)
+    mended, (done,) = reconstruct_faces(photo, [face], model, Options())
     assert done.box[1].start == 0
     assert not (mended == COVER).all(axis=2).any()
 
@@ -122,7 +120,7 @@ def test_where_nothing_was_drawn_nothing_is_dark(model: Model, end: int, lowest:
     face = _face(256, 300, 300)
     photo = np.full((600, 600, 3), 200, dtype=np.uint8)
     photo[330:end, 200:400] = COVER
-    mended, (done,) = mend_faces(photo, [face], model, Remove.COVERS)
+    mended, (done,) = reconstruct_faces(photo, [face], model, Options())
     changed_rows = np.flatnonzero(done.weight.any(axis=1)) + done.box[0].start
     assert changed_rows.max() == pytest.approx(lowest, abs=4)
     # The stand-in's negatives: of the gray, and of the cover.
@@ -145,7 +143,7 @@ def test_a_cover_that_goes_on_below_the_crop_is_gone(model: Model, side_px: floa
     cover = (abs(x - 127) < 50) & (y > 190) & (y < 270)
     photo = gradient(1000, 900)
     photo[cover] = COVER
-    mended, (done,) = mend_faces(photo, [face], model, Remove.COVERS)
+    mended, (done,) = reconstruct_faces(photo, [face], model, Options())
     weight = np.zeros(photo.shape[:2], dtype=np.float32)
     weight[done.box] = done.weight
     assert (weight[cover] == 1).mean() > 0.99
@@ -166,13 +164,13 @@ def test_a_mask_is_mended_exactly_and_must_lie_on_a_face(model: Model) -> None:
     photo = gradient(600, 600)
     mask = np.zeros((600, 600), dtype=np.bool_)
     mask[290:350, 260:340] = True
-    mended, (done,) = mend_faces(photo, [_face(90, 80, 80), face], model, Remove.COVERS, mask)
+    mended, (done,) = reconstruct_faces(photo, [_face(90, 80, 80), face], model, Options(mask=mask))
     np.testing.assert_array_equal((mended != photo).any(axis=2) & ~mask, False)
     assert (mended != photo).any(axis=2)[mask].mean() > 0.95
     assert done.coverage == pytest.approx(mask.mean())
     mask[10, 590] = True
     with pytest.raises(UsageError, match="marks 1 pixels that belong to no face"):
-        mend_faces(photo, [face], model, Remove.COVERS, mask)
+        reconstruct_faces(photo, [face], model, Options(mask=mask))
 
 
 @pytest.fixture(scope="module")
@@ -192,13 +190,13 @@ def test_a_face_is_found_and_mended_in_a_photo(reconstructor: Reconstructor) -> 
     assert len(result.faces) == 1
     assert result.changed
     hidden = (photo == COVER).all(axis=2)
-    assert not (result.image == COVER).all(axis=2)[hidden].any()
+    assert not (result.array == COVER).all(axis=2)[hidden].any()
     region = result.faces[0].region
     assert region is not None
     x1, y1, x2, y2 = region.box_px
     outside = np.ones(photo.shape[:2], dtype=np.bool_)
     outside[y1:y2, x1:x2] = False
-    np.testing.assert_array_equal(result.image[outside], photo[outside])
+    np.testing.assert_array_equal(result.array[outside], photo[outside])
     assert result.provenance.regions == (region,)
     assert (result.removed[hidden] > 0.1).mean() > 0.95
     assert not result.removed[outside].any()
@@ -209,7 +207,7 @@ def test_a_photo_without_a_face_comes_back_and_takes_no_mask(
 ) -> None:
     photo = gradient(300, 200)
     result = reconstructor(photo)
-    np.testing.assert_array_equal(result.image, photo)
+    np.testing.assert_array_equal(result.array, photo)
     assert result.faces == ()
     assert not result.changed
     with pytest.raises(NoFaceFound, match="the array has no face to reconstruct under the mask"):
@@ -220,7 +218,7 @@ def test_the_same_photo_gives_the_same_bytes(model: Model) -> None:
     face = _face(900, 500, 500)
     rng = np.random.default_rng(0)
     photo = _covered(rng.integers(90, 160, (1000, 1000, 3), dtype=np.uint8), face)
-    one, two = (mend_faces(photo, [face], model, Remove.COVERS)[0] for _ in range(2))
+    one, two = (reconstruct_faces(photo, [face], model, Options())[0] for _ in range(2))
     np.testing.assert_array_equal(one, two)
 
 
@@ -238,7 +236,7 @@ def test_a_tall_model_reconstructs_what_lies_below_the_square_as_far_as_the_fram
     below[150:, 110:140] = 1
     strip = view.put(below) > 0.5
     photo[view.box][strip] = COVER
-    mended, (done,) = mend_faces(photo, [replace(face, given=True)], model, Remove.COVERS)
+    mended, (done,) = reconstruct_faces(photo, [replace(face, marked=True)], model, Options())
     inside, shown = done.weight > 0.99, np.zeros((320, 256), dtype=np.float32)
     shown[150:278, 110:140] = 1
     assert inside[view.put(shown) > 0.9].all()

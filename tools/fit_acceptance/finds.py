@@ -9,11 +9,12 @@ import numpy as np
 
 from facemend.alignment import Points
 from facemend.detection import Detector
-from facemend.detection.detector import MIN_CONFIDENCE, MIN_SIZE_PX
-from facemend.reconstruction.acceptance import HIDDEN_FACE, Evidence, evidence_of, found_in
+from facemend.detection.detector import MIN_SIZE_PX
+from facemend.reconstruction.acceptance import Evidence, evidence_of, find_occlusion
 from facemend.reconstruction.crop import view_of
 from facemend.reconstruction.model import Model
-from facemend.reconstruction.options import THRESHOLD
+from facemend.reconstruction.options import THRESHOLD, Options
+from facemend.thresholds import THRESHOLDS
 from tools.fit_acceptance.photos import Photo, examples
 
 _RIGHT, _WRONG = 0.4, 0.1  # intersection over union of what is found and what covers
@@ -23,7 +24,7 @@ def finds_of(photo: Photo, detect: Detector, model: Model) -> list[dict[str, obj
     """What is known of each find of the detector in which the model finds something to remove."""
     faces = [
         f
-        for f in detect(photo.image, min_confidence=HIDDEN_FACE * MIN_CONFIDENCE)
+        for f in detect(photo.image, min_confidence=THRESHOLDS.hidden_face * THRESHOLDS.min_confidence)
         if f.box_px[2] - f.box_px[0] >= MIN_SIZE_PX
     ]
     surest = max((face.confidence for face in faces), default=0.0)
@@ -33,7 +34,7 @@ def finds_of(photo: Photo, detect: Detector, model: Model) -> list[dict[str, obj
         if view is None:
             continue
         crop = view.crop.image
-        wanted = found_in(crop, model(crop[None]), photo.remove, THRESHOLD)
+        wanted = find_occlusion(crop, model(crop[None]), Options(remove=photo.remove))
         evidence = evidence_of(photo.image, view, wanted, THRESHOLD, face.confidence, surest)
         if evidence is None:
             continue

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from facemend.alignment import Points
-from facemend.reconstruction.acceptance import ACCEPTED
+from facemend.thresholds import THRESHOLDS
 from tools.fit_acceptance.finds import Find
 
 _RIDGE = 1.0
@@ -58,7 +58,7 @@ def report(photos: list[dict[str, Any]], finds: list[Find], probability: Points)
         print(f"{low:.1f} to {low + 0.1:.1f}  {inside.sum():6}  {share:.3f}")
     accepted: dict[int, list[Find]] = defaultdict(list)
     for find, p in zip(finds, probability, strict=True):
-        if p >= ACCEPTED:
+        if p >= THRESHOLDS.accepted:
             accepted[find.photo].append(find)
     harm, found = defaultdict(list), defaultdict(list)
     for number, photo in enumerate(photos):

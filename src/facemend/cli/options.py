@@ -1,19 +1,24 @@
 """Options that several commands share."""
 
 import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from facemend.escaping import printable_lines
-from facemend.reconstruction.options import Device
+from facemend.reconstruction.options import Device, Options
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 model_option = click.option(
     "--model",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Use this model, not the one that comes with facemend.",
+    help="The model to use.  [default: the one that comes with facemend]",
 )
 device_option = click.option(
     "--device",
@@ -27,12 +32,12 @@ engine_option = click.option(
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="Who does the work: this machine, or a Ray cluster (docs/scale.md).",
+    help="Where the work is done: on this machine, or on a Ray cluster (docs/scale.md).",
 )
 ray_address_option = click.option(
-    "--ray-address", metavar="ADDRESS", help="Of a Ray cluster.  [default: a Ray of its own, here]"
+    "--ray-address", metavar="ADDRESS", help="Address of a Ray cluster.  [default: start one here]"
 )
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 
 
 class _Region(click.ParamType[tuple[float, float, float, float]]):
@@ -46,11 +51,37 @@ class _Region(click.ParamType[tuple[float, float, float, float]]):
         try:
             x, y, width, height = map(float, str(value).split(","))
         except ValueError:
-            self.fail(f"{value!r} is no region; give x,y,width,height in pixels", param, ctx)
+            self.fail(f"{value!r} is not a region; give x,y,width,height in pixels", param, ctx)
         return x, y, width, height
 
 
 REGION = _Region()
+
+
+_SPELLED: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "mask": ("--mask", {"metavar": "FILE", "type": click.Path(path_type=Path)}),
+    "faces": ("--face", {"metavar": "X,Y,W,H", "type": REGION, "multiple": True}),
+    "keep": ("--keep", {"metavar": "X,Y,W,H|FILE", "multiple": True}),
+}
+"""The fields of `Options` whose words on the command line do not follow from their type."""
+
+
+def reconstruction_options(command: CommandT) -> CommandT:
+    """Gives a command an option for each field of `Options`, with its help and its default."""
+    for field in reversed(fields(Options)):
+        flag, settings = _SPELLED.get(field.name, ("--" + field.name.replace("_", "-"), {}))
+        default = field.default
+        if isinstance(field.default, bool):
+            settings = {"is_flag": True}
+        elif isinstance(field.default, StrEnum):
+            names = [each.value for each in type(field.default)]
+            settings, default = {"type": click.Choice(names), "show_default": True}, field.default.value
+        elif isinstance(field.default, float):
+            settings = {"type": click.FloatRange(0, 1), "show_default": True}
+        if not settings.get("multiple"):
+            settings = {**settings, "default": default}
+        command = click.option(flag, field.name, help=field.metadata["help"], **settings)(command)
+    return command
 
 
 def say(text: object, *, error: bool = False) -> None:

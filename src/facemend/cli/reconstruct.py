@@ -3,9 +3,8 @@
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,16 +15,16 @@ from facemend.cli.options import (
     model_option,
     quiet_option,
     ray_address_option,
+    reconstruction_options,
     say,
 )
 from facemend.errors import UsageError
 from facemend.escaping import printable, printable_json
-from facemend.reconstruction.options import Remove
+from facemend.reconstruction.options import Options, options_of
 
 if TYPE_CHECKING:
-    from facemend.reconstruction.batch import Done, DoneFace, Opening
-    from facemend.reconstruction.options import Box, Request
-    from facemend.reconstruction.results import PillowPicture, Reconstruction
+    from facemend.reconstruction.batch import FaceSummary, ReconstructorSetup, TaskResult
+    from facemend.reconstruction.results import Reconstruction
 
 _STREAM = (Path("-"),)
 
@@ -38,95 +37,38 @@ _STREAM = (Path("-"),)
     metavar="OUT",
     type=click.Path(path_type=Path),
     help="A file (its suffix names the format), or a folder for several photos.  "
-    "[default: PHOTO_reconstructed beside PHOTO]",
+    "[default: PHOTO_reconstructed beside PHOTO; a ready crop becomes PNG]",
 )
-@click.option(
-    "--aligned",
-    is_flag=True,
-    help="The photos are ready crops of one face, 178×218 (CelebA) or square, and become PNG.",
-)
-@click.option(
-    "--mask",
-    "mask_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Reconstruct exactly where this picture is white (one photo only).",
-)
-@click.option(
-    "--face",
-    "faces",
-    multiple=True,
-    metavar="X,Y,W,H",
-    type=REGION,
-    help="A covered face that is not found or left alone, in pixels from the top left (one photo only; "
-    "repeatable).",
-)
-@click.option(
-    "--keep",
-    multiple=True,
-    metavar="X,Y,W,H|FILE",
-    help="A region that never changes, or a picture that is white there (repeatable).",
-)
-@click.option(
-    "--remove",
-    type=click.Choice([remove.value for remove in Remove]),
-    default=Remove.COVERS.value,
-    show_default=True,
-    help="What to reconstruct: covers (masks, blur), accessories (glasses, hands) or both.",
-)
-@click.option(
-    "--occlusion-threshold",
-    type=click.FloatRange(0, 1),
-    help="What the model finds with more is an occlusion; higher leaves more as it is.  [default: 0.5]",
-)
-@click.option(
-    "--min-confidence",
-    type=click.FloatRange(0, 1),
-    help="How sure the detector must be of a face.  [default: 0.6]",
-)
+@reconstruction_options
 @model_option
 @click.option(
     "--detector",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Find faces with this YuNet (ONNX), not with the detector that comes with facemend.",
+    help="Find faces with this YuNet (ONNX).  [default: the detector that comes with facemend]",
 )
 @device_option
-@click.option("--recursive", is_flag=True, help="Search the subfolders of folders, too.")
+@click.option("--recursive", is_flag=True, help="Search the subfolders of folders as well.")
 @click.option("--in-place", is_flag=True, help="Replace each photo by its reconstruction.")
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    help="Processes that share several photos.  [default: one a core]",
+    help="Number of processes that share the photos.  [default: one per core]",
 )
 @engine_option
 @ray_address_option
 @click.option(
-    "--strip",
+    "--save-occlusion",
     is_flag=True,
-    help="Leave EXIF with its place, XMP, IPTC and comments out of what is written.",
-)
-@click.option(
-    "--primary-only",
-    is_flag=True,
-    help="Write the picture of an MPO or Ultra HDR JPEG without its layers, which would not fit it.",
-)
-@click.option(
-    "--save-occlusion", is_flag=True, help="Also write NAME_occlusion.png: white was reconstructed."
+    help="Also write NAME_occlusion.png, white where it was reconstructed.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as one JSON document.")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
+@click.option("-v", "--verbose", is_flag=True, help="Say why a face was left alone.")
 @quiet_option
 def reconstruct(
     photos: tuple[Path, ...],
     output: Path | None,
-    aligned: bool,
-    mask_file: Path | None,
-    faces: "tuple[Box, ...]",
-    keep: tuple[str, ...],
-    remove: str,
-    occlusion_threshold: float | None,
-    min_confidence: float | None,
     model: Path | None,
     detector: Path | None,
     device: str,
@@ -135,100 +77,77 @@ def reconstruct(
     jobs: int | None,
     engine: str,
     ray_address: str | None,
-    strip: bool,
-    primary_only: bool,
     save_occlusion: bool,
     as_json: bool,
     force: bool,
+    verbose: bool,
     quiet: bool,
+    **given: Any,
 ) -> None:
     """Reconstruct what hides the faces of photos, in files, folders or patterns such as "*.jpg".
 
-    Finds the faces and what hides them. Pixels outside the occlusions stay as they are, and so does what
-    the file says beside its pixels; a photo without a face or an occlusion comes back unchanged. Several
-    photos share the cores; a bad one is reported and skipped; what was finished before is skipped.
+    Pixels outside the occlusions stay as they are, and so does the file's metadata. A photo without a face
+    or an occlusion comes back unchanged. Several photos share the cores. A photo that fails is reported and
+    skipped, and so is one that was finished before.
+
     PHOTO - reads one picture from stdin and writes it to stdout as PNG.
     """
     from facemend.parallel import EngineName, open_engine
-    from facemend.reconstruction.batch import Opening, run_tasks
+    from facemend.reconstruction.batch import ReconstructorSetup, run_tasks
     from facemend.reconstruction.outputs import plan_tasks
 
-    request = _request(
-        aligned, mask_file, remove, faces, keep, occlusion_threshold, min_confidence, strip, primary_only
-    )
-    opening = Opening(model, detector, device)
+    options = _read_options(given)
+    setup = ReconstructorSetup(model, detector, device, verbose=verbose)
     if photos == _STREAM:
         if as_json or save_occlusion or in_place:
             raise UsageError(
                 "a picture from stdin has no --json, --save-occlusion or --in-place; pass a file"
             )
-        _write_stream(opening().answer(sys.stdin.buffer, request), output, force)
+        _write_stream(setup()(sys.stdin.buffer, options), output, force)
         return
     tasks = plan_tasks(
         photos,
         output,
-        aligned=aligned,
+        aligned=options.aligned,
         save_occlusion=save_occlusion,
         recursive=recursive,
         in_place=in_place,
     )
-    if len(tasks) > 1 and (mask_file or faces):
+    if len(tasks) > 1 and (given["mask"] or options.faces):
         raise UsageError(
-            f"{'--mask' if mask_file else '--face'} is for one photo, and here are {len(tasks)}"
+            f"{'--mask' if given['mask'] else '--face'} is for one photo, and here are {len(tasks)}"
         )
     chosen = open_engine(EngineName(engine), workers=jobs, address=ray_address)
-    # Here, `run_tasks` knows how many processes so few photos are worth.
+    # `run_tasks` knows how many processes a few photos on this machine are worth.
     work = None if engine == EngineName.LOCAL else chosen
-    running = run_tasks(opening, tasks, request, force=force, jobs=jobs, engine=work)
+    running = run_tasks(setup, tasks, options, force=force, jobs=jobs, engine=work)
     done = _shown(running, len(tasks), quiet)
     failed = any(one.error for one in done)
     if as_json:
-        say(printable_json(_document(opening, done), indent=2))
+        say(printable_json(_document(setup, done), indent=2))
     elif not quiet and not (failed and len(done) == 1):
         say(_summary(done))
     if failed:
         click.get_current_context().exit(1)
 
 
-def _request(
-    aligned: bool,
-    mask_file: Path | None,
-    remove: str,
-    faces: "tuple[Box, ...]",
-    keep: tuple[str, ...],
-    occlusion_threshold: float | None,
-    min_confidence: float | None,
-    strip: bool,
-    primary_only: bool,
-) -> "Request":
-    """What is asked; an option that was not given takes the library's default."""
-    from facemend.reconstruction.options import Request
+def _read_options(given: dict[str, Any]) -> Options:
+    """The options of the command line, their masks read."""
     from facemend.reconstruction.reconstructor import read_mask
 
-    kept, masks = [], []
-    for value in keep:
+    regions, masks = [], []
+    for value in given["keep"]:
         try:
-            kept.append(REGION.convert(value, None, None))
+            regions.append(REGION.convert(value, None, None))
         except click.UsageError:
             masks.append(Path(value))
     if len(masks) > 1:
         raise UsageError("--keep takes one picture; put the regions together into one")
-    wanted = Request(
-        aligned=aligned,
-        mask=read_mask(mask_file) if mask_file else None,
-        remove=Remove(remove),
-        faces=faces,
-        keep=tuple(kept),
-        keep_mask=read_mask(masks[0]) if masks else None,
-        strip=strip,
-        primary_only=primary_only,
-    )
-    if occlusion_threshold is not None:
-        wanted = replace(wanted, occlusion_threshold=occlusion_threshold)
-    return wanted if min_confidence is None else replace(wanted, min_confidence=min_confidence)
+    mask = read_mask(given["mask"]) if given["mask"] else None
+    return options_of(None, given | {"mask": mask, "keep": (*regions, *map(read_mask, masks))})
 
 
-def _shown(running: "Iterator[Done]", count: int, quiet: bool) -> "list[Done]":
+def _shown(running: "Iterator[TaskResult]", count: int, quiet: bool) -> "list[TaskResult]":
     """The finished tasks, their progress shown on a terminal and their errors on stderr."""
     from tqdm import tqdm
 
@@ -241,7 +160,7 @@ def _shown(running: "Iterator[Done]", count: int, quiet: bool) -> "list[Done]":
     return done
 
 
-def _write_stream(result: "Reconstruction[PillowPicture]", output: Path | None, force: bool) -> None:
+def _write_stream(result: "Reconstruction", output: Path | None, force: bool) -> None:
     from facemend.io import Format, encode_photo
 
     if output is not None:
@@ -251,8 +170,8 @@ def _write_stream(result: "Reconstruction[PillowPicture]", output: Path | None, 
     sys.stdout.buffer.write(encode_photo(result.photo, Format.PNG, note=note))
 
 
-def _document(opening: "Opening", done: list["Done"]) -> dict[str, object]:
-    model = opening().model
+def _document(setup: "ReconstructorSetup", done: list["TaskResult"]) -> dict[str, object]:
+    model = setup().model
     pictures = []
     for one in done:
         regions = one.provenance.regions if one.provenance else ()
@@ -267,7 +186,7 @@ def _document(opening: "Opening", done: list["Done"]) -> dict[str, object]:
     return {"model": {"name": model.description.name, "sha256": model.sha256}, "pictures": pictures}
 
 
-def _describe(done: "DoneFace") -> dict[str, object]:
+def _describe(done: "FaceSummary") -> dict[str, object]:
     return {
         "box_px": [round(value, 1) for value in done.face.box_px],
         "landmarks_px": done.face.landmarks_px.round(1).tolist(),
@@ -278,7 +197,7 @@ def _describe(done: "DoneFace") -> dict[str, object]:
     }
 
 
-def _summary(done: list["Done"]) -> str:
+def _summary(done: list["TaskResult"]) -> str:
     counts = Counter(one.outcome.value for one in done)
     words = {
         "reconstructed": "reconstructed",

@@ -14,6 +14,7 @@ from facemend.detection.scanner import Candidates, Scanner, together
 from facemend.errors import ModelError
 from facemend.images import Image, to_network
 from facemend.onnx_model import first_line, open_session
+from facemend.thresholds import THRESHOLDS
 
 _OUTPUTS = ("confidence", "offsets", "landmarks")
 
@@ -114,7 +115,6 @@ def suppress(boxes: Points, scores: Points, most: float, *, of_smaller: bool = F
     return kept
 
 
-MIN_CONFIDENCE = 0.46
 MIN_SIZE_PX = 24.0
 
 _WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -152,7 +152,11 @@ class Detector:
         self._judge = Network(folder / "detector_onet.onnx", threads=threads)
 
     def __call__(
-        self, image: Image, *, min_confidence: float = MIN_CONFIDENCE, min_size_px: float = MIN_SIZE_PX
+        self,
+        image: Image,
+        *,
+        min_confidence: float = THRESHOLDS.min_confidence,
+        min_size_px: float = MIN_SIZE_PX,
     ) -> tuple[Face, ...]:
         """Finds the faces of a photo; see `find_faces`."""
         check_search(image, min_confidence, min_size_px)
@@ -251,7 +255,7 @@ class Detector:
 
 
 def find_faces(
-    image: Image, *, min_confidence: float = MIN_CONFIDENCE, min_size_px: float = MIN_SIZE_PX
+    image: Image, *, min_confidence: float = THRESHOLDS.min_confidence, min_size_px: float = MIN_SIZE_PX
 ) -> tuple[Face, ...]:
     """Finds the faces of a photo, upright or tilted by up to about 45°, covered in part or not.
 

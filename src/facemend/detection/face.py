@@ -18,13 +18,13 @@ class Face:
         landmarks_px: float64 (5, 2), x and y in the order of `frame.LANDMARK_NAMES`, left and right
             as the viewer sees them.
         confidence: 0-1, how sure the detector is; 1 where the user says that there is a face.
-        given: whether the user says that there is a covered face.
+        marked: whether the user says that there is a covered face.
     """
 
     box_px: tuple[float, float, float, float]
     landmarks_px: Points
     confidence: float
-    given: bool = False
+    marked: bool = False
 
     def __post_init__(self) -> None:
         x1, y1, x2, y2 = self.box_px

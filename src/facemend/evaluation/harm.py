@@ -343,7 +343,7 @@ class _Work:
             key = key_of(reconstructor.model.sha256, digest_of(spoilt), NAME)
             scores = None if ledger is None else ledger.get(key)
             if scores is None:
-                scores = Figures({_CHANGED: float((reconstructor(spoilt).image != spoilt).any())})
+                scores = Figures({_CHANGED: float((reconstructor(spoilt).array != spoilt).any())})
                 if ledger is not None:
                     ledger.put(key, scores)
             yield condition, bool(scores.values[_CHANGED])

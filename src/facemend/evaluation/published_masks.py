@@ -269,6 +269,6 @@ def _reconstruct(reconstructor: Reconstructor, picture: Image) -> tuple[Image, A
     for face in done.faces:
         weight[face.box] = np.maximum(weight[face.box], face.weight)
     delivered = blend(
-        picture, resize(done.image, width_px, height_px), resize_alpha(weight, width_px, height_px)
+        picture, resize(done.array, width_px, height_px), resize_alpha(weight, width_px, height_px)
     )
     return delivered, resize_alpha(done.removed, width_px, height_px)

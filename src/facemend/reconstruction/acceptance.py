@@ -12,39 +12,55 @@ from PIL import ImageFilter
 
 from facemend.alignment import Crop, Points, canonical_landmarks
 from facemend.detection import Face
-from facemend.detection.detector import MIN_CONFIDENCE
 from facemend.images import Alpha, Image, Mask, resize
 from facemend.reconstruction.blending import alpha_of, grown, large_regions, largest_region
 from facemend.reconstruction.crop import View
 from facemend.reconstruction.model import ModelOutput
-from facemend.reconstruction.options import Remove
+from facemend.reconstruction.options import Options, Remove
+from facemend.thresholds import THRESHOLDS
 
-SMALLEST_REGION = 0.005
-"""Share of the crop that a region must take to be an occlusion: less is a mole or a shadow."""
 _RIM_PX = 3  # around a region, where its alpha fades
-_FLAT = 10.0  # levels that one colour may differ by after JPEG
-_EYE, _HIDDEN = 0.06, 0.3  # around an eye, in sides of the crop; share of that from which the eye is hidden
-_PATCH, _BAR = 0.01, 0.88  # shares: of the crop that an eye patch takes, of a bar's rectangle that it fills
-# All in sides of the crop.
-_NECK = 0.016  # what hangs on the cover by less is not its body
-_ABOVE_EYES, _BELOW_EYES, _FACE_HALF = 0.08, 0.06, 0.24  # where the eyes are seen under a mask
-_FACE = (0.24, 0.76), (0.38, 0.95)  # where it lies, in x and y
-_GLASSES = 0.16  # how far glasses reach above the eyes
-_WAIST = 0.7  # share of the widths above and below
-_CERTAIN = 0.98  # an alpha
 _BAND_PX = 6  # on both sides of a region's edge, where its colours are compared
-_PLACE = 0.04  # around a landmark, in sides of the crop
 _DETAIL_PX = (32, 128)  # sides of the copy of the crop in which sharpness is measured
-_FLOOR = 0.6  # level of detail that rounding and compression leave
-
-
 _LOG = logging.getLogger("facemend")
 
-HIDDEN_FACE = 0.55
-"""What is at least this share as sure as a face has to be may be one that is hidden whole."""
-ACCEPTED = 0.6
-"""Probability from which a face counts as covered: to change an uncovered face is worse than to leave a
-covered one."""
+
+@dataclass(frozen=True)
+class Shapes:
+    """What tells covers from what else lies on a face. Lengths are in sides of the crop.
+
+    All of it was set by hand when the decision became one probability (2026-11-30), and is held by
+    tests/unit/test_acceptance.py.
+    """
+
+    flat_levels: float = 10.0
+    """How much the pixels of one colour may differ after JPEG."""
+    eye_radius: float = 0.06
+    hidden_eye: float = 0.3
+    """Share of what lies around an eye from which that is hidden."""
+    patch_area: float = 0.01
+    """Share of the crop that a flat region takes at least to be an eye patch or a bar."""
+    bar_filling: float = 0.88
+    """Share of its rectangle that a censor bar fills at least. Glasses fill less."""
+    neck: float = 0.016
+    """What hangs on a cover by less is not a part of its body."""
+    above_eyes: float = 0.08
+    below_eyes: float = 0.06
+    face_half_width: float = 0.24
+    """Where the eyes are seen under a mask."""
+    face_x: tuple[float, float] = (0.24, 0.76)
+    face_y: tuple[float, float] = (0.38, 0.95)
+    """Where the mask lies."""
+    glasses_height: float = 0.16
+    """How far glasses reach above the eyes."""
+    waist: float = 0.7
+    """Share of the widths above and below at which glasses end and a mask begins."""
+    landmark_radius: float = 0.04
+    detail_floor_levels: float = 0.6
+    """Level of detail that rounding and compression leave."""
+
+
+SHAPES = Shapes()
 INTERCEPT = -11.22
 WEIGHTS: Mapping[str, float] = {
     "confidence": 3.14,
@@ -97,14 +113,15 @@ class Evidence:
     beyond: float
 
 
-def found_in(crop: Image, output: ModelOutput, remove: Remove, threshold: float) -> Alpha:
-    """The occlusion found in one crop (S, S, 3), as (S, S): 0 beyond what may be a cover."""
+def find_occlusion(crop: Image, output: ModelOutput, options: Options) -> Alpha:
+    """The occlusion found in one crop (S, S, 3), as float32 (S, S). It is 0 outside of possible covers."""
     if output.alpha is None:  # it finds nothing: all is delivered
         return np.ones(output.raw.shape[1:3], dtype=np.float32)
-    found = alpha_of(output.alpha[0], remove)
-    smallest_px = round(SMALLEST_REGION * found.size)
+    threshold = options.occlusion_threshold
+    found = alpha_of(output.alpha[0], options.remove)
+    smallest_px = round(THRESHOLDS.smallest_region * found.size)
     region = large_regions(found > threshold, smallest_px)
-    if remove is Remove.COVERS:
+    if options.remove is Remove.COVERS:
         accessory = alpha_of(output.alpha[0], Remove.ALL)
         bar = _flat_over_eyes(crop, large_regions(accessory > threshold, smallest_px))
         region = _without_headwear(_without_glasses(region)) | bar
@@ -119,17 +136,19 @@ def _flat_over_eyes(crop: Image, region: Mask) -> Mask:
     rectangle, glasses do not.
     """
     side = region.shape[1]
-    eyes = [_square(place, _EYE * side) for place in canonical_landmarks(side)[:2]]
+    eyes = [_square(place, SHAPES.eye_radius * side) for place in canonical_landmarks(side)[:2]]
     near = np.concatenate([crop[eye][region[eye]] for eye in eyes])
     none = np.zeros_like(region)
     if not len(near):
         return none
     away = np.abs(crop - np.median(near, axis=0)).max(axis=2)
-    flat = largest_region(region & (away <= _FLAT))
-    found, hidden = ([bool(part[eye].mean() > _HIDDEN) for eye in eyes] for part in (region, flat))
-    if not any(hidden) or found != hidden or flat.mean() < _PATCH:
+    flat = largest_region(region & (away <= SHAPES.flat_levels))
+    found, hidden = (
+        [bool(part[eye].mean() > SHAPES.hidden_eye) for eye in eyes] for part in (region, flat)
+    )
+    if not any(hidden) or found != hidden or flat.mean() < SHAPES.patch_area:
         return none
-    return none if all(hidden) and _filling(flat) < _BAR else flat
+    return none if all(hidden) and _filling(flat) < SHAPES.bar_filling else flat
 
 
 def _part(ends: tuple[float, float], side: int) -> slice:
@@ -157,14 +176,16 @@ def _without_headwear(region: Mask) -> Mask:
     It is most often a cap or glasses in the colour of the mask. Straps beside the eyes stay in it.
     """
     side = region.shape[1]
-    neck = round(_NECK * side)
+    neck = round(SHAPES.neck * side)
     body = largest_region(~grown(~region, neck))
     if not body.any():
         return region
     (left, eyes_y), (right, _) = canonical_landmarks(side)[:2]
     y, x = np.ogrid[: len(region), :side]
-    at_eyes = (y < eyes_y + _BELOW_EYES * side) & (abs(x - (left + right) / 2) < _FACE_HALF * side)
-    upper = at_eyes | (y < eyes_y - _ABOVE_EYES * side)
+    at_eyes = (y < eyes_y + SHAPES.below_eyes * side) & (
+        abs(x - (left + right) / 2) < SHAPES.face_half_width * side
+    )
+    upper = at_eyes | (y < eyes_y - SHAPES.above_eyes * side)
     cover: Mask = region & (grown(body, 2 * neck) | ~upper)
     return cover
 
@@ -174,18 +195,18 @@ def _without_glasses(region: Mask) -> Mask:
     side, widths = region.shape[1], region.sum(axis=1)
     rows = np.flatnonzero(widths)
     eyes_y, nose_y = canonical_landmarks(side)[[0, 2], 1].round().astype(int).tolist()
-    if not len(rows) or not eyes_y - _GLASSES * side < rows[0] < eyes_y:
+    if not len(rows) or not eyes_y - SHAPES.glasses_height * side < rows[0] < eyes_y:
         return region
     waist = eyes_y + int(widths[eyes_y:nose_y].argmin())
     above, below = widths[:waist].max(), widths[waist:].max()
-    if widths[waist] < _WAIST * min(above, below):
+    if widths[waist] < SHAPES.waist * min(above, below):
         region = region.copy()
         region[:waist] = False
     return region
 
 
 def evidence_of(
-    photo: Image, view: View, alpha: Alpha, threshold: float, confidence: float, surest: float
+    photo: Image, view: View, alpha: Alpha, threshold: float, confidence: float, highest: float
 ) -> Evidence | None:
     """What is known of a face; None where nothing is found that could be a cover.
 
@@ -196,27 +217,27 @@ def evidence_of(
         view: where the face lies.
         alpha: float32 (S, S), what was found in its crop.
         threshold: 0-1, an alpha above it is occluded.
-        confidence, surest: the detector's, of this face and of the surest one of the photo.
+        confidence, highest: the detector's, of this face and the highest in the photo.
     """
     side = alpha.shape[1]
     alpha = alpha[:side]
-    region = large_regions(alpha > threshold, round(SMALLEST_REGION * alpha.size))
+    region = large_regions(alpha > threshold, round(THRESHOLDS.smallest_region * alpha.size))
     if not region.any():
         return None
     crop, seen = view.crop.image[:side], _inside_photo(photo, view.crop)[:side]
     y, x = (np.flatnonzero(region.any(axis=axis)) for axis in (1, 0))
     places = canonical_landmarks(side)
     mouth = _alpha_at(alpha, places[2:])
-    if confidence < MIN_CONFIDENCE and mouth < 0.5:
+    if confidence < THRESHOLDS.min_confidence and mouth < 0.5:
         return None
     # The edge itself is a detail of neither side.
     parts = ~grown(~region, _BAND_PX) & seen, ~grown(region, _BAND_PX) & seen
     (inside, _), (outside, coarse) = _details(crop, *parts, view.scale)
     return Evidence(
         confidence=confidence,
-        below_surest=surest - confidence,
+        below_surest=highest - confidence,
         share=float(region.mean()) ** 0.5,
-        certain=float((alpha[region] > _CERTAIN).mean()),
+        certain=float((alpha[region] > THRESHOLDS.certain).mean()),
         unsure=min(1.0, float(((alpha > 0.1) & (alpha < 0.9)).sum() / region.sum())),
         solid=float(region.sum() / ((y[-1] - y[0] + 1) * (x[-1] - x[0] + 1))),
         hides=max(mouth, *(_alpha_at(alpha, eye[None]) for eye in places[:2])),
@@ -224,29 +245,31 @@ def evidence_of(
         detail_inside=inside / 4,
         detail_outside=outside / 4,
         sharp_outside=outside - coarse,
-        beyond=float(1 - seen[_part(_FACE[1], side), _part(_FACE[0], side)].mean()),
+        beyond=float(1 - seen[_part(SHAPES.face_y, side), _part(SHAPES.face_x, side)].mean()),
     )
 
 
-def accepts(photo: Image, face: Face, view: View, alpha: Alpha, threshold: float, surest: float) -> bool:
+def is_covered(
+    photo: Image, face: Face, view: View, alpha: Alpha, threshold: float, highest: float, name: str
+) -> bool:
     """Whether a face counts as covered. The log says why one is left alone.
 
     Args:
-        photo, view, alpha, threshold: as in `evidence_of`.
-        face: one that the user says is covered always is.
-        surest: confidence of the surest face of the photo.
+        photo, view, alpha, threshold, highest: as in `evidence_of`.
+        face: one that the user marks counts as soon as something is found.
+        name: what the log calls the photo.
     """
-    evidence = evidence_of(photo, view, alpha, threshold, face.confidence, surest)
+    evidence = evidence_of(photo, view, alpha, threshold, face.confidence, highest)
     if evidence is None:
-        _log(face, "nothing is found that could cover it")
+        _log(name, face, "nothing is found that could cover it")
         return False
-    if face.given:
+    if face.marked:
         return True
     probability = probability_of(evidence)
-    if probability >= ACCEPTED:
+    if probability >= THRESHOLDS.accepted:
         return True
-    known = ", ".join(f"{name} {value:.2f}" for name, value in asdict(evidence).items())
-    _log(face, f"it is covered with a probability of {probability:.3f} ({known})")
+    values = ", ".join(f"{kind} {value:.2f}" for kind, value in asdict(evidence).items())
+    _log(name, face, f"it is covered with a probability of {probability:.3f} ({values})")
     return False
 
 
@@ -256,11 +279,11 @@ def probability_of(evidence: Evidence) -> float:
     return 1 / (1 + math.exp(-min(max(logit, -50.0), 50.0)))
 
 
-def _log(face: Face, why: str) -> None:
+def _log(name: str, face: Face, reason: str) -> None:
     x1, y1, x2, y2 = face.box_px
     _LOG.info(
-        "face at %.0f,%.0f,%.0f,%.0f (confidence %.2f) is left alone: %s",
-        x1, y1, x2 - x1, y2 - y1, face.confidence, why,
+        "%s: face at %.0f,%.0f,%.0f,%.0f (confidence %.2f) is left alone: %s",
+        name, x1, y1, x2 - x1, y2 - y1, face.confidence, reason,
     )  # fmt: skip
 
 
@@ -277,7 +300,7 @@ def _inside_photo(photo: Image, crop: Crop) -> Mask:
 
 def _alpha_at(alpha: Alpha, places: Points) -> float:
     """The mean alpha around landmarks (N, 2)."""
-    radius = _PLACE * len(alpha)
+    radius = SHAPES.landmark_radius * len(alpha)
     return float(np.mean([alpha[_square(place, radius)].mean() for place in places]))
 
 
@@ -315,6 +338,8 @@ def _details(
     def measured(part: Mask) -> tuple[float, float]:
         small = np.asarray(PillowImage.fromarray(part).resize(size, PillowImage.Resampling.NEAREST))
         a, b = (float((d[small] ** 2).mean()) ** 0.5 if small.any() else 0.0 for d in details)
-        return float(np.log2(a + _FLOOR)), float(np.log2(b + _FLOOR))
+        return float(np.log2(a + SHAPES.detail_floor_levels)), float(
+            np.log2(b + SHAPES.detail_floor_levels)
+        )
 
     return measured(inside), measured(outside)

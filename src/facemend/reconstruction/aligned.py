@@ -26,12 +26,12 @@ from facemend.reconstruction.blending import Composite, composite, resize_alpha,
 from facemend.reconstruction.crop import View, view_of
 from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model, ModelOutput
-from facemend.reconstruction.options import THRESHOLD, Remove
-from facemend.reconstruction.pipeline import mend_faces
+from facemend.reconstruction.options import Options
+from facemend.reconstruction.pipeline import reconstruct_faces
 from facemend.reconstruction.results import FaceReconstruction
+from facemend.thresholds import THRESHOLDS
 
-SURE = 0.46
-"""The confidence of a face whose place is believed. It is what photos ask for by default."""
+_LOG = logging.getLogger("facemend")
 _SCAN_PX = 89  # width of the small copy for the first scan: half a CelebA frame
 _SCAN_CONFIDENCE, _SUREST = 0.2, 6  # which finds of that scan count: among all, one is near by chance
 _LOOK_PX = 256  # width of the largest copy that the whole detector looks at: the face fills it
@@ -70,7 +70,7 @@ def find_face(image: Image, canonical: Face, detector: Detector) -> Face | None:
     faces = detector(copy, min_confidence=0.0, min_size_px=_SMALLEST_PX)
     if any(distance(face.landmarks_px, usual_px) <= _CANONICAL for face in faces):
         return canonical
-    sure = [face for face in faces if face.confidence >= SURE]
+    sure = [face for face in faces if face.confidence >= THRESHOLDS.min_confidence]
     if sure:
         return _scaled(max(sure, key=lambda face: face.confidence), shrink)
     return canonical if scan_off <= _DOUBTFUL else None
@@ -109,37 +109,25 @@ def _scaled(face: Face, factor: float) -> Face:
     return Face((x1, y1, x2, y2), (face.landmarks_px + 0.5) * factor - 0.5, face.confidence)
 
 
-LOG = logging.getLogger("facemend")
 _LEAST_COVER = 0.03
 """Share of a re-aligned face's crop that a cover takes inside the picture: less is a streak of the border,
 which is repeated beyond it."""
 
 
-def mend_aligned(
-    image: Image,
-    model: Model,
-    detector: Detector,
-    remove: Remove,
-    mask: Mask | None = None,
-    *,
-    kept: Mask | None = None,
-    threshold: float = THRESHOLD,
-    name: str = "the picture",
+def reconstruct_aligned(
+    image: Image, model: Model, detector: Detector, options: Options, *, name: str = "the picture"
 ) -> tuple[Image, tuple[FaceReconstruction, ...]]:
     """Reconstructs the one face of a ready crop.
 
     A face that is not where CelebA's crops have it is cut out by its landmarks, unless the occlusion hides
-    its eyes: then its landmarks are a guess. Without any face, only an occlusion that hides the usual place
-    of the eyes is reconstructed, or what a mask marks.
+    its eyes: then its landmarks are a guess. Without any face, only an occlusion that hides the usual
+    location of the eyes is reconstructed, or what a mask marks.
 
     Args:
-        image: (178, 218, 3) or (S, S, 3).
+        image: uint8 (178, 218, 3) or (S, S, 3) RGB.
         detector: finds the face's eyes.
-        remove: which class of occlusion to reconstruct, where there is no mask.
-        mask: bool, of the picture's size, True exactly where to reconstruct.
-        kept: bool, of the picture's size, True where nothing may change, whatever the mask says.
-        threshold: 0-1, an alpha above it is an occlusion.
-        name: what an error calls the picture.
+        options: its mask and what it keeps are of the picture's shape, at any size.
+        name: what an error or the log calls the picture.
 
     Returns:
         The picture, and what was done to its face; no face if an occlusion stays since no eyes are found.
@@ -149,28 +137,24 @@ def mend_aligned(
         UsageError: the mask does not fit it.
         ModelError: the model or the detector cannot be run.
     """
+    size = image.shape[1], image.shape[0]
+    mask, free = options.mask_of(*size, name), options.free_of(*size, name)
     canonical = _face(aligned_rows(image, name))
     found = find_face(image, canonical, detector)
     if found is not None and found is not canonical:
-        realigned = _mend_realigned(image, found, model, remove, mask, kept, threshold)
+        realigned = _realigned(image, found, model, options, mask, name)
         if realigned is not None:
-            LOG.info("%s is framed otherwise than CelebA's crops: re-aligned by its eyes", name)
+            _LOG.info("%s is framed otherwise than CelebA's crops: re-aligned by its eyes", name)
             return realigned
-    mended, done = _mend_canonical(image, canonical, model, remove, mask, kept, threshold, name)
+    result, done = _canonical(image, canonical, model, options, mask, free, name)
     if found is None and mask is None and done.changed and not _reconstructs_eyes(done):
-        LOG.info("%s shows no eyes, and no occlusion over them: left as it is", name)
+        _LOG.info("%s shows no eyes, and no occlusion over them: left as it is", name)
         return image.copy(), ()
-    return mended, (done,)
+    return result, (done,)
 
 
-def _mend_realigned(
-    image: Image,
-    face: Face,
-    model: Model,
-    remove: Remove,
-    mask: Mask | None,
-    kept: Mask | None,
-    threshold: float,
+def _realigned(
+    image: Image, face: Face, model: Model, options: Options, mask: Mask | None, name: str
 ) -> tuple[Image, tuple[FaceReconstruction, ...]] | None:
     """Reconstructs a face anywhere in a crop; None if its landmarks are a guess, or its mask is cut off."""
     view = view_of(image, face, model.description.size_px)
@@ -178,14 +162,15 @@ def _mend_realigned(
         return None
     # The user says that there is a face: no doubt of the detector counts.
     faces = [replace(face, confidence=1.0)]
-    mended, (done,) = mend_faces(image, faces, model, remove, mask, kept=kept, threshold=threshold)
+    result, (done,) = reconstruct_faces(image, faces, model, options, name=name)
     if mask is not None:
-        return mended, (done,)
+        return result, (done,)
+    threshold = options.occlusion_threshold
     if _hides_eyes(done, threshold):
         return None
     if (done.removed > threshold).sum() < _LEAST_COVER * (view.scale * view.crop.image.shape[1]) ** 2:
         return image.copy(), (_unchanged(done),)
-    return mended, (done,)
+    return result, (done,)
 
 
 def _unchanged(done: FaceReconstruction) -> FaceReconstruction:
@@ -220,22 +205,14 @@ def _at_eyes(values: Alpha, done: FaceReconstruction) -> float:
     return float(values[eyes[:, 1], eyes[:, 0]].min())
 
 
-def _mend_canonical(
-    image: Image,
-    face: Face,
-    model: Model,
-    remove: Remove,
-    mask: Mask | None,
-    kept: Mask | None,
-    threshold: float,
-    name: str,
+def _canonical(
+    image: Image, face: Face, model: Model, options: Options, mask: Mask | None, free: Mask, name: str
 ) -> tuple[Image, FaceReconstruction]:
     """Reconstructs a crop that is framed as CelebA's are, without cutting it out anew."""
     rows = aligned_rows(image, name)
-    free = np.ones(image.shape[:2], dtype=np.bool_) if kept is None else ~kept
-    square, said = image[rows], None if mask is None else _cut_mask(mask & free, rows, name)
-    output = _run(model, square, said, remove, threshold)
-    removed, made = _deliver(square, output, said, remove, threshold)
+    square, marked = image[rows], None if mask is None else _cut_mask(mask & free, rows, name)
+    output = _run(model, square, marked, options)
+    removed, made = _composite(square, output, marked, options)
     weight = np.where(free, _into_frame(made.weight, image, rows), np.float32(0))
     done = FaceReconstruction(
         face=face,
@@ -244,14 +221,15 @@ def _mend_canonical(
         removed=_into_frame(removed, image, rows),
         weight=weight,
         coverage=float((weight > 0).mean()),
+        before=image,
         interval=_interval(output, image, rows, weight),
     )
-    mended = paste_into_aligned(image, made.image, name=name)
-    mended[~free] = image[~free]
-    return mended, done
+    result = paste_into_aligned(image, made.image, name=name)
+    result[~free] = image[~free]
+    return result, done
 
 
-def _run(model: Model, square: Image, mask: Mask | None, remove: Remove, threshold: float) -> ModelOutput:
+def _run(model: Model, square: Image, mask: Mask | None, options: Options) -> ModelOutput:
     side = model.description.size_px
     crop = crop_from_aligned(square, side)
     if mask is not None:
@@ -261,7 +239,8 @@ def _run(model: Model, square: Image, mask: Mask | None, remove: Remove, thresho
     output = model.on_squares(crop[None])
     if output.alpha is None:
         return output
-    return deblur(crop, output, wanted_alpha(output.alpha[0], remove, threshold) > threshold)
+    wanted = wanted_alpha(output.alpha[0], options.remove, options.occlusion_threshold)
+    return deblur(crop, output, wanted > options.occlusion_threshold)
 
 
 def _cut_mask(mask: Mask, rows: slice, name: str) -> Mask:
@@ -273,11 +252,11 @@ def _cut_mask(mask: Mask, rows: slice, name: str) -> Mask:
     return mask[rows]
 
 
-def _deliver(
-    square: Image, output: ModelOutput, mask: Mask | None, remove: Remove, threshold: float
+def _composite(
+    square: Image, output: ModelOutput, mask: Mask | None, options: Options
 ) -> tuple[Alpha, Composite]:
     """The occlusion to reconstruct, at the square's size, and the square without it."""
-    raw, side_px = output.raw[0], square.shape[0]
+    raw, side_px, threshold = output.raw[0], square.shape[0], options.occlusion_threshold
     if mask is not None:
         removed = mask.astype(np.float32)
         # The user's mask is exact: no pixel beside it changes.
@@ -285,7 +264,7 @@ def _deliver(
     if output.alpha is None:
         removed = np.ones(square.shape[:2], dtype=np.float32)  # it finds nothing, so it delivers all
     else:
-        removed = resize_alpha(wanted_alpha(output.alpha[0], remove, threshold), side_px, side_px)
+        removed = resize_alpha(wanted_alpha(output.alpha[0], options.remove, threshold), side_px, side_px)
     return removed, composite(square, raw, removed, threshold=threshold)
 
 

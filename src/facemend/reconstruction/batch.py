@@ -1,6 +1,8 @@
 """Many photos over the cores, and the record of those that were finished."""
 
 import json
+import logging
+import sys
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -10,18 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from facemend.detection import Face
 from facemend.errors import NoFaceFound, OutputError, PictureError
+from facemend.escaping import printable
 from facemend.files import open_log, parse_json, read_own, sha256_of, written_whole
 from facemend.images import write_png
 from facemend.io import encode_photo, format_named
 from facemend.parallel import Engine, LocalEngine, cores
-from facemend.reconstruction.options import Device, Request
+from facemend.reconstruction.options import Device, Options
 from facemend.reconstruction.outputs import Task
 from facemend.reconstruction.provenance import Provenance, read_provenance
 from facemend.reconstruction.reconstructor import Reconstructor
-from facemend.reconstruction.results import PillowPicture, Reconstruction
+from facemend.reconstruction.results import Reconstruction
 
 RECORD_NAME = "facemend-unchanged.jsonl"
 
@@ -126,7 +130,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class DoneFace:
+class FaceSummary:
     """What was done to a face, in figures: arrays would be slow between processes.
 
     Attributes:
@@ -141,7 +145,7 @@ class DoneFace:
 
 
 @dataclass(frozen=True)
-class Done:
+class TaskResult:
     """A finished task.
 
     Attributes:
@@ -156,42 +160,60 @@ class Done:
     outcome: Outcome
     provenance: Provenance | None
     error: str | None = None
-    faces: tuple[DoneFace, ...] = ()
+    faces: tuple[FaceSummary, ...] = ()
 
 
 @dataclass(frozen=True)
-class Opening:
+class ReconstructorSetup:
     """How a worker opens its own `Reconstructor`: a value that can be sent to another process.
 
     Attributes:
         model, detector, device, threads: see `Reconstructor`.
+        verbose: whether the worker's log, such as why a face was left alone, goes to stderr.
     """
 
     model: Path | None = None
     detector: Path | None = None
     device: Device | str = Device.AUTO
     threads: int | None = None
+    verbose: bool = False
 
     def __call__(self) -> Reconstructor:
         """Opens it. Raises ModelError and UsageError as `Reconstructor` does."""
+        if self.verbose:
+            _show_log()
         return Reconstructor(self.model, detector=self.detector, device=self.device, threads=self.threads)
 
 
+class _LogLines(logging.Handler):
+    """Writes what the library logs to stderr, a line each, above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(f"facemend: {printable(record.getMessage())}", file=sys.stderr)
+
+
+def _show_log() -> None:
+    log = logging.getLogger("facemend")
+    log.setLevel(logging.INFO)
+    if not any(isinstance(handler, _LogLines) for handler in log.handlers):
+        log.addHandler(_LogLines())
+
+
 def run_tasks(
-    opening: Opening,
+    setup: ReconstructorSetup,
     tasks: Sequence[Task],
-    request: Request,
+    options: Options,
     *,
     force: bool = False,
     jobs: int | None = None,
     engine: Engine | None = None,
-) -> Iterator[Done]:
+) -> Iterator[TaskResult]:
     """Reconstructs pictures; what became of each comes in their order.
 
     A bad picture fails alone; what is finished is skipped. From four pictures on, processes share them.
 
     Args:
-        request: what is asked of every picture.
+        options: what to do with every picture.
         force: overwrite whatever lies at the outputs.
         jobs: how many processes (None: as many as there are cores); 1 keeps to this one.
         engine: who does the work instead of such processes, for any number of pictures.
@@ -202,11 +224,11 @@ def run_tasks(
         ModelError, UsageError: as `Reconstructor` does.
         FacemendError: a worker died.
     """
-    reconstructor = opening()
+    reconstructor = setup()
     records = Records()
     for folder in {task.output.parent for task in tasks} if len(tasks) > 1 else ():
         records.check(folder)
-    expected = reconstructor.provenance(None, request)
+    expected = reconstructor.provenance(None, options)
     finished: dict[Task, Provenance] = {}
     replaced: set[Task] = set()
     if not force:
@@ -221,23 +243,28 @@ def run_tasks(
     if engine is None and workers > 1 and len(waiting) >= _FEWEST_FOR_WORKERS:
         # Not forked: a copy of a process whose threads hold locks may wait for ever.
         engine = LocalEngine(workers, "spawn")
-    results: Generator[Done, None, None]
+    results: Generator[TaskResult, None, None]
     if engine is None:
-        results = (mend(reconstructor, task, request, overwrite=known) for task, known in waiting)
+        results = (
+            reconstruct_task(reconstructor, task, options, overwrite=known) for task, known in waiting
+        )
     else:
         # A core each: threads within a picture would only wait for one another.
-        work = partial(_open_worker, replace(opening, threads=1), request, waiting)
+        work = partial(_open_worker, replace(setup, threads=1), options, waiting)
         results = engine.run(work, len(waiting), batch=1)
     with closing(results):
         yield from _in_order(results, tasks, finished, records)
 
 
 def _in_order(
-    results: Iterator[Done], tasks: Sequence[Task], finished: Mapping[Task, Provenance], records: Records
-) -> Iterator[Done]:
+    results: Iterator[TaskResult],
+    tasks: Sequence[Task],
+    finished: Mapping[Task, Provenance],
+    records: Records,
+) -> Iterator[TaskResult]:
     for task in tasks:
         if task in finished:
-            yield Done(task, Outcome.SKIPPED, finished[task])
+            yield TaskResult(task, Outcome.SKIPPED, finished[task])
             continue
         done = next(results)
         if len(tasks) > 1:
@@ -245,7 +272,9 @@ def _in_order(
         yield done
 
 
-def mend(reconstructor: Reconstructor, task: Task, request: Request, *, overwrite: bool) -> Done:
+def reconstruct_task(
+    reconstructor: Reconstructor, task: Task, options: Options, *, overwrite: bool
+) -> TaskResult:
     """Reconstructs one picture and writes what the task names; a bad picture is told, not raised.
 
     Args:
@@ -256,10 +285,10 @@ def mend(reconstructor: Reconstructor, task: Task, request: Request, *, overwrit
         ModelError, UsageError: as `Reconstructor` does.
     """
     try:
-        result = reconstructor.answer(task.source, request)
+        result = reconstructor(task.source, options)
         data = encode_photo(result.photo, format_named(task.output), note=result.provenance.to_note())
     except (PictureError, NoFaceFound, OutputError) as error:
-        return Done(task, Outcome.FAILED, None, str(error))
+        return TaskResult(task, Outcome.FAILED, None, str(error))
     if task.occlusion_output is not None:
         gray = np.rint(result.removed * 255).astype(np.uint8)
         text, mode = result.provenance.to_text(), result.photo.file_mode
@@ -268,31 +297,31 @@ def mend(reconstructor: Reconstructor, task: Task, request: Request, *, overwrit
         replacing, mode = overwrite or task.in_place, result.photo.file_mode
         with written_whole(task.output, force=replacing, most_mode=mode) as temporary:
             temporary.write_bytes(data)
-    faces = tuple(DoneFace(f.face, f.coverage, f.interval_levels) for f in result.faces)
-    return Done(task, _outcome(result), result.provenance, faces=faces)
+    faces = tuple(FaceSummary(f.face, f.coverage, f.interval_levels) for f in result.faces)
+    return TaskResult(task, _outcome(result), result.provenance, faces=faces)
 
 
 def _open_worker(
-    opening: Opening, request: Request, waiting: Sequence[tuple[Task, bool]]
-) -> Callable[[int], Done]:
+    setup: ReconstructorSetup, options: Options, waiting: Sequence[tuple[Task, bool]]
+) -> Callable[[int], TaskResult]:
     """In a worker: the model, opened once, and the function over a task's place."""
-    return partial(_mend_at, opening(), request, waiting)
+    return partial(_reconstruct_at, setup(), options, waiting)
 
 
-def _mend_at(
-    reconstructor: Reconstructor, request: Request, waiting: Sequence[tuple[Task, bool]], place: int
-) -> Done:
+def _reconstruct_at(
+    reconstructor: Reconstructor, options: Options, waiting: Sequence[tuple[Task, bool]], place: int
+) -> TaskResult:
     task, overwrite = waiting[place]
-    return mend(reconstructor, task, request, overwrite=overwrite)
+    return reconstruct_task(reconstructor, task, options, overwrite=overwrite)
 
 
-def _outcome(result: Reconstruction[PillowPicture]) -> Outcome:
+def _outcome(result: Reconstruction) -> Outcome:
     if not result.faces:
         return Outcome.NO_FACE
     return Outcome.RECONSTRUCTED if result.changed else Outcome.UNCHANGED
 
 
-def _note(records: Records, done: Done) -> None:
+def _note(records: Records, done: TaskResult) -> None:
     """Notes a copy, which cannot say itself how it came to be."""
     made = done.provenance
     if made is None or made.input_sha256 is None or done.outcome is Outcome.RECONSTRUCTED:

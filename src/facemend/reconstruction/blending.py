@@ -11,6 +11,7 @@ from PIL import ImageFilter
 from facemend.alignment import CROP_SIZE_PX
 from facemend.images import Alpha, Image, Mask, resize
 from facemend.reconstruction.options import THRESHOLD, Remove
+from facemend.thresholds import THRESHOLDS
 
 
 def grown(mask: Mask, radius_px: int) -> Mask:
@@ -98,11 +99,6 @@ def _box_sum(mask: Mask, radius_px: int, border: Literal["constant", "edge"]) ->
 
 DILATION_PX, FEATHER_PX = 2, 1
 """In pixels of a 256×256 crop; larger and smaller pictures scale them."""
-SMALLEST_CORE = 0.005
-"""Share of the crop that a connected region must take, of which the model is sure, for a face to count as
-occluded; docs/experiments.md says what it costs and what it spares faces that nothing hides."""
-SURE = 0.6
-"""How far above the threshold, on the way to 1, the model is sure: an alpha of 0.8 at 0.5."""
 _CHANNELS = {Remove.COVERS: [0], Remove.ACCESSORIES: [1], Remove.ALL: [0, 1]}
 
 
@@ -159,7 +155,7 @@ def blend(below: Image, above: Image, weight: Alpha) -> Image:
 def wanted_alpha(alpha: npt.NDArray[np.float32], remove: Remove, threshold: float = THRESHOLD) -> Alpha:
     """The alpha to remove, (H, W), out of a model's alpha by class, (2, H, W); 0 if it has no core."""
     wanted = alpha_of(alpha, remove)
-    return wanted if has_core(wanted, threshold, SMALLEST_CORE) else np.zeros_like(wanted)
+    return wanted if has_core(wanted, threshold) else np.zeros_like(wanted)
 
 
 def alpha_of(alpha: npt.NDArray[np.float32], remove: Remove) -> Alpha:
@@ -168,15 +164,14 @@ def alpha_of(alpha: npt.NDArray[np.float32], remove: Remove) -> Alpha:
     return of_classes
 
 
-def has_core(alpha: Alpha, threshold: float, share: float, sure: float = SURE) -> bool:
-    """Whether a connected region of a crop's alpha is sure to be occluded, and takes such a share of it.
+def has_core(alpha: Alpha, threshold: float) -> bool:
+    """Whether a connected region of a crop's alpha is large enough, and sure enough, to be an occlusion.
 
     Args:
         threshold: an alpha above it is occluded.
-        sure: where that begins, see `SURE`.
     """
-    certain = alpha > threshold + sure * (1 - threshold)
-    return bool(large_regions(certain, round(share * alpha.size)).any())
+    certain = alpha > threshold + THRESHOLDS.sure * (1 - threshold)
+    return bool(large_regions(certain, round(THRESHOLDS.smallest_region * alpha.size)).any())
 
 
 def resize_alpha(alpha: Alpha, width_px: int, height_px: int) -> Alpha:

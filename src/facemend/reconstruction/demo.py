@@ -82,7 +82,7 @@ def run_demo(reconstructor: Reconstructor) -> list[DemoRow]:
         crop = crop_face(portrait.photo, portrait.landmarks_px, CROP_SIZE_PX).image
         for kind in KINDS:
             face = occlude(crop, None, kind, seed_of("demo", portrait.name, kind))
-            image = reconstructor(face.image, aligned=True, remove=Remove.COVERS).image
+            image = reconstructor(face.image, aligned=True, remove=Remove.COVERS).array
             hole = face.occlusion.mask
             rows.append(
                 DemoRow(portrait.name, face, image, psnr(face.image, crop, hole), psnr(image, crop, hole))

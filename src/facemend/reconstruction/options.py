@@ -1,19 +1,22 @@
-"""What may be asked of a reconstruction."""
+"""What may be asked of a reconstruction. Light to import, for the command line's help."""
+
+from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-from PIL import Image as PillowImage
-
-from facemend.detection.detector import MIN_CONFIDENCE
 from facemend.errors import UsageError
-from facemend.images import Mask
+from facemend.thresholds import THRESHOLDS
 
-THRESHOLD = 0.5
+if TYPE_CHECKING:
+    from facemend.images import Mask
+
+THRESHOLD = THRESHOLDS.occlusion
 """An alpha above it is an occlusion."""
 
 
@@ -34,131 +37,185 @@ class Remove(StrEnum):
 
 
 Box: TypeAlias = tuple[float, float, float, float]
-"""x, y, width, height in pixels of the photo as displayed; its top left pixel alone is 0, 0, 1, 1."""
-Keep: TypeAlias = Sequence[Box] | Mask
-"""Regions that never change: some, or a mask."""
-_SAME_SHAPE = 0.01  # how far the sides' ratio of a mask may lie from the photo's
+"""x, y, width, height in pixels of the photo as displayed. Its top left pixel alone is 0, 0, 1, 1."""
+_SAME_SHAPE = 0.01  # how far the ratio of a mask's sides may be from the photo's
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
-    """What is asked of a reconstruction.
+class Options:
+    """What may be asked of a reconstruction.
 
-    Attributes:
-        aligned: the picture is a ready crop.
-        mask: bool (h, w), True exactly where to reconstruct; None lets the model find it.
-        remove: which class of occlusion to reconstruct, where there is no mask.
-        faces: covered faces beside those that count as covered by themselves.
-        keep: regions that are never touched.
-        keep_mask: bool (h, w), True where nothing is touched, too.
-        occlusion_threshold: 0-1, an occlusion found with more is one.
-        min_confidence: 0-1, what a face must reach to be one.
-        strip: leave out EXIF with its place, XMP, IPTC and comments.
-        primary_only: of a JPEG that holds further layers, the primary picture alone is written.
+    The command line, the library and the server are built from these fields: a new option is a field here,
+    and its use. The text of each is in its metadata, as `help`.
+
+    Raises:
+        UsageError: a value that is out of range, or options that contradict each other.
     """
 
-    aligned: bool = False
-    mask: Mask | None = None
-    remove: Remove = Remove.COVERS
-    faces: tuple[Box, ...] = ()
-    keep: tuple[Box, ...] = ()
-    keep_mask: Mask | None = None
-    occlusion_threshold: float = THRESHOLD
-    min_confidence: float = MIN_CONFIDENCE
-    strip: bool = False
-    primary_only: bool = False
+    aligned: bool = field(
+        default=False,
+        metadata={"help": "The picture is a ready crop of one face, 178×218 (CelebA) or square."},
+    )
+    mask: Mask | None = field(
+        default=None,
+        metadata={"help": "Reconstruct exactly where this mask is white. For one photo only."},
+    )
+    """bool (h, w), True where to reconstruct: the picture's shape, at any size. None lets the model find
+    it."""
+    faces: tuple[Box, ...] = field(
+        default=(),
+        metadata={
+            "help": "A covered face that is not found, or left alone, in pixels from the top left. For one "
+            "photo only; may be repeated."
+        },
+    )
+    """x, y, width, height of each. Lists are taken as well."""
+    keep: tuple[Box | Mask, ...] = field(
+        default=(),
+        metadata={
+            "help": "A region that never changes, or a picture that is white there. May be repeated."
+        },
+    )
+    """x, y, width, height of each region, or one mask: bool (h, w), True where nothing changes. A mask
+    alone is taken as well."""
+    remove: Remove = field(
+        default=Remove.COVERS,
+        metadata={
+            "help": "What to reconstruct where there is no mask: covers (masks, blur), accessories "
+            "(glasses, hands) or all."
+        },
+    )
+    """Its name as text is taken as well."""
+    occlusion_threshold: float = field(
+        default=THRESHOLDS.occlusion,
+        metadata={"help": "Minimum occlusion score (0-1). Raise it to change fewer pixels."},
+    )
+    min_confidence: float = field(
+        default=THRESHOLDS.min_confidence,
+        metadata={"help": "Minimum confidence of the face detector (0-1). Raise it for fewer faces."},
+    )
+    strip: bool = field(
+        default=False, metadata={"help": "Leave out EXIF with its location, XMP, IPTC and comments."}
+    )
+    primary_only: bool = field(
+        default=False,
+        metadata={
+            "help": "Write an MPO or Ultra HDR JPEG without its further layers, which would not fit the "
+            "picture."
+        },
+    )
 
     def __post_init__(self) -> None:
+        if self.remove not in list(Remove):
+            raise UsageError(f"unknown class {self.remove!r}; remove one of {', '.join(Remove)}")
+        keep: Any = (self.keep,) if _is_mask(self.keep) else self.keep
+        regions = [_region(region) for region in keep]
+        object.__setattr__(self, "remove", Remove(self.remove))
+        object.__setattr__(self, "faces", tuple(_box(box) for box in self.faces))
+        object.__setattr__(self, "keep", tuple(regions))
         for name, value in (("threshold", self.occlusion_threshold), ("confidence", self.min_confidence)):
             if not 0 <= value <= 1:
                 raise UsageError(f"a {name} of {value} cannot be; use 0 to 1")
-        for box in (*self.faces, *self.keep):
-            if not (len(box) == 4 and np.isfinite(box).all() and min(box[2:]) > 0):
-                raise UsageError(f"{_words(box)} is no region; give x,y,width,height in pixels")
+        if sum(map(_is_mask, regions)) > 1:
+            raise UsageError("only one mask can be kept; put the regions together into one")
         if self.aligned and self.faces:
             raise UsageError("a ready crop shows one face alone; leave the faces out")
 
-    def mask_for(self, width_px: int, height_px: int, name: str) -> Mask | None:
+    def mask_of(self, width_px: int, height_px: int, name: str) -> Mask | None:
         """The mask, bool (height, width). Raises UsageError: it has another shape than the picture."""
         return None if self.mask is None else _fitted(self.mask, width_px, height_px, name)
 
-    def kept(self, width_px: int, height_px: int, name: str) -> Mask | None:
-        """What must not change, bool (height, width); None where nothing is said.
+    def free_of(self, width_px: int, height_px: int, name: str) -> Mask:
+        """What may change, bool (height, width).
 
         Raises:
             UsageError: a mask of another shape than the picture.
         """
-        if self.keep_mask is None and not self.keep:
-            return None
-        kept = np.zeros((height_px, width_px), dtype=np.bool_)
-        if self.keep_mask is not None:
-            kept |= _fitted(self.keep_mask, width_px, height_px, name)
-        for x, y, width, height in self.keep:
+        import numpy as np
+
+        free: Mask = np.ones((height_px, width_px), dtype=np.bool_)
+        for region in self.keep:
+            if not isinstance(region, tuple):
+                free &= ~_fitted(region, width_px, height_px, name)
+                continue
             # A pixel that a region touches at all is in it.
-            low, high = np.floor((x, y)), np.ceil((x + width, y + height))
-            (x1, y1), (x2, y2) = low.clip(0).astype(int), high.clip(0).astype(int)
-            kept[y1:y2, x1:x2] = True
-        return kept
+            x, y, width, height = region
+            x1, y1 = max(0, math.floor(x)), max(0, math.floor(y))
+            x2, y2 = max(0, math.ceil(x + width)), max(0, math.ceil(y + height))
+            free[y1:y2, x1:x2] = False
+        return free
 
-    def texts(self) -> Mapping[str, str]:
-        """What decides about the result, for a provenance; what stands at its default is left out."""
-        said = {"input": "aligned" if self.aligned else "photo"}
+    def to_texts(self) -> Mapping[str, str]:
+        """What decides about the result, for a provenance. What has its default is left out."""
+        texts = {"input": "aligned" if self.aligned else "photo"}
         if self.mask is None:
-            said["remove"] = str(self.remove)
+            texts["remove"] = str(self.remove)
         else:
-            said["mask_sha256"] = _sha256(self.mask)
-        if self.faces:
-            said["faces"] = " ".join(map(_words, self.faces))
-        if self.keep:
-            said["keep"] = " ".join(map(_words, self.keep))
-        if self.keep_mask is not None:
-            said["keep_sha256"] = _sha256(self.keep_mask)
-        if self.occlusion_threshold != THRESHOLD:
-            said["occlusion_threshold"] = f"{self.occlusion_threshold:g}"
-        if self.min_confidence != MIN_CONFIDENCE:
-            said["min_confidence"] = f"{self.min_confidence:g}"
-        if self.strip:
-            said["strip"] = "yes"
-        if self.primary_only:
-            said["primary_only"] = "yes"
-        return said
+            texts["mask_sha256"] = _sha256(self.mask)
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name in ("aligned", "mask", "remove") or value == each.default:
+                continue
+            if not isinstance(value, tuple):
+                texts[each.name] = "yes" if value is True else f"{value:g}"
+                continue
+            boxes = [_text_of(region) for region in value if isinstance(region, tuple)]
+            masks = [region for region in value if not isinstance(region, tuple)]
+            texts |= {each.name: " ".join(boxes)} if boxes else {}
+            texts |= {f"{each.name}_sha256": _sha256(masks[0])} if masks else {}
+        return texts
 
 
-def make_request(
-    aligned: bool = False,
-    mask: Mask | None = None,
-    remove: Remove | str = Remove.COVERS,
-    faces: Sequence[Box] = (),
-    keep: Keep = (),
-    occlusion_threshold: float = THRESHOLD,
-    min_confidence: float = MIN_CONFIDENCE,
-    strip: bool = False,
-    primary_only: bool = False,
-) -> Request:
-    """The arguments of `Reconstructor.__call__` as one value. Raises UsageError as that does."""
-    if remove not in list(Remove):
-        raise UsageError(f"unknown class {remove!r}; remove one of {', '.join(Remove)}")
-    is_mask = isinstance(keep, np.ndarray) and keep.dtype == np.bool_
-    return Request(
-        aligned=aligned,
-        mask=mask,
-        remove=Remove(remove),
-        faces=tuple(_box(*box) for box in faces),
-        keep=() if is_mask else tuple(_box(*box) for box in keep),
-        keep_mask=keep if isinstance(keep, np.ndarray) and is_mask else None,
-        occlusion_threshold=occlusion_threshold,
-        min_confidence=min_confidence,
-        strip=strip,
-        primary_only=primary_only,
-    )
+def options_of(options: Options | None, changes: Mapping[str, Any]) -> Options:
+    """Options with other values in some of their fields.
+
+    Args:
+        options: None is all at their defaults.
+        changes: values by the names of the fields.
+
+    Raises:
+        UsageError: no field has such a name, or as `Options` does.
+    """
+    known = [each.name for each in fields(Options)]
+    for name in changes:
+        if name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(known)}"
+            raise UsageError(f"unknown option {name}; {hint}")
+    return replace(options or Options(), **changes)
 
 
-def _box(x: float, y: float, width: float, height: float) -> Box:
-    return float(x), float(y), float(width), float(height)
+def help_of(name: str) -> str:
+    """The text of a field of `Options`."""
+    text: str = next(each.metadata["help"] for each in fields(Options) if each.name == name)
+    return text
+
+
+def default_of(name: str) -> Any:
+    """The default of a field of `Options`."""
+    return getattr(Options, name)
+
+
+def _is_mask(region: object) -> bool:
+    return getattr(region, "dtype", None) == "bool"
+
+
+def _region(region: Any) -> Box | Mask:
+    return region if _is_mask(region) else _box(region)
+
+
+def _box(values: Sequence[float]) -> Box:
+    box = tuple(map(float, values))
+    if not (len(box) == 4 and all(map(math.isfinite, box)) and min(box[2:]) > 0):
+        raise UsageError(f"{_text_of(box)} is not a region; give x,y,width,height in pixels")
+    return box
 
 
 def _fitted(mask: Mask, width_px: int, height_px: int, name: str) -> Mask:
     """A mask at a picture's size; one of another size must have its shape."""
+    import numpy as np
+    from PIL import Image as PillowImage
+
     if mask.dtype == np.bool_ and mask.shape == (height_px, width_px):
         return mask
     fits = mask.dtype == np.bool_ and mask.ndim == 2 and mask.size > 0
@@ -175,5 +232,5 @@ def _sha256(mask: Mask) -> str:
     return hashlib.sha256(mask.tobytes()).hexdigest()
 
 
-def _words(box: Box) -> str:
+def _text_of(box: Sequence[float]) -> str:
     return ",".join(f"{value:g}" for value in box)

@@ -1,4 +1,4 @@
-"""What the model sees of a face, in one or several passes over it."""
+"""The model's passes over a face: most need one, a face that is hidden whole or cut off needs more."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,12 +8,13 @@ import numpy as np
 from facemend.alignment import Points, ValuesT, canonical_landmarks, sample, similarity
 from facemend.detection import Face
 from facemend.images import Alpha, Image, Mask
-from facemend.reconstruction.acceptance import accepts, found_in
+from facemend.reconstruction.acceptance import find_occlusion, is_covered
 from facemend.reconstruction.blending import large_regions
 from facemend.reconstruction.crop import View, view_below, view_of
 from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model, ModelOutput
-from facemend.reconstruction.options import Remove
+from facemend.reconstruction.options import Options
+from facemend.thresholds import THRESHOLDS
 
 _COVER = np.array([(62.0, 104.0), (191.0, 234.0)]) / 256
 """Where a cover from brows to chin begins and ends in a canonical crop, x and y as shares of its side."""
@@ -72,8 +73,7 @@ def _hides_eyes(region: Mask) -> bool:
     return True
 
 
-_CLOSER_LOOKS = 3  # at a face that is hidden whole
-_SURE_PLACE = 0.8  # a face of that confidence lies where the detector says
+_MORE_PASSES = 3  # over a face that is hidden whole
 _CUT_OFF = 0.12  # share of the crop's last row that a cover takes which goes on below
 _WIDER = ((1.1, 0.05, 0.09), (1.15, 0.075, 0.14))
 """Wider crops, the first in which the cover ends is taken: its side, how much lower it lies, and how much
@@ -82,8 +82,8 @@ _ENDS = 0.15  # share of its width at the edge that a cover may have at the end 
 _FADED, _BESIDE = 0.02, 0.04  # where both crops are mixed; how far a cover may widen below
 
 
-class Seen(NamedTuple):
-    """A face, where it was cut out, what the model says of it, and the occlusion to remove in the crop."""
+class PassResult(NamedTuple):
+    """A face, where it was cut out, the model's output, and the occlusion to remove in the crop."""
 
     face: Face
     view: View
@@ -92,84 +92,84 @@ class Seen(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Looker:
-    """Looks at the faces of one photo with one request.
+class Passes:
+    """The model's passes over the faces of one photo.
 
     Attributes:
-        model: what sees.
-        remove: which class of occlusion to reconstruct.
-        threshold: 0-1, an alpha above it is an occlusion.
+        options: what to reconstruct.
+        name: what the log calls the photo.
     """
 
     model: Model
-    remove: Remove
-    threshold: float
+    options: Options
+    name: str
 
-    def __call__(self, photo: Image, face: Face, surest: float) -> Seen | None:
-        """What is seen of a face; None if it lies outside the photo.
+    def find(self, photo: Image, face: Face, highest: float) -> PassResult | None:
+        """The occlusion of a face; None if the face lies outside the photo.
 
         Args:
-            surest: confidence of the surest face of the photo.
+            highest: the highest confidence of a face in the photo.
         """
-        seen = self._look(photo, face)
+        seen = self._run(photo, face)
         if seen is None or seen.output.alpha is None:
             return seen
-        if not accepts(photo, face, seen.view, seen.found, self.threshold, surest):
+        threshold = self.options.occlusion_threshold
+        if not is_covered(photo, face, seen.view, seen.found, threshold, highest, self.name):
             return seen._replace(found=np.zeros_like(seen.found))
-        if face.confidence < _SURE_PLACE:
-            seen = self._closer(photo, seen)
-        return self._below(photo, self._agreeing(seen))
+        if face.confidence < THRESHOLDS.sure_location:
+            seen = self._centred(photo, seen)
+        return self._lengthened(photo, self._deblurred(seen))
 
-    def where_said(self, photo: Image, face: Face, mask: Mask) -> Seen | None:
-        """A face where a mask (H, W) of the photo says that it is hidden; None if it does not.
+    def with_mask(self, photo: Image, face: Face, mask: Mask) -> PassResult | None:
+        """A face under a mask (H, W) of the photo; None if none of the mask lies in its view.
 
         `found` is the mask in the view's box.
         """
         view = self._view(photo, face)
-        said = None if view is None else mask[view.box] & view.inside
-        if view is None or said is None or not said.any():
+        marked = None if view is None else mask[view.box] & view.inside
+        if view is None or marked is None or not marked.any():
             return None
-        hint = view.hint(said)
+        hint = view.hint(marked)
         output = deblur(view.crop.image, self.model(view.crop.image[None], hint[None]), hint)
-        return Seen(face, view, output, said.astype(np.float32))
+        return PassResult(face, view, output, marked.astype(np.float32))
 
     def _view(self, photo: Image, face: Face) -> View | None:
         described = self.model.description
         return view_of(photo, face, described.size_px, tall=described.tall)
 
-    def _look(self, photo: Image, face: Face) -> Seen | None:
+    def _run(self, photo: Image, face: Face) -> PassResult | None:
         view = self._view(photo, face)
         if view is None:
             return None
         output = self.model(view.crop.image[None])
-        return Seen(face, view, output, found_in(view.crop.image, output, self.remove, self.threshold))
+        return PassResult(face, view, output, find_occlusion(view.crop.image, output, self.options))
 
-    def _agreeing(self, seen: Seen) -> Seen:
+    def _deblurred(self, seen: PassResult) -> PassResult:
         """The same, its reconstruction made to agree with what a blur lets through."""
-        output = deblur(seen.view.crop.image, seen.output, seen.found > self.threshold)
+        output = deblur(seen.view.crop.image, seen.output, seen.found > self.options.occlusion_threshold)
         return seen._replace(output=output)
 
-    def _closer(self, photo: Image, seen: Seen) -> Seen:
+    def _centred(self, photo: Image, seen: PassResult) -> PassResult:
         """A face that is hidden whole, where its cover says that it lies; any other one as it was."""
-        for _ in range(_CLOSER_LOOKS):
-            cover = whole_cover(seen.found[: seen.found.shape[1]] > self.threshold)
+        for _ in range(_MORE_PASSES):
+            cover = whole_cover(seen.found[: seen.found.shape[1]] > self.options.occlusion_threshold)
             if cover is None:
                 break
             moved = _moved(seen.face, landmarks_under(cover, seen.view.crop.crop_to_photo))
-            closer = self._look(photo, moved)
+            closer = self._run(photo, moved)
             if closer is None or not closer.found.any():
                 break
             seen = closer
         return seen
 
-    def _below(self, photo: Image, seen: Seen) -> Seen:
+    def _lengthened(self, photo: Image, seen: PassResult) -> PassResult:
         """A face whose cover is cut off by the lower edge of the crop, with what lies below it.
 
         The face itself is that of the crop: in the wider one it lies where the model does not expect it.
         A cover whose end is not seen there either may be clothes, and stays cut off.
         """
         side = len(seen.found)
-        cut = np.flatnonzero(seen.found[-1] > self.threshold)
+        cut = np.flatnonzero(seen.found[-1] > self.options.occlusion_threshold)
         if self.model.description.tall or len(cut) < _CUT_OFF * side:
             return seen
         columns = np.arange(side)
@@ -180,7 +180,7 @@ class Looker:
             corner = middle * (1 - larger) + np.array([0, lower * side])
             in_crop = corner + larger * canonical_landmarks(side)
             moved = _moved(seen.face, in_crop @ to_photo[:, :2].T + to_photo[:, 2])
-            wider = self._look(photo, moved)
+            wider = self._run(photo, moved)
             if wider is None:
                 break
             to_wider = np.column_stack([np.eye(2) / larger, -corner / larger])
@@ -188,10 +188,10 @@ class Looker:
             found = longer(seen.found, wider.found)
             found[:side] = seen.found
             found[side:, beside] = 0
-            if (found[-1] > self.threshold).sum() <= _ENDS * len(cut):
+            if (found[-1] > self.options.occlusion_threshold).sum() <= _ENDS * len(cut):
                 view = view_below(photo, seen.view, longer.rows)
-                output = longer.output(seen.output, self._agreeing(wider).output)
-                return Seen(seen.face, view, output, found)
+                output = longer.output(seen.output, self._deblurred(wider).output)
+                return PassResult(seen.face, view, output, found)
         return seen
 
 

@@ -1,4 +1,4 @@
-"""Faces of a photo: each is cut out, reconstructed and put back. No pixel outside its occlusion changes."""
+"""The faces of a photo: each is cut out, reconstructed and put back. No other pixel changes."""
 
 import hashlib
 import math
@@ -9,14 +9,14 @@ import numpy as np
 
 from facemend.alignment import FRAME_LANDMARKS_PX, Points
 from facemend.detection import Face
-from facemend.errors import UsageError
-from facemend.images import Alpha, Image, Mask
+from facemend.errors import NoFaceFound, UsageError
+from facemend.images import Alpha, Image
 from facemend.occlusion import OcclusionClass, seed_of
 from facemend.reconstruction.blending import DILATION_PX, FEATHER_PX, RING_PX, blend, feathered, match_grain
 from facemend.reconstruction.crop import View, around
 from facemend.reconstruction.model import Model
-from facemend.reconstruction.options import THRESHOLD, Box, Remove
-from facemend.reconstruction.passes import Looker, Seen
+from facemend.reconstruction.options import Box, Options
+from facemend.reconstruction.passes import Passes, PassResult
 from facemend.reconstruction.results import FaceReconstruction
 
 
@@ -39,54 +39,50 @@ class _ByClass(Mapping[OcclusionClass, Alpha]):
         return len(self._in_crop)
 
 
-def mend_faces(
-    photo: Image,
-    faces: Sequence[Face],
-    model: Model,
-    remove: Remove,
-    mask: Mask | None = None,
-    *,
-    kept: Mask | None = None,
-    threshold: float = THRESHOLD,
-    min_confidence: float = 0.0,
+def reconstruct_faces(
+    photo: Image, faces: Sequence[Face], model: Model, options: Options, *, name: str = "the photo"
 ) -> tuple[Image, tuple[FaceReconstruction, ...]]:
     """Reconstructs faces of a photo, one after the other, so that later ones see what came before.
 
+    A face with less than the minimum confidence counts only where it is hidden, and comes last.
+
     Args:
-        photo: (H, W, 3).
-        remove: which class of occlusion to reconstruct, where there is no mask.
-        mask: bool (H, W), True exactly where to reconstruct.
-        kept: bool (H, W), True where nothing may change, whatever the mask says.
-        threshold: 0-1, an alpha above it is an occlusion.
-        min_confidence: 0-1, what is less sure is a face only where it is hidden; it comes last.
+        photo: uint8 (H, W, 3) RGB.
+        options: its mask and what it keeps are of the photo's shape, at any size.
+        name: what an error or the log calls the photo.
 
     Returns:
         The photo, and what was done to each face that lies in it.
 
     Raises:
-        UsageError: the mask marks pixels that belong to no face.
+        UsageError: the mask marks pixels outside the faces, or has another shape than the photo.
+        NoFaceFound: there is a mask, and no face.
     """
+    size = photo.shape[1], photo.shape[0]
+    mask, free = options.mask_of(*size, name), options.free_of(*size, name)
+    if mask is not None and not faces:
+        raise NoFaceFound(f"{name} has no face to reconstruct under the mask; say where one is with --face")
     result, done = photo.copy(), []
-    free = np.ones(photo.shape[:2], dtype=np.bool_) if kept is None else ~kept
     left = None if mask is None else mask & free
-    surest = max((face.confidence for face in faces), default=0.0)
-    look = Looker(model, remove, threshold)
-    for face in sorted(faces, key=lambda face: face.confidence < min_confidence):
-        seen: Seen | None
+    highest = max((face.confidence for face in faces), default=0.0)
+    passes = Passes(model, options, name)
+    for face in sorted(faces, key=lambda face: face.confidence < options.min_confidence):
+        seen: PassResult | None
         if left is None:
-            seen = look(result, face, surest)
-            if seen is None or (face.confidence < min_confidence and not seen.found.any()):
+            seen = passes.find(result, face, highest)
+            if seen is None or (face.confidence < options.min_confidence and not seen.found.any()):
                 continue
-            removed, weight = _in_photo(seen.view, seen.found, threshold)
+            removed, weight = _in_photo(seen.view, seen.found, options.occlusion_threshold)
         else:
-            seen = look.where_said(result, face, left)
+            seen = passes.with_mask(result, face, left)
             if seen is None:
                 continue
             removed = weight = seen.found
             left[seen.view.box] &= weight == 0
         weight = np.where(free[seen.view.box], weight, np.float32(0))
-        result[seen.view.box], mended = _deliver(result, seen, removed, weight)
-        done.append(mended)
+        reconstructed = _blend_face(result, seen, removed, weight)
+        result[seen.view.box] = reconstructed[0]
+        done.append(reconstructed[1])
     if left is not None and left.any():
         raise UsageError(
             f"the mask marks {int(left.sum())} pixels that belong to no face found; keep to the faces, or "
@@ -95,7 +91,9 @@ def mend_faces(
     return result, tuple(done)
 
 
-def _deliver(photo: Image, seen: Seen, removed: Alpha, weight: Alpha) -> tuple[Image, FaceReconstruction]:
+def _blend_face(
+    photo: Image, seen: PassResult, removed: Alpha, weight: Alpha
+) -> tuple[Image, FaceReconstruction]:
     """The pixels of a view's box with its face reconstructed, and what was done.
 
     Args:
@@ -103,21 +101,23 @@ def _deliver(photo: Image, seen: Seen, removed: Alpha, weight: Alpha) -> tuple[I
     """
     face, view, output, _ = seen
     found = {} if output.alpha is None else dict(zip(OcclusionClass, output.alpha[0], strict=True))
-    pixels = photo[view.box]
+    before = photo[view.box].copy()
+    pixels = before
     interval = None if output.interval is None else np.zeros(weight.shape, dtype=np.float32)
     if weight.any():
         part = around(weight > 0, math.ceil(RING_PX * view.scale))
         near = view.cut(part)
         above = near.put(output.raw[0])
         rng = np.random.default_rng(seed_of("grain", hashlib.sha256(view.crop.image.tobytes()).hexdigest()))
-        above = match_grain(pixels[part], above, weight[part] > 0, view.scale, rng)
-        pixels = pixels.copy()
-        pixels[part] = blend(pixels[part], above, weight[part])
+        above = match_grain(before[part], above, weight[part] > 0, view.scale, rng)
+        pixels = before.copy()
+        pixels[part] = blend(before[part], above, weight[part])
         if interval is not None and output.interval is not None:
             interval[part] = near.put(output.interval[0]).clip(0) * (weight[part] > 0)
     by_class = _ByClass(view, found)
     coverage = float((weight > 0).sum()) / (photo.shape[0] * photo.shape[1])
-    return pixels, FaceReconstruction(face, view.box, by_class, removed, weight, coverage, interval)
+    done = FaceReconstruction(face, view.box, by_class, removed, weight, coverage, before, interval)
+    return pixels, done
 
 
 def _in_photo(view: View, found: Alpha, threshold: float) -> tuple[Alpha, Alpha]:
@@ -143,10 +143,10 @@ _TYPICAL_PX = np.array([43.0, 70.0, 135.0, 191.0])
 """The detector's box of an upright face in CelebA's frame, which a box drawn by hand is taken for."""
 
 
-def with_given(
+def add_marked_faces(
     photo: Image, found: Sequence[Face], boxes: Sequence[Box], detect: Detect, name: str
 ) -> tuple[Face, ...]:
-    """The faces found and those given; one that is both is there once.
+    """The faces found and those that the user marks. One that is both is there once.
 
     Args:
         photo: (H, W, 3).
@@ -163,12 +163,12 @@ def with_given(
         same = [face for face in faces if _overlap(box, face) > _SAME]
         faces = [face for face in faces if _overlap(box, face) <= _SAME]
         faces.append(
-            replace(same[0], confidence=1.0, given=True) if same else _looked_for(photo, box, detect)
+            replace(same[0], confidence=1.0, marked=True) if same else _find_in_box(photo, box, detect)
         )
     return tuple(faces)
 
 
-def _looked_for(photo: Image, box: Points, detect: Detect) -> Face:
+def _find_in_box(photo: Image, box: Points, detect: Detect) -> Face:
     """The face in a box, by the landmarks that the detector sees there, or by those of a typical face."""
     size = box[2:] - box[:2]
     low = np.floor(box[:2] - _MARGIN * size).clip(0).astype(int)
@@ -180,14 +180,14 @@ def _looked_for(photo: Image, box: Points, detect: Detect) -> Face:
     ]
     best = max(faces, key=lambda face: _overlap(box, face), default=None)
     if best is not None and _overlap(box, best) > _SAME:
-        return replace(best, confidence=1.0, given=True)
+        return replace(best, confidence=1.0, marked=True)
     scale = size / (_TYPICAL_PX[2:] - _TYPICAL_PX[:2])
     # One scale for x and y: a wide box is a face with its ears, not a broad one.
     landmarks = (box[:2] + box[2:]) / 2 + (
         FRAME_LANDMARKS_PX - (_TYPICAL_PX[:2] + _TYPICAL_PX[2:]) / 2
     ) * float(np.sqrt(scale.prod()))
     x1, y1, x2, y2 = box.tolist()
-    return Face((x1, y1, x2, y2), landmarks, 1.0, given=True)
+    return Face((x1, y1, x2, y2), landmarks, 1.0, marked=True)
 
 
 def _shifted(face: Face, by: Points) -> Face:

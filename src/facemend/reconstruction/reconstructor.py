@@ -1,39 +1,42 @@
 """The product as a library: a model, ready to reconstruct photos and ready crops."""
 
 import hashlib
+import inspect
+import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import IO, TypeAlias, overload
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 from PIL import Image as PillowImage
 
 from facemend.detection import Detector, Face
-from facemend.detection.detector import MIN_CONFIDENCE, MIN_SIZE_PX
+from facemend.detection.detector import MIN_SIZE_PX
 from facemend.detection.yunet import YuNet
-from facemend.errors import NoFaceFound, PictureError
+from facemend.errors import PictureError
 from facemend.files import sha256_of
 from facemend.images import Image, Mask
 from facemend.io import Photo, photo_of_pillow, photo_of_pixels, read_image, read_photo
-from facemend.reconstruction.acceptance import HIDDEN_FACE
-from facemend.reconstruction.aligned import mend_aligned
+from facemend.reconstruction.aligned import reconstruct_aligned
 from facemend.reconstruction.model import Model
-from facemend.reconstruction.options import THRESHOLD, Box, Device, Keep, Remove, Request, make_request
-from facemend.reconstruction.pipeline import mend_faces, with_given
+from facemend.reconstruction.options import Device, Options, options_of
+from facemend.reconstruction.pipeline import add_marked_faces, reconstruct_faces
 from facemend.reconstruction.provenance import Provenance
-from facemend.reconstruction.results import FaceReconstruction, PillowPicture, Reconstruction
+from facemend.reconstruction.results import Reconstruction
+from facemend.thresholds import THRESHOLDS
 from facemend.weights import shipped_model_path
 
-PictureFile: TypeAlias = str | Path | IO[bytes]
-Source: TypeAlias = PictureFile | PillowPicture | Image
+Source: TypeAlias = str | Path | IO[bytes] | PillowImage.Image | Image
+"""A path, an open binary file, a Pillow image, or a uint8 (H, W, 3) RGB array."""
+_LOG = logging.getLogger("facemend")
 
 
 class Reconstructor:
-    """A model and a face detector, ready to reconstruct pictures, from several threads if need be.
+    """A model and a face detector, ready to reconstruct pictures. Several threads may share one.
 
     Attributes:
         model: the model file that it uses.
@@ -51,10 +54,10 @@ class Reconstructor:
 
         Args:
             detector: YuNet as an ONNX file, to find faces with in place of facemend's own detector.
-            threads: how many threads one call may use; None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None leaves it to ONNX Runtime.
 
         Raises:
-            ModelError, UsageError: as `Model` does, or the detector's file is no YuNet.
+            ModelError, UsageError: as `Model` does, or the detector's file is not a YuNet.
         """
         self.model = Model(model_path or shipped_model_path(), device=device, threads=threads)
         self._threads = threads
@@ -63,148 +66,64 @@ class Reconstructor:
 
     @cached_property
     def _own_detector(self) -> Detector:
-        """Opened when first used: photos may have another one. Ready crops are measured with this one."""
+        """Opened when first used. Photos may have another one, and ready crops always use this one."""
         return Detector(threads=self._threads)
 
     @property
     def _detector(self) -> Detector | YuNet:
         return self._yunet or self._own_detector
 
-    @overload
-    def __call__(
-        self,
-        source: PictureFile | PillowPicture,
-        *,
-        aligned: bool = ...,
-        mask: Mask | None = ...,
-        remove: Remove | str = ...,
-        faces: Sequence[Box] = ...,
-        keep: Keep = ...,
-        occlusion_threshold: float = ...,
-        min_confidence: float = ...,
-        strip: bool = ...,
-        primary_only: bool = ...,
-    ) -> Reconstruction[PillowPicture]: ...
-    @overload
-    def __call__(
-        self,
-        source: Image,
-        *,
-        aligned: bool = ...,
-        mask: Mask | None = ...,
-        remove: Remove | str = ...,
-        faces: Sequence[Box] = ...,
-        keep: Keep = ...,
-        occlusion_threshold: float = ...,
-        min_confidence: float = ...,
-        strip: bool = ...,
-        primary_only: bool = ...,
-    ) -> Reconstruction[Image]: ...
-    def __call__(
-        self,
-        source: Source,
-        *,
-        aligned: bool = False,
-        mask: Mask | None = None,
-        remove: Remove | str = Remove.COVERS,
-        faces: Sequence[Box] = (),
-        keep: Keep = (),
-        occlusion_threshold: float = THRESHOLD,
-        min_confidence: float = MIN_CONFIDENCE,
-        strip: bool = False,
-        primary_only: bool = False,
-    ) -> Reconstruction[PillowPicture] | Reconstruction[Image]:
+    def __call__(self, source: Source, options: Options | None = None, /, **changes: Any) -> Reconstruction:
         """Reconstructs what hides the faces of a photo. No pixel outside the occlusions changes.
 
         Args:
-            source: a path, an open binary file, a Pillow picture, or a uint8 (H, W, 3) RGB array.
-            aligned: the picture is a ready crop of one face, a 178×218 CelebA frame or a square of any
-                size. A square that is framed otherwise than CelebA's crops is re-aligned by the eyes.
-            mask: bool, True exactly where to reconstruct, of the picture's shape at any size; None lets
-                the model find it.
-            remove: which class of occlusion to reconstruct, where there is no mask.
-            faces: x, y, width, height in pixels of faces that the detector does not find.
-            keep: regions that never change: x, y, width, height of each, or a mask of bool.
-            occlusion_threshold: 0-1, what the model finds with more is an occlusion.
-            min_confidence: 0-1, how sure the detector must be of a face.
-            strip: leave EXIF with its place, XMP, IPTC and comments out of the file that is saved.
-            primary_only: save a JPEG with further layers (MPO, Ultra HDR) as its primary picture alone.
+            source: a path, an open binary file, a Pillow image, or a uint8 (H, W, 3) RGB array.
+            options: what to do (None: the defaults of `Options`).
+            changes: fields of `Options` with other values, such as `aligned=True`.
 
         Raises:
-            PictureError: no readable picture, or no ready crop where `aligned` says so.
-            UsageError: a mask does not fit the picture, a region lies outside, or a value cannot be.
+            PictureError: the source cannot be read, or is not a ready crop where `aligned` says so.
+            UsageError: an unknown option, a value out of range, a mask of another shape than the picture,
+                or a region outside of it.
             NoFaceFound: there is a mask, and no face under it.
             ModelError: the model cannot be run.
         """
-        request = make_request(
-            aligned, mask, remove, faces, keep, occlusion_threshold, min_confidence, strip, primary_only
-        )
-        return self.answer(source, request)
-
-    @overload
-    def answer(
-        self, source: PictureFile | PillowPicture, request: Request
-    ) -> Reconstruction[PillowPicture]: ...
-    @overload
-    def answer(self, source: Image, request: Request) -> Reconstruction[Image]: ...
-    @overload
-    def answer(
-        self, source: Source, request: Request
-    ) -> Reconstruction[PillowPicture] | Reconstruction[Image]: ...
-    def answer(
-        self, source: Source, request: Request
-    ) -> Reconstruction[PillowPicture] | Reconstruction[Image]:
-        """What `__call__` does, asked for by one value."""
+        options = options_of(options, changes)
         photo, input_sha256 = _read(source)
-        size = photo.pixels.shape[1], photo.pixels.shape[0]
-        mask, kept = request.mask_for(*size, photo.name), request.kept(*size, photo.name)
-        faces: Sequence[FaceReconstruction]
-        threshold = request.occlusion_threshold
-        if request.aligned:
-            pixels, faces = mend_aligned(
-                photo.pixels, self.model, self._own_detector, request.remove, mask, kept=kept,
-                threshold=threshold, name=photo.name,
-            )  # fmt: skip
+        if options.aligned:
+            pixels, faces = reconstruct_aligned(
+                photo.pixels, self.model, self._own_detector, options, name=photo.name
+            )
         else:
-            there = self._faces_of(photo, request)
-            pixels, faces = mend_faces(
-                photo.pixels, there, self.model, request.remove, mask, kept=kept, threshold=threshold,
-                min_confidence=request.min_confidence,
-            )  # fmt: skip
+            found = self._faces_of(photo, options)
+            pixels, faces = reconstruct_faces(photo.pixels, found, self.model, options, name=photo.name)
         photo = photo.with_pixels(pixels)
-        if request.strip:
+        if options.strip:
             photo = photo.without_metadata()
-        if request.primary_only:
+        if options.primary_only:
             photo = photo.without_layers()
         regions = tuple(face.region for face in faces if face.region)
-        provenance = replace(self.provenance(input_sha256, request), regions=regions)
-        if isinstance(source, np.ndarray):
-            return Reconstruction(photo.pixels, tuple(faces), provenance, photo)
-        return Reconstruction(photo.to_pillow(), tuple(faces), provenance, photo)
+        provenance = replace(self.provenance(input_sha256, options), regions=regions)
+        return Reconstruction(photo, faces, provenance)
 
     def batch(
-        self,
-        sources: Iterable[PictureFile | PillowPicture],
-        request: Request | None = None,
-        *,
-        threads: int = 2,
-    ) -> Iterator[Reconstruction[PillowPicture]]:
-        """Reconstructs many pictures in threads that share the model; results come in the given order.
+        self, sources: Iterable[Source], options: Options | None = None, *, threads: int = 2
+    ) -> Iterator[Reconstruction]:
+        """Reconstructs many pictures in threads that share the model. Results come in the given order.
 
         A picture that fails raises when its turn comes, as `__call__` does. At most `2 * threads`
         pictures are in memory at a time. Give the `Reconstructor` itself `threads=1`, so that the cores
         are shared out once. `facemend reconstruct` uses processes, which are faster for a folder.
 
         Args:
-            request: what is asked of each (None: nothing but the defaults).
+            options: what to do with each (None: the defaults).
             threads: how many pictures are worked on at the same time.
         """
-        asked = request or Request()
-        waiting: deque[Future[Reconstruction[PillowPicture]]] = deque()
+        waiting: deque[Future[Reconstruction]] = deque()
         with ThreadPoolExecutor(threads) as pool:
             try:
                 for source in sources:
-                    waiting.append(pool.submit(self.answer, source, asked))
+                    waiting.append(pool.submit(self, source, options))
                     if len(waiting) >= 2 * threads:
                         yield waiting.popleft().result()
                 while waiting:
@@ -213,81 +132,57 @@ class Reconstructor:
                 for future in waiting:
                     future.cancel()
 
-    def provenance(self, input_sha256: str | None, request: Request) -> Provenance:
-        """What a picture says that is made for this request, its regions left out."""
-        options = dict(request.texts())
-        if self._detector_sha256 is not None and not request.aligned:
-            options["detector_sha256"] = self._detector_sha256
-        return Provenance(self.model.description.name, self.model.sha256, input_sha256, options)
+    def provenance(self, input_sha256: str | None, options: Options) -> Provenance:
+        """What a picture says that is made with these options, its regions left out."""
+        texts = dict(options.to_texts())
+        if self._detector_sha256 is not None and not options.aligned:
+            texts["detector_sha256"] = self._detector_sha256
+        return Provenance(self.model.description.name, self.model.sha256, input_sha256, texts)
 
-    def _faces_of(self, photo: Photo, request: Request) -> tuple[Face, ...]:
-        # A place that may be a hidden face is one where a cover is found, or said to be.
-        tells = self.model.description.finds_occlusion or request.mask is not None
-        least = request.min_confidence
-        if tells and least <= MIN_CONFIDENCE:  # whoever asks for more wants no doubtful faces
-            least *= HIDDEN_FACE
-        found = [
-            face
-            for face in self._detector(photo.pixels, min_confidence=least)
-            if face.box_px[2] - face.box_px[0] >= MIN_SIZE_PX
-        ]  # what is smaller is a pattern more often than a face
-        faces = with_given(photo.pixels, found, request.faces, self._detector, photo.name)
-        if request.mask is not None and not faces:
-            raise NoFaceFound(
-                f"{photo.name} has no face to reconstruct under the mask; say where one is with --face"
-            )
-        return faces
+    def _faces_of(self, photo: Photo, options: Options) -> tuple[Face, ...]:
+        """The faces of a photo, with those that may be hidden whole where an occlusion can be located."""
+        least = options.min_confidence
+        locates = self.model.description.finds_occlusion or options.mask is not None
+        if locates and least <= THRESHOLDS.min_confidence:  # whoever asks for more wants no doubtful faces
+            least *= THRESHOLDS.hidden_face
+        found = []
+        for face in self._detector(photo.pixels, min_confidence=least):
+            width_px = face.box_px[2] - face.box_px[0]
+            if width_px >= MIN_SIZE_PX:
+                found.append(face)
+            else:  # a pattern more often than a face
+                _LOG.info(
+                    "%s: face of %.0f px is left alone: narrower than %g px",
+                    photo.name, width_px, MIN_SIZE_PX,
+                )  # fmt: skip
+        if not found:
+            _LOG.info("%s: no face is found with a confidence of %.2f", photo.name, least)
+        return add_marked_faces(photo.pixels, found, options.faces, self._detector, photo.name)
 
 
-@overload
-def reconstruct(
-    source: PictureFile | PillowPicture,
-    *,
-    aligned: bool = ...,
-    mask: Mask | None = ...,
-    remove: Remove | str = ...,
-    faces: Sequence[Box] = ...,
-    keep: Keep = ...,
-    occlusion_threshold: float = ...,
-    min_confidence: float = ...,
-    strip: bool = ...,
-    primary_only: bool = ...,
-) -> Reconstruction[PillowPicture]: ...
-@overload
-def reconstruct(
-    source: Image,
-    *,
-    aligned: bool = ...,
-    mask: Mask | None = ...,
-    remove: Remove | str = ...,
-    faces: Sequence[Box] = ...,
-    keep: Keep = ...,
-    occlusion_threshold: float = ...,
-    min_confidence: float = ...,
-    strip: bool = ...,
-    primary_only: bool = ...,
-) -> Reconstruction[Image]: ...
-def reconstruct(
-    source: Source,
-    *,
-    aligned: bool = False,
-    mask: Mask | None = None,
-    remove: Remove | str = Remove.COVERS,
-    faces: Sequence[Box] = (),
-    keep: Keep = (),
-    occlusion_threshold: float = THRESHOLD,
-    min_confidence: float = MIN_CONFIDENCE,
-    strip: bool = False,
-    primary_only: bool = False,
-) -> Reconstruction[PillowPicture] | Reconstruction[Image]:
+def reconstruct(source: Source, options: Options | None = None, /, **changes: Any) -> Reconstruction:
     """Reconstructs what hides the faces of a photo, with the model that comes with facemend.
 
     Use a `Reconstructor` for another model. Arguments and errors are those of `Reconstructor.__call__`.
     """
-    request = make_request(
-        aligned, mask, remove, faces, keep, occlusion_threshold, min_confidence, strip, primary_only
-    )
-    return _shipped().answer(source, request)
+    return _shipped()(source, options, **changes)
+
+
+def _show_options(function: Any) -> None:
+    """Lets `help` and an editor show the fields of `Options` as keyword arguments."""
+    known = inspect.signature(function)
+    names = [each for each in known.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    names += [
+        inspect.Parameter(
+            each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type
+        )
+        for each in fields(Options)
+    ]
+    function.__signature__ = known.replace(parameters=names)
+
+
+_show_options(Reconstructor.__call__)
+_show_options(reconstruct)
 
 
 @cache

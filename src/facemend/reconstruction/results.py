@@ -1,9 +1,12 @@
-"""What a reconstruction hands over."""
+"""What a reconstruction returns: the picture, and what was done to each face."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from io import BytesIO
 from pathlib import Path
-from typing import Generic, TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -14,8 +17,7 @@ from facemend.io import Photo, write_photo
 from facemend.occlusion import OcclusionClass
 from facemend.reconstruction.provenance import Provenance, Region
 
-PillowPicture: TypeAlias = PillowImage.Image
-PictureT = TypeVar("PictureT", PillowPicture, Image)
+_SHOWN_PX = 320  # in a notebook
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,9 @@ class FaceReconstruction:
         weight: float32 (h, w), the reconstruction's share of each pixel, 0-1; where it is 0, and outside
             the box, the picture is the input.
         coverage: share of the whole picture's pixels that were reconstructed, 0-1.
+        before: uint8 (h, w, 3) RGB, the box's pixels before.
         interval: float32 (h, w), how far off the reconstruction may be: nine in ten of the true colour
-            values under the occlusion lie within ± so many levels of 255 of what the model drew; 0 where
+            values under the occlusion lie within ± this many levels (of 255) of the output; 0 where
             `weight` is 0; None if the model does not say.
     """
 
@@ -42,6 +45,7 @@ class FaceReconstruction:
     removed: Alpha
     weight: Alpha
     coverage: float
+    before: Image
     interval: Alpha | None = None
 
     @property
@@ -72,22 +76,41 @@ class FaceReconstruction:
         return Region(box_px, self.coverage)
 
 
-@dataclass(frozen=True)
-class Reconstruction(Generic[PictureT]):
-    """A picture whose faces were reconstructed.
+@dataclass(frozen=True, repr=False)
+class Reconstruction:
+    """A picture whose faces were reconstructed. In a notebook it shows itself.
 
     Attributes:
-        image: of the input's size, as displayed; a Pillow picture for a file or a Pillow picture, a
-            uint8 (H, W, 3) RGB array for an array. Without an occlusion it is the input, unchanged.
+        photo: the picture, with everything that the input's file held beside its pixels.
         faces: one entry a face, the largest first; empty if none was found.
         provenance: how it was made.
-        photo: the same picture, with everything that the input's file held beside its pixels.
     """
 
-    image: PictureT
+    photo: Photo
     faces: tuple[FaceReconstruction, ...]
     provenance: Provenance
-    photo: Photo
+
+    @cached_property
+    def image(self) -> PillowImage.Image:
+        """The picture as displayed, of the input's size and mode (L, LA, RGB or RGBA).
+
+        Without an occlusion it shows the input, unchanged.
+        """
+        return self.photo.to_pillow()
+
+    @property
+    def array(self) -> Image:
+        """The picture as displayed: uint8 (H, W, 3) RGB, without its transparency."""
+        return self.photo.pixels
+
+    @property
+    def before(self) -> Image:
+        """The input as displayed: uint8 (H, W, 3) RGB."""
+        pixels = self.photo.pixels.copy()
+        for face in reversed(self.faces):  # a later face was reconstructed over what came before
+            if face.changed:
+                pixels[face.box] = face.before
+        return pixels
 
     @property
     def changed(self) -> bool:
@@ -109,7 +132,7 @@ class Reconstruction(Generic[PictureT]):
         Without an occlusion, and in the format that it came in, it is the input's file, byte for byte.
 
         Args:
-            strip: leave out EXIF with its place, XMP, IPTC and comments of the input.
+            strip: leave out EXIF with its location, XMP, IPTC and comments of the input.
 
         Raises:
             OutputError: the file exists and `force` is not set, the disk refuses, or the format cannot
@@ -117,3 +140,44 @@ class Reconstruction(Generic[PictureT]):
             UsageError: the suffix names no format that facemend writes.
         """
         write_photo(Path(path), self.photo, note=self.provenance.to_note(), strip=strip, force=force)
+
+    def __repr__(self) -> str:
+        height_px, width_px = self.photo.pixels.shape[:2]
+        changed = sum(face.changed for face in self.faces)
+        faces = "1 face" if len(self.faces) == 1 else f"{len(self.faces)} faces"
+        return (
+            f"Reconstruction({self.photo.name!r}, {width_px}×{height_px}, {faces}, {changed} reconstructed)"
+        )
+
+    def _repr_html_(self) -> str:
+        """For a notebook: before, after and the occlusion, with a line for each face."""
+        white = np.repeat(np.rint(self.removed * 255).astype(np.uint8)[:, :, None], 3, axis=2)
+        shown = {"before": self.before, "after": self.array, "occlusion": white}
+        figures = "".join(
+            f'<figure style="margin:0"><img alt="{title}" src="data:image/png;base64,{_png(image)}">'
+            f"<figcaption>{title}</figcaption></figure>"
+            for title, image in shown.items()
+        )
+        faces = "".join(f"<li>{_line_of(face)}</li>" for face in self.faces) or "<li>no face found</li>"
+        return (
+            f"<p>{escape(repr(self))}</p>"
+            f'<div style="display:flex;flex-wrap:wrap;gap:8px">{figures}</div><ol>{faces}</ol>'
+        )
+
+
+def _png(image: Image) -> str:
+    """A copy of at most `_SHOWN_PX` a side, as PNG in base64."""
+    picture, file = PillowImage.fromarray(image), BytesIO()
+    picture.thumbnail((_SHOWN_PX, _SHOWN_PX))
+    picture.save(file, "PNG")
+    return b64encode(file.getvalue()).decode()
+
+
+def _line_of(done: FaceReconstruction) -> str:
+    x1, y1, x2, y2 = done.face.box_px
+    line = f"{x2 - x1:.0f}×{y2 - y1:.0f} px at {x1:.0f}, {y1:.0f}, confidence {done.face.confidence:.2f}: "
+    if not done.changed:
+        return line + "no occlusion, unchanged"
+    line += f"{done.coverage:.1%} of the picture reconstructed"
+    levels = done.interval_levels
+    return line if levels is None else f"{line}, ± {levels:.0f} of 255 levels"

@@ -18,9 +18,9 @@ from facemend.io.formats import DAMAGED, HEIC_PACKAGE, SUFFIXES, first_line, ope
 from facemend.reconstruction.crop import view_of
 from facemend.reconstruction.provenance import NOTICE, Provenance
 from facemend.reconstruction.reconstructor import Reconstructor
-from facemend.reconstruction.results import FaceReconstruction, PillowPicture, Reconstruction
+from facemend.reconstruction.results import FaceReconstruction, Reconstruction
 from facemend.server.problems import Problem
-from facemend.server.schemas import FORMATS, MEDIA_TYPES, Base64, Options
+from facemend.server.schemas import FORMATS, MEDIA_TYPES, Base64, FormOptions
 from facemend.server.settings import Limits
 
 _SPACE = re.compile(rb"\s+")
@@ -97,7 +97,7 @@ class ReconstructionRequest:
 
     photo: bytes
     mask: bytes | None
-    options: Options
+    options: FormOptions
 
 
 @dataclass(frozen=True)
@@ -191,9 +191,7 @@ def reconstruct(
     return ReconstructedPhoto(photo, before, picture, kind, faces, provenance, time.monotonic() - began)
 
 
-def _only(
-    original: Photo, result: Reconstruction[PillowPicture], chosen: frozenset[int]
-) -> tuple[Photo, Provenance]:
+def _only(original: Photo, result: Reconstruction, chosen: frozenset[int]) -> tuple[Photo, Provenance]:
     """The photo with these faces alone reconstructed, and how that was made."""
     unknown = sorted(chosen.difference(range(1, len(result.faces) + 1)))
     if unknown:

@@ -139,7 +139,7 @@ def open_reconstruction(setup: Head, limits: Limits) -> tuple[dict[str, Any], Wo
         ModelError, UsageError: as `Reconstructor` does.
     """
     from facemend.reconstruction.reconstructor import Reconstructor
-    from facemend.server.schemas import Options
+    from facemend.server.schemas import FormOptions
     from facemend.server.service import (
         ReconstructionRequest,
         json_response,
@@ -153,7 +153,7 @@ def open_reconstruction(setup: Head, limits: Limits) -> tuple[dict[str, Any], Wo
     warm_up(reconstructor)
 
     def work(head: Head, parts: list[bytes]) -> Response:
-        options = Options.model_validate(head["options"])
+        options = FormOptions.model_validate(head["options"])
         request = ReconstructionRequest(parts[0], parts[1] if parts[1:] else None, options)
         result = reconstruct(reconstructor, request, limits)
         content = json_response(result) if options.answer == "json" else picture_response(result)

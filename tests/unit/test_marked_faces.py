@@ -9,7 +9,7 @@ from facemend.detection import Face
 from facemend.errors import UsageError
 from facemend.images import Image
 from facemend.reconstruction.demo import read_portraits
-from facemend.reconstruction.pipeline import with_given
+from facemend.reconstruction.pipeline import add_marked_faces
 from facemend.reconstruction.reconstructor import Reconstructor
 from tests.tiny_celeba import gradient
 
@@ -19,7 +19,7 @@ def _nobody(*_: object, **__: object) -> tuple[Face, ...]:
 
 
 def test_a_box_where_nothing_is_seen_holds_a_typical_upright_face() -> None:
-    (face,) = with_given(gradient(400, 300), [], [(100, 50, 92, 121)], _nobody, "it")
+    (face,) = add_marked_faces(gradient(400, 300), [], [(100, 50, 92, 121)], _nobody, "it")
     assert face.box_px == (99.5, 49.5, 191.5, 170.5)
     assert face.confidence == 1
     np.testing.assert_allclose(
@@ -29,8 +29,8 @@ def test_a_box_where_nothing_is_seen_holds_a_typical_upright_face() -> None:
 
 def test_a_face_that_was_found_is_there_once() -> None:
     found = Face((10, 10, 60, 70), np.zeros((5, 2)), 0.9)
-    assert with_given(gradient(400, 300), [found], [(12, 12, 48, 56)], _nobody, "it") == (
-        replace(found, confidence=1.0, given=True),
+    assert add_marked_faces(gradient(400, 300), [found], [(12, 12, 48, 56)], _nobody, "it") == (
+        replace(found, confidence=1.0, marked=True),
     )
 
 
@@ -39,14 +39,14 @@ def test_what_the_detector_sees_in_the_close_view_is_put_back() -> None:
         assert close.shape[:2] == (121, 81)
         return (Face((20, 30, 60, 90), np.full((5, 2), 40.0), 0.1),)
 
-    (face,) = with_given(gradient(400, 300), [], [(100, 100, 40, 60)], see, "it")
+    (face,) = add_marked_faces(gradient(400, 300), [], [(100, 100, 40, 60)], see, "it")
     assert face.box_px == (99.0, 99.0, 139.0, 159.0)
     np.testing.assert_array_equal(face.landmarks_px[0], (119, 109))
 
 
 def test_a_box_outside_the_photo_is_refused() -> None:
     with pytest.raises(UsageError, match="the face 500,0,10,10 lies outside it"):
-        with_given(gradient(400, 300), [], [(500, 0, 10, 10)], _nobody, "it")
+        add_marked_faces(gradient(400, 300), [], [(500, 0, 10, 10)], _nobody, "it")
 
 
 def test_a_given_face_is_reconstructed_where_the_detector_asks_for_more(
