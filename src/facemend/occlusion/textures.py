@@ -262,7 +262,7 @@ def _noise(rng: np.random.Generator, cells: tuple[int, ...]) -> Field:
 
 
 def tie_dye(rng: np.random.Generator) -> Texture:
-    """Clouds of two or three colours that run into each other. marble, galaxies."""
+    """Clouds of two or three colours that run into each other, as in marble or galaxies."""
     a, b, c = (np.array(colour, dtype=np.float32) for colour in palette(rng, 3))
     first = (_noise(rng, (4, 8, 16)) * rng.uniform(0.8, 2.5) + 0.5).clip(0, 1)[..., None]
     second = (_noise(rng, (8, 16)) * rng.uniform(0.8, 2.5)).clip(0, 1)[..., None]
@@ -391,22 +391,9 @@ def heather(rng: np.random.Generator) -> Texture:
 
 
 WORDS = (
-    "LOVE",
-    "STAY SAFE",
-    "HELLO",
-    "NO",
-    "SMILE",
-    "CITY",
-    "TEAM",
-    "2020",
-    "WOW",
-    "ABC",
-    "FC",
-    "THANKS",
-    "X",
-    "KISS",
-    "UP",
-)
+    "LOVE", "STAY SAFE", "HELLO", "NO", "SMILE", "CITY", "TEAM", "2020",
+    "WOW", "ABC", "FC", "THANKS", "X", "KISS", "UP",
+)  # fmt: skip
 _SHEET_PX = 256
 _SHEET_SPAN = 140.0
 
