@@ -70,7 +70,7 @@ def hand(image: Image, face: FaceGeometry, rng: np.random.Generator) -> list[Par
     return moved
 
 
-def grip(
+def draw_grip(
     image: Image, face: FaceGeometry, x: float, y: float, side: float, rng: np.random.Generator
 ) -> list[Part]:
     """Four fingers that reach from one side (-1 left, 1 right) around something at (x, y)."""
@@ -104,7 +104,7 @@ def hair_colour(image: Image, face: FaceGeometry, rng: np.random.Generator) -> C
     return own if rng.random() < 0.9 and sum(own) < sum(skin_of(image, face)) else other
 
 
-def strands(
+def draw_strands(
     colour: Colour, start: tuple[float, float], end: tuple[float, float], rng: np.random.Generator,
     count: int, spread: float, width: float,
 ) -> list[Part]:  # fmt: skip

@@ -27,7 +27,7 @@ from facemend.occlusion.hands_hair import own_hair
 from facemend.occlusion.light import Light, light_of, scaled, shifted
 from facemend.occlusion.mask_fit import Fit, Tone, cut_of, draw_fit, dyed, lit_mask, tone_of
 from facemend.occlusion.mask_shapes import MIDDLE, Cut
-from facemend.occlusion.masks import draw_over
+from facemend.occlusion.masks import draw_overlay
 from facemend.occlusion.types import Extent, Kind, Layer, OcclusionClass, Parameter
 
 _EYES = canonical_landmarks()[:2].mean(axis=0)
@@ -172,7 +172,7 @@ def _draw(
         if hair is not None:
             canvas.hide(hair)
     canvas.lay(_spread(cloth.coverage, near, region), _spread(cloth.colours, near, region))
-    overlay = draw_over(canvas, image, face, cut, rng, parameters)
+    overlay = draw_overlay(canvas, image, face, cut, rng, parameters)
     if parameters["over"] == "strands" and abs(face.nose_shift) > _HIDDEN_SIDE:
         overlay, parameters["over"] = None, "nothing"  # they would hang beside the head
     layer = canvas.finish(

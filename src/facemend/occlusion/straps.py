@@ -11,7 +11,7 @@ from facemend.occlusion.cloth import RESPIRATORS
 from facemend.occlusion.geometry import FaceGeometry, curve, ellipse, line, rounded_box
 from facemend.occlusion.light import cloth_colour, scaled, shifted, skin_of
 from facemend.occlusion.mask_shapes import MIDDLE, STYLES, Cut, Surface, project
-from facemend.occlusion.masks import exhale_valve
+from facemend.occlusion.masks import draw_valve
 from facemend.occlusion.textures import WORDS
 
 
@@ -89,7 +89,7 @@ def strap_colour(cut: Cut, ground: Colour, rng: np.random.Generator) -> Colour:
     return shifted(fixed[name], rng, 8)
 
 
-def strap_parts(straps: Straps, dye: Colour, side: int, rng: np.random.Generator) -> list[Part]:
+def draw_strap_parts(straps: Straps, dye: Colour, side: int, rng: np.random.Generator) -> list[Part]:
     """The straps of one side (0 left, -1 right) as polygons, with dark edges, turns, knots, adjusters."""
     parts: list[Part] = []
     dark, bright = scaled(dye, 0.72), scaled(dye, 1.06)
@@ -116,7 +116,7 @@ def strap_parts(straps: Straps, dye: Colour, side: int, rng: np.random.Generator
     return parts
 
 
-def gap_parts(surface: Surface, cut: Cut, ground: Colour, rng: np.random.Generator) -> list[Part]:
+def draw_gap(surface: Surface, cut: Cut, ground: Colour, rng: np.random.Generator) -> list[Part]:
     """A dark opening between a side edge and the cheek, where a loose mask stands off it."""
     parts: list[Part] = []
     inside = scaled(ground, rng.uniform(0.25, 0.6))
@@ -131,7 +131,7 @@ def gap_parts(surface: Surface, cut: Cut, ground: Colour, rng: np.random.Generat
     return parts
 
 
-def fixtures(
+def draw_fixtures(
     surface: Surface, cut: Cut, ground: Colour, pleats: list[float], rng: np.random.Generator
 ) -> tuple[list[Part], bool]:
     """Seam, wire, welded bands, stitches, valve and label as seen, and whether there is a valve."""
@@ -157,7 +157,7 @@ def fixtures(
     if rng.random() < 0.55:
         parts += _stitches(cut, scaled(ground, rng.uniform(0.72, 0.92)), rng)
     if has_valve:
-        parts += exhale_valve(ground, rng)
+        parts += draw_valve(ground, rng)
         if rng.random() < 0.25 and cut.style in ("fitted", "cloth"):
             parts += [(points * (-1, 1) + (2 * MIDDLE[0], 0), colour) for points, colour in parts[-7:]]
     if rng.random() < 0.12 and cut.style not in ("gaiter", "bandana"):
