@@ -321,7 +321,7 @@ def test_a_preview_shows_every_kind_and_is_not_overwritten(celeba: Path, tmp_pat
         (("--faces", "0"), 2, "0 is not in the range 1<=x<=100"),
         (("--split-file", "s.csv"), 2, "choose one with --split"),
         (("--split", "test", "--split-file", "gone.csv"), 1, "cannot read the split file gone.csv"),
-        (("--cutouts", "gone"), 1, "gone is no folder"),
+        (("--cutouts", "gone"), 1, "gone is not a folder"),
     ],
 )
 def test_a_wrong_preview_is_one_line_and_no_picture(

@@ -26,5 +26,5 @@ def test_every_python_example_runs(
     for example in examples:
         exec(compile(example, "docs/photos.md", "exec"), {})
     assert capsys.readouterr().out.endswith("unchanged\nunchanged\n")
-    assert {path.name for path in Path("mended").iterdir()} == {"a.jpg", "b.jpg"}
-    assert Path("mended.jpg").is_file()
+    assert {path.name for path in Path("results").iterdir()} == {"a.jpg", "b.jpg"}
+    assert Path("result.jpg").is_file()

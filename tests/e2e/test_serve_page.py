@@ -88,7 +88,7 @@ def photo(covered: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _mend(page: "Page", *photos: Path) -> None:
+def _reconstruct(page: "Page", *photos: Path) -> None:
     page.set_input_files("#file", photos)
     _wait(page)
 
@@ -120,7 +120,7 @@ def _download(page: "Page", folder: Path) -> Path:
 
 
 def test_from_a_photo_to_its_download(page: "Page", photo: Path, covered: Image, tmp_path: Path) -> None:
-    _mend(page, photo)
+    _reconstruct(page, photo)
     assert page.locator("#status").inner_text() == "One face was found and reconstructed."
     after = _pixels(page.locator("#after"))
     assert np.array_equal(_pixels(page.locator("#before")), covered)
@@ -135,7 +135,7 @@ def test_from_a_photo_to_its_download(page: "Page", photo: Path, covered: Image,
         green[place] = int((shown[..., 1] - shown[..., 0] > 200).sum())
     assert green["0"] == 0
     assert green["100"] > 800
-    # The brush adds a place on the forehead; nothing happens to it before it is mended again.
+    # The brush adds a place on the forehead; nothing happens to it before it is reconstructed again.
     page.get_by_role("button", name="Brush: add").click()
     box = page.locator("#brush").bounding_box()
     assert box is not None
@@ -146,7 +146,7 @@ def test_from_a_photo_to_its_download(page: "Page", photo: Path, covered: Image,
     page.mouse.up()
     assert np.array_equal(_pixels(page.locator("#after")), after)
     with page.expect_response("**/v1/reconstruct") as answered:
-        page.get_by_role("button", name="Mend again").click()
+        page.get_by_role("button", name="Reconstruct again").click()
     assert answered.value.status == 200
     _wait(page)
     again = _pixels(page.locator("#after"))
@@ -214,7 +214,7 @@ def test_it_fits_a_phone_and_is_dark_where_the_reader_wants_it(
     for scheme, paper in papers.items():
         page = browser.new_page(viewport=_PHONE, color_scheme=scheme, has_touch=True)
         page.goto(url)
-        _mend(page, photo)
+        _reconstruct(page, photo)
         for details in page.locator("summary").all():
             details.click()
         assert page.evaluate("() => [document.documentElement.scrollWidth, window.innerWidth]") == [
@@ -239,7 +239,7 @@ def test_axe_finds_nothing_serious(browser: "Browser", url: str, photo: Path, sc
     page.goto(url)
     axe = Axe()
     found = list(_serious(axe.run(page).response))
-    _mend(page, photo, photo)
+    _reconstruct(page, photo, photo)
     page.check("#show-tint")
     for details in page.locator("summary").all():
         details.click()
@@ -265,7 +265,7 @@ def test_faces_are_chosen_and_chosen_again(
     both = np.hstack([covered, covered[:, ::-1]])
     path = tmp_path / "two.png"
     PillowImage.fromarray(both).save(path)
-    _mend(page, path)
+    _reconstruct(page, path)
     boxes = page.get_by_role("checkbox", name="Face ")
     assert boxes.count() == 2
     x = [
@@ -308,12 +308,12 @@ def test_a_format_that_the_browser_cannot_show_comes_back_as_png(
 ) -> None:
     path = tmp_path / "scan.tif"
     PillowImage.fromarray(covered).save(path)
-    _mend(page, path)
+    _reconstruct(page, path)
     assert np.array_equal(_pixels(page.locator("#before")), covered)
     assert page.get_by_role("link", name="Download").get_attribute("download") == "scan_reconstructed.png"
 
 
-def test_a_picture_from_the_camera_is_mended(page: "Page") -> None:
+def test_a_picture_from_the_camera_is_reconstructed(page: "Page") -> None:
     page.get_by_role("button", name="Take a picture").click()
     page.locator("#camera-dialog[open]").wait_for()
     page.locator("#video").evaluate(
@@ -323,7 +323,7 @@ def test_a_picture_from_the_camera_is_mended(page: "Page") -> None:
     page.locator("#status").filter(has_text="No face was found").wait_for()
 
 
-def test_a_pasted_and_a_dropped_photo_are_mended(page: "Page", photo: Path) -> None:
+def test_a_pasted_and_a_dropped_photo_are_reconstructed(page: "Page", photo: Path) -> None:
     data = base64.b64encode(photo.read_bytes()).decode()
     give = """(body, [data, kind]) => {
         const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
@@ -341,7 +341,7 @@ def test_a_pasted_and_a_dropped_photo_are_mended(page: "Page", photo: Path) -> N
 
 
 def test_the_call_that_it_shows_does_the_same(page: "Page", photo: Path, tmp_path: Path) -> None:
-    _mend(page, photo)
+    _reconstruct(page, photo)
     call = page.locator("#call").text_content()
     assert call is not None
     if shutil.which("curl") is None:

@@ -81,7 +81,7 @@ def test_a_kind_of_cutouts_travels_to_other_processes(tmp_path: Path) -> None:
 
 
 def test_folders_that_cannot_be_used_are_refused_with_a_reason(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="is no folder"):
+    with pytest.raises(SourceError, match="is not a folder"):
         cutout_kind(tmp_path / "nowhere")
     with pytest.raises(SourceError, match="holds no PNG"):
         cutout_kind(tmp_path)

@@ -159,7 +159,7 @@ def test_a_recipe_draws_them_and_leaves_out_the_held_out_ones(tmp_path: Path) ->
 
 
 def test_what_cannot_be_used_is_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="is no folder; pass a folder of masks"):
+    with pytest.raises(SourceError, match="is not a folder; pass a folder of masks"):
         real_mask_kind(tmp_path / "gone")
     folder = tmp_path / "masks"
     folder.mkdir()
@@ -169,7 +169,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown part 'test'"):
         real_mask_kind(folder, "test")
     _table(folder, ("a.png", "much", "a"))
-    with pytest.raises(SourceError, match=r"the yaw of a\.png is 'much', which is no number"):
+    with pytest.raises(SourceError, match=r"the yaw of a\.png is 'much', which is not a number"):
         real_mask_kind(folder)
     folder.with_suffix(".csv").write_text("name,yaw\na.png,0\n")
     with pytest.raises(SourceError, match="has no column file"):

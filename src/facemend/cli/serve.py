@@ -17,17 +17,23 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Listen on this address.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="And port; 0 for any."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Listen on this port; 0 for any free one.",
 )
 @model_option
 @device_option
-@click.option("--threads", type=click.IntRange(min=1), help="Processor threads a photo (default: all).")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Processor threads for each photo (default: all)."
+)
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Photos worked on at the same time, each by a process of its own.",
+    help="Photos reconstructed at the same time, each in a process of its own.",
 )
 @click.option(
     "--queue",
@@ -35,7 +41,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
     type=click.IntRange(min=0),
     default=16,
     show_default=True,
-    help="Photos that may wait; who comes then is told to come back.",
+    help="Photos that may wait. Further requests get 429 and a time to try again.",
 )
 @click.option(
     "--max-upload", type=click.IntRange(min=1), default=25, show_default=True, help="Largest upload, in MB."
@@ -45,37 +51,42 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
     type=click.FloatRange(min=0, min_open=True, max=200),
     default=50,
     show_default=True,
-    help="Largest photo.",
+    help="Largest photo, in megapixels.",
 )
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=60,
     show_default=True,
-    help="Longest that a request may take as a whole, in seconds; three quarters for the work.",
+    help="Longest time for a whole request, in seconds. Three quarters of it are for the work.",
 )
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Ask API clients for the token in this file (or in FACEMEND_TOKEN).",
+    help="Require the token in this file (or in FACEMEND_TOKEN) from API clients.",
 )
 @click.option(
     "--allow-host",
     "hosts",
     multiple=True,
     metavar="NAME",
-    help="Answer to this name, too, such as a proxy's; * for any.",
+    help="Also accept requests to this host name, such as a proxy's; * for any.",
 )
 @click.option(
     "--allow-origin",
     "origins",
     multiple=True,
     metavar="URL",
-    help="Let pages of this site use the API (CORS).",
+    help="Let pages of this origin use the API (CORS).",
 )
 @click.option(
-    "--open", "open_", metavar="yes|no", type=bool, default=False, help="Open the page.  [default: no]"
+    "--open",
+    "open_",
+    metavar="yes|no",
+    type=bool,
+    default=False,
+    help="Open the page in a browser.  [default: no]",
 )
 @quiet_option
 def serve(
@@ -97,8 +108,8 @@ def serve(
 ) -> None:
     """Serve a page and an HTTP API that reconstruct photos, on this machine only.
 
-    Photos stay in memory: nothing is written, and only counts, sizes and times are logged. Ctrl-C ends it
-    once the photos that it began are done.
+    Photos stay in memory. Nothing is written, and only counts, sizes and times are logged. Ctrl-C ends the
+    server once the photos that have begun are done.
     """
     try:
         from facemend.server.app import Server
@@ -154,7 +165,7 @@ def serve(
 
 
 def _token(file: Path | None) -> str | None:
-    """The token of the file or of the environment; an empty one would let everybody in."""
+    """The token of the file or of the environment. An empty one is an error: it would let everybody in."""
     if file is None:
         token, where = os.environ.get("FACEMEND_TOKEN", ""), "the token in FACEMEND_TOKEN"
         if not token:
@@ -164,7 +175,7 @@ def _token(file: Path | None) -> str | None:
     if not token:
         raise UsageError(f"{where} is empty; write a long random token into it")
     if not token.isprintable() or len(token) > _LONGEST_TOKEN:
-        raise UsageError(f"{where} holds no token; use up to {_LONGEST_TOKEN} printable characters")
+        raise UsageError(f"{where} does not hold a token; use up to {_LONGEST_TOKEN} printable characters")
     return token
 
 
@@ -177,6 +188,8 @@ def _read_token(file: Path) -> str:
 
 
 def _refuse_numbers(max_megapixels: float, timeout: float) -> None:
-    """Raises UsageError for what click lets through: it compares, and nothing compares with NaN."""
+    """Raises UsageError for NaN, which passes click's comparisons, and for a time that is too long."""
     if math.isnan(max_megapixels) or not 0 < timeout <= _LONGEST_S:
-        raise UsageError(f"--max-megapixels and --timeout are numbers; the longest time is {_LONGEST_S} s")
+        raise UsageError(
+            f"--max-megapixels and --timeout must be numbers; the longest time is {_LONGEST_S} s"
+        )

@@ -1,4 +1,4 @@
-"""Occlusions: what hides a face, drawn with its exact alpha. One file a family."""
+"""Occlusions: what hides a face, drawn with its exact alpha. Each family has a file."""
 
 from facemend.occlusion.cutouts import cutout_kind
 from facemend.occlusion.real_masks import real_mask_kind

@@ -104,7 +104,7 @@ def blur_soft(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Lay
 
 
 def _blur(image: Image, region: Region, method: str, sigma: float, degrees: float) -> Field:
-    """The blurred colours of the region, (3, h, w); its surroundings bleed in."""
+    """The blurred colours of the region, (3, h, w). Its surroundings bleed in."""
     rows, columns = region.box
     sigma_px = sigma * min(region.face.unit_px, 8.0)
     margin = math.ceil(2 * sigma_px) + 1
@@ -127,7 +127,7 @@ def _blur(image: Image, region: Region, method: str, sigma: float, degrees: floa
 
 
 def _average(patch: PillowImage.Image, steps: list[tuple[float, float]], smooth_px: float) -> Image:
-    """The mean of the patch, moved by each step (x, y); smoothed first to bridge the gaps."""
+    """The mean of the patch, moved by each step (x, y). Smoothed first to bridge the gaps."""
     pixels = np.asarray(patch.filter(ImageFilter.BoxBlur(smooth_px)))
     height, width = pixels.shape[:2]
     reach = min(max(math.ceil(max(abs(v) for v in step)) for step in steps), 4 * max(height, width))

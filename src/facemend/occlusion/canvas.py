@@ -17,12 +17,12 @@ from facemend.occlusion.geometry import FaceGeometry
 from facemend.occlusion.types import Extent, Layer, Parameter
 
 Field: TypeAlias = npt.NDArray[np.float32]
-"""(h, w) over a region's pixels; colours are (3, h, w), since numpy is quick along whole planes."""
+"""(h, w) over a region's pixels. Colours are (3, h, w), since numpy is quick along whole planes."""
 Colour: TypeAlias = tuple[int, int, int]
 """RGB, 0-255."""
 
 Part: TypeAlias = tuple[Points, Colour]
-"""A polygon in canonical pixels and its colour; of several, later ones lie over earlier ones."""
+"""A polygon in canonical pixels and its colour. Of several, later ones lie over earlier ones."""
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ _MOST_PASSES = 4
 
 
 def pick(rng: np.random.Generator, weights: Mapping[T, float]) -> T:
-    """One of the keys, drawn by weight; their order matters, the weights' sum does not."""
+    """One of the keys, drawn by weight. Their order matters, the weights' sum does not."""
     keys = list(weights)
     place = rng.random() * sum(weights.values())
     for key in keys:
@@ -81,7 +81,7 @@ class Region:
         return np.ascontiguousarray(image[self.box].transpose(2, 0, 1), dtype=np.float32)
 
     def coarse(self, step_px: int) -> "Region":
-        """The same box with every step-th pixel, for what is smooth; enlarge with `stretch`."""
+        """The same box with every step-th pixel, for what is smooth. Enlarge with `stretch`."""
         return Region(
             self.face, self.left, self.top, self.x[::step_px, ::step_px], self.y[::step_px, ::step_px]
         )
@@ -110,7 +110,7 @@ class Region:
         return np.asarray(enlarged, dtype=np.float32)
 
     def to_pixels(self, points: Points) -> Points:
-        """Canonical points (N, 2) to pixels of the box; far away ones are brought near."""
+        """Canonical points (N, 2) to pixels of the box. Points far away are brought near."""
         reach = 4.0 * max(self.width_px, self.height_px)
         nearby: Points = (self.face.to_pixels(points) - (self.left, self.top)).clip(-reach, reach)
         return nearby
@@ -167,7 +167,7 @@ class Sketch:
             start = end
 
     def text(self, middle: tuple[float, float], words: str, size: float, colour: Colour) -> None:
-        """Writes level letters of so many canonical pixels around a canonical point."""
+        """Writes level letters of `size` canonical pixels around a canonical point."""
         size_px = min(size * self._region.face.unit_px, float(self._region.height_px)) * self._n
         if size_px < 4:
             return
@@ -199,14 +199,14 @@ class Sketch:
 
 @lru_cache(maxsize=4)
 def _font(size_px: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font; loading it takes longer than writing a word."""
+    """Pillow's own font. Loading it takes longer than writing a word."""
     return ImageFont.load_default(size=size_px)
 
 
 def _fineness(region: Region) -> int:
     """How many times finer than the picture shapes are drawn: three times in a 256 px crop.
 
-    Pillow's polygons are a little too wide, by their last pixels; the same fineness on the face makes
+    Pillow's polygons are a little too wide, by their last pixels. The same fineness on the face makes
     that the same at every size.
     """
     wanted = min(6, max(2, round(3 / region.face.unit_px)))
@@ -231,7 +231,7 @@ class Canvas:
         self._stack: Field = np.zeros((4, *region.x.shape), dtype=np.float32)
 
     def part(self, region: Region) -> "Canvas":
-        """The part of this canvas over a smaller region inside its own; both share what is painted."""
+        """The part of this canvas over a smaller region inside its own. Both share what is painted."""
         part = Canvas.__new__(Canvas)
         part.region = region
         top, left = region.top - self.region.top, region.left - self.region.left
@@ -315,12 +315,12 @@ class Canvas:
             softness: standard deviation of a last blur in canonical pixels: photos are never as sharp
                 as what is drawn.
             noise: (h, w), added to the colours in the end.
-            firmness: above 1, alpha is so many times as large wherever it is below 1, and the paint holds
+            firmness: above 1, alpha is multiplied by it wherever it is below 1, and the paint holds
                 what is seen there: thin straps and soft edges are then to be replaced whole.
         """
         stack = _softened(self._stack, min(softness * self.region.face.unit_px, 16.0))
         alpha = np.rint(stack[3])
-        # What nobody can see is no part of the hole.
+        # What nobody can see is not part of the hole.
         alpha *= alpha >= _VISIBLE
         if firmness > 1:
             firm = np.rint(stack[3] * np.float32(firmness)).clip(0, 255) * (alpha > 0)
@@ -342,7 +342,7 @@ class Canvas:
 
 
 def blend(image: Image, layer: Layer) -> Image:
-    """Paints a layer onto a picture; where alpha is 0 the picture keeps its bytes."""
+    """Paints a layer onto a picture. Where alpha is 0 the picture keeps its bytes."""
     result = image.copy()
     rows, columns = (np.flatnonzero(layer.alpha.any(axis=axis)) for axis in (1, 0))
     if not len(rows):

@@ -1,4 +1,8 @@
-"""The cloth of masks: materials, relief, and the light on it."""
+"""The cloth of masks: materials, relief and light.
+
+The benchmark's masks and balaclavas are a dome that is seen from the front (`lit_dome`). Masks for training
+lie on a `Surface` around the head (`lit_surface`).
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,7 +26,7 @@ _RESPIRATOR_COLOURS: Mapping[Colour, float] = {
 }  # fmt: skip
 RESPIRATORS = ("cup", "folded", "duckbill")
 _RELIEF_STEP = 3.0
-"""Canonical pixels between the points that a relief is made of; it is smooth."""
+"""Canonical pixels between the points that a relief is made of. It is smooth."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Cloth:
     """What a mask is made of.
 
     Attributes:
-        edge: colour of a sewn or welded edge; None has none.
+        edge: colour of a sewn or welded edge. None for no edge.
         pleats: horizontal folds.
         weave: strength of the threads' grain, levels.
         folds: strength of the creases.
@@ -44,7 +48,7 @@ class Cloth:
 
 
 def choose_cloth(style: str, rng: np.random.Generator, patterns: Mapping[Pattern, float]) -> Cloth:
-    """Draws what a mask of a style is made of; paper, felt and cloth differ.
+    """Draws what a mask of a style is made of. paper, felt and cloth differ.
 
     Args:
         style: a key of STYLES.
@@ -71,7 +75,7 @@ def choose_cloth(style: str, rng: np.random.Generator, patterns: Mapping[Pattern
 def lit_dome(
     region: Region, cut: Cut, cloth: Cloth, light: Light, rim: Field, rng: np.random.Generator
 ) -> Field:
-    """The colours of the mask, (3, h, w)."""
+    """The colours of a dome-shaped mask, (3, h, w)."""
     step = max(1, round(_RELIEF_STEP * min(region.face.unit_px, 8.0)))
     coarse = region.coarse(step)
     relief = _dome_relief(coarse, cut, cloth, rng)
@@ -115,7 +119,7 @@ def _planes(colour: Colour) -> Field:
 
 
 def _dome_relief(region: Region, cut: Cut, cloth: Cloth, rng: np.random.Generator) -> Field:
-    """How far the cloth stands out, in canonical pixels, over a coarse region (h, w)."""
+    """How far a dome of cloth stands out, canonical pixels, over a coarse region (h, w)."""
     dx, dy = region.x - np.float32(MIDDLE[0]), region.y - np.float32(MIDDLE[1])
     nx, ny = dx * np.float32(1 / cut.half_width), dy * np.float32(1 / 54)
     dome = {"cup": 26.0, "folded": 16.0, "duckbill": 12.0}.get(cut.style, 15.0) * rng.uniform(0.8, 1.3)
@@ -192,7 +196,7 @@ _BACKGROUND = np.array([(10, 70), (246, 70), (12, 170), (244, 170)], dtype=np.fl
 def choose_hue(
     image: Image, face: FaceGeometry, light: Light, rng: np.random.Generator
 ) -> tuple[str, Colour | None]:
-    """Now and then a colour that is hard to tell from what lies beside it; most often None.
+    """A colour that is hard to tell from what lies beside the mask; most often None.
 
     Returns:
         Where the colour comes from, and the dye that looks like it in this light.
@@ -230,8 +234,8 @@ def dyed(cloth: Cloth, colour: Colour) -> Cloth:
 def worn_light(image: Image, region: Region, rng: np.random.Generator) -> Light:
     """The light on a mask over a region.
 
-    A dark face in a bright photo is no sign of little light: the brightest things in it count too. Skin in
-    a colour that no skin has shows the colour of the light.
+    A dark face in a bright photo does not mean little light: the brightest things in it also count. Skin in
+    a colour that skin never has shows the colour of the light.
     """
     light = light_of(image, region, rng)
     bright = np.sort(image[::16, ::16, 1], axis=None)
@@ -335,7 +339,7 @@ def draw_pleats(cut: Cut, count: int, rng: np.random.Generator) -> list[float]:
 
 
 def _pleats(u: Field, y: Field, heights: list[float], rng: np.random.Generator) -> Field:
-    """Level folds: each swells slowly and falls at once; they open towards the middle."""
+    """Level folds: each swells slowly and falls at once. They open towards the middle."""
     total = np.zeros_like(u)
     open_ = 1 - np.float32(rng.uniform(0, 0.6)) / (1 + (u * np.float32(1 / 26)) ** 2)
     for height in heights:

@@ -47,7 +47,7 @@ LOCATIONS: Mapping[str, Location] = {
     "lower": Location((127.0, 194.0), 120.0),
     "full": Location((127.0, 172.0), 140.0, Extent.FULL),
 }
-"""The subfolders that are understood; pictures beside them go to the lower face."""
+"""The names that subfolders may have. Pictures beside them go to the lower face."""
 
 _SUFFIXES = (".png", ".webp")
 _LARGEST_PX = 1024
@@ -66,7 +66,7 @@ def cutout_kind(folder: Path, occlusion_class: OcclusionClass = OcclusionClass.A
         PictureError: a picture cannot be read, has no transparency, or nothing but transparency.
     """
     if not folder.is_dir():
-        raise SourceError(f"{folder} is no folder; pass a folder of PNG or WebP cut-outs")
+        raise SourceError(f"{folder} is not a folder; pass a folder of PNG or WebP cut-outs")
     subfolders = sorted(
         path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
     )
@@ -88,7 +88,7 @@ def _pictures(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Cutouts:
-    """Draws one of the pictures; travels to other processes as a list of paths."""
+    """Draws one of the pictures. Travels to other processes as a list of paths."""
 
     folder: Path
     pictures: tuple[tuple[Path, str], ...]
@@ -119,7 +119,7 @@ def _lay(
     cutout: PillowImage.Image, image: Image, face: FaceGeometry, middle: Points, width: float,
     degrees: float, extent: Extent, parameters: Mapping[str, Parameter],
 ) -> Layer:  # fmt: skip
-    """Puts a cut-out (RGBa) onto the face, so many canonical pixels wide about a canonical point."""
+    """Puts a cut-out (RGBa) onto the face about a canonical point, `width` canonical pixels wide."""
     turn = np.deg2rad(degrees)
     across = (np.cos(turn) * face.right + np.sin(turn) * face.down) * (width / cutout.width)
     along = (np.cos(turn) * face.down - np.sin(turn) * face.right) * (width / cutout.width)
@@ -186,9 +186,9 @@ class MaskFile:
     """One cut-out on disk.
 
     Attributes:
-        path: an RGBA picture, 178×218 pixels or a multiple, the mask at its own place in CelebA's frame.
-        photograph: which photograph it comes from; all its cut-outs are in one part.
-        yaw: offset of the nose from the middle of the eyes over the eye distance; 0 is frontal, positive
+        path: an RGBA picture, 178×218 pixels or a multiple, the mask at its own location in CelebA's frame.
+        photograph: which photograph it comes from. All its cut-outs are in one part.
+        yaw: offset of the nose from the middle of the eyes over the eye distance. 0 is frontal, positive
             looks to the right.
     """
 
@@ -229,11 +229,11 @@ class CutMask:
 
 
 def find_masks(folder: Path, part: str | None = None) -> tuple[MaskFile, ...]:
-    """The cut-outs in a folder that lie at their own place in CelebA's frame.
+    """The cut-outs in a folder that lie at their own location in CelebA's frame.
 
     They are the PNG and WebP pictures of 178×218 pixels, or a multiple, in the folder itself and in its
     subfolder `lower`. A table FOLDER.csv beside the folder is optional: its columns `file`, `yaw` (0 where
-    it is missing) and `source_path` (the photograph; the file's name without its suffix where it is
+    it is missing) and `source_path` (the photograph, or the file's name without its suffix where it is
     missing) describe them.
 
     Args:
@@ -247,7 +247,9 @@ def find_masks(folder: Path, part: str | None = None) -> tuple[MaskFile, ...]:
     if part is not None and part not in PARTS:
         raise ValueError(f"unknown part {part!r}; choose from {', '.join(PARTS)}")
     if not folder.is_dir():
-        raise SourceError(f"{folder} is no folder; pass a folder of masks cut out as 178×218 RGBA pictures")
+        raise SourceError(
+            f"{folder} is not a folder; pass a folder of masks cut out as 178×218 RGBA pictures"
+        )
     paths = [
         path for location in (folder, folder / "lower") if location.is_dir() for path in location.iterdir()
     ]
@@ -269,7 +271,7 @@ def find_masks(folder: Path, part: str | None = None) -> tuple[MaskFile, ...]:
 
 
 def table_of(folder: Path) -> Path:
-    """Where the table of a folder of cut-outs is looked for; it need not exist."""
+    """Where the table of a folder of cut-outs is looked for. It need not exist."""
     real = folder.resolve()
     return real.parent / f"{real.name}.csv"
 
@@ -281,7 +283,7 @@ def _is_framed(path: Path) -> bool:
 
 
 def _rows_of(folder: Path) -> dict[str, dict[str, str]]:
-    """The rows of the table beside a folder, by file; none where there is no table."""
+    """The rows of the table beside a folder, by file. None where there is no table."""
     path = table_of(folder)
     if not path.is_file():
         return {}
@@ -297,7 +299,7 @@ def _described(path: Path, row: dict[str, str]) -> MaskFile:
     try:
         yaw = float(text)
     except ValueError as error:
-        raise SourceError(f"the yaw of {path.name} is {text!r}, which is no number") from error
+        raise SourceError(f"the yaw of {path.name} is {text!r}, which is not a number") from error
     return MaskFile(path, row.get("source_path") or path.stem, yaw if np.isfinite(yaw) else 0.0)
 
 
@@ -391,7 +393,7 @@ def _skin_at_rim(colours: npt.NDArray[np.int16], solid: Bits) -> Bits:
 
 
 def _shrunk(bits: Bits, radius_px: int) -> Bits:
-    """A shape without its outermost pixels; beyond the array's border it goes on."""
+    """A shape without its outermost pixels. Beyond the array's border it goes on."""
     shrunk = bits.copy()
     for step in range(1, radius_px + 1):
         shrunk[step:] &= bits[:-step]
@@ -431,7 +433,7 @@ def _measured(colours: npt.NDArray[np.uint8], solid: Bits) -> tuple[npt.NDArray[
 
 
 def _blended(colours: npt.NDArray[np.uint8], alpha: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Colours times alpha, and alpha; the rim takes its colours from two pixels further in."""
+    """Colours times alpha, and alpha. The rim takes its colours from two pixels further in."""
     inside = _shrunk(alpha > 127, 2)
     weight = np.where(inside, 255, 0).astype(np.uint8)
     stack = np.dstack([colours * inside[..., None], weight])

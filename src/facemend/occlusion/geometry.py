@@ -24,8 +24,8 @@ _FARTHEST_PX = 1e7
 class FaceGeometry:
     """Maps canonical crop coordinates (the 256×256 view) onto one face.
 
-    Shapes are written once, for the canonical face. A point keeps its height between eyes and mouth;
-    its centre line bends towards this face's nose, so that shapes follow a turned head.
+    Shapes are written once, for the canonical face. A point keeps its height between eyes and mouth.
+    Its centre line bends towards this face's nose, so that shapes follow a turned head.
 
     Attributes:
         eyes: (2,) middle of the eyes in image pixels.
@@ -65,7 +65,7 @@ class FaceGeometry:
         return x + moved.astype(np.float32), y
 
     def to_canonical(self, x_px: Points, y_px: Points) -> tuple[Points, Points]:
-        """Canonical coordinates of image pixels, the way back of `to_pixels`; x_px and y_px broadcast."""
+        """Canonical coordinates of image pixels, the way back of `to_pixels`. x_px and y_px broadcast."""
         dx, dy = x_px - self.eyes[0], y_px - self.eyes[1]
         spread = float(self.right[0] * self.down[1] - self.right[1] * self.down[0])
         # Axes on one line have no way back; the nearest ones that have give finite coordinates.
@@ -79,7 +79,7 @@ class FaceGeometry:
         return across - bend + middle[0], below + middle[1]
 
     def upright_box(self, box: Box, width_px: int, height_px: int) -> tuple[int, int, int, int]:
-        """The upright box of image pixels around a canonical box, cut to the image; may be empty."""
+        """The upright box of image pixels around a canonical box, cut to the image. May be empty."""
         x1, y1, x2, y2 = box
         corners = self.to_pixels(np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]))
         low = np.rint(corners.min(axis=0)).astype(int).clip(0, (width_px, height_px))
@@ -119,7 +119,7 @@ def face_geometry(landmarks_px: Points | None, width_px: int, height_px: int) ->
     """The geometry of one face.
 
     Args:
-        landmarks_px: (5, 2) in image pixels, in the order of `frame.LANDMARK_NAMES`; None places the
+        landmarks_px: (5, 2) in image pixels, in the order of `frame.LANDMARK_NAMES`. None places the
             canonical ones into the largest centred square. Landmarks that no face can have (eyes in
             one point, mouth above the eyes) are taken as far as they make sense.
         width_px, height_px: the image's size.
@@ -154,7 +154,7 @@ def fill_polygon(points_px: Points, width_px: int, height_px: int) -> Alpha:
     """The exact coverage of a polygon, antialiased: float32 (H, W), 0-1.
 
     Args:
-        points_px: (N, 2) corners in image pixels, in order; may leave the image.
+        points_px: (N, 2) corners in image pixels, in order. May leave the image.
     """
     alpha = np.zeros((height_px, width_px), dtype=np.float32)
     low = np.floor(points_px.min(axis=0)).astype(int).clip(0, (width_px, height_px))
@@ -211,7 +211,7 @@ def rounded_box(x1: float, y1: float, x2: float, y2: float, radius: float) -> Po
 
 
 def line(points: Points, width: float | Points) -> Points:
-    """A line through the points (N, 2) as a polygon (2N, 2); the width is one number or (N,)."""
+    """A line through the points (N, 2) as a polygon (2N, 2). The width is one number or (N,)."""
     along = np.empty_like(points)
     along[1:-1] = points[2:] - points[:-2]
     along[0], along[-1] = points[1] - points[0], points[-1] - points[-2]
@@ -234,7 +234,7 @@ def curve(
 
 @lru_cache(maxsize=32)
 def _steps(n: int) -> Points:
-    """0 to 1 in n steps, (n, 1); only to be read."""
+    """0 to 1 in n steps, (n, 1). Only to be read."""
     return np.linspace(0, 1, n)[:, None]
 
 

@@ -202,7 +202,7 @@ def _glass(
 
 
 def _widened(outline: Points, width: float) -> Points:
-    """An outline, so many canonical pixels larger on every side."""
+    """An outline, `width` canonical pixels larger on every side."""
     middle = outline.mean(axis=0)
     larger: Points = middle + (outline - middle) * (1 + width / np.abs(outline - middle).max(axis=0))
     return larger

@@ -70,7 +70,7 @@ def hand(image: Image, face: FaceGeometry, rng: np.random.Generator) -> list[Par
     return moved
 
 
-def grip(
+def draw_grip(
     image: Image, face: FaceGeometry, x: float, y: float, side: float, rng: np.random.Generator
 ) -> list[Part]:
     """Four fingers that reach from one side (-1 left, 1 right) around something at (x, y)."""
@@ -99,12 +99,12 @@ def _finger(path: Points, width: float, skin: Colour, rng: np.random.Generator) 
 
 
 def hair_colour(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Colour:
-    """This face's own, in nine cases of ten, if it is no lighter than skin; else any."""
+    """This face's own, in nine cases of ten, if it is not lighter than skin, else any."""
     own, other = hair_of(image, face), shifted(HAIR[int(rng.integers(len(HAIR)))], rng, 12)
     return own if rng.random() < 0.9 and sum(own) < sum(skin_of(image, face)) else other
 
 
-def strands(
+def draw_strands(
     colour: Colour, start: tuple[float, float], end: tuple[float, float], rng: np.random.Generator,
     count: int, spread: float, width: float,
 ) -> list[Part]:  # fmt: skip

@@ -1,6 +1,6 @@
-"""What is worn beside a mask, often in its colour, and is no part of it: caps, hoods, scarves, collars.
+"""Caps, hoods, scarves and collars, often in the colour of the mask, and not part of it.
 
-It teaches that colour alone does not decide what an occlusion is.
+They train the model not to find occlusions by colour alone.
 """
 
 import numpy as np
@@ -40,7 +40,7 @@ _WEIGHTS = {"cap": 2.0, "surgical cap": 2.4, "headband": 1.0, "hood": 1.6, "scar
 def draw_headwear(
     image: Image, face: FaceGeometry, turn: float, colour: Colour, light: Light, rng: np.random.Generator
 ) -> tuple[str, Layer | None]:
-    """One of them in a colour, as a layer to be painted onto occluded and target picture alike.
+    """One of them in a colour, as a layer for the occluded picture and the target.
 
     Args:
         turn: the tangent of the head's yaw.

@@ -58,7 +58,7 @@ def _levels(value: float) -> int:
 
 
 def cloth_colour(rng: np.random.Generator) -> tuple[Colour, str]:
-    """A colour that cloth is often dyed in, and its name; in one case of ten any colour."""
+    """A colour that cloth is often dyed in, and its name. In one case of ten any colour."""
     name = pick(rng, {name: weight for name, (weight, _) in _CLOTH.items()})
     any_colour = [int(v) for v in rng.integers(8, 248, 3)]
     if rng.random() < 0.1:
@@ -67,7 +67,7 @@ def cloth_colour(rng: np.random.Generator) -> tuple[Colour, str]:
 
 
 def palette(rng: np.random.Generator, count: int) -> list[Colour]:
-    """So many cloth colours; the second stands out from the first by at least 50 levels."""
+    """`count` cloth colours. The second stands out from the first by at least 50 levels."""
     colours = [cloth_colour(rng)[0] for _ in range(count)]
     if count > 1 and sum(abs(a - b) for a, b in zip(colours[0], colours[1], strict=True)) < 150:
         colours[1] = (235, 235, 232) if sum(colours[0]) < 380 else shifted((34, 36, 46), rng, 16)

@@ -28,8 +28,8 @@ class Fit:
         mask: the cut-out.
         mirrored: whether left and right are exchanged.
         nose_shift: of the face that it was cut from, canonical pixels, after mirroring.
-        scale, degrees, shift: how it is off its place, about the mouth.
-        waves: (2, 4, 4) canonical pixels: how it is bent beside that, on a coarse grid.
+        scale, degrees, shift: how far it is off its location, about the mouth.
+        waves: (2, 4, 4) canonical pixels: how it is also bent, on a coarse grid.
         worn: "well", "low" or "crooked".
     """
 
@@ -91,7 +91,7 @@ class Fit:
 
 
 def _bilinear(levels: Image, u: Field, v: Field) -> Field:
-    """The values (N, 4) at columns u and rows v (N,); outside it is empty."""
+    """The values (N, 4) at columns u and rows v (N,). Outside it is empty."""
     height, width = levels.shape[:2]
     u, v = u.clip(-1, width), v.clip(-1, height)
     padded = np.zeros((height + 3, width + 3, 4), dtype=np.float32)
@@ -108,7 +108,7 @@ def _bilinear(levels: Image, u: Field, v: Field) -> Field:
 
 
 def draw_fit(mask: CutMask, mirrored: bool, nose_shift: float, rng: np.random.Generator) -> Fit:
-    """A place for the mask: as in its photograph, or a little off, low or crooked."""
+    """Where the mask sits: as in its photograph, or a little off, low or crooked."""
     worn = pick(rng, {"well": 8.0, "low": 0.7, "crooked": 1.0})
     shift = rng.normal(0, (1.5, 2.0))
     degrees, scale = rng.normal(0, 1.5), float(np.exp(rng.normal(0, 0.035)))
@@ -183,7 +183,7 @@ _BESIDE: Points = np.array([(127, 40), (127, 262), (70, 250), (184, 250), (60, 9
 
 
 def _turned_hue(colours: Field, grey: Field, radians: float, strength: float) -> Field:
-    """Colours with their hue turned and their saturation multiplied; lightness stays."""
+    """Colours with their hue turned and their saturation multiplied. Lightness stays."""
     blueness, redness = (colours[2] - grey) * np.float32(0.564), (colours[0] - grey) * np.float32(0.713)
     cos, sin = np.float32(np.cos(radians) * strength), np.float32(np.sin(radians) * strength)
     blueness, redness = cos * blueness - sin * redness, sin * blueness + cos * redness

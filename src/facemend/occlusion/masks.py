@@ -1,7 +1,7 @@
-"""Masks as people wear them: surgical, respirators, cloth in patterns, gaiters and bandanas.
+"""The benchmark's masks and balaclavas, and what lies over a mask.
 
-A mask is a cut (its outline), a texture (its pattern) and a relief, whose slopes are lit by the light
-that the face under it has.
+A mask is a cut (its outline), a texture (its pattern) and a relief. The light on the face under it lights
+the relief's slopes.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from facemend.occlusion.canvas import (
 )
 from facemend.occlusion.cloth import RESPIRATORS, Cloth, choose_cloth, lit_dome
 from facemend.occlusion.geometry import FaceGeometry, curve, ellipse, line, rounded_box
-from facemend.occlusion.hands_hair import grip, hair_colour, own_hair, strands
+from facemend.occlusion.hands_hair import draw_grip, draw_strands, hair_colour, own_hair
 from facemend.occlusion.light import Light, light_of, scaled, shifted
 from facemend.occlusion.mask_shapes import MIDDLE, STYLES, Cut, draw_cut, foreshortening
 from facemend.occlusion.textures import BENCHMARK_PATTERNS, PATTERNS, Pattern
@@ -40,7 +40,7 @@ _OVER = {"nothing": 11.0, "own hair": 5.0, "strands": 1.6, "glasses": 1.2, "fing
 
 def benchmark_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
     """A mask in one of the STYLES and BENCHMARK_PATTERNS, 9-20% of a canonical crop. The benchmark's inputs
-    are frozen, and so is this drawing; training draws `worn_masks.textured_mask`."""
+    are frozen, and so is this drawing. Training draws `worn_masks.textured_mask`."""
     return _draw_mask(image, face, rng, BENCHMARK_PATTERNS)
 
 
@@ -106,7 +106,7 @@ def _draw_mask(
         _lay_straps(canvas, straps, light, rng)
     canvas.lay(coverage, lit_dome(region, cut, cloth, light, rim, rng))
     _add_parts(canvas, cut, cloth, light, rng, parameters)
-    overlay = draw_over(canvas, image, face, cut, rng, parameters)
+    overlay = draw_overlay(canvas, image, face, cut, rng, parameters)
     return canvas.finish(
         image,
         Extent.PARTIAL,
@@ -118,7 +118,7 @@ def _draw_mask(
 
 
 def _cast_shadow(canvas: Canvas, image: Image, rim: Field, light: Light, rng: np.random.Generator) -> float:
-    """Darkens the skin along the edge, most on the side away from the light; returns how much."""
+    """Darkens the skin along the edge, most on the side away from the light. Returns how much."""
     strength = rng.uniform(0.15, 0.65)
     unit_px = min(canvas.region.face.unit_px, 16.0)
     columns, rows = round(-2.5 * light.right * unit_px), round(rng.uniform(0.5, 3.0) * unit_px)
@@ -128,7 +128,7 @@ def _cast_shadow(canvas: Canvas, image: Image, rim: Field, light: Light, rng: np
 
 
 def moved(field: Field, columns: int, rows: int) -> Field:
-    """The field (h, w), moved right and down; what comes in is 0."""
+    """The field (h, w), moved right and down. What comes in is 0."""
     height, width = field.shape
     result = np.zeros_like(field)
     columns, rows = max(-width, min(width, columns)), max(-height, min(height, rows))
@@ -188,14 +188,14 @@ def _add_parts(
         path = cut.outline[np.r_[-14:0, 0:14]] + (0, rng.uniform(4, 7))
         parts.append((line(path, rng.uniform(0.8, 1.6)), scaled(ground, 0.85)))
     if valve:
-        parts += exhale_valve(ground, rng)
+        parts += draw_valve(ground, rng)
     if rng.random() < 0.12 and cut.style not in ("gaiter", "bandana"):
         x, y = 127 + rng.choice([-1, 1]) * rng.uniform(30, 42), rng.uniform(196, 212)
         parts.append((rounded_box(x - 6, y - 4, x + 6, y + 4, 1), dark if rng.random() < 0.5 else bright))
     canvas.lay_parts(parts, light.field * np.float32(light.exposure))
 
 
-def exhale_valve(ground: Colour, rng: np.random.Generator) -> list[Part]:
+def draw_valve(ground: Colour, rng: np.random.Generator) -> list[Part]:
     """A round or square exhale valve, in the middle or at a cheek."""
     side = pick(rng, {0: 1.0, -1: 1.5, 1: 1.5})
     x, y, radius = 127 + side * rng.uniform(20, 30), rng.uniform(198, 210), rng.uniform(8, 12.5)
@@ -222,7 +222,7 @@ def exhale_valve(ground: Colour, rng: np.random.Generator) -> list[Part]:
     return parts
 
 
-def draw_over(
+def draw_overlay(
     canvas: Canvas,
     image: Image,
     face: FaceGeometry,
@@ -232,11 +232,11 @@ def draw_over(
     weights: Mapping[str, float] = _OVER,
     rim_colour: Colour | None = None,
 ) -> Layer | None:
-    """What lies over the mask. Its own hair takes from the mask; anything new is an overlay.
+    """What lies over the mask. Its own hair takes from the mask. Anything new is an overlay.
 
     Args:
         weights: how often each of it lies there.
-        rim_colour: what half of the glasses are of; None leaves them black and brown.
+        rim_colour: what half of the glasses are of. None leaves them black and brown.
     """
     over = pick(rng, weights)
     parameters["over"] = over
@@ -247,7 +247,7 @@ def draw_over(
         if hair is not None:
             canvas.hide(hair)
         return None
-    draw = {"strands": strands_over, "glasses": rims, "fingers": fingers}[over]
+    draw = {"strands": draw_strands_over, "glasses": draw_rims, "fingers": draw_fingers}[over]
     parts = draw(image, face, cut, rng)
     if over == "glasses" and rim_colour is not None and rng.random() < 0.5:
         parts = [(points, rim_colour) for points, _ in parts]
@@ -259,16 +259,16 @@ def draw_over(
     return top.finish(image, Extent.PARTIAL, {}, softness=rng.uniform(0.35, 0.8))
 
 
-def strands_over(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
+def draw_strands_over(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
     """Hair that falls over one edge."""
     side = float(rng.choice([-1, 1]))
     start = (127 + side * rng.uniform(50, 68), cut.top - rng.uniform(20, 70))
     end = (127 + side * rng.uniform(34, 66), rng.uniform(185, 250))
     count, spread, width = int(rng.integers(4, 22)), rng.uniform(3, 10), rng.uniform(0.7, 1.7)
-    return strands(hair_colour(image, face, rng), start, end, rng, count, spread, width)
+    return draw_strands(hair_colour(image, face, rng), start, end, rng, count, spread, width)
 
 
-def rims(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
+def draw_rims(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
     """The frame of worn glasses, whose lower rims lie on the mask."""
     colour = shifted((40, 36, 36) if rng.random() < 0.7 else (150, 130, 90), rng, 16)
     width, radius_x, radius_y = rng.uniform(1.2, 3.2), rng.uniform(19, 23), rng.uniform(14, 19)
@@ -286,10 +286,10 @@ def rims(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -
     return parts
 
 
-def fingers(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
+def draw_fingers(image: Image, face: FaceGeometry, cut: Cut, rng: np.random.Generator) -> list[Part]:
     """A hand that holds the mask's edge."""
     side = float(rng.choice([-1, 1]))
     x = MIDDLE[0] + side * (
         cut.half_width * foreshortening(int(side), face.nose_shift) - rng.uniform(2, 14)
     )
-    return grip(image, face, x, rng.uniform(180, 225), side, rng)
+    return draw_grip(image, face, x, rng.uniform(180, 225), side, rng)

@@ -31,7 +31,7 @@ from facemend.occlusion.geometry import (
     smooth_outline,
     turned,
 )
-from facemend.occlusion.hands_hair import grip, hair_colour, hand, strands
+from facemend.occlusion.hands_hair import draw_grip, draw_strands, hair_colour, hand
 from facemend.occlusion.light import cloth_colour, light_of, palette, scaled, shifted
 from facemend.occlusion.textures import BENCHMARK_PATTERNS, PATTERNS, WORDS, Pattern
 from facemend.occlusion.types import Extent, Layer, Parameter
@@ -95,7 +95,7 @@ def _lay_shadow(canvas: Canvas, image: Image, parts: list[Part], rng: np.random.
 
 
 def _microphone(image: Image, face: FaceGeometry, rng: np.random.Generator) -> list[Part]:
-    """A microphone from below, its head before the mouth or the chin; a hand may hold it."""
+    """A microphone from below, its head before the mouth or the chin. A hand may hold it."""
     radius = rng.uniform(21, 29)
     x, y = 127 + rng.normal(0, 14), rng.uniform(196, 226)
     degrees = rng.normal(0, 26)
@@ -132,7 +132,7 @@ def _microphone(image: Image, face: FaceGeometry, rng: np.random.Generator) -> l
             parts.append((line(mesh, 0.8), scaled(head, 0.62)))
     parts = [(turned(points, (0.0, 0.0), degrees) + (x, y), colour) for points, colour in parts]
     if rng.random() < 0.5:
-        parts += grip(
+        parts += draw_grip(
             image,
             face,
             x + 46 * -np.sin(np.radians(degrees)),
@@ -153,7 +153,7 @@ def _hair(image: Image, face: FaceGeometry, rng: np.random.Generator) -> list[Pa
         start = (127 + side * from_middle, rng.uniform(36, 76))
         end = (127 + side * (from_middle + rng.uniform(-14, 20)), rng.uniform(145, 225))
         count, spread, width = int(rng.integers(16, 40)), rng.uniform(4, 9), rng.uniform(1.2, 2.6)
-        parts += strands(colour, start, end, rng, count, spread, width)
+        parts += draw_strands(colour, start, end, rng, count, spread, width)
     return parts
 
 
@@ -193,7 +193,7 @@ def _cup(image: Image, face: FaceGeometry, rng: np.random.Generator) -> list[Par
     parts = [(turned(points, (0.0, 0.0), degrees) + (x, y), colour) for points, colour in parts]
     if rng.random() < 0.6:
         side = float(rng.choice([-1, 1]))
-        parts += grip(image, face, x + side * width * 0.6, y + 14, side, rng)
+        parts += draw_grip(image, face, x + side * width * 0.6, y + 14, side, rng)
     return parts
 
 
@@ -220,7 +220,7 @@ def _phone(image: Image, face: FaceGeometry, rng: np.random.Generator) -> list[P
         x, y, degrees = 127 + rng.normal(0, 18), rng.uniform(165, 205), rng.normal(0, 14)
     parts = [(turned(points, (0.0, 0.0), degrees) + (x, y), colour) for points, colour in body]
     if rng.random() < 0.75:
-        parts += grip(image, face, x + side * wide * 0.8, y + rng.uniform(5, 28), side, rng)
+        parts += draw_grip(image, face, x + side * wide * 0.8, y + rng.uniform(5, 28), side, rng)
     return parts
 
 
@@ -269,7 +269,7 @@ OBJECTS: Mapping[str, tuple[float, Callable[[Image, FaceGeometry, np.random.Gene
     "hand": (2.4, hand), "microphone": (1.0, _microphone), "hair": (1.2, _hair), "cup": (1.0, _cup),
     "phone": (1.0, _phone), "box": (0.7, _box), "strokes": (1.2, _strokes),
 }  # fmt: skip
-"""How often each object is drawn, and what it is made of; scarves and bars of text come on top."""
+"""How often each object is drawn, and what it is made of. Scarves and bars of text come on top."""
 
 
 def _draw_bar(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:

@@ -1,4 +1,4 @@
-"""Real masks: cut out of photographs, fitted to another face, dyed, lit and strapped anew."""
+"""Masks cut out of photographs, fitted to another face, with new colours, light and straps."""
 
 import math
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ from facemend.occlusion.hands_hair import own_hair
 from facemend.occlusion.light import Light, light_of, scaled, shifted
 from facemend.occlusion.mask_fit import Fit, Tone, cut_of, draw_fit, dyed, lit_mask, tone_of
 from facemend.occlusion.mask_shapes import MIDDLE, Cut
-from facemend.occlusion.masks import draw_over
+from facemend.occlusion.masks import draw_overlay
 from facemend.occlusion.types import Extent, Kind, Layer, OcclusionClass, Parameter
 
 _EYES = canonical_landmarks()[:2].mean(axis=0)
@@ -42,10 +42,11 @@ _TO_CROP = CROP_SIZE_PX / FRAME_WIDTH_PX
 
 
 def real_mask_kind(folder: Path, part: str | None = None) -> Kind:
-    """A kind that puts one of a folder's cut-out masks onto the face, see `mask_files.find_masks`.
+    """A kind that puts one of a folder's cut-out masks onto the face, see `cutouts.find_masks`.
 
     Args:
-        folder: masks cut out of photographs, RGBA, 178×218 pixels, each at its own place in CelebA's frame.
+        folder: masks cut out of photographs, RGBA, 178×218 pixels, each at its own location in CelebA's
+            frame.
         part: `train` or `measure`: one photograph in ten is held out for measuring, by the hash of its
             name. None draws all of them.
 
@@ -63,7 +64,7 @@ def real_mask_kind(folder: Path, part: str | None = None) -> Kind:
 
 @dataclass(frozen=True)
 class _RealMasks:
-    """Draws one of the masks; travels to other processes as a list of files, each read when it is drawn.
+    """Draws one of the masks. Travels to other processes as a list of files, each read when it is drawn.
 
     Attributes:
         masks: the files.
@@ -103,7 +104,7 @@ class _RealMasks:
 
 
 def _blur_of(cut: CutMask) -> float:
-    """How blurred a cut-out is, canonical pixels; its sharpness was measured in the coarser frame."""
+    """How blurred a cut-out is, canonical pixels. Its sharpness was measured in the coarser frame."""
     return float(np.interp(0.68 * cut.sharpness - 0.01, _SHARPNESS, _BLURS_PX))
 
 
@@ -171,7 +172,7 @@ def _draw(
         if hair is not None:
             canvas.hide(hair)
     canvas.lay(_spread(cloth.coverage, near, region), _spread(cloth.colours, near, region))
-    overlay = draw_over(canvas, image, face, cut, rng, parameters)
+    overlay = draw_overlay(canvas, image, face, cut, rng, parameters)
     if parameters["over"] == "strands" and abs(face.nose_shift) > _HIDDEN_SIDE:
         overlay, parameters["over"] = None, "nothing"  # they would hang beside the head
     layer = canvas.finish(
@@ -252,7 +253,7 @@ def _lay_rim(
 
 
 def _moved(field: Field, columns: int, rows: int) -> Field:
-    """The field (h, w), moved right and down by whole pixels; its border is repeated."""
+    """The field (h, w), moved right and down by whole pixels. Its border is repeated."""
     height, width = field.shape
     at_row = (np.arange(height) - rows).clip(0, height - 1)
     at_column = (np.arange(width) - columns).clip(0, width - 1)
@@ -261,7 +262,7 @@ def _moved(field: Field, columns: int, rows: int) -> Field:
 
 
 def _straps(cut: Cut, fit: Fit, turn: float, rng: np.random.Generator) -> tuple[list[Points], float]:
-    """The middle lines of the straps of both sides, and their width; none on what is tied behind."""
+    """The middle lines of the straps of both sides, and their width. None on what is tied behind."""
     width = rng.uniform(1.3, 3.2) if rng.random() < 0.85 else rng.uniform(3.2, 5.0)
     tall = cut.bottom - cut.top > 125
     if fit.mask.is_open or tall or rng.random() < 0.12:

@@ -39,7 +39,7 @@ BENCHMARK_KINDS: Mapping[str, Kind] = {
     "textured_mask": Kind(masks.benchmark_mask, OcclusionClass.COVERS),
     "object": Kind(objects.benchmark_object, OcclusionClass.ACCESSORIES),
 }
-"""The same names, drawn with patterns that KINDS never draws: what a model was not trained on."""
+"""The same names with patterns that KINDS never draws, so that no model was trained on them."""
 
 SEED_SET = ("nose_mask", "blur", "blur_full", "mask_full")
 """The kinds that the original project occludes with."""
@@ -50,8 +50,8 @@ FOLDER_KINDS: Mapping[str, Callable[[Path], Kind]] = {
     CUTOUTS: cutout_kind,
     REAL_MASK: partial(real_mask_kind, part="train"),
 }
-"""The kinds that are drawn from a folder of cut-outs, by name. `real_mask` leaves out the photographs that
-are held out for measuring."""
+"""The kinds that need a folder of cut-outs, by name. `real_mask` leaves out the photographs that are held
+out for measuring."""
 
 
 def kinds_with(shares: Mapping[str, float], cutouts: Path | None) -> Mapping[str, Kind]:
@@ -85,7 +85,7 @@ def occlude(
             canonical ones.
         kind: a key of `kinds`.
         seed: the same seed gives the same bytes.
-        kinds: what can be drawn; your own pictures join it as
+        kinds: what can be drawn. Your own pictures join it as
             `{**KINDS, "mine": cutout_kind(folder)}`.
 
     Raises:
@@ -106,14 +106,14 @@ def occlude(
 
 
 def allowed_kinds(shares: Mapping[str, float], attributes: Mapping[str, bool]) -> dict[str, float]:
-    """The shares of the kinds that a face can take: who wears glasses takes no sunglasses.
+    """The shares of the kinds that a face can take. A face with glasses takes no sunglasses.
 
     Args:
         shares: how often each kind is to be drawn.
-        attributes: CelebA's, by name; empty where nothing is known.
+        attributes: CelebA's, by name. Empty where nothing is known.
 
     Returns:
-        May be empty, or all 0: then this face cannot be occluded as asked.
+        May be empty, or all 0: then no kind in `shares` fits this face.
     """
     glasses = attributes.get("Eyeglasses", False)
     return {kind: share for kind, share in shares.items() if not (glasses and kind == "sunglasses")}
@@ -122,7 +122,7 @@ def allowed_kinds(shares: Mapping[str, float], attributes: Mapping[str, bool]) -
 def choose_kind(
     shares: Mapping[str, float], rng: np.random.Generator, kinds: Mapping[str, Kind] = KINDS
 ) -> str:
-    """Draws a kind by its share; shares need not add up to 1, and their order does not matter.
+    """Draws a kind by its share. Shares need not add up to 1, and their order does not matter.
 
     Raises:
         UsageError: an unknown kind, a negative share, or nothing to choose from.

@@ -1,4 +1,4 @@
-"""What holds a mask and what is fixed to it: loops, bands, valves, wires, seams, letters."""
+"""Straps of masks and what is fixed to them: loops, bands, valves, wires, seams, letters."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from facemend.occlusion.cloth import RESPIRATORS
 from facemend.occlusion.geometry import FaceGeometry, curve, ellipse, line, rounded_box
 from facemend.occlusion.light import cloth_colour, scaled, shifted, skin_of
 from facemend.occlusion.mask_shapes import MIDDLE, STYLES, Cut, Surface, project
-from facemend.occlusion.masks import exhale_valve
+from facemend.occlusion.masks import draw_valve
 from facemend.occlusion.textures import WORDS
 
 
@@ -69,7 +69,7 @@ def draw_straps(surface: Surface, cut: Cut, rng: np.random.Generator) -> Straps:
 
 
 def strap_colour(cut: Cut, ground: Colour, rng: np.random.Generator) -> Colour:
-    """The colour of straps before light; `ground` is the cloth's."""
+    """The colour of straps before light. `ground` is the cloth's."""
     if cut.style == "fitted":  # cut out of one piece
         return scaled(ground, 0.94)
     colours = {
@@ -89,7 +89,7 @@ def strap_colour(cut: Cut, ground: Colour, rng: np.random.Generator) -> Colour:
     return shifted(fixed[name], rng, 8)
 
 
-def strap_parts(straps: Straps, dye: Colour, side: int, rng: np.random.Generator) -> list[Part]:
+def draw_strap_parts(straps: Straps, dye: Colour, side: int, rng: np.random.Generator) -> list[Part]:
     """The straps of one side (0 left, -1 right) as polygons, with dark edges, turns, knots, adjusters."""
     parts: list[Part] = []
     dark, bright = scaled(dye, 0.72), scaled(dye, 1.06)
@@ -116,7 +116,7 @@ def strap_parts(straps: Straps, dye: Colour, side: int, rng: np.random.Generator
     return parts
 
 
-def gap_parts(surface: Surface, cut: Cut, ground: Colour, rng: np.random.Generator) -> list[Part]:
+def draw_gap(surface: Surface, cut: Cut, ground: Colour, rng: np.random.Generator) -> list[Part]:
     """A dark opening between a side edge and the cheek, where a loose mask stands off it."""
     parts: list[Part] = []
     inside = scaled(ground, rng.uniform(0.25, 0.6))
@@ -131,10 +131,10 @@ def gap_parts(surface: Surface, cut: Cut, ground: Colour, rng: np.random.Generat
     return parts
 
 
-def fixtures(
+def draw_fixtures(
     surface: Surface, cut: Cut, ground: Colour, pleats: list[float], rng: np.random.Generator
 ) -> tuple[list[Part], bool]:
-    """Seam, wire, welded bands, stitches, valve and label as parts as seen; and if it has a valve."""
+    """Seam, wire, welded bands, stitches, valve and label as seen, and whether there is a valve."""
     parts: list[Part] = []
     dark, bright = scaled(ground, rng.uniform(0.68, 0.86)), scaled(ground, 1.18)
     has_valve = rng.random() < {"cup": 0.4, "folded": 0.35, "fitted": 0.35, "cloth": 0.12}.get(
@@ -157,7 +157,7 @@ def fixtures(
     if rng.random() < 0.55:
         parts += _stitches(cut, scaled(ground, rng.uniform(0.72, 0.92)), rng)
     if has_valve:
-        parts += exhale_valve(ground, rng)
+        parts += draw_valve(ground, rng)
         if rng.random() < 0.25 and cut.style in ("fitted", "cloth"):
             parts += [(points * (-1, 1) + (2 * MIDDLE[0], 0), colour) for points, colour in parts[-7:]]
     if rng.random() < 0.12 and cut.style not in ("gaiter", "bandana"):
@@ -179,7 +179,7 @@ def _all_seen(surface: Surface, parts: list[Part]) -> list[Part]:
 
 
 def _pleat_lines(cut: Cut, pleats: list[float], ground: Colour, rng: np.random.Generator) -> list[Part]:
-    """Thin dark lines where pleats fall, each with a light one above it; now and then broken off."""
+    """Thin dark lines where pleats fall, each with a light one above it. Now and then broken off."""
     parts: list[Part] = []
     factor = rng.uniform(0.76, 0.93)
     for height in pleats:
@@ -222,7 +222,7 @@ _MARKS = ("N95", "KN95", "FFP2", "3M", "NIOSH", "CE 2797", "GB2626", "KF94", "ME
 def write_marks(
     sketch: Sketch, surface: Surface, cut: Cut, ground: Colour, rng: np.random.Generator
 ) -> str:
-    """Prints a brand, a block of small letters or a word onto the cloth; returns the first of them."""
+    """Prints a brand, a block of small letters or a word onto the cloth. Returns the first of them."""
     chance = {"folded": 0.35, "cup": 0.45, "duckbill": 0.3, "fitted": 0.3, "cloth": 0.12}.get(
         cut.style, 0.04
     )

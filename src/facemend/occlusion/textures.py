@@ -1,4 +1,4 @@
-"""Textures of cloth: weaves, prints and the patterns that combine them."""
+"""Textures of cloth: weaves, prints and patterns."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from facemend.occlusion.geometry import ellipse, turned
 from facemend.occlusion.light import cloth_colour, palette, scaled, shifted
 
 Tile = npt.NDArray[np.uint8]
-"""(h, w, 3) RGB; h and w are powers of two; the edges fit."""
+"""(h, w, 3) RGB. H and w are powers of two. The edges fit."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Texture:
         """The colours at cloth coordinates (canonical pixels): float32 (3, h, w), 0-255.
 
         Args:
-            unit_px: picture pixels to a canonical pixel; a tile too fine for them is shrunk first.
+            unit_px: picture pixels to a canonical pixel. A tile too fine for them is shrunk first.
         """
         tile, scale = self.tile, self.scale
         while scale > 2.4 * unit_px and min(tile.shape[:2]) > 1:
@@ -262,7 +262,7 @@ def _noise(rng: np.random.Generator, cells: tuple[int, ...]) -> Field:
 
 
 def tie_dye(rng: np.random.Generator) -> Texture:
-    """Clouds of two or three colours that run into each other; marble, galaxies."""
+    """Clouds of two or three colours that run into each other, as in marble or galaxies."""
     a, b, c = (np.array(colour, dtype=np.float32) for colour in palette(rng, 3))
     first = (_noise(rng, (4, 8, 16)) * rng.uniform(0.8, 2.5) + 0.5).clip(0, 1)[..., None]
     second = (_noise(rng, (8, 16)) * rng.uniform(0.8, 2.5)).clip(0, 1)[..., None]
@@ -354,7 +354,7 @@ def _scattered(shape: str, number: int) -> npt.NDArray[np.uint8]:
 
 
 def _draw_around(draw: ImageDraw.ImageDraw, points: Points, ink: int) -> None:
-    """A polygon on a tile; what leaves it comes in again on the other side."""
+    """A polygon on a tile. What leaves it comes in again on the other side."""
     low, high = points.min(axis=0), points.max(axis=0)
     across, down = (
         {0, _PRINT if low[axis] < 0 else -_PRINT if high[axis] > _PRINT else 0} for axis in (0, 1)
@@ -391,22 +391,9 @@ def heather(rng: np.random.Generator) -> Texture:
 
 
 WORDS = (
-    "LOVE",
-    "STAY SAFE",
-    "HELLO",
-    "NO",
-    "SMILE",
-    "CITY",
-    "TEAM",
-    "2020",
-    "WOW",
-    "ABC",
-    "FC",
-    "THANKS",
-    "X",
-    "KISS",
-    "UP",
-)
+    "LOVE", "STAY SAFE", "HELLO", "NO", "SMILE", "CITY", "TEAM", "2020",
+    "WOW", "ABC", "FC", "THANKS", "X", "KISS", "UP",
+)  # fmt: skip
 _SHEET_PX = 256
 _SHEET_SPAN = 140.0
 
@@ -468,7 +455,7 @@ def mouth(rng: np.random.Generator) -> Texture:
 
 
 def _sheet(name: str, picture: PillowImage.Image) -> Texture:
-    """A picture that covers the whole mask once; its middle belongs onto the mask's middle."""
+    """A picture that covers the whole mask once. Its middle belongs onto the mask's middle."""
     return Texture(name, np.asarray(picture), _SHEET_PX / _SHEET_SPAN, 0.0)
 
 

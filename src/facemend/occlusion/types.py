@@ -1,4 +1,4 @@
-"""What an occlusion is, and what a drawing function hands over."""
+"""Types: an occlusion, its kind, and the layer that a drawing function returns."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class Extent(StrEnum):
 
 
 class OcclusionClass(StrEnum):
-    """What a user wants removed: covers by default, accessories (glasses, hands) when asked."""
+    """What a user wants removed: covers by default, accessories (glasses, hands) on request."""
 
     COVERS = "covers"
     ACCESSORIES = "accessories"
@@ -35,13 +35,12 @@ class Layer:
         alpha: float32 (H, W), 0-1.
         paint: uint8 (H, W, 3) RGB, or one colour (3,).
         extent: partial or full.
-        parameters: what was drawn at random, for the manifest.
-        overlay: what lies over the occlusion and is no part of it (hair, glasses, a hand): it is
-            painted onto occluded and target picture alike. Its own extent and parameters count for
-            nothing.
-        underlay: what lies under and beside the occlusion and is no part of it (a cap, a collar, a scarf):
-            it is painted onto occluded and target picture alike, before the occlusion. The occlusion's
-            paint has to take it into account.
+        parameters: the random choices, for the manifest.
+        overlay: what lies over the occlusion and is not part of it (hair, glasses, a hand). It is painted
+            onto the occluded picture and the target. Its own extent and parameters are not used.
+        underlay: what lies under and beside the occlusion and is not part of it (a cap, a collar, a scarf).
+            It is painted onto the occluded picture and the target before the occlusion, whose paint must
+            take it into account.
     """
 
     alpha: Alpha
@@ -57,7 +56,7 @@ class Kind:
     """One kind of occlusion.
 
     Attributes:
-        draw: draws it onto a picture (H, W, 3) with a face at the given place.
+        draw: draws it onto a picture (H, W, 3) with a face at the given location.
         occlusion_class: covers or accessories.
     """
 
@@ -67,7 +66,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Occlusion:
-    """What hides a part of a face, exactly.
+    """What hides a part of a face, with its exact alpha.
 
     Attributes:
         kind: a key of `facemend.occlusion.KINDS`.
@@ -75,7 +74,7 @@ class Occlusion:
         extent: partial or full.
         alpha: float32 (H, W), 0 = visible, 1 = hidden.
         seed: draws the same occlusion again.
-        parameters: what was drawn at random.
+        parameters: the random choices.
     """
 
     kind: str
@@ -104,12 +103,12 @@ class Occlusion:
 
 @dataclass(frozen=True)
 class OccludedFace:
-    """One draw: the occluded picture, the picture as it should be again, and the exact occlusion.
+    """The occluded picture, the picture that a reconstruction should give, and the exact occlusion.
 
     Attributes:
-        image: uint8 (H, W, 3) RGB, occluded; equal to `target` wherever alpha is 0.
+        image: uint8 (H, W, 3) RGB, occluded. Equal to `target` wherever alpha is 0.
         target: uint8 (H, W, 3) RGB: the face without the occlusion, but with what lay over it.
-        occlusion: what lies between the two.
+        occlusion: the difference between the two.
     """
 
     image: Image

@@ -1,6 +1,6 @@
-"""Masks as they are worn in photos, for training: off the cheek, crooked, low, with straps and casts.
+"""Masks as they are worn in photos, for training: off the cheek, crooked, low, with straps and shadows.
 
-`cloth.py` draws the benchmark's masks, whose inputs are frozen; what is drawn here may get better.
+`masks.py` draws the benchmark's masks, whose inputs are frozen. These may still change.
 """
 
 from dataclasses import replace
@@ -37,15 +37,15 @@ from facemend.occlusion.hands_hair import own_hair
 from facemend.occlusion.headwear import draw_headwear
 from facemend.occlusion.light import Light, scaled, skin_of
 from facemend.occlusion.mask_shapes import Cut, Surface, draw_worn_cut, skin_near, surface_of
-from facemend.occlusion.masks import STYLE_WEIGHTS, draw_over, moved
+from facemend.occlusion.masks import STYLE_WEIGHTS, draw_overlay, moved
 from facemend.occlusion.straps import (
     Straps,
     clear_colour,
+    draw_fixtures,
+    draw_gap,
+    draw_strap_parts,
     draw_straps,
-    fixtures,
-    gap_parts,
     strap_colour,
-    strap_parts,
     write_marks,
 )
 from facemend.occlusion.textures import PATTERNS
@@ -60,7 +60,7 @@ _FAINT_CAST, _FIRM_CAST = 0.02, 8
 def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) -> Layer:
     """A mask in one of the STYLES and PATTERNS as it is worn, 5-30% of a canonical crop.
 
-    The picture may be of any shape; below a canonical square the mask goes on.
+    The picture may be of any shape. Below a canonical square the mask goes on.
     """
     style = pick(rng, STYLE_WEIGHTS)
     cut = draw_worn_cut(style, face, rng)
@@ -92,7 +92,7 @@ def textured_mask(image: Image, face: FaceGeometry, rng: np.random.Generator) ->
     # Dark skin in shadow, as on a cheek that is turned away, has the colour of dark hair.
     doubtful = sum(skin_of(image, face)) < _DARK_SKIN or abs(surface.turn) > 0.35
     over = {**_OVER, "own hair": 0.0} if doubtful else _OVER
-    overlay = draw_over(canvas.part(region), base, face, cut, rng, parameters, over, dye)
+    overlay = draw_overlay(canvas.part(region), base, face, cut, rng, parameters, over, dye)
     # The softer a thin strap is, the fainter it gets, and yet it is to be replaced at its full width.
     softness, noise = _capture_of(base, canvas.region, rng)
     layer = canvas.finish(
@@ -134,11 +134,11 @@ def _lay_mask(
     lit = light.field * (light.tint[:, None, None] * np.float32(light.exposure))
     _lay_straps(canvas, image, straps, strap_colour(cut, ground, rng), light, rng)
     if cut.style in ("surgical", "cloth", "duckbill") and rng.random() < 0.4:
-        part.lay_parts(gap_parts(surface, cut, ground, rng), lit)
+        part.lay_parts(draw_gap(surface, cut, ground, rng), lit)
     pleats = draw_pleats(cut, cloth.pleats, rng)
     colours, shade = lit_surface(region, surface, cut, cloth, pleats, light, rim, rng)
     part.lay(coverage, colours)
-    parts, has_valve = fixtures(surface, cut, ground, pleats, rng)
+    parts, has_valve = draw_fixtures(surface, cut, ground, pleats, rng)
     parameters["valve"] = int(has_valve)
     sketch = Sketch(region)
     sketch.polygons(parts)
@@ -176,7 +176,7 @@ def _lay_casts(
     light: Light,
     rng: np.random.Generator,
 ) -> tuple[float, float]:
-    """The mask's shadow and its colour on the skin around it; returns how strong each of them is.
+    """The mask's shadow and its colour on the skin around it. Returns how strong each of them is.
 
     Nothing falls on the background: what stands off the jaw has no skin behind it.
     """
@@ -216,7 +216,7 @@ def _lay_straps(
     columns, rows = (round(lag * min(face.unit_px, 16.0)) for lag in rng.uniform((-1.5, 0.5), (1.5, 2.5)))
     hidden = straps.width < 4 and rng.random() < 0.4
     for side in (0, -1):
-        parts = strap_parts(straps, dye, side, rng)
+        parts = draw_strap_parts(straps, dye, side, rng)
         if not parts:
             continue
         region = canvas.region.around(np.concatenate([points for points, _ in parts]), 6)

@@ -164,7 +164,7 @@ def _is_plain(image: Image, box: Box) -> bool:
 
 
 def _estimate_blur(seen: Matrix, drawn: Matrix, box: Box, least_noise: float) -> _Blur | None:
-    """The blur that makes what is seen out of what was drawn; None if none does.
+    """The blur that makes what is seen out of what was drawn. None if none does.
 
     It works in gray. At half the size it compares some, then searches ever more closely around the best
     one.

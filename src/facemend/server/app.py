@@ -61,7 +61,7 @@ class PageFile:
     tag: str
 
     def response(self, known: str | None) -> Response:
-        """The file, or word that the browser has it already."""
+        """The file, or 304 if the browser has it already."""
         headers = {"Cache-Control": "no-cache", "ETag": self.tag}
         if known == self.tag:
             return Response(status_code=304, headers=headers)

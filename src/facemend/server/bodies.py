@@ -27,7 +27,7 @@ _PIECE_BYTES = 65_536
 
 
 class ClientGone(Exception):
-    """The client went away, or does not take its response; there is nobody to send one to."""
+    """The client went away, or does not take its response. There is nobody to send one to."""
 
 
 class Reservation:
@@ -52,7 +52,7 @@ class Reservation:
             raise busy(_RETRY_S)
 
     def waits_for_client(self, timer: asyncio.Timeout | None) -> None:
-        """Marks it as waiting for its client until this timer ends; None: it no longer waits."""
+        """Marks it as waiting for its client until this timer ends. None: it no longer waits."""
         self._waits = timer
 
     def evict(self) -> bool:

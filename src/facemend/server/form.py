@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from facemend.server.problems import Problem
-from facemend.server.schemas import Options
+from facemend.server.schemas import FormOptions
 
 _FILES = ("photo", "mask")
-_MOST_PARTS = len(_FILES) + len(Options.model_fields) + 1
+_MOST_PARTS = len(_FILES) + len(FormOptions.model_fields) + 1
 _LARGEST_FIELD_BYTES = 4096
 _LARGEST_HEAD_BYTES = 2048
 """Of a part. Reading parameters takes time that grows faster than their length."""
@@ -28,13 +28,13 @@ class Form:
 
     Attributes:
         photo: a file's bytes.
-        mask: a picture's, white = reconstruct; None lets the model find it.
-        options: see there.
+        mask: a picture's, white = reconstruct. None lets the model find it.
+        options: of the form.
     """
 
     photo: memoryview
     mask: memoryview | None
-    options: Options
+    options: FormOptions
 
 
 def read_form(body: bytes | bytearray, content_type: str) -> Form:
@@ -60,7 +60,7 @@ def read_form(body: bytes | bytearray, content_type: str) -> Form:
     if not files.get("photo"):
         raise _bad("there is no photo; send one as the form's file `photo`")
     try:
-        options = Options.model_validate(texts)
+        options = FormOptions.model_validate(texts)
     except ValidationError as error:
         raise _bad(_message_of(error)) from error
     return Form(files["photo"], files.get("mask") or None, options)
@@ -125,7 +125,7 @@ def _disposition(head: bytes) -> tuple[str, bool]:
 
 
 def _parameters(value: str, most: int) -> dict[str, str]:
-    """The parameters of a header, by name in lower case; each of them once."""
+    """The parameters of a header, by name in lower case. Each of them once."""
     if len(value) > most:
         raise _unreadable()
     message = Message()
@@ -156,7 +156,7 @@ def _message_of(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     name = _shown(str(first["loc"][0])) if first["loc"] else "the form"
     if first["type"] == "extra_forbidden":
-        return f"there is no option {name}; there are {_listed(list(Options.model_fields))}"
+        return f"there is no option {name}; there are {_listed(list(FormOptions.model_fields))}"
     message = first["msg"]
     return f"{name}: {message[0].lower()}{message[1:]}"
 

@@ -40,7 +40,7 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
 }
 _ROUTES = frozenset({"/", "/v1/reconstruct", "/v1/models", "/healthz", "/readyz", "/metrics"})
-"""Paths that are counted by name; a stranger's path is counted as `other`."""
+"""Paths that are counted by name. A stranger's path is counted as `other`."""
 GONE = 499
 """The status that is counted for a client that went away. No client sees it."""
 
@@ -128,7 +128,7 @@ class _Exchange:
     """A request and its response, as they pass AccessMiddleware.
 
     Attributes:
-        status: of the response; None before it begins.
+        status: of the response. None before it begins.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ def response_of(problem: Problem) -> JSONResponse:
 
 
 def _address_of(origin: str) -> str:
-    """Host and port of an origin, in lower case; empty if it is not an origin."""
+    """Host and port of an origin, in lower case. Empty if it is not an origin."""
     try:
         return urlsplit(origin).netloc.lower()
     except ValueError:

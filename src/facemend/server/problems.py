@@ -11,8 +11,8 @@ class Problem(Exception):
 
     Attributes:
         status: HTTP's.
-        code: for programs; it stays the same while the message may change.
-        message: for people; it never names a path, a version or what another client sent.
+        code: for programs. It stays the same while the message may change.
+        message: for people. It never names a path, a version or what another client sent.
         headers: of the response.
     """
 
@@ -32,7 +32,7 @@ _CODES = (
     (OutputError, "cannot_write"),
     (UsageError, "bad_request"),
 )
-"""Errors that are about the request; they name nothing of the server."""
+"""Errors that are about the request. They name nothing of the server."""
 
 
 def problem_of(error: FacemendError) -> Problem:
@@ -57,7 +57,7 @@ def out_of_time(limit_s: float, retry_after_s: int) -> Problem:
 
 
 def where_failed(error: BaseException) -> str:
-    """What kind of error it was, and where, for the log; its message may hold what a client sent."""
+    """The type of an error and where it happened, for the log. Its message may hold what a client sent."""
     frames = traceback.extract_tb(error.__traceback__)[-1:]
     location = (
         f"{frames[0].name} at line {frames[0].lineno} of {frames[0].filename}" if frames else "nowhere"

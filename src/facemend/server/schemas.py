@@ -27,7 +27,7 @@ def _numbers(value: object) -> object:
     return value
 
 
-class Options(BaseModel):
+class FormOptions(BaseModel):
     """The fields of a form, without its files: how to reconstruct, and what to send back."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,14 +38,14 @@ class Options(BaseModel):
     remove: Remove = Field(default_of("remove"), description=help_of("remove"))
     faces: Annotated[
         tuple[Annotated[int, Field(ge=1, le=_MAX_FACES)], ...] | None, BeforeValidator(_numbers)
-    ] = Field(None, description="Which faces, by number, the largest is 1; all if left out.")
+    ] = Field(None, description="Which faces, by number. The largest is 1. All if left out.")
     aligned: bool = Field(default_of("aligned"), description=help_of("aligned"))
     format: Literal["png", "jpeg", "webp", "tiff", "avif", "heic"] | None = Field(
-        None, description="The picture's format; the photo's own if left out (PNG for BMP)."
+        None, description="The picture's format. The photo's own if left out (PNG for BMP)."
     )
     strip: bool = Field(default_of("strip"), description=help_of("strip"))
     before: bool = Field(
-        False, description="JSON also holds the photo as it came, as PNG, for who cannot decode it."
+        False, description="JSON also holds the original photo as PNG, for clients that cannot decode it."
     )
 
 
@@ -124,7 +124,7 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def _form_schema() -> dict[str, Any]:
     """The form, as the OpenAPI document describes it."""
-    schema = Options.model_json_schema()
+    schema = FormOptions.model_json_schema()
     remove = schema.pop("$defs")["Remove"]
     properties = schema["properties"]
     properties["remove"] = {

@@ -20,7 +20,7 @@ from facemend.reconstruction.provenance import NOTICE, Provenance
 from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.reconstruction.results import FaceReconstruction, Reconstruction
 from facemend.server.problems import Problem
-from facemend.server.schemas import FORMATS, MEDIA_TYPES, Base64, Options
+from facemend.server.schemas import FORMATS, MEDIA_TYPES, Base64, FormOptions
 from facemend.server.settings import Limits
 
 _SPACE = re.compile(rb"\s+")
@@ -91,13 +91,13 @@ class ReconstructionRequest:
 
     Attributes:
         photo: a file's bytes.
-        mask: a picture's, white = reconstruct; None lets the model find it.
-        options: see there.
+        mask: a picture's, white = reconstruct. None lets the model find it.
+        options: of the form.
     """
 
     photo: bytes
     mask: bytes | None
-    options: Options
+    options: FormOptions
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class ReconstructedFace:
         number: 1 for the largest.
         done: what was done to it.
         chosen: whether the request names it, or names none.
-        reach_px: (x, y) of the four corners of what a mask may mark for it; empty for a ready crop.
+        reach_px: (x, y) of the four corners of what a mask may mark for it. Empty for a ready crop.
     """
 
     number: int
@@ -128,7 +128,7 @@ class ReconstructedPhoto:
 
     Attributes:
         photo: the delivered one.
-        before: the photo as it came, as a PNG; None unless the request wants it.
+        before: the photo as it came, as a PNG. None unless the request wants it.
         picture: the delivered one's file.
         kind: and its format.
         faces: all that were found, the largest first.

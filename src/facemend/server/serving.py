@@ -1,4 +1,4 @@
-"""A server on a port: what uvicorn is told, and the clients that it would wait for too long."""
+"""Runs the server on a port with uvicorn, and closes connections of clients that take too long."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from facemend.server.settings import Limits
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP/1.1 that ends what takes too long, and makes room for who comes.
+    """HTTP/1.1 with time limits, and a limit for connections.
 
     A head, a request's whole life and the taking of a response have their times. Where there are too many
     connections, the one that has waited longest for its client is closed.
@@ -39,7 +39,7 @@ class PatientProtocol(H11Protocol):
         self._watch_head()
 
     def data_received(self, data: bytes) -> None:
-        """Gives every further head its time, too."""
+        """Gives every further head its time."""
         super().data_received(data)
         self._watch_head()
 
@@ -103,7 +103,7 @@ class PatientProtocol(H11Protocol):
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes any free one.
+    """A listening socket. Port 0 takes any free one.
 
     Raises:
         UsageError: there is no such address, or the port is taken.

@@ -21,12 +21,12 @@ class Limits:
             room.
         worker_bytes: of a worker's memory, where the system can hold a process to it (Linux).
         pixels, side_px: of a photo, checked before it is decoded.
-        scans: passes over the pixels of a JPEG; a camera's has 1, a progressive one about 10.
-        padding_bytes: of white space in a row in a photo's XMP; programs leave 2 to 4 kB to write into.
-        waiting: requests in the queue; one more gets 429.
+        scans: passes over the pixels of a JPEG. A camera's has 1, a progressive one about 10.
+        padding_bytes: of white space in a row in a photo's XMP. Programs leave 2 to 4 kB to write into.
+        waiting: requests in the queue. One more gets 429.
         request_s: a request's whole life: arrival, waiting, work and the response's departure.
         head_s, receive_s, send_s: of it, for the head and the body to arrive, and the response to leave.
-        inspect_s, work_s: of it, for a look at the photo's head, and for the work; a worker that takes
+        inspect_s, work_s: of it, for a look at the photo's head, and for the work. A worker that takes
             longer is ended.
         linger_s: for a client that was refused to notice, while what it still sends is thrown away.
         connections: open at one time. The one that waits longest for its client makes room.
@@ -56,12 +56,12 @@ class Settings:
     """The settings of a server.
 
     Attributes:
-        model: the model file; None for the one that comes with facemend.
+        model: the model file. None for the one that comes with facemend.
         device: where it computes.
-        threads: processor threads a photo; None leaves it to the libraries.
+        threads: processor threads a photo. None leaves it to the libraries.
         workers: photos that are worked on at the same time, each by a process with its own model.
-        token: the bearer token that the API requires; None requires none.
-        hosts: names by which it may be called, in lower case, without a port; None for any.
+        token: the bearer token that the API requires. None requires none.
+        hosts: names by which it may be called, in lower case, without a port. None for any.
         origins: other sites whose pages may use the API.
         limits: of requests.
     """

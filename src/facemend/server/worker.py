@@ -139,7 +139,7 @@ def open_reconstruction(setup: Head, limits: Limits) -> tuple[dict[str, Any], Wo
         ModelError, UsageError: as `Reconstructor` does.
     """
     from facemend.reconstruction.reconstructor import Reconstructor
-    from facemend.server.schemas import Options
+    from facemend.server.schemas import FormOptions
     from facemend.server.service import (
         ReconstructionRequest,
         json_response,
@@ -153,7 +153,7 @@ def open_reconstruction(setup: Head, limits: Limits) -> tuple[dict[str, Any], Wo
     warm_up(reconstructor)
 
     def work(head: Head, parts: list[bytes]) -> Response:
-        options = Options.model_validate(head["options"])
+        options = FormOptions.model_validate(head["options"])
         request = ReconstructionRequest(parts[0], parts[1] if parts[1:] else None, options)
         result = reconstruct(reconstructor, request, limits)
         content = json_response(result) if options.answer == "json" else picture_response(result)
@@ -190,7 +190,7 @@ _OPENERS = {"inspect": open_inspection, "reconstruct": open_reconstruction}
 
 
 def setup_message(role: str, limits: Limits, model: Path | None, device: str, threads: int | None) -> Head:
-    """What a worker is told first."""
+    """The first message to a worker."""
     return {
         "role": role,
         "limits": asdict(limits),
@@ -201,7 +201,7 @@ def setup_message(role: str, limits: Limits, model: Path | None, device: str, th
 
 
 def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
-    """The pipes from and to the server; what a library prints does not get into them."""
+    """The pipes from and to the server. What a library prints does not get into them."""
     requests, responses = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
@@ -210,7 +210,7 @@ def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
 
 
 def _silence() -> None:
-    """Decoders print about the files that they read, and a stranger chose what stands in those."""
+    """Discards output. Decoders print what stands in the files that they read."""
     with Path(os.devnull).open("wb") as nothing:
         os.dup2(nothing.fileno(), 1)
         os.dup2(nothing.fileno(), 2)
@@ -233,7 +233,7 @@ def _incoming(requests: IO[bytes], limits: Limits) -> Iterator[tuple[Head, list[
 
 
 def _bound_memory(limit_bytes: int) -> None:
-    """Lets no more than this be taken, where the system can hold a process to it."""
+    """Limits the memory of this process, on Linux."""
     if sys.platform == "linux":
         import resource
 

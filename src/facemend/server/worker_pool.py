@@ -94,7 +94,7 @@ class WorkerProcess:
         again before.
 
         Raises:
-            WorkerLost: the process ended, or was ended after the limit; start it again.
+            WorkerLost: the process ended, or was ended after the limit. Start it again.
         """
         if self._process is None or self._process.poll() is not None:
             try:
@@ -112,7 +112,7 @@ class WorkerProcess:
                 self._process.kill()
 
     def end(self) -> None:
-        """Ends the process and forgets it; nobody calls it now."""
+        """Ends the process and forgets it. No call may be running."""
         if self._process is None:
             return
         self._process.kill()
@@ -143,7 +143,7 @@ class WorkerProcess:
 
 @contextmanager
 def _ended_after(process: "subprocess.Popen[bytes]", limit_s: float) -> Iterator[threading.Event]:
-    """Ends a process if the block takes longer; the event says after the block whether it did."""
+    """Ends a process if the block takes longer. The event says after the block whether it did."""
     over = threading.Event()
 
     def end() -> None:
@@ -184,12 +184,12 @@ def _environment(threads: int | None) -> dict[str, str]:
 class WorkerPool:
     """Worker processes with a bounded queue before them.
 
-    A caller that gives up while it waits leaves the queue at once. What a worker has begun goes on without
-    its caller, up to its limit.
+    A caller that gives up while it waits leaves the queue at once. A worker finishes what it has begun,
+    up to its time limit.
 
     Attributes:
         waiting, running: requests.
-        lost: how many workers ended over a request; each is started again.
+        lost: how many workers ended over a request. Each is started again.
     """
 
     def __init__(self, setup: Head, workers: int, max_waiting: int, largest_response_bytes: int) -> None:
@@ -279,7 +279,7 @@ class WorkerPool:
         self._free.release()
 
     def _kept(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
-        """A task that goes on without its caller, and that nobody complains about."""
+        """A task that goes on without its caller, and whose error is not reported."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._forget)
@@ -309,7 +309,8 @@ class _Work(Generic[ResultT]):
 
 
 class Coalescer(Generic[ResultT]):
-    """Work by its key. Keys are hashes under a secret of this process: nothing of a photo is kept."""
+    """Shares work between equal requests. Keys are hashes under a secret of this process, so nothing of a
+    photo is kept."""
 
     def __init__(self) -> None:
         self._secret = secrets.token_bytes(32)
@@ -317,7 +318,7 @@ class Coalescer(Generic[ResultT]):
         self._refused: dict[bytes, tuple[float, Problem]] = {}
 
     async def key_of(self, *parts: Part) -> bytes:
-        """What stands for these bytes."""
+        """The key of these bytes."""
         if sum(map(len, parts)) <= _QUICK_BYTES:
             return self._hash(parts)
         return await asyncio.to_thread(self._hash, parts)
@@ -325,7 +326,7 @@ class Coalescer(Generic[ResultT]):
     async def share(self, key: bytes, begin: Callable[[], Coroutine[Any, Any, ResultT]]) -> ResultT:
         """The result of the work of this key, which begins unless somebody waits for it already.
 
-        A caller that gives up leaves the others waiting; when the last one does, the work is cancelled.
+        A caller that gives up leaves the others waiting. When the last one does, the work is cancelled.
 
         Raises:
             Problem: it was refused a short time ago.
@@ -348,7 +349,7 @@ class Coalescer(Generic[ResultT]):
                 work.task.cancel()
 
     def refuse(self, key: bytes, problem: Problem, for_s: float) -> None:
-        """Has this problem be the result for a while."""
+        """Makes this problem the result for a while."""
         if len(self._refused) >= _MOST_REFUSED:
             del self._refused[next(iter(self._refused))]
         self._refused[key] = time.monotonic() + for_s, problem

@@ -1,4 +1,4 @@
-// The server's API, as the page uses it. Waits where the server is busy; asks for a token where it wants one.
+// The server's API, as the page uses it. Waits where the server is busy; asks for a token where the server requires one.
 
 const RETRIES = 10;
 let token = sessionStorage.getItem("facemend-token") ?? "";
@@ -8,14 +8,14 @@ export class ApiError extends Error {}
 /** Reconstructs a photo. `work` has photo (File), remove, faces (numbers or null), mask (Blob or null), format, before. */
 export async function reconstruct(work, { signal, askForToken, says }) {
   for (let attempt = 0; ; attempt++) {
-    const answer = await send(work, signal);
-    if (answer.ok) return answer.json();
-    const problem = await answer.json().catch(() => ({ message: "the server gave no reason" }));
-    if (answer.status === 401) {
+    const response = await send(work, signal);
+    if (response.ok) return response.json();
+    const problem = await response.json().catch(() => ({ message: "the server gave no reason" }));
+    if (response.status === 401) {
       token = await askForToken();
       sessionStorage.setItem("facemend-token", token);
-    } else if (answer.status === 429 && attempt < RETRIES) {
-      const seconds = Number(answer.headers.get("Retry-After")) || 1;
+    } else if (response.status === 429 && attempt < RETRIES) {
+      const seconds = Number(response.headers.get("Retry-After")) || 1;
       says(`The server is busy; trying again in ${seconds} s.`);
       await pause(seconds * 1000, signal);
     } else {
@@ -74,7 +74,7 @@ function sentence(message) {
   return `${message[0].toUpperCase()}${message.slice(1)}.`;
 }
 
-/** A picture of an answer as a Blob. */
+/** A picture of a response as a Blob. */
 export function blobOf({ base64, media_type }) {
   return new Blob([Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))], { type: media_type });
 }

@@ -14,7 +14,7 @@ const stage = new Stage(find, {
   painted: (stroke) => {
     current.push({ strokes: [...current.step.strokes, stroke] });
     show();
-    say("Painted. Mend again when you are done.");
+    say("Painted. Reconstruct again when you are done.");
   },
   left: () => {
     const button = find(stage.mode === "remove" ? "remove" : "add");
@@ -43,7 +43,7 @@ async function add(files) {
   await Promise.all(added.map((photo) => photo.open()));
   for (const photo of added) {
     show();
-    await mend(photo);
+    await reconstruct(photo);
   }
 }
 
@@ -55,9 +55,9 @@ function select(photo) {
   show();
 }
 
-async function mend(photo) {
-  say(`Mending ${photo.name} …`);
-  const running = photo.mend({ says: say, askForToken });
+async function reconstruct(photo) {
+  say(`Reconstructing ${photo.name} …`);
+  const running = photo.reconstruct({ says: say, askForToken });
   show();
   await running;
   if (photo.busy) return; // a later request took over
@@ -72,9 +72,9 @@ async function mend(photo) {
 }
 
 function outcomeOf(photo) {
-  const { answer } = photo.result;
-  const count = answer.faces.length;
-  const changed = answer.faces.filter((face) => face.reconstructed).length;
+  const { response } = photo.result;
+  const count = response.faces.length;
+  const changed = response.faces.filter((face) => face.reconstructed).length;
   if (!count) return "No face was found, so nothing was changed.";
   const found = count === 1 ? "One face was found" : `${count} faces were found`;
   if (!changed) return `${found}; nothing hides ${count === 1 ? "it" : "them"}, so nothing was changed.`;
@@ -131,7 +131,7 @@ function faceChoice(photo, face) {
   box.dataset.face = face.face;
   box.addEventListener("change", () => {
     photo.choose(face.face, box.checked);
-    mend(photo);
+    reconstruct(photo);
   });
   const text = document.createElement("span");
   const note = document.createElement("small");
@@ -153,7 +153,7 @@ function portrait(photo, { box_px: [x1, y1, x2, y2] }) {
 
 function showMade(photo) {
   if (!photo.result) return;
-  const { provenance, work_s } = photo.result.answer;
+  const { provenance, work_s } = photo.result.response;
   const regions = provenance.regions.map(({ box_px, coverage }) => `${box_px.join(", ")} (${(100 * coverage).toFixed(1)}% of the photo)`);
   const lines = [
     ["Program", provenance.software], ["Model", `${provenance.model}, ${provenance.model_sha256.slice(0, 12)}`],
@@ -316,7 +316,7 @@ function listen() {
       if (stage.mode) find("brush").focus({ preventScroll: true });
     });
   }
-  find("again").addEventListener("click", () => mend(current));
+  find("again").addEventListener("click", () => reconstruct(current));
   find("undo").addEventListener("click", () => go(true));
   find("redo").addEventListener("click", () => go(false));
   addEventListener("keydown", (event) => {
@@ -327,7 +327,7 @@ function listen() {
   for (const radio of document.querySelectorAll("[name=remove]")) {
     radio.addEventListener("change", () => {
       current.push({ remove: radio.value, faces: null });
-      mend(current);
+      reconstruct(current);
     });
   }
   find("copy").addEventListener("click", async () => {

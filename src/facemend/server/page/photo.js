@@ -8,7 +8,7 @@ const SUFFIX = {
 };
 
 /** A step: options, strokes of the brush, and the result that they gave. Never changed once it is there.
- * {remove, faces: Set of numbers or null for all, strokes: [], result: of this step or, until it is mended, of one before} */
+ * {remove, faces: Set of numbers or null for all, strokes: [], result: of this step or, until it is there, of one before} */
 const FIRST = { remove: "covers", faces: null, strokes: [], result: null };
 
 export class Photo {
@@ -19,7 +19,7 @@ export class Photo {
     this.at = 0;
     this.before = null; // canvas, as large as it is shown
     this.width = this.height = 0; // of the photo itself
-    this.format = null; // asked for where the browser cannot show the photo's own
+    this.format = null; // requested where the browser cannot show the photo's own
     this.error = null;
     this.busy = null; // AbortController of the request that runs
   }
@@ -61,8 +61,8 @@ export class Photo {
     bitmap.close();
   }
 
-  /** Asks the server for what this step says, and keeps what it answers as the step's result. */
-  async mend(helpers) {
+  /** Sends this step to the server, and keeps the response as its result. */
+  async reconstruct(helpers) {
     this.busy?.abort();
     const controller = new AbortController();
     this.busy = controller;
@@ -78,8 +78,8 @@ export class Photo {
         format: this.format,
         before: this.before === null,
       };
-      const answer = await reconstruct(work, { ...helpers, signal: controller.signal });
-      const result = await this.read(answer, step);
+      const response = await reconstruct(work, { ...helpers, signal: controller.signal });
+      const result = await this.read(response, step);
       if (controller.signal.aborted) return;
       this.steps = this.steps.map((each) => (each === step ? { ...step, result } : each));
     } catch (error) {
@@ -90,18 +90,18 @@ export class Photo {
     }
   }
 
-  async read(answer, step) {
-    const blob = blobOf(answer.picture);
-    if (answer.before) this.show(await createImageBitmap(blobOf(answer.before)));
+  async read(response, step) {
+    const blob = blobOf(response.picture);
+    if (response.before) this.show(await createImageBitmap(blobOf(response.before)));
     const bitmap = await createImageBitmap(blob);
     const after = canvasOf(bitmap);
     bitmap.close();
     const masked = step.strokes.length > 0;
     // What the brush starts from is what the model found, not what the brush made of it.
-    const found = masked ? step.result.found : await Promise.all(answer.faces.map(areaOf));
-    const faces = masked ? step.result.faces : answer.faces;
-    const changed = await Promise.all(answer.faces.filter((face) => face.reconstructed).map(areaOf));
-    return { answer, blob, after, faces, found, changed, made: step };
+    const found = masked ? step.result.found : await Promise.all(response.faces.map(areaOf));
+    const faces = masked ? step.result.faces : response.faces;
+    const changed = await Promise.all(response.faces.filter((face) => face.reconstructed).map(areaOf));
+    return { response, blob, after, faces, found, changed, made: step };
   }
 
   chosen(number) { return this.step.faces === null || this.step.faces.has(number); }
@@ -153,7 +153,7 @@ export class Photo {
 
   get outputName() {
     const stem = this.name.replace(/\.[^.]*$/, "");
-    return `${stem}_reconstructed.${SUFFIX[this.result.answer.picture.media_type]}`;
+    return `${stem}_reconstructed.${SUFFIX[this.result.response.picture.media_type]}`;
   }
 
   get curl() {
