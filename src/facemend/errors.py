@@ -60,3 +60,9 @@ class UsageError(FacemendError):
 
 class ConfigError(UsageError):
     """A configuration has an unknown key or a value out of range."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error of the system or of a library says, in one line."""
+    said = getattr(error, "strerror", None) or str(error).strip()
+    return (said.splitlines() or [type(error).__name__])[0]

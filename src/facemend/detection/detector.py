@@ -10,10 +10,9 @@ from PIL import Image as PillowImage
 
 from facemend.alignment import Points, crop_face
 from facemend.detection.face import Face, check_search
-from facemend.detection.scanner import Candidates, Scanner, together
-from facemend.errors import ModelError
+from facemend.detection.scanner import INPUT, UNFIT, Candidates, Scanner, together
 from facemend.images import Image, to_network
-from facemend.onnx_model import first_line, open_session
+from facemend.onnx_model import OnnxModel
 
 _OUTPUTS = ("confidence", "offsets", "landmarks")
 
@@ -47,10 +46,7 @@ class Network:
             ModelError: the file is missing, damaged or of another network.
             UsageError: less than one thread.
         """
-        self._path = path
-        self._session = open_session(path, threads)
-        if {node.name for node in self._session.get_outputs()} != set(_OUTPUTS):
-            raise ModelError(f"{path} is not this network of the face detector; install facemend again")
+        self._model = OnnxModel(path, _OUTPUTS, inputs=[INPUT], unfit=UNFIT, threads=threads)
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> Judgement:
         """Judges squares.
@@ -61,12 +57,9 @@ class Network:
         Raises:
             ModelError: the network cannot be run.
         """
-        try:
-            outputs = self._session.run(_OUTPUTS, {"image": to_network(images)})
-        except Exception as error:
-            raise ModelError(f"{self._path} cannot be run: {first_line(error)}") from error
+        outputs = self._model.run({INPUT: to_network(images)})
         confidence, offsets, landmarks = (
-            output.reshape(len(images), -1).astype(np.float64) for output in outputs
+            output.reshape(len(images), -1).astype(np.float64) for output in outputs.values()
         )
         return Judgement(confidence[:, 0], offsets, landmarks.reshape(-1, 2, 5).transpose(0, 2, 1))
 

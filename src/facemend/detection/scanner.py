@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from facemend.alignment import Points
-from facemend.errors import ModelError
 from facemend.images import Image, to_network
-from facemend.onnx_model import first_line, open_session
+from facemend.onnx_model import OnnxModel
 
 STRIDES_PX = (8, 16, 32)
+INPUT = "image"
+UNFIT = "is not this network of the face detector; install facemend again"
+"""What both networks of the detector take, and what is said of a file that is another."""
 _OUTPUTS = ("confidence", "boxes", "landmarks")
 _GRAY = 127
 _LARGEST_LOG = 5.0  # of a box's side in cells: 150 of them
@@ -67,10 +69,7 @@ class Scanner:
             ModelError: the file is missing, damaged or of another network.
             UsageError: less than one thread.
         """
-        self._path = path
-        self._session = open_session(path, threads)
-        if [node.name for node in self._session.get_outputs()] != list(_OUTPUTS):
-            raise ModelError(f"{path} is not this network of the face detector; install facemend again")
+        self._model = OnnxModel(path, _OUTPUTS, inputs=[INPUT], unfit=UNFIT, threads=threads)
 
     def __call__(self, picture: Image, least: float) -> Candidates:
         """All cells of a picture (H, W, 3) that are surer than `least`.
@@ -81,11 +80,8 @@ class Scanner:
         height, width = (-(-side // STRIDES_PX[-1]) * STRIDES_PX[-1] for side in picture.shape[:2])
         padded = np.full((1, height, width, 3), _GRAY, dtype=np.uint8)
         padded[0, : picture.shape[0], : picture.shape[1]] = picture
-        try:
-            outputs = self._session.run(_OUTPUTS, {"image": to_network(padded)})
-        except Exception as error:
-            raise ModelError(f"{self._path} cannot be run: {first_line(error)}") from error
-        confidence, boxes, landmarks = (output[0].astype(np.float64) for output in outputs)
+        outputs = self._model.run({INPUT: to_network(padded)})
+        confidence, boxes, landmarks = (output[0].astype(np.float64) for output in outputs.values())
         sure = np.flatnonzero(confidence > least)
         middles, strides = (each[sure] for each in cells_of(height, width))
         centres = middles + boxes[sure, :2] * strides

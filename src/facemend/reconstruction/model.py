@@ -12,9 +12,9 @@ import onnxruntime
 
 from facemend.alignment import repeat_below, tall_height
 from facemend.errors import ModelError, UsageError
-from facemend.files import parse_json, sha256_of
+from facemend.files import parse_json
 from facemend.images import Batch, from_network, levels_from_network, to_network
-from facemend.onnx_model import CPU, first_line, open_session
+from facemend.onnx_model import CPU, OnnxModel
 from facemend.reconstruction.options import Device
 
 METADATA_KEY = "facemend"
@@ -192,15 +192,13 @@ class Model:
                 missing.
             UsageError: an unknown device, or less than one thread.
         """
-        self._path = Path(path)
-        self.sha256 = _sha256(self._path)  # of a regular file: nothing waits for a pipe here
-        self._session = open_session(self._path, threads, _providers(device))
-        texts = self._session.get_modelmeta().custom_metadata_map
-        if METADATA_KEY not in texts:
+        self._model = OnnxModel(Path(path), threads=threads, providers=_providers(device))
+        self.sha256 = self._model.sha256
+        if METADATA_KEY not in self._model.texts:
             raise ModelError(f"{path} is not a facemend model; make one with facemend export")
-        self.description = ModelDescription.from_json(texts[METADATA_KEY])
+        self.description = ModelDescription.from_json(self._model.texts[METADATA_KEY])
         self._check_shapes()
-        if device == Device.CUDA and self._session.get_providers()[0] != _CUDA:
+        if device == Device.CUDA and self._model.providers[0] != _CUDA:
             raise ModelError("ONNX Runtime cannot start CUDA on this machine; use --device cpu")
 
     def __call__(
@@ -252,58 +250,40 @@ class Model:
         )
 
     def _run(self, feeds: dict[str, Batch]) -> dict[str, Batch]:
-        names = list(self.description.outputs)
-        try:
-            outputs: list[Batch] = self._session.run(names, feeds)
-        except Exception as error:
-            raise ModelError(f"{self._path} cannot be run: {first_line(error)}") from error
-        described, count = self.description, len(feeds["image"])
-        for name, output in zip(names, outputs, strict=True):
-            wanted = (count, described.outputs[name], described.height_px, described.size_px)
-            if output.dtype != np.float32 or output.shape != wanted:
+        described = self.description
+        outputs = self._model.run(feeds, list(described.outputs))
+        for name, output in outputs.items():
+            wanted = (len(feeds["image"]), described.outputs[name], described.height_px, described.size_px)
+            if output.shape != wanted:
                 raise ModelError(
-                    f"{self._path} computes {name} as {output.dtype} {output.shape}, not {wanted}; "
-                    "export it again"
+                    f"{self._model.path} computes {name} as {output.shape}, not {wanted}; export it again"
                 )
-        if not all(np.isfinite(output).all() for output in outputs):
-            raise ModelError(f"{self._path} computes values that are no numbers; export it again")
-        return dict(zip(names, outputs, strict=True))
+        return outputs
 
     def _check_shapes(self) -> None:
         """Compares what the file takes and gives with what its description promises."""
         described = self.description
-        for promised, nodes in (
-            (described.inputs, self._session.get_inputs()),
-            (described.outputs, self._session.get_outputs()),
+        for promised, found in (
+            (described.inputs, self._model.inputs),
+            (described.outputs, self._model.outputs),
         ):
-            found = {node.name: node for node in nodes}
             if found.keys() != promised.keys():
                 raise ModelError(
-                    f"{self._path} has {', '.join(found)} where its description promises "
+                    f"{self._model.path} has {', '.join(found)} where its description promises "
                     f"{', '.join(promised)}; export it again"
                 )
             for name, channels in promised.items():
                 shape, kind = found[name].shape, found[name].type
                 wanted = (None, channels, described.height_px, described.size_px)
-                # A named dimension (a string) takes any length.
                 fits = len(shape) == 4 and all(
-                    want is None or have == want or not isinstance(have, int)
+                    want is None or have is None or have == want
                     for have, want in zip(shape, wanted, strict=True)
                 )
                 if not fits or kind != "tensor(float)":
                     raise ModelError(
-                        f"{self._path}: {name} is {kind} {shape}, which does not fit its description; "
-                        "export it again"
+                        f"{self._model.path}: {name} is {kind} {shape}, which does not fit its "
+                        "description; export it again"
                     )
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return sha256_of(path)
-    except FileNotFoundError as error:
-        raise ModelError(f"the model file {path} does not exist") from error
-    except OSError as error:
-        raise ModelError(f"the model file {path} cannot be read: {error.strerror or error}") from error
 
 
 def _providers(device: Device | str) -> list[str]:
