@@ -54,7 +54,7 @@ class YuNet:
         min_confidence: float = _DEFAULT_CONFIDENCE,
         min_size_px: float = _DEFAULT_SIZE_PX,
     ) -> tuple[Face, ...]:
-        """Finds the faces of a photo, as `facemend.detection.find_faces` does, in a copy of 1280 px at most.
+        """Finds faces as `facemend.detection.find_faces` does, in a copy of the photo of at most 1280 px.
 
         A photo of small faces is not enlarged for them beyond what `min_size_px` asks for.
         """
