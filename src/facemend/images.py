@@ -12,7 +12,6 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 from PIL import PngImagePlugin
 
-from facemend.errors import PictureError
 from facemend.files import written_whole
 
 Image: TypeAlias = npt.NDArray[np.uint8]
@@ -25,19 +24,6 @@ Batch: TypeAlias = npt.NDArray[np.float32]
 """(N, C, H, W); colours in [-1, 1]."""
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-
-
-def image_from_pillow(picture: PillowImage.Image, *, name: str = "the picture") -> Image:
-    """A Pillow picture as (H, W, 3) uint8 RGB.
-
-    Raises:
-        PictureError: its mode would lose something in RGB (alpha, palette, CMYK, 16 bits).
-    """
-    if picture.mode not in ("RGB", "L", "1"):
-        raise PictureError(
-            f"{name} has the colour mode {picture.mode}; convert it to 8-bit RGB or grayscale first"
-        )
-    return np.asarray(picture.convert("RGB"), dtype=np.uint8)
 
 
 def write_png(

@@ -202,8 +202,8 @@ def _request(
     primary_only: bool,
 ) -> "Request":
     """What is asked; an option that was not given takes the library's default."""
+    from facemend.io import read_mask
     from facemend.reconstruction.options import Request
-    from facemend.reconstruction.reconstructor import read_mask
 
     kept, masks = [], []
     for value in keep:

@@ -3,7 +3,14 @@
 from facemend.io.formats import MAX_PIXELS, START_LENGTH, SUFFIXES, Format, format_named, format_of
 from facemend.io.metadata import Note, read_record
 from facemend.io.photos import Metadata, Photo, photo_of_pixels
-from facemend.io.reading import photo_of_pillow, read_cutout, read_image, read_photo
+from facemend.io.reading import (
+    photo_of_pillow,
+    picture_size,
+    read_cutout,
+    read_image,
+    read_mask,
+    read_photo,
+)
 from facemend.io.writing import encode_photo, write_photo
 
 __all__ = [
@@ -19,8 +26,10 @@ __all__ = [
     "format_of",
     "photo_of_pillow",
     "photo_of_pixels",
+    "picture_size",
     "read_cutout",
     "read_image",
+    "read_mask",
     "read_photo",
     "read_record",
     "write_photo",

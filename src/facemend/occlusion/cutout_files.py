@@ -13,7 +13,7 @@ from PIL import ImageFilter
 
 from facemend.alignment import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, Points
 from facemend.errors import PictureError, SourceError
-from facemend.io.reading import picture_size, read_cutout
+from facemend.io import picture_size, read_cutout
 
 PARTS = ("train", "measure")
 _SUFFIXES = (".png", ".webp")

@@ -18,7 +18,7 @@ from facemend.detection.yunet import YuNet
 from facemend.errors import NoFaceFound, PictureError
 from facemend.files import sha256_of
 from facemend.images import Image, Mask
-from facemend.io import Photo, photo_of_pillow, photo_of_pixels, read_image, read_photo
+from facemend.io import Photo, photo_of_pillow, photo_of_pixels, read_photo
 from facemend.reconstruction.acceptance import HIDDEN_FACE
 from facemend.reconstruction.aligned import mend_aligned
 from facemend.reconstruction.model import Model
@@ -293,16 +293,6 @@ def reconstruct(
 @cache
 def _shipped() -> Reconstructor:
     return Reconstructor()
-
-
-def read_mask(path: Path) -> Mask:
-    """Reads a mask, white = reconstruct: bool (H, W), True where the picture is above middle gray.
-
-    Raises:
-        PictureError: as `read_image` does.
-    """
-    mask: Mask = read_image(path).mean(axis=2) >= 128
-    return mask
 
 
 def _read(source: Source) -> tuple[Photo, str | None]:

@@ -7,6 +7,7 @@ from io import BytesIO
 
 import numpy as np
 
+from facemend import io
 from facemend.errors import PictureError
 from facemend.images import Image, Mask
 from facemend.io import MAX_PIXELS, Format, Photo, encode_photo, format_of, read_photo
@@ -64,14 +65,13 @@ def check_head(data: bytes, name: str, limits: Limits) -> tuple[int, int]:
 
 
 def read_mask(data: bytes, limits: Limits) -> Mask:
-    """Reads a mask, white = reconstruct: bool (H, W), True where it is above middle gray.
+    """Reads a mask as `io.read_mask` does: bool (H, W), True marks pixels for reconstruction.
 
     Raises:
         PictureError, Problem: as `check_head` and `read_photo` do.
     """
     check_head(data, "the mask", limits)
-    mask: Mask = read_photo(data, name="the mask", max_pixels=limits.pixels).pixels.mean(axis=2) >= 128
-    return mask
+    return io.read_mask(data, name="the mask", max_pixels=limits.pixels)
 
 
 def _too_large(what: str) -> Problem:
