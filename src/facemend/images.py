@@ -23,8 +23,6 @@ Alpha: TypeAlias = npt.NDArray[np.float32]
 Batch: TypeAlias = npt.NDArray[np.float32]
 """(N, C, H, W); colours in [-1, 1]."""
 
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-
 
 def write_png(
     path: Path,

@@ -139,7 +139,7 @@ def build(
         files = Files(Layout(layout), pictures)
         home = folder = files.layout.home(Path(out), split)
         report = build_dataset(
-            _open(source, split, split_file),
+            _open(source, split, split_file, folder),
             folder,
             recipe,
             files,
@@ -232,13 +232,13 @@ def stats(folder: Path, output: Path | None, as_json: bool, force: bool, quiet: 
             say(f"wrote {output}")
 
 
-def _open(source: Path | str, split: str, split_file: Path | None) -> "FaceSource":
-    """The people of a source who are asked for."""
+def _open(source: Path | str, split: str, split_file: Path | None, *outputs: Path) -> "FaceSource":
+    """The people of a source who are asked for, without the pictures of output folders inside it."""
     from facemend.datasets import Split, open_source, take_split
 
     if split_file is not None and split == "all":
         raise UsageError("--split-file says who belongs to which split; choose one with --split")
-    faces = open_source(source)
+    faces = open_source(source, leave_out=outputs)
     uses = sorted({record.use for record in faces.records if record.use is not None})
     if split == "all" and len(uses) > 1:
         raise UsageError(

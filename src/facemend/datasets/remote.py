@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import numpy as np
@@ -22,8 +22,9 @@ from facemend.datasets.faces import FaceRecord, FaceSource, fingerprint_of
 from facemend.datasets.folder import IDENTITY_FILE, check_names
 from facemend.errors import FacemendError, OutputError, PictureError, SourceError
 from facemend.files import MOST_TEXT_BYTES, UnfitFile, parse_json
-from facemend.images import PICTURE_SUFFIXES, Image
-from facemend.io import read_image
+from facemend.images import Image
+from facemend.io import is_picture, read_image
+from facemend.io.folders import is_hidden
 
 MOST_BYTES = 256 << 20
 """The largest file that is read whole: a shard's part of a manifest, or a picture."""
@@ -244,10 +245,11 @@ def open_stored(url: str) -> FaceSource:
     """
     home = url.rstrip("/")
     place, files = _list(home)
-    kinds = {posixpath.splitext(name)[1].lower() for name, _, _ in files}
+    names = [name for name, _, _ in files if not is_hidden(PurePosixPath(name))]
+    kinds = {posixpath.splitext(name)[1].lower() for name in names}
     # Tar first: beside the tar shards of a dataset that facemend built lies a manifest of Parquet.
     kind = next((kind for kind in (".tar", ".parquet", ".zip") if kind in kinds), None)
-    inside = [name for name, _, _ in files if kind is None or name.lower().endswith(kind)]
+    inside = [name for name in names if kind is None or name.lower().endswith(kind)]
     try:
         entries = dict(_READERS[kind].entries(place, inside))
     except _DAMAGED as error:
@@ -330,10 +332,6 @@ class _Reader:
     read: Callable[[Place, Entry, dict[str, Any]], bytes]
 
 
-def _is_picture(name: str) -> bool:
-    return posixpath.splitext(name)[1].lower() in PICTURE_SUFFIXES
-
-
 def _hold(held: dict[str, Any], key: str, open_it: Callable[[], Any]) -> Any:
     """What is open under a key; one at a time, so that memory does not grow."""
     if key not in held:
@@ -343,7 +341,7 @@ def _hold(held: dict[str, Any], key: str, open_it: Callable[[], Any]) -> Any:
 
 
 def _list_folder(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]:
-    yield from ((name, Entry(name)) for name in files if _is_picture(name))
+    yield from ((name, Entry(name)) for name in files if is_picture(name))
 
 
 def _read_folder(place: Place, entry: Entry, held: dict[str, Any]) -> bytes:
@@ -353,7 +351,7 @@ def _read_folder(place: Place, entry: Entry, held: dict[str, Any]) -> bytes:
 def _list_zip(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]:
     for file in files:
         with place.open(file) as data, zipfile.ZipFile(data) as archive:
-            yield from ((name, Entry(file, name)) for name in archive.namelist() if _is_picture(name))
+            yield from ((name, Entry(file, name)) for name in archive.namelist() if is_picture(name))
 
 
 def _read_zip(place: Place, entry: Entry, held: dict[str, Any]) -> bytes:
@@ -374,7 +372,7 @@ def _list_tar(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]:
                     continue
                 if ending == "json":
                     notes[key] = _note(archive, member)
-                elif _is_picture(member.name) and not ending.startswith(("occluded.", "alpha.")):
+                elif is_picture(member.name) and not ending.startswith(("occluded.", "alpha.")):
                     pictures[key] = member
         for key, member in pictures.items():
             note = notes.get(key, {})

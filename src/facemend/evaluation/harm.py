@@ -24,8 +24,8 @@ from facemend.evaluation.groups import TABLE, TURNED_ABOVE_YAW, open_held_out
 from facemend.evaluation.scoring import digest_of
 from facemend.evaluation.statistics import wilson_interval
 from facemend.evaluation.tables import Table
-from facemend.images import PICTURE_SUFFIXES, Image
-from facemend.io import read_photo
+from facemend.images import Image
+from facemend.io import find_pictures, read_photo
 from facemend.metrics.opencv import cv2
 from facemend.occlusion import seed_of
 from facemend.parallel import Engine, LocalEngine
@@ -234,7 +234,7 @@ def find_photos(source: Path) -> tuple[Path, ...]:
         return tuple(sorted(source / "images" / name for name in named))
     if not source.is_dir():
         raise SourceError(f"{source} is no folder; --protocol {NAME} needs a folder of uncovered photos")
-    paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    paths = find_pictures(source)
     if not paths:
         raise SourceError(f"{source} holds no photos")
     return tuple(paths)

@@ -1,5 +1,6 @@
 """Photo files, read with everything that they hold beside pixels, and written as the same kind of file."""
 
+from facemend.io.folders import find_pictures, is_picture
 from facemend.io.formats import MAX_PIXELS, START_LENGTH, SUFFIXES, Format, format_named, format_of
 from facemend.io.metadata import Note, read_record
 from facemend.io.photos import Metadata, Photo, photo_of_pixels
@@ -22,8 +23,10 @@ __all__ = [
     "Note",
     "Photo",
     "encode_photo",
+    "find_pictures",
     "format_named",
     "format_of",
+    "is_picture",
     "photo_of_pillow",
     "photo_of_pixels",
     "picture_size",

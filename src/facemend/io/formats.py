@@ -42,12 +42,16 @@ SUFFIXES = {
     ".png": Format.PNG,
     ".jpg": Format.JPEG,
     ".jpeg": Format.JPEG,
+    ".jpe": Format.JPEG,
+    ".jif": Format.JPEG,
+    ".jfif": Format.JPEG,
     ".webp": Format.WEBP,
     ".tif": Format.TIFF,
     ".tiff": Format.TIFF,
     ".avif": Format.AVIF,
     ".heic": Format.HEIC,
     ".heif": Format.HEIC,
+    ".hif": Format.HEIC,
 }
 """What a file's suffix names, in lower case. BMP is not among them: it cannot say how it was made."""
 

@@ -13,7 +13,7 @@ from PIL import ImageFilter
 
 from facemend.alignment import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, Points
 from facemend.errors import PictureError, SourceError
-from facemend.io import picture_size, read_cutout
+from facemend.io import find_pictures, picture_size, read_cutout
 
 PARTS = ("train", "measure")
 _SUFFIXES = (".png", ".webp")
@@ -95,7 +95,8 @@ def find_masks(folder: Path, part: str | None = None) -> tuple[MaskFile, ...]:
         raise ValueError(f"unknown part {part!r}; choose from {', '.join(PARTS)}")
     if not folder.is_dir():
         raise SourceError(f"{folder} is no folder; pass a folder of masks cut out as 178×218 RGBA pictures")
-    paths = [path for place in (folder, folder / "lower") if place.is_dir() for path in place.iterdir()]
+    places = [place for place in (folder, folder / "lower") if place.is_dir()]
+    paths = [path for place in places for path in find_pictures(place, recursive=False)]
     framed = sorted(path for path in paths if path.suffix.lower() in _SUFFIXES and _is_framed(path))
     if not framed:
         raise SourceError(

@@ -30,8 +30,8 @@ from facemend.datasets import FaceRecord, FaceSource
 from facemend.datasets.faces import fingerprint_of
 from facemend.errors import PictureError, SourceError, TrainingError
 from facemend.files import open_own, write_text, written_whole
-from facemend.images import PICTURE_SUFFIXES, Alpha, Image, resize
-from facemend.io import read_image
+from facemend.images import Alpha, Image, resize
+from facemend.io import find_pictures, read_image
 from facemend.occlusion import OcclusionClass, allowed_kinds, choose_kind, kinds_with, occlude
 from facemend.parallel import cores
 from facemend.training.batches import PackedBatch, Sample, stack
@@ -453,7 +453,7 @@ def open_pairs(root: Path, form: Form) -> FaceSource:
     shown = root / _SHOWN if form == "folders" else root
     if not shown.is_dir():
         raise SourceError(f"{shown} is no folder; see data.pairs in docs/training.md")
-    paths = sorted(path for path in shown.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    paths = find_pictures(shown)
     if not paths:
         raise SourceError(f"{shown} holds no pictures")
     names = [path.relative_to(shown).as_posix() for path in paths]
