@@ -24,8 +24,8 @@ from PIL import ImageDraw, ImageFont
 
 from facemend.detection import Detector
 from facemend.errors import FacemendError
-from facemend.images import Image, resize, write_png
-from facemend.io import find_pictures, read_photo
+from facemend.images import Image, resize
+from facemend.io import find_pictures, read_photo, write_png
 
 RULES = """Removal: gone = no cloth, strap, tint or fringe at normal size; rest = some of it is left;
 untouched = nothing was done. Face: plausible = you would send it to a friend without a word;

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from facemend.cli.main import main
-from facemend.images import write_png
+from facemend.io import write_png
 from tests.tiny_celeba import gradient, make_celeba
 
 _SHORT = ["--set", "phases.0.images=16", "--set", "phases.1.images=4", "--set", "workers=0", "--quiet"]

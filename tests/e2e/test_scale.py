@@ -25,7 +25,7 @@ from facemend.evaluation.cache import Store
 from facemend.evaluation.evaluate import Plan, evaluate
 from facemend.evaluation.external import Bench
 from facemend.evaluation.results import EvaluationReport
-from facemend.images import write_png
+from facemend.io import write_png
 from facemend.parallel import LocalEngine
 from facemend.parallel.ray import RayEngine
 from facemend.reconstruction.batch import Opening, run_tasks

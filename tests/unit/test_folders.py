@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from facemend.datasets import open_source
-from facemend.images import write_png
-from facemend.io import find_pictures, is_picture
+from facemend.io import find_pictures, is_picture, write_png
 from facemend.reconstruction.outputs import plan_tasks
 from tests.tiny_celeba import gradient
 

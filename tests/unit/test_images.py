@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from facemend.errors import OutputError, PictureError
-from facemend.images import from_network, resize, to_network, write_png
-from facemend.io import picture_size, read_cutout, read_image, read_mask
+from facemend.images import from_network, resize, to_network
+from facemend.io import picture_size, read_cutout, read_image, read_mask, write_png
 from facemend.server.service import read_mask as server_mask
 from facemend.server.settings import Limits
 from tests.tiny_celeba import gradient

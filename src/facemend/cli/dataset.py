@@ -193,7 +193,7 @@ def preview(
     from facemend.datasets.pairs import Recipe, parse_shares
     from facemend.datasets.stats import draw_preview
     from facemend.files import written_whole
-    from facemend.images import write_png
+    from facemend.io import write_png
     from facemend.occlusion import CUTOUTS, KINDS
 
     every_kind = KINDS if cutouts is None else (*KINDS, CUTOUTS)
@@ -216,7 +216,7 @@ def stats(folder: Path, output: Path | None, as_json: bool, force: bool, quiet: 
     """Count the kinds, the coverage and the colours of a finished DATASET."""
     from facemend.datasets.stats import draw_histograms, measure_dataset
     from facemend.files import written_whole
-    from facemend.images import write_png
+    from facemend.io import write_png
 
     if output is None:
         found = measure_dataset(folder)

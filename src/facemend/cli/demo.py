@@ -33,7 +33,7 @@ def demo(output: Path, model: Path | None, device: str, open_: bool, force: bool
 
     Occludes them, reconstructs them blind, and draws input | truth | reconstruction.
     """
-    from facemend.images import write_png
+    from facemend.io import write_png
     from facemend.reconstruction.demo import demo_provenance, draw_demo, is_demo, run_demo
     from facemend.reconstruction.reconstructor import Reconstructor
 

@@ -12,7 +12,7 @@ from facemend.io.reading import (
     read_mask,
     read_photo,
 )
-from facemend.io.writing import encode_photo, write_photo
+from facemend.io.writing import encode_photo, write_photo, write_png
 
 __all__ = [
     "MAX_PIXELS",
@@ -36,4 +36,5 @@ __all__ = [
     "read_photo",
     "read_record",
     "write_photo",
+    "write_png",
 ]

@@ -1,6 +1,10 @@
 """Photos into files: the same kind of file as the source, or the kind that is asked for."""
 
+from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from facemend.errors import OutputError, UsageError
 from facemend.files import written_whole
@@ -19,6 +23,27 @@ _ENCODERS = {
 }
 _ICC_SPACE = slice(16, 20)
 """Where a profile names the colour space of the pixels (ICC.1:2022, 7.2.8)."""
+
+
+def write_png(
+    path: Path,
+    picture: npt.NDArray[np.uint8],
+    *,
+    text: Mapping[str, str] | None = None,
+    force: bool = False,
+    most_mode: int = 0o777,
+) -> None:
+    """Writes (H, W, 3) RGB or (H, W) gray uint8 as PNG, whole or not at all.
+
+    Args:
+        text: keys and values for the file's iTXt chunks.
+        most_mode: see `written_whole`.
+
+    Raises:
+        OutputError: the file exists and `force` is not set, or the disk refuses.
+    """
+    with written_whole(path, force=force, most_mode=most_mode) as temporary:
+        temporary.write_bytes(png.encode_png(picture, text=text))
 
 
 def encode_photo(

@@ -4,12 +4,11 @@ import json
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from io import BytesIO
 
 import numpy as np
-from PIL import Image as PillowImage
 
 from facemend.images import Alpha
+from facemend.io.png import encode_png
 from facemend.reconstruction.provenance import NOTICE
 from facemend.server.schemas import MEDIA_TYPES, Base64
 from facemend.server.service import Mended, MendedFace
@@ -81,6 +80,4 @@ def _picture(data: bytes, media_type: str) -> dict[str, str]:
 
 
 def _png(alpha: Alpha) -> Base64:
-    file = BytesIO()
-    PillowImage.fromarray(np.rint(alpha * 255).astype(np.uint8)).save(file, "PNG", compress_level=1)
-    return b64encode(file.getvalue()).decode()
+    return b64encode(encode_png(np.rint(alpha * 255).astype(np.uint8), compress_level=1)).decode()
