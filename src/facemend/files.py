@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TextIO
 
-from facemend.errors import OutputError
+from facemend.errors import OutputError, reason_of
 
 MOST_TEXT_BYTES: Final = 64 << 20
 """The largest description, table or list that is read whole; the largest of CelebA's takes 25 MB."""
@@ -48,14 +48,14 @@ def written_whole(path: Path, *, force: bool = False, most_mode: int = 0o777) ->
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {path}: {reason_of(error)}") from error
     temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(_mode_for(path) & most_mode)
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {path}: {reason_of(error)}") from error
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
@@ -95,7 +95,7 @@ def open_log(path: Path) -> TextIO:
             os.close(number)
             raise UnfitFile("it is a link to another file; remove it")
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {path}: {reason_of(error)}") from error
     return os.fdopen(number, "a", encoding="utf-8")
 
 
@@ -130,6 +130,16 @@ def sha256_of(path: Path) -> str:
     """The sha256 of a file's bytes, hexadecimal. Raises OSError where it is no regular file, or unread."""
     with os.fdopen(_open_regular(path, os.O_RDONLY), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_parts(*parts: object) -> str:
+    """The sha256 over anything that prints the same when it is the same, hexadecimal."""
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
+
+
+def fingerprint_of(*parts: object) -> str:
+    """The first 16 digits of `sha256_of_parts`."""
+    return sha256_of_parts(*parts)[:16]
 
 
 def _refuse_constant(name: str) -> None:

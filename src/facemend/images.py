@@ -4,6 +4,7 @@ Everything between decoding and encoding is a uint8 array (H, W, 3), RGB, 0-255.
 only place that knows how those values map to the network's float32 (N, C, H, W) in [-1, 1].
 """
 
+import hashlib
 from typing import TypeAlias
 
 import numpy as np
@@ -26,6 +27,11 @@ def resize(image: Image, width_px: int, height_px: int) -> Image:
         return image
     picture = PillowImage.fromarray(image).resize((width_px, height_px), PillowImage.Resampling.BICUBIC)
     return np.asarray(picture, dtype=np.uint8)
+
+
+def digest_of(picture: npt.NDArray[np.generic]) -> str:
+    """The sha256 of a picture's values, hexadecimal."""
+    return hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()
 
 
 def to_network(images: npt.NDArray[np.uint8]) -> Batch:

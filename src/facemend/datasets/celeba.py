@@ -10,10 +10,10 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from facemend.alignment import Points
-from facemend.datasets.faces import FaceRecord, FaceSource, ReadPicture, fingerprint_of, points_of
+from facemend.datasets.faces import FaceRecord, FaceSource, ReadPicture, points_of
 from facemend.datasets.remote import MEMBER_ERRORS, read_member
 from facemend.errors import PictureError, SourceError
-from facemend.files import read_named
+from facemend.files import fingerprint_of, read_named
 from facemend.images import Image
 from facemend.io import find_pictures, is_picture, read_image
 

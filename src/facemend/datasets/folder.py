@@ -19,11 +19,11 @@ from facemend.datasets.faces import (
     YAW,
     FaceRecord,
     FaceSource,
-    fingerprint_of,
     points_of,
 )
-from facemend.errors import SourceError
-from facemend.files import read_named
+from facemend.errors import SourceError, reason_of
+from facemend.escaping import printable
+from facemend.files import fingerprint_of, read_named
 from facemend.images import Image
 from facemend.io import find_pictures, read_image
 
@@ -59,8 +59,7 @@ def check_names(where: object, names: Iterable[str]) -> None:
     """Makes sure that names can be written into manifests. Raises SourceError: one is not UTF-8."""
     for name in names:
         if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
-            shown = name.encode("utf-8", "backslashreplace").decode()
-            raise SourceError(f"{where} holds {shown}, whose name is not UTF-8; rename it")
+            raise SourceError(f"{where} holds {printable(name)}, whose name is not UTF-8; rename it")
 
 
 def _identities(root: Path, names: list[str]) -> dict[str, str]:
@@ -69,7 +68,7 @@ def _identities(root: Path, names: list[str]) -> dict[str, str]:
         try:
             data = read_named(table)
         except OSError as error:
-            raise SourceError(f"{table} cannot be read: {error.strerror or error}") from error
+            raise SourceError(f"{table} cannot be read: {reason_of(error)}") from error
         rows = parse_table(data, str(table), ("file", "identity"))
         known = {row["file"]: row["identity"] for row in rows if row["identity"]}
         missing = [name for name in names if name not in known]

@@ -18,10 +18,10 @@ import numpy as np
 
 from facemend.alignment import Points
 from facemend.datasets.csv_files import parse_table
-from facemend.datasets.faces import FaceRecord, FaceSource, fingerprint_of
+from facemend.datasets.faces import FaceRecord, FaceSource
 from facemend.datasets.folder import IDENTITY_FILE, check_names
-from facemend.errors import FacemendError, OutputError, PictureError, SourceError
-from facemend.files import MOST_TEXT_BYTES, UnfitFile, parse_json
+from facemend.errors import FacemendError, OutputError, PictureError, SourceError, reason_of
+from facemend.files import MOST_TEXT_BYTES, UnfitFile, fingerprint_of, parse_json
 from facemend.images import Image
 from facemend.io import is_picture, read_image
 from facemend.io.folders import is_hidden
@@ -96,7 +96,7 @@ class Place:
                     files.delete_file(path)
                 raise
         except OSError as error:
-            raise OutputError(f"cannot write {self}/{name}: {_reason(error)}") from error
+            raise OutputError(f"cannot write {self}/{name}: {reason_of(error)}") from error
 
     def files(self, folder: str = "") -> Iterator[tuple[str, int, int]]:
         """The files below a folder, in order: name as `read` takes it, bytes, time of change in ns.
@@ -152,13 +152,8 @@ def _file_system(url: str) -> tuple[Any, str]:
             except ArrowInvalid:  # not one of PyArrow's own
                 _opened[url] = fs.FileSystem.from_uri(f"fsspec+{url}")
         except (OSError, ValueError, ImportError) as error:
-            raise SourceError(f"cannot open {url}: {_reason(error)}") from error
+            raise SourceError(f"cannot open {url}: {reason_of(error)}") from error
     return _opened[url]
-
-
-def _reason(error: BaseException) -> str:
-    """An error in one line."""
-    return getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
 
 
 MOST_MEMBER_BYTES: Final = 256 << 20

@@ -15,10 +15,10 @@ from tqdm import tqdm
 from facemend.datasets import FaceSource
 from facemend.errors import ConfigError, ModelError, PictureError
 from facemend.evaluation.protocol import PROTOCOL, bench_face, kinds_for
-from facemend.evaluation.scoring import SlowMetrics, digest_of, open_slow_metrics
+from facemend.evaluation.scoring import SlowMetrics, open_slow_metrics
 from facemend.evaluation.systems import Delivery, Images, Masks, OpenModel, System, open_model
 from facemend.files import parse_json, read_named, read_own, sha256_of, write_text
-from facemend.images import Batch, Image, Mask, from_network, resize, to_network
+from facemend.images import Batch, Image, Mask, digest_of, from_network, resize, to_network
 from facemend.io import read_image, write_png
 from facemend.onnx_model import OnnxModel
 from facemend.reconstruction.blending import resize_alpha

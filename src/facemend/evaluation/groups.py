@@ -10,9 +10,10 @@ import numpy as np
 
 from facemend.alignment import FRAME_LANDMARKS_PX, Points, frame_to_crop
 from facemend.datasets import FaceRecord, FaceSource, Split, open_source, take_split
-from facemend.datasets.faces import fingerprint_of, points_of
+from facemend.datasets.faces import points_of
 from facemend.errors import SourceError, UsageError
 from facemend.evaluation.protocol import Protocol, occlude_crop, protocol_kinds, read_crop
+from facemend.files import fingerprint_of
 from facemend.images import Image
 from facemend.io import read_image
 from facemend.occlusion import Kind, OccludedFace, occlude, seed_of

@@ -21,10 +21,9 @@ from facemend.detection import Detector, Face
 from facemend.errors import SourceError
 from facemend.evaluation.cache import Figures, Ledger, Store, key_of
 from facemend.evaluation.groups import TABLE, TURNED_ABOVE_YAW, open_held_out
-from facemend.evaluation.scoring import digest_of
 from facemend.evaluation.statistics import wilson_interval
 from facemend.evaluation.tables import Table
-from facemend.images import Image
+from facemend.images import Image, digest_of
 from facemend.io import find_pictures, read_photo
 from facemend.metrics.opencv import cv2
 from facemend.occlusion import seed_of

@@ -148,11 +148,6 @@ def open_photo(file: BytesIO | mmap, kind: Format, *, head: bool = False) -> Pil
     return opener(cast(IO[bytes], file))
 
 
-def first_line(error: Exception) -> str:
-    """What a plugin says about a bad file, in one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def _brand_of(brands: bytes) -> Format | None:
     """AVIF or HEIC, by the brands (four bytes each, the second is a version) of an ISO media file."""
     found = {brands[at : at + 4] for at in range(0, len(brands), 4)}

@@ -18,7 +18,7 @@ from PIL import Image as PillowImage
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from facemend.errors import PictureError
+from facemend.errors import PictureError, reason_of
 from facemend.images import Image, Mask
 from facemend.io import jpeg, lossy, png, tiff
 from facemend.io.formats import (
@@ -26,7 +26,6 @@ from facemend.io.formats import (
     HEIC_PACKAGE,
     MAX_PIXELS,
     Format,
-    first_line,
     format_of,
     open_photo,
 )
@@ -148,7 +147,7 @@ def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[tuple[PillowIma
     except ImportError as error:
         raise PictureError(f"{name} is HEIC, which needs {HEIC_PACKAGE}") from error
     except DAMAGED as error:
-        raise PictureError(f"{name} cannot be read as a picture: {first_line(error)}") from error
+        raise PictureError(f"{name} cannot be read as a picture: {reason_of(error)}") from error
 
 
 def photo_of_pillow(picture: PillowImage.Image, *, name: str = "the picture") -> Photo:
@@ -282,7 +281,7 @@ def _bytes_of(source: Path | IO[bytes] | bytes, name: str) -> tuple[bytes, int]:
     except FileNotFoundError as error:
         raise PictureError(f"{name} does not exist") from error
     except OSError as error:
-        raise PictureError(f"{name} cannot be read: {error.strerror or error}") from error
+        raise PictureError(f"{name} cannot be read: {reason_of(error)}") from error
 
 
 def _bounded(file: IO[bytes], name: str) -> bytes:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from facemend.errors import OutputError, UsageError
+from facemend.errors import OutputError, UsageError, reason_of
 from facemend.files import written_whole
 from facemend.io import jpeg, lossy, png, tiff
-from facemend.io.formats import DAMAGED, HEIC_PACKAGE, Format, first_line, format_named
+from facemend.io.formats import DAMAGED, HEIC_PACKAGE, Format, format_named
 from facemend.io.metadata import Note, XmpError, with_properties
 from facemend.io.photos import Photo
 
@@ -83,7 +83,7 @@ def encode_photo(
     except ImportError as error:
         raise OutputError(f"writing HEIC needs {HEIC_PACKAGE}") from error
     except DAMAGED as error:
-        raise OutputError(f"{photo.name} cannot be written as {kind}: {first_line(error)}") from error
+        raise OutputError(f"{photo.name} cannot be written as {kind}: {reason_of(error)}") from error
     return png.with_texts(data, note.texts()) if note and kind is Format.PNG else data
 
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from facemend.errors import FacemendError
+from facemend.errors import FacemendError, reason_of
 
 Result = TypeVar("Result")
 _Column = dict[str, npt.NDArray[Any]]
@@ -70,7 +70,7 @@ class RayEngine:
                         raise result
                     yield result
             except ray.exceptions.RayError as error:
-                raise FacemendError(f"Ray could not finish the work: {_reason(error)}") from error
+                raise FacemendError(f"Ray could not finish the work: {reason_of(error)}") from error
 
 
 class _Worker:
@@ -125,7 +125,7 @@ def _connected(address: str | None, workers: int | None) -> Iterator[Any]:
                 )
         except (ConnectionError, ValueError, RuntimeError) as error:
             where = f"reach a Ray cluster at {address}" if address else "start Ray on this machine"
-            raise FacemendError(f"cannot {where}: {_reason(error)}") from error
+            raise FacemendError(f"cannot {where}: {reason_of(error)}") from error
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # the command shows one bar for every engine
@@ -146,8 +146,3 @@ def _standing_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
-
-
-def _reason(error: Exception) -> str:
-    """What Ray says in one line, without the pages about where."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,6 +1,5 @@
 """What may be asked of a reconstruction."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,7 +10,7 @@ from PIL import Image as PillowImage
 
 from facemend.detection.detector import MIN_CONFIDENCE
 from facemend.errors import UsageError
-from facemend.images import Mask
+from facemend.images import Mask, digest_of
 
 THRESHOLD = 0.5
 """An alpha above it is an occlusion."""
@@ -106,13 +105,13 @@ class Request:
         if self.mask is None:
             said["remove"] = str(self.remove)
         else:
-            said["mask_sha256"] = _sha256(self.mask)
+            said["mask_sha256"] = digest_of(self.mask)
         if self.faces:
             said["faces"] = " ".join(map(_words, self.faces))
         if self.keep:
             said["keep"] = " ".join(map(_words, self.keep))
         if self.keep_mask is not None:
-            said["keep_sha256"] = _sha256(self.keep_mask)
+            said["keep_sha256"] = digest_of(self.keep_mask)
         if self.occlusion_threshold != THRESHOLD:
             said["occlusion_threshold"] = f"{self.occlusion_threshold:g}"
         if self.min_confidence != MIN_CONFIDENCE:
@@ -169,10 +168,6 @@ def _fitted(mask: Mask, width_px: int, height_px: int, name: str) -> Mask:
         )
     picture = PillowImage.fromarray(mask).resize((width_px, height_px), PillowImage.Resampling.NEAREST)
     return np.asarray(picture, dtype=np.bool_)
-
-
-def _sha256(mask: Mask) -> str:
-    return hashlib.sha256(mask.tobytes()).hexdigest()
 
 
 def _words(box: Box) -> str:

@@ -1,6 +1,5 @@
 """Faces of a photo: each is cut out, reconstructed and put back. No pixel outside its occlusion changes."""
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +9,7 @@ import numpy as np
 from facemend.alignment import FRAME_LANDMARKS_PX, Points
 from facemend.detection import Face
 from facemend.errors import UsageError
-from facemend.images import Alpha, Image, Mask
+from facemend.images import Alpha, Image, Mask, digest_of
 from facemend.occlusion import OcclusionClass, seed_of
 from facemend.reconstruction.blending import DILATION_PX, FEATHER_PX, RING_PX, blend, feathered, match_grain
 from facemend.reconstruction.crop import View, around
@@ -109,7 +108,7 @@ def _deliver(photo: Image, seen: Seen, removed: Alpha, weight: Alpha) -> tuple[I
         part = around(weight > 0, math.ceil(RING_PX * view.scale))
         near = view.cut(part)
         above = near.put(output.raw[0])
-        rng = np.random.default_rng(seed_of("grain", hashlib.sha256(view.crop.image.tobytes()).hexdigest()))
+        rng = np.random.default_rng(seed_of("grain", digest_of(view.crop.image)))
         above = match_grain(pixels[part], above, weight[part] > 0, view.scale, rng)
         pixels = pixels.copy()
         pixels[part] = blend(pixels[part], above, weight[part])

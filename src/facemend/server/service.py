@@ -8,10 +8,10 @@ from io import BytesIO
 import numpy as np
 
 from facemend import io
-from facemend.errors import PictureError
+from facemend.errors import PictureError, reason_of
 from facemend.images import Image, Mask
 from facemend.io import MAX_PIXELS, Format, Photo, encode_photo, format_of, read_photo
-from facemend.io.formats import DAMAGED, HEIC_PACKAGE, SUFFIXES, first_line, open_photo
+from facemend.io.formats import DAMAGED, HEIC_PACKAGE, SUFFIXES, open_photo
 from facemend.reconstruction.crop import view_of
 from facemend.reconstruction.provenance import Provenance
 from facemend.reconstruction.reconstructor import Reconstructor
@@ -49,7 +49,7 @@ def check_head(data: bytes, name: str, limits: Limits) -> tuple[int, int]:
     except ImportError as error:
         raise PictureError(f"{name} is HEIC, which needs {HEIC_PACKAGE}") from error
     except DAMAGED as error:
-        raise PictureError(f"{name} cannot be read as a picture: {first_line(error)}") from error
+        raise PictureError(f"{name} cannot be read as a picture: {reason_of(error)}") from error
     if width_px * height_px > min(limits.pixels, MAX_PIXELS):
         raise _too_large(f"{name} is {width_px}×{height_px}, more than {limits.pixels / 1e6:g} megapixels")
     if max(width_px, height_px) > limits.side_px:

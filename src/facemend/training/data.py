@@ -27,9 +27,8 @@ from facemend.alignment import (
     shown_height,
 )
 from facemend.datasets import FaceRecord, FaceSource
-from facemend.datasets.faces import fingerprint_of
 from facemend.errors import PictureError, SourceError, TrainingError
-from facemend.files import open_own, write_text, written_whole
+from facemend.files import fingerprint_of, open_own, write_text, written_whole
 from facemend.images import Alpha, Image, resize
 from facemend.io import find_pictures, read_image
 from facemend.occlusion import OcclusionClass, allowed_kinds, choose_kind, kinds_with, occlude
