@@ -53,10 +53,10 @@ class OnnxModel:
         """Opens a file.
 
         Args:
-            outputs: names of what `run` computes; None for the first output of the file.
+            outputs: names of what `run` computes. None for the first output of the file.
             inputs: names of inputs that the file has to have.
             unfit: what the error says, behind the path, where one of these names is missing.
-            threads: how many threads one run may use; None leaves it to ONNX Runtime.
+            threads: how many threads one run may use. None leaves it to ONNX Runtime.
             providers: of ONNX Runtime, the preferred first.
 
         Raises:
@@ -79,7 +79,7 @@ class OnnxModel:
 
         Args:
             feeds: the inputs by name.
-            outputs: names; None for those that were named when the file was opened.
+            outputs: names. None for those that were named when the file was opened.
 
         Raises:
             ModelError: the network fails, or a value that it computes is not finite.

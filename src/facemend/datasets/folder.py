@@ -165,6 +165,6 @@ def _record(table: Path, line: int, row: Mapping[str, str], source: str) -> Face
 
 
 def _landmarks(row: Mapping[str, str]) -> Points | None:
-    """The five points of a row; None if the table has none for it. Raises ValueError for a part of them."""
+    """The five points of a row. None if the table has none for it. Raises ValueError for a part of them."""
     texts = [row.get(name) or "" for name in _LANDMARKS]
     return points_of(" ".join(texts).split()) if any(texts) else None

@@ -38,7 +38,7 @@ def is_url(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Place:
-    """A file or folder on a file system. It can be pickled; every process opens it for itself.
+    """A file or folder on a file system. It can be pickled. Every process opens it for itself.
 
     Attributes:
         url: of it, or a path of this machine. What an address in S3 needs beyond the bucket stands in
@@ -62,11 +62,11 @@ class Place:
         """A file below, to be read from any position. Raises OSError, FileNotFoundError among them."""
         files, path = self._at(name)
         if files.type_name == "local" and Path(path).exists() and not Path(path).is_file():
-            raise UnfitFile("it is no regular file")  # a pipe would be waited for
+            raise UnfitFile("it is not a regular file")  # a pipe would be waited for
         return files.open_input_file(path)
 
     def sha256(self, name: str) -> str | None:
-        """The sha256 of a file below, hexadecimal; None if it is not there."""
+        """The sha256 of a file below, hexadecimal. None if it is not there."""
         digest = hashlib.sha256()
         try:
             with self.open(name) as file:
@@ -217,7 +217,7 @@ class Entry:
 
     Attributes:
         file: the file that holds it, below the source's place.
-        where: its member in a zip, offset and bytes in a tar, row group and row in Parquet; None
+        where: its member in a zip, offset and bytes in a tar, row group and row in Parquet. None
             in a folder.
         identity, landmarks: what is said of it there, if anything.
     """
@@ -472,7 +472,7 @@ def _word(value: object) -> str | None:
 
 
 def _points(value: object) -> Points | None:
-    """Ten numbers, or five pairs; None for anything else, such as a word about them."""
+    """Ten numbers, or five pairs. None for anything else, such as a word about them."""
     try:
         points: Points = np.array(value, dtype=np.float64).reshape(5, 2)
     except (TypeError, ValueError):

@@ -1,8 +1,8 @@
-"""The network that looks at a whole picture once, and what its grids say of faces.
+"""The first network of the detector: one pass over a whole picture, and the decoding of its grids.
 
-Every cell of three grids, 8, 16 and 32 px apart, says how sure it is of a face whose middle is near, and,
-in units of its own side and from its own middle, where that face and its landmarks are.
-`tools/train_detector` makes the network.
+Its outputs are three grids with cells 8, 16 and 32 px apart. Each cell scores a face whose middle is near.
+It also gives the box and the landmarks of that face, from the middle of the cell and in units of its side.
+`tools/train_detector` trains the network.
 """
 
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ _LARGEST_LOG = 5.0  # of a box's side in cells: 150 of them
 
 @dataclass(frozen=True)
 class Candidates:
-    """What may be faces, in any order; one face is usually several of them.
+    """What may be faces, in any order. One face is usually several of them.
 
     Attributes:
         confidence: float64 (N,), 0-1.
         boxes: float64 (N, 4), x1, y1, x2, y2 of their edges.
-        landmarks_px: float64 (N, 5, 2), in the order of `frame.LANDMARK_NAMES`.
+        landmarks_px: float64 (N, 5, 2), in the order of `alignment.LANDMARK_NAMES`.
     """
 
     confidence: Points
@@ -47,7 +47,7 @@ class Candidates:
         return Candidates(self.confidence, self.boxes * np.tile(factors, 2), landmarks)
 
 
-def together(many: list[Candidates]) -> Candidates:
+def concatenate(many: list[Candidates]) -> Candidates:
     """The candidates of several scans of one picture."""
     return Candidates(
         np.concatenate([each.confidence for each in many]),
@@ -63,7 +63,7 @@ class Scanner:
         """Opens its file.
 
         Args:
-            threads: how many threads one call may use; None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None leaves it to ONNX Runtime.
 
         Raises:
             ModelError: the file is missing, damaged or of another network.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from facemend.alignment import Points
-from facemend.detection.detector import suppress
+from facemend.detection.detector import non_max_suppression
 from facemend.detection.face import Face, check_search
 from facemend.errors import ModelError
 from facemend.images import Image
@@ -33,7 +33,7 @@ class YuNet:
         """Opens a file.
 
         Args:
-            threads: how many threads one call may use; None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None leaves it to ONNX Runtime.
 
         Raises:
             ModelError: the file is missing, damaged or of another network.
@@ -65,7 +65,7 @@ class YuNet:
         confidence, boxes, landmarks = self._run(pixels)
         passed = np.flatnonzero(confidence >= max(min_confidence, 1e-3))
         boxes, landmarks, confidence = boxes[passed], landmarks[passed], confidence[passed]
-        best = suppress(boxes, confidence, _SAME)
+        best = non_max_suppression(boxes, confidence, _SAME)
         faces = [
             _face(boxes[i] * np.tile(shrink, 2) - 0.5, landmarks[i] * shrink - 0.5, confidence[i])
             for i in best

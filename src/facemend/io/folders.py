@@ -33,7 +33,7 @@ def is_hidden(name: PurePath) -> bool:
 
 
 def find_pictures(folder: Path, *, recursive: bool = True, leave_out: Iterable[Path] = ()) -> list[Path]:
-    """The pictures of a folder, in order. Each is a regular file or a link to one; see `is_picture`.
+    """The pictures of a folder, in order. Each is a regular file or a link to one (see `is_picture`).
 
     Subfolders that are links are not entered. Those that may not be read are passed over.
 

@@ -99,7 +99,7 @@ _OPENERS: dict[Format, Callable[[IO[bytes]], PillowImage.Image]] = {
 
 
 def format_of(data: bytes) -> Format | None:
-    """The kind of file that these bytes begin; None for every other."""
+    """The kind of file that these bytes begin. None for every other."""
     for start, found in _STARTS:
         if data.startswith(start):
             return found

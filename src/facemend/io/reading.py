@@ -48,7 +48,7 @@ def read_photo(
 ) -> Photo:
     """Reads PNG, JPEG, WebP, TIFF, AVIF, HEIC and BMP, by what the file holds and not by its name.
 
-    Of a JPEG with further layers (MPO, Ultra HDR) the primary picture is read; see `Photo.layered`. A
+    Of a JPEG with further layers (MPO, Ultra HDR) the primary picture is read (see `Photo.layered`). A
     palette and 1-bit pictures are read as the colours and the grays that they show.
 
     Args:
@@ -71,7 +71,7 @@ def read_image(source: Path | IO[bytes] | bytes, *, name: str | None = None) -> 
     """Reads a picture as (H, W, 3) uint8 RGB, upright, in a format of `read_photo`.
 
     Args:
-        source, name: as `read_photo` takes them; an open file is read from its beginning.
+        source, name: as `read_photo` takes them. An open file is read from its beginning.
 
     Raises:
         PictureError: as `read_photo` does, or a pixel is transparent, which RGB would lose.
@@ -133,7 +133,7 @@ def picture_size(source: Path) -> tuple[int, int]:
 
 @contextmanager
 def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[tuple[PillowImage.Image, Format]]:
-    """A picture that is not decoded yet, and is none that is refused; what Pillow raises is told."""
+    """A picture that is not decoded yet and is not refused. What Pillow raises becomes a PictureError."""
     kind = format_of(data)
     if kind is None:
         raise PictureError(
@@ -199,7 +199,7 @@ def _metadata_of(picture: PillowImage.Image, kind: Format) -> Metadata:
 
 
 def _dpi_of(picture: PillowImage.Image) -> tuple[float, float] | None:
-    """The resolution that a file names; Pillow makes one up for a TIFF and a JPEG that name none."""
+    """The resolution that a file names. Pillow makes one up for a TIFF and a JPEG that name none."""
     if isinstance(picture, TiffImageFile) and _X_RESOLUTION not in picture.tag_v2:
         return None
     if isinstance(picture, JpegImageFile) and not picture.info.get("jfif_unit"):

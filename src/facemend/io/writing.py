@@ -51,13 +51,14 @@ def encode_photo(
 ) -> bytes:
     """The bytes of a file of the photo.
 
-    A photo whose pixels are its file's, asked for in its file's format and not to be stripped, is that
-    file, byte for byte and without the note: nothing was made up in it. Else a file of the same format
-    has the source's orientation, opacity, colour profile, EXIF, XMP, IPTC, texts, resolution, and its
-    compression as far as Pillow can write it; a file of another format has what that can hold.
+    A photo with the pixels of its file, in the format of its file and not stripped, is that file. It is
+    the same byte for byte and without the note, because nothing in it was generated. Any other file of the
+    same format keeps the source's orientation, opacity, colour profile, EXIF, XMP, IPTC, texts and
+    resolution. It keeps the compression as far as Pillow can write it. A file of another format keeps what
+    that can hold.
 
     Args:
-        kind: the format; None for the source's.
+        kind: the format. None for the source's.
         note: what the file says about its making, in XMP and in PNG's texts.
         strip: leave out EXIF with its place, XMP, IPTC and comments. The pixels are encoded anew, upright.
 

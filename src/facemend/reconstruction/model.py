@@ -45,25 +45,25 @@ class ModelDescription:
     The network's inputs are `image`, float32 (N, 3, H, W) RGB in [-1, 1], and, if `takes_hint`,
     `hint`, float32 (N, 1, H, W): 0 = find the occlusion yourself, 1 = the user says occluded.
     Its outputs are `raw`, (N, 3, H, W) in [-1, 1], and, if `finds_occlusion`, `alpha`,
-    (N, 2, H, W) in [0, 1]: covers, accessories; and, if `says_interval`, `interval`,
+    (N, 2, H, W) in [0, 1]: covers, accessories. If `says_interval`, there is also `interval`,
     (N, 1, H, W) ≥ 0: inside the occlusion, nine in ten of a pixel's true colour values lie within
     ± this of `raw`, in the range of `raw`.
 
     Attributes:
         name: what people call it.
         size_px: the width of the crop that it works on: the side of the canonical square.
-        tall: it works on the tall crop, which goes on below the square (see frame.py).
+        tall: it works on the tall crop, which goes on below the square (see alignment.py).
         takes_hint, finds_occlusion, says_interval: see above.
         images_seen, hours: how much it was trained.
         data: where its training faces came from, in words.
-        training_people: hashes of the people it was trained on (`datasets.hash_identity`); None if
+        training_people: hashes of the people it was trained on (`datasets.hash_identity`). None if
             nobody knows.
         config: the resolved training configuration.
         commit: the git commit of the code that trained it, or "unknown".
-        metrics: figures on the val split at export, by name.
+        metrics: scores on the val split at export, by name.
         blend: if its weights lie between those of two runs (`facemend export --blend`): the other run's
             share and how many images that had seen.
-        interval_factor: the network's interval was made so many times as wide, to be calibrated.
+        interval_factor: by how much the network's interval was widened to calibrate it.
         format: version of this description.
     """
 
@@ -109,9 +109,9 @@ class ModelDescription:
                 raise TypeError(f"{name} is {type(value).__name__}, not {kinds[0].__name__}")
         if not 0 < self.size_px <= _MOST_PX or self.images_seen < 0:
             raise TypeError(f"size_px {self.size_px} or images_seen {self.images_seen} cannot be")
-        figures = (*self.metrics.values(), *self.blend.values())
-        if not all(isinstance(value, int | float | str) for value in figures):
-            raise TypeError("metrics or blend holds what is no figure")
+        scores = (*self.metrics.values(), *self.blend.values())
+        if not all(isinstance(value, int | float | str) for value in scores):
+            raise TypeError("metrics or blend holds what is not a score")
         if not all(isinstance(person, str) for person in self.training_people or ()):
             raise TypeError("training_people are no hashes")
 
@@ -152,11 +152,11 @@ class ModelOutput:
     """What a model says about a batch of N canonical crops, H by S pixels.
 
     Attributes:
-        raw: uint8 (N, H, S, 3) RGB, the whole crop as the model draws it.
+        raw: uint8 (N, H, S, 3) RGB, the whole crop as the model reconstructs it.
         alpha: float32 (N, 2, H, S), 0-1, the occlusion found, by class in the order covers,
-            accessories; None if the model finds none.
+            accessories. None if the model finds none.
         interval: float32 (N, H, S), ≥ 0, in levels of 255: where the picture was occluded, nine in ten
-            of the true values lie within ± this of `raw`; None if the model does not say.
+            of the true values lie within ± this of `raw`. None if the model does not say.
     """
 
     raw: npt.NDArray[np.uint8]
@@ -185,7 +185,7 @@ class Model:
         """Opens a model file.
 
         Args:
-            threads: how many threads one call may use; None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None leaves it to ONNX Runtime.
 
         Raises:
             ModelError: the file is missing, damaged or not a facemend model, or CUDA is asked for and
@@ -208,12 +208,12 @@ class Model:
 
         Args:
             images: uint8 (N, H, S, 3) RGB, `description.height_px` by `description.size_px`.
-            hints: bool (N, H, S), True where the user says occluded; None where nobody says anything.
+            hints: bool (N, H, S), True where the user says occluded. None where nobody says anything.
                 A model that takes no hint does without.
 
         Raises:
             ValueError: other shapes or types.
-            ModelError: the model fails, or computes what is no number.
+            ModelError: the model fails, or a value that it computes is not finite.
         """
         height, width = self.description.height_px, self.description.size_px
         if images.dtype != np.uint8 or images.shape[1:] != (height, width, 3):
