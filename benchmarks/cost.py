@@ -25,7 +25,8 @@ from pathlib import Path
 
 from facemend.alignment import crop_face
 from facemend.evaluation.protocol import make_input, protocol_kinds
-from facemend.images import Image, write_png
+from facemend.images import Image
+from facemend.io import write_png
 from facemend.occlusion import BENCHMARK_KINDS, occlude, seed_of
 from facemend.reconstruction.demo import Portrait, read_portraits
 from facemend.reconstruction.reconstructor import Reconstructor

@@ -14,8 +14,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from facemend.images import PICTURE_SUFFIXES, Image, Mask
-from facemend.io import read_image
+from facemend.images import Image, Mask
+from facemend.io import find_pictures, read_image
 from facemend.occlusion import KINDS, OcclusionClass, occlude, seed_of
 from facemend.reconstruction.reconstructor import Reconstructor
 
@@ -32,7 +32,7 @@ def main() -> None:
     options = parser.parse_args()
     reconstructor = Reconstructor(threads=1)
     result: dict[str, Counter[str]] = {name: Counter() for name in ("uncovered", *_COVERS)}
-    paths = sorted(p for p in options.portraits.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+    paths = find_pictures(options.portraits, recursive=False)
     for number, path in enumerate(paths):
         photo = read_image(path)
         plain = reconstructor(photo)

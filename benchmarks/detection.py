@@ -33,8 +33,8 @@ from facemend.alignment import FRAME_LANDMARKS_PX, Points, crop_face, frame_to_c
 from facemend.datasets import Split, open_source, take_split
 from facemend.detection import Detector, Face, trust_eyes
 from facemend.detection.detector import overlaps
-from facemend.images import PICTURE_SUFFIXES, Image
-from facemend.io import read_image
+from facemend.images import Image
+from facemend.io import find_pictures, read_image
 from facemend.occlusion import BENCHMARK_KINDS, occlude, seed_of
 from facemend.occlusion import KINDS as ALL_KINDS
 from facemend.reconstruction.demo import read_portraits
@@ -218,7 +218,7 @@ def _row(errors: list[Error | None]) -> Error:
 
 def read_photos(folder: Path) -> Iterator[tuple[str, Image]]:
     """The photos of a folder, by name."""
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES):
+    for path in find_pictures(folder, recursive=False):
         yield path.name, read_image(path)
 
 

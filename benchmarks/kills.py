@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
 
-from facemend.images import write_png
+from facemend.io import write_png
 from facemend.training.checkpoint import newest_checkpoint
 from facemend.training.run import start
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from facemend.files import sha256_of
-from facemend.images import write_png
+from facemend.io import write_png
 
 _RESULT = Path(__file__).parent / "results" / "resume.json"
 _FACES = 40

@@ -31,7 +31,7 @@ from PIL import Image as PillowImage
 from facemend.datasets import FaceSource, open_source
 from facemend.datasets.build import PairResult, build_dataset
 from facemend.datasets.pairs import Recipe
-from facemend.images import write_png
+from facemend.io import write_png
 from facemend.occlusion import occlude
 from facemend.parallel import Engine, LocalEngine
 from facemend.parallel.ray import RayEngine

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from facemend.alignment import FRAME_HEIGHT_PX, FRAME_LANDMARKS_PX, FRAME_WIDTH_PX
-from facemend.images import write_png
+from facemend.io import write_png
 from tests.tiny_celeba import gradient
 
 _POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")

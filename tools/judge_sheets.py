@@ -24,8 +24,8 @@ from PIL import ImageDraw, ImageFont
 
 from facemend.detection import Detector
 from facemend.errors import FacemendError
-from facemend.images import PICTURE_SUFFIXES, Image, resize, write_png
-from facemend.io import read_photo
+from facemend.images import Image, resize
+from facemend.io import find_pictures, read_photo, write_png
 
 RULES = """Removal: gone = no cloth, strap, tint or fringe at normal size; rest = some of it is left;
 untouched = nothing was done. Face: plausible = you would send it to a friend without a word;
@@ -195,10 +195,8 @@ def put_together(pairs: Sequence[Image]) -> Image:
 
 def _pictures(path: Path) -> dict[str, Path]:
     """The pictures of a folder, or one picture, by their names without suffix and ending."""
-    paths = sorted(path.iterdir()) if path.is_dir() else [path]
-    return {
-        each.stem.removesuffix(_ENDING): each for each in paths if each.suffix.lower() in PICTURE_SUFFIXES
-    }
+    paths = find_pictures(path, recursive=False) if path.is_dir() else [path]
+    return {each.stem.removesuffix(_ENDING): each for each in paths}
 
 
 def _write(path: Path, lines: Sequence[Sequence[str]]) -> None:

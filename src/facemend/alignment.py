@@ -8,7 +8,7 @@ The tall crop goes on below the square: 256×320, the square on top. It shows th
 to 217), where masks and beards end, and repeats the frame's last row below that. A network takes the square
 or the tall crop. Where a picture ends earlier, its last row is repeated.
 
-Coordinates are (x, y) in pixels; the centre of the top left pixel is (0, 0). Left and right are as the
+Coordinates are (x, y) in pixels. The centre of the top left pixel is (0, 0). Left and right are as the
 viewer sees them.
 """
 
@@ -89,7 +89,7 @@ def crop_from_aligned(
     """The canonical crop of a ready picture: a 178×218 CelebA frame, or a square of any size.
 
     Args:
-        tall: with the frame's rows below the square; of a square, its last row is repeated there.
+        tall: with the frame's rows below the square. Below a square picture, its last row is repeated.
 
     Returns:
         uint8 (size, size, 3) RGB, or (tall_height(size), size, 3).
@@ -121,10 +121,10 @@ def paste_into_aligned(image: Image, crop_square: Image, *, name: str = "the pic
 
 
 def aligned_rows(image: Image | Mask, name: str = "the picture") -> slice:
-    """The rows of a ready picture that the canonical crop takes; it takes every column.
+    """The rows of a ready picture that the canonical crop takes. It takes every column.
 
     Raises:
-        PictureError: the picture is no square and no 178×218 frame.
+        PictureError: the picture is neither a square nor a 178×218 frame.
     """
     height, width = image.shape[:2]
     if height == width:
@@ -182,7 +182,7 @@ def _part_around(photo: Image, corners: Points, margin_px: int) -> tuple[Image, 
 
 
 def sample(values: ValuesT, to_source: Points, width_px: int, height_px: int) -> ValuesT:
-    """A picture seen through a transform, bicubic; not for shrinking by more than a half.
+    """A picture seen through a transform, bicubic. It must not shrink by more than a half.
 
     Args:
         values: uint8 (H, W, 3), or float32 (H, W).
@@ -190,7 +190,7 @@ def sample(values: ValuesT, to_source: Points, width_px: int, height_px: int) ->
         width_px, height_px: of the result.
 
     Returns:
-        Of the type of `values`; 0 where it comes from beyond their border.
+        Of the type of `values`, 0 where it comes from beyond their border.
     """
     linear, offset = to_source[:, :2], to_source[:, 2]
     # Pillow measures from pixel corners, we from pixel centres.

@@ -1,7 +1,7 @@
-"""What a photo goes through before a model meets it: a crooked crop, blur, low light, noise, compression.
+"""Degradations of a photo: a misaligned crop, blur, low light, noise, compression.
 
-CelebA's pictures have been through little of it, those of users through all. Training sends occluded and
-target picture through the same.
+CelebA's pictures have few of them, the photos of users have all. Training gives the occluded and the
+target picture the same ones.
 """
 
 import math
@@ -106,7 +106,7 @@ def darken(image: Image, exposure: float, read_noise: float, rng: np.random.Gene
 
     Args:
         exposure: above 0 and at most 1: how much of the light is left.
-        read_noise: the sensor's noise in the dark, in levels; the noise of the light itself comes on top.
+        read_noise: the sensor's noise in the dark, in levels. The noise of the light itself comes on top.
     """
     # Cameras code light by about its 2.2nd root.
     dim = (np.arange(256) * exposure ** (1 / 2.2)).astype(np.float32)
@@ -120,7 +120,7 @@ def add_grain(image: Image, sigma: float, size_px: float, rng: np.random.Generat
     """A photo on film, (H, W, 3) to the same.
 
     Args:
-        sigma: of the grain in levels, where the photo is neither black nor white; there is less there.
+        sigma: of the grain in levels, where the photo is neither black nor white. Near those there is less.
         size_px: of a grain.
     """
     height_px, width_px = image.shape[:2]

@@ -1,7 +1,7 @@
 """Every error that facemend raises on purpose. One line each, and it says what to do.
 
 FacemendError                 exit code 1: could not
-├── PictureError              a file that is no readable picture
+├── PictureError              a file that is not a readable picture
 ├── NoFaceFound               a photo without a (large, upright enough) face
 ├── SourceError               a dataset that is missing, empty or incomplete
 │   └── LeakError             people of the test split among the training people
@@ -21,7 +21,7 @@ class FacemendError(Exception):
 
 
 class PictureError(FacemendError):
-    """A file is no picture that can be read, or a picture of a kind that is not handled."""
+    """A file is not a picture that can be read, or is of a kind that is not handled."""
 
 
 class NoFaceFound(FacemendError):
@@ -60,3 +60,9 @@ class UsageError(FacemendError):
 
 class ConfigError(UsageError):
     """A configuration has an unknown key or a value out of range."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error of the system or of a library says, in one line."""
+    said = getattr(error, "strerror", None) or str(error).strip()
+    return (said.splitlines() or [type(error).__name__])[0]

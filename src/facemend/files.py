@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TextIO
 
-from facemend.errors import OutputError
+from facemend.errors import OutputError, reason_of
 
 MOST_TEXT_BYTES: Final = 64 << 20
 """The largest description, table or list that is read whole; the largest of CelebA's takes 25 MB."""
@@ -25,12 +25,12 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 
 class UnfitFile(OSError):
-    """A file is a link, no regular file, or larger than anything of its kind: the text says which."""
+    """A file is a link, not a regular file, or larger than anything of its kind. The text says which."""
 
 
 @contextmanager
 def written_whole(path: Path, *, force: bool = False, most_mode: int = 0o777) -> Iterator[Path]:
-    """Yields a temporary path in the folder of `path`; renames it to `path` if the block succeeds.
+    """Yields a temporary path in the folder of `path`. Renames it to `path` if the block succeeds.
 
     The folder is created. A reader sees the old file or the new one, never a part. A file that is
     replaced keeps its permissions.
@@ -48,14 +48,14 @@ def written_whole(path: Path, *, force: bool = False, most_mode: int = 0o777) ->
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {path}: {reason_of(error)}") from error
     temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(_mode_for(path) & most_mode)
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {path}: {reason_of(error)}") from error
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
@@ -68,10 +68,10 @@ def write_text(path: Path, text: str, *, force: bool = False) -> None:
 
 
 def read_own(path: Path, most_bytes: int = MOST_TEXT_BYTES) -> bytes:
-    """The bytes of a file that a command left in a folder; a link there is not followed.
+    """The bytes of a file that a command left in a folder. A link there is not followed.
 
     Raises:
-        UnfitFile: it is a link, no regular file, or has more bytes.
+        UnfitFile: it is a link, not a regular file, or has more bytes.
         OSError: it is not there, or cannot be read.
     """
     with open_own(path) as file:
@@ -87,7 +87,7 @@ def open_log(path: Path) -> TextIO:
     """Opens such a file for lines at its end, UTF-8, and makes it where there is none.
 
     Raises:
-        OutputError: it is a link, has a second name elsewhere, is no regular file, or cannot be opened.
+        OutputError: it is a link, has a second name elsewhere, is not a regular file, or cannot be opened.
     """
     try:
         number = _open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_LINK)
@@ -95,7 +95,7 @@ def open_log(path: Path) -> TextIO:
             os.close(number)
             raise UnfitFile("it is a link to another file; remove it")
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {path}: {reason_of(error)}") from error
     return os.fdopen(number, "a", encoding="utf-8")
 
 
@@ -114,7 +114,7 @@ def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: it is no JSON in UTF-8, is nested too deeply, or holds NaN, an infinity or half a
+        ValueError: it is not JSON in UTF-8, is nested too deeply, or holds NaN, an infinity or half a
             character (a lone surrogate), which no file could be written with.
     """
     try:
@@ -127,13 +127,23 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file's bytes, hexadecimal. Raises OSError where it is no regular file, or unread."""
+    """The sha256 of a file, hexadecimal. Raises OSError: it cannot be read, or is not a regular file."""
     with os.fdopen(_open_regular(path, os.O_RDONLY), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_of_parts(*parts: object) -> str:
+    """The sha256 over anything that prints the same when it is the same, hexadecimal."""
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
+
+
+def fingerprint_of(*parts: object) -> str:
+    """The first 16 digits of `sha256_of_parts`."""
+    return sha256_of_parts(*parts)[:16]
+
+
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _open_regular(path: Path, flags: int) -> int:
@@ -146,7 +156,7 @@ def _open_regular(path: Path, flags: int) -> int:
         os.close(number)
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        raise UnfitFile("it is no regular file")
+        raise UnfitFile("it is not a regular file")
     return number
 
 

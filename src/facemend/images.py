@@ -1,19 +1,15 @@
-"""Pictures in memory, on disk and in the network's range.
+"""Pictures in memory and in the network's range.
 
 Everything between decoding and encoding is a uint8 array (H, W, 3), RGB, 0-255. This module is the
 only place that knows how those values map to the network's float32 (N, C, H, W) in [-1, 1].
 """
 
-from pathlib import Path
+import hashlib
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
-from PIL import PngImagePlugin
-
-from facemend.errors import PictureError
-from facemend.files import written_whole
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 """(H, W, 3) RGB, 0-255."""
@@ -24,48 +20,6 @@ Alpha: TypeAlias = npt.NDArray[np.float32]
 Batch: TypeAlias = npt.NDArray[np.float32]
 """(N, C, H, W); colours in [-1, 1]."""
 
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-
-
-def image_from_pillow(picture: PillowImage.Image, *, name: str = "the picture") -> Image:
-    """A Pillow picture as (H, W, 3) uint8 RGB.
-
-    Raises:
-        PictureError: its mode would lose something in RGB (alpha, palette, CMYK, 16 bits).
-    """
-    if picture.mode not in ("RGB", "L", "1"):
-        raise PictureError(
-            f"{name} has the colour mode {picture.mode}; convert it to 8-bit RGB or grayscale first"
-        )
-    return np.asarray(picture.convert("RGB"), dtype=np.uint8)
-
-
-def write_png(
-    path: Path,
-    image: npt.NDArray[np.uint8],
-    *,
-    text: dict[str, str] | None = None,
-    force: bool = False,
-    compress_level: int = 6,
-    most_mode: int = 0o777,
-) -> None:
-    """Writes (H, W, 3) RGB or (H, W) gray uint8 as PNG, whole or not at all.
-
-    Args:
-        text: keys and values for the file's iTXt chunks.
-        most_mode: see `written_whole`.
-
-    Raises:
-        OutputError: the file exists and `force` is not set, or the disk refuses.
-    """
-    chunks = PngImagePlugin.PngInfo()
-    for key, value in (text or {}).items():
-        chunks.add_itxt(key, value)
-    with written_whole(path, force=force, most_mode=most_mode) as temporary:
-        PillowImage.fromarray(image).save(
-            temporary, format="PNG", pnginfo=chunks, compress_level=compress_level
-        )
-
 
 def resize(image: Image, width_px: int, height_px: int) -> Image:
     """Resizes with Pillow's bicubic filter (antialiased when it shrinks), the project's one resizer."""
@@ -73,6 +27,11 @@ def resize(image: Image, width_px: int, height_px: int) -> Image:
         return image
     picture = PillowImage.fromarray(image).resize((width_px, height_px), PillowImage.Resampling.BICUBIC)
     return np.asarray(picture, dtype=np.uint8)
+
+
+def digest_of(picture: npt.NDArray[np.generic]) -> str:
+    """The sha256 of a picture's values, hexadecimal."""
+    return hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()
 
 
 def to_network(images: npt.NDArray[np.uint8]) -> Batch:

@@ -16,8 +16,7 @@ from facemend.cli.dataset import build
 from facemend.cli.main import main
 from facemend.datasets.layouts import Layout, PictureFormat
 from facemend.datasets.shards import ShardFormat
-from facemend.images import write_png
-from facemend.io import read_image
+from facemend.io import read_image, write_png
 from facemend.occlusion import KINDS
 from tests.tiny_celeba import gradient, make_celeba
 from tests.tiny_table import make_table

@@ -17,7 +17,7 @@ import torch
 from click.testing import CliRunner
 
 from facemend.cli.main import main
-from facemend.images import write_png
+from facemend.io import write_png
 from facemend.training.checkpoint import load_checkpoint, numbered_checkpoint
 
 _CONFIG = """

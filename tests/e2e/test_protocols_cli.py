@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 from facemend.cli.main import main
 from facemend.evaluation.protocol import NAMES
 from facemend.evaluation.results import EvaluationReport, Group
-from facemend.images import write_png
+from facemend.io import write_png
 from tests.tiny_celeba import gradient, make_celeba
 from tests.unit.test_groups import row, write_faces
 from tests.unit.test_published_masks import write_templates

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from facemend.cli.main import main
-from facemend.images import write_png
+from facemend.io import write_png
 from tests.tiny_celeba import gradient, make_celeba
 
 _SHORT = ["--set", "phases.0.images=16", "--set", "phases.1.images=4", "--set", "workers=0", "--quiet"]
@@ -118,7 +118,9 @@ def test_a_dry_run_says_what_it_would_take_and_leaves_nothing(
     assert json.loads(config + "}")["phases"][1]["size_px"] == 64
     described = [line.split(":")[0] for line in rest.splitlines()]
     assert described[1:3] == ["low", "adversarial"]
-    assert all(word in rest for word in ("M parameters", "GMACs per reconstruction", "images/s", "GB", "hours"))
+    assert all(
+        word in rest for word in ("M parameters", "GMACs per reconstruction", "images/s", "GB", "hours")
+    )
     assert list(tmp_path.iterdir()) == []
 
 

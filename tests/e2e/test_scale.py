@@ -25,7 +25,7 @@ from facemend.evaluation.cache import ScoreCache
 from facemend.evaluation.evaluate import Plan, evaluate
 from facemend.evaluation.results import EvaluationReport
 from facemend.evaluation.run import Setup
-from facemend.images import write_png
+from facemend.io import write_png
 from facemend.parallel import LocalEngine
 from facemend.parallel.ray import RayEngine
 from facemend.reconstruction.batch import ReconstructorSetup, run_tasks

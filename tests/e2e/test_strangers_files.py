@@ -275,8 +275,8 @@ def test_files_that_are_no_models_are_one_line(refuse: Refuse, stand_in_model: P
         refuse(1, "info", f"{number}.onnx")
     os.mkfifo("pipe.onnx")
     for path in ("pipe.onnx", "/dev/zero"):
-        assert "no regular file" in refuse(1, "info", path)
-        assert "no regular file" in refuse(1, "demo", "--model", path)
+        assert "not a regular file" in refuse(1, "info", path)
+        assert "not a regular file" in refuse(1, "demo", "--model", path)
 
 
 def test_an_evaluation_of_a_model_that_never_answers_is_ended(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from facemend.images import write_png
+from facemend.io import write_png
 from facemend.occlusion import BENCHMARK_KINDS, KINDS, occlude
 from tests.tiny_celeba import gradient
 

@@ -18,7 +18,7 @@ from facemend.alignment import (
     similarity,
 )
 from facemend.errors import PictureError, UsageError
-from facemend.io import read_photo
+from facemend.io import read_mask, read_photo
 from facemend.reconstruction.batch import Outcome, reconstruct_task
 from facemend.reconstruction.blending import composite, resize_alpha, wanted_alpha
 from facemend.reconstruction.demo import read_portraits
@@ -26,7 +26,7 @@ from facemend.reconstruction.options import Options, Remove
 from facemend.reconstruction.outputs import plan_tasks
 from facemend.reconstruction.pipeline import reconstruct_faces
 from facemend.reconstruction.provenance import read_provenance
-from facemend.reconstruction.reconstructor import Reconstructor, read_mask
+from facemend.reconstruction.reconstructor import Reconstructor
 from tests.photo_files import LATITUDE, file_of, latitude
 from tests.stand_in import ACCESSORY, COVER, write_model
 from tests.tiny_celeba import gradient

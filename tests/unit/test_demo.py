@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from facemend.alignment import canonical_landmarks, crop_face, similarity
-from facemend.images import write_png
+from facemend.io import write_png
 from facemend.reconstruction.demo import (
     KINDS,
     demo_provenance,

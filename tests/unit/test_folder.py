@@ -6,7 +6,7 @@ import pytest
 
 from facemend.datasets import open_source
 from facemend.errors import PictureError, SourceError
-from facemend.images import write_png
+from facemend.io import write_png
 from tests.tiny_celeba import gradient
 
 

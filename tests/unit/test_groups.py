@@ -11,7 +11,7 @@ from facemend.evaluation.evaluate import Plan, evaluate
 from facemend.evaluation.groups import diverse, join_sources, open_held_out
 from facemend.evaluation.results import EvaluationReport, Group
 from facemend.evaluation.tables import to_markdown
-from facemend.images import write_png
+from facemend.io import write_png
 from tests.tiny_celeba import gradient, make_celeba
 
 HOLE = ("hole", "psnr")

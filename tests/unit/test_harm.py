@@ -16,7 +16,8 @@ from facemend.evaluation.harm import (
     to_table,
 )
 from facemend.evaluation.statistics import wilson_interval
-from facemend.images import Image, write_png
+from facemend.images import Image
+from facemend.io import write_png
 from facemend.reconstruction.demo import read_portraits
 from tests.stand_in import COVER
 from tests.tiny_celeba import gradient

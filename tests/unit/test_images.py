@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from facemend.errors import OutputError, PictureError
-from facemend.images import from_network, resize, to_network, write_png
-from facemend.io import read_image
+from facemend.images import from_network, resize, to_network
+from facemend.io import picture_size, read_cutout, read_image, read_mask, write_png
+from facemend.server.service import read_mask as server_mask
+from facemend.server.settings import Limits
 from tests.tiny_celeba import gradient
 
 
@@ -54,7 +56,81 @@ def test_a_picture_is_read_from_an_open_file() -> None:
     np.testing.assert_array_equal(read_image(file), gradient(8, 8))
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "P", "CMYK", "I;16"])
+def _oriented(path: Path, picture: Image.Image, orientation: int) -> Path:
+    exif = Image.Exif()
+    exif[274] = orientation
+    picture.save(path, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_picture_is_read_as_a_viewer_shows_it(tmp_path: Path, orientation: int, suffix: str) -> None:
+    lying = Image.fromarray(gradient(12, 8)).quantize(16)
+    path = _oriented(tmp_path / f"a{suffix}", lying, orientation)
+    with Image.open(_oriented(tmp_path / "same.png", lying, orientation)) as picture:
+        upright = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    np.testing.assert_array_equal(read_image(path), upright)
+    assert picture_size(path) == upright.shape[1::-1] == ((8, 12) if orientation >= 5 else (12, 8))
+    white = upright.mean(axis=2) >= 128
+    assert white.any()
+    np.testing.assert_array_equal(read_mask(path), white)
+
+
+def test_a_cut_out_is_read_upright(tmp_path: Path) -> None:
+    lying = Image.fromarray(gradient(12, 8)).convert("RGBA")
+    lying.putpixel((0, 0), (255, 0, 0, 0))
+    path = _oriented(tmp_path / "a.png", lying, 6)
+    cutout = read_cutout(path)
+    assert (cutout.size, cutout.getpixel((7, 0))) == ((8, 12), (255, 0, 0, 0))
+
+
+def test_opaque_pixels_are_read_and_transparent_ones_refused(tmp_path: Path) -> None:
+    image = gradient(8, 8)
+    Image.fromarray(image).convert("RGBA").save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)
+    Image.new("RGBA", (4, 4), (9, 9, 9, 254)).save(tmp_path / "a.png")
+    with pytest.raises(PictureError, match=r"a\.png has transparent pixels; save it without"):
+        read_image(tmp_path / "a.png")
+
+
+MARKED = np.array([[False, True], [True, False]])
+WHITE = Image.fromarray(MARKED.astype(np.uint8) * 255)
+
+
+def _with_opacity(colour: str) -> Image.Image:
+    picture = Image.new("RGB", (2, 2), colour)
+    picture.putalpha(WHITE)
+    return picture
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        WHITE,
+        WHITE.convert("1"),
+        WHITE.convert("RGB"),
+        WHITE.convert("RGBA"),
+        WHITE.convert("LA"),
+        WHITE.convert("RGB").quantize(2),
+        Image.fromarray(MARKED.astype(np.uint8)),
+        _with_opacity("white"),
+    ],
+    ids=["gray", "bits", "RGB", "opaque RGBA", "opaque LA", "palette", "0 and 1", "white and clear"],
+)
+def test_a_mask_file_means_the_same_however_it_is_stored(tmp_path: Path, picture: Image.Image) -> None:
+    picture.save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), MARKED)
+    np.testing.assert_array_equal(server_mask((tmp_path / "mask.png").read_bytes(), Limits()), MARKED)
+
+
+def test_black_and_transparent_pixels_of_a_mask_are_not_marked(tmp_path: Path) -> None:
+    for picture in (_with_opacity("black"), Image.new("L", (2, 2))):
+        picture.save(tmp_path / "mask.png")
+        assert not read_mask(tmp_path / "mask.png").any()
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "I;16"])
 def test_a_colour_mode_that_rgb_would_lose_is_refused_with_advice(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "a.tif"
     Image.new(mode, (4, 4)).save(path)

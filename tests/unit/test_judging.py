@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from facemend.errors import FacemendError
-from facemend.images import Image, write_png
-from facemend.io import read_image
+from facemend.images import Image
+from facemend.io import read_image, write_png
 from facemend.reconstruction.demo import read_portraits
 from tests.tiny_celeba import gradient
 from tools.judge_sheets import JUDGEMENTS, KEY, make_sheets, shuffle

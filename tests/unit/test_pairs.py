@@ -11,8 +11,7 @@ from facemend.datasets import FaceRecord, FaceSource, open_source
 from facemend.datasets.pairs import Landmarks, Recipe, equal_shares, faces_for, make_pair, parse_shares
 from facemend.detection import find_faces
 from facemend.errors import SourceError, UsageError
-from facemend.images import write_png
-from facemend.io import read_image
+from facemend.io import read_image, write_png
 from facemend.occlusion import KINDS, SEED_SET
 from tests.tiny_celeba import gradient, make_celeba
 

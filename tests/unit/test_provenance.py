@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from facemend.images import write_png
-from facemend.io import Format, encode_photo, photo_of_pixels, read_photo, write_photo
+from facemend.io import Format, encode_photo, photo_of_pixels, read_photo, write_photo, write_png
 from facemend.reconstruction.provenance import NOTICE, SOURCE_TYPE, Provenance, Region, read_provenance
 
 MADE = Provenance(

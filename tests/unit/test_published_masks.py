@@ -17,7 +17,7 @@ from facemend.evaluation.published_masks import (
     published_masks,
     read_frame,
 )
-from facemend.images import write_png
+from facemend.io import write_png
 from tests.stand_in import COVER
 from tests.tiny_celeba import gradient, make_celeba
 

@@ -220,9 +220,9 @@ def _stored(source: FaceSource, kind: str) -> dict[str, bytes]:
 
 
 def _png(source: FaceSource, record: FaceRecord) -> bytes:
-    from facemend.datasets.layouts import encode_png
+    from facemend.io.png import encode_png_quickly
 
-    return encode_png(source.read(record.name))
+    return encode_png_quickly(source.read(record.name))
 
 
 def _points(record: FaceRecord) -> list[float]:

@@ -13,9 +13,8 @@ from facemend.evaluation.baselines import BASELINES
 from facemend.evaluation.evaluate import evaluate
 from facemend.evaluation.external import export_inputs, open_systems
 from facemend.evaluation.results import EvaluationReport
-from facemend.evaluation.scoring import digest_of
-from facemend.images import write_png
-from facemend.io import read_image
+from facemend.images import digest_of
+from facemend.io import read_image, write_png
 from tests.unit.test_evaluate import SOURCE
 
 KINDS = ("nose_mask", "blur")

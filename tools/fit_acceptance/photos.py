@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from facemend.detection import Detector, Face
-from facemend.images import PICTURE_SUFFIXES, Alpha, Image, resize
-from facemend.io import read_image
+from facemend.images import Alpha, Image, resize
+from facemend.io import find_pictures, read_image
 from facemend.occlusion import KINDS, OcclusionClass, occlude, seed_of
 from facemend.reconstruction.options import Remove
 from tools.fit_acceptance.conditions import CONDITIONS
@@ -59,7 +59,11 @@ def _cut(image: Image, face: Face, where: str, rng: np.random.Generator) -> Imag
 def examples(shared: Path, detect: Detector) -> Iterator[Photo]:
     """All photos, made one after the other, in a seeded order."""
     folders = ("portraits", "photos", "real-masks", "scenes", "real-masked/images", "occluders/textures")
-    files = [(folder, path.name) for folder in folders for path in _pictures(shared / folder)]
+    files = [
+        (folder, path.name)
+        for folder in folders
+        for path in find_pictures(shared / folder, recursive=False)
+    ]
     with (shared / "faces" / "faces.csv").open() as file:
         rows = [
             row for row in csv.DictReader(file) if row["use"] == "train" and float(row["coverage178"]) > 0.7
@@ -77,10 +81,6 @@ def examples(shared: Path, detect: Detector) -> Iterator[Photo]:
             yield _uncovered(source, name, "no face", image)
         else:
             yield Photo(source, name, "as it is", "real", image, None)
-
-
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix in PICTURE_SUFFIXES)
 
 
 def _surest(image: Image, detect: Detector) -> Face | None:

@@ -143,7 +143,7 @@ def build(
         files = Files(Layout(layout), pictures)
         home = folder = files.layout.home(Path(out), split)
         report = build_dataset(
-            _open(source, split, split_file),
+            _open(source, split, split_file, folder),
             folder,
             recipe,
             files,
@@ -197,7 +197,7 @@ def preview(
     from facemend.datasets.pairs import Recipe, parse_shares
     from facemend.datasets.stats import draw_preview
     from facemend.files import written_whole
-    from facemend.images import write_png
+    from facemend.io import write_png
     from facemend.occlusion import CUTOUTS, KINDS
 
     every_kind = KINDS if cutouts is None else (*KINDS, CUTOUTS)
@@ -220,7 +220,7 @@ def stats(folder: Path, output: Path | None, as_json: bool, force: bool, quiet: 
     """Measure the kinds, coverage and colours of a finished DATASET."""
     from facemend.datasets.stats import draw_histograms, measure_dataset
     from facemend.files import written_whole
-    from facemend.images import write_png
+    from facemend.io import write_png
 
     if output is None:
         found = measure_dataset(folder)
@@ -236,13 +236,13 @@ def stats(folder: Path, output: Path | None, as_json: bool, force: bool, quiet: 
             say(f"wrote {output}")
 
 
-def _open(source: Path | str, split: str, split_file: Path | None) -> "FaceSource":
-    """The requested people of a source."""
+def _open(source: Path | str, split: str, split_file: Path | None, *outputs: Path) -> "FaceSource":
+    """The requested people of a source, without the pictures of output folders inside it."""
     from facemend.datasets import Split, open_source, take_split
 
     if split_file is not None and split == "all":
         raise UsageError("--split-file needs a split; choose one with --split")
-    faces = open_source(source)
+    faces = open_source(source, leave_out=outputs)
     uses = sorted({record.use for record in faces.records if record.use is not None})
     if split == "all" and len(uses) > 1:
         raise UsageError(

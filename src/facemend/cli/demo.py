@@ -33,7 +33,7 @@ def demo(output: Path, model: Path | None, device: str, open_: bool, force: bool
 
     The picture shows input | truth | reconstruction. The model is not told where the occlusion is.
     """
-    from facemend.images import write_png
+    from facemend.io import write_png
     from facemend.reconstruction.demo import demo_provenance, draw_demo, is_demo, run_demo
     from facemend.reconstruction.reconstructor import Reconstructor
 

@@ -133,7 +133,7 @@ def reconstruct(
 
 def _read_options(values: dict[str, Any]) -> Options:
     """The options of the command line, their masks read."""
-    from facemend.reconstruction.reconstructor import read_mask
+    from facemend.io import read_mask
 
     regions, masks = [], []
     for value in values["keep"]:

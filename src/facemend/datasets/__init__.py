@@ -1,5 +1,6 @@
 """Datasets: faces from CelebA or any folder, their splits, and occluded pairs made of them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from facemend.datasets.celeba import is_celeba, open_celeba
@@ -20,11 +21,12 @@ __all__ = [
 ]
 
 
-def open_source(where: Path | str) -> FaceSource:
+def open_source(where: Path | str, *, leave_out: Iterable[Path] = ()) -> FaceSource:
     """Opens CelebA in its official layout, any folder of face crops, or a URL or archive of them.
 
     Args:
         where: a path, or the text of a path or a URL, such as s3://bucket/faces.
+        leave_out: output folders. Pictures in them are not faces of a folder that holds them.
 
     Raises:
         SourceError: it does not hold faces.
@@ -34,4 +36,4 @@ def open_source(where: Path | str) -> FaceSource:
         return open_stored(str(where))
     if is_celeba(path):
         return open_celeba(path)
-    return open_folder(path) if table_of(path) is None else open_table(path)
+    return open_folder(path, leave_out) if table_of(path) is None else open_table(path)

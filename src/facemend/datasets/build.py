@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from facemend import __version__
-from facemend.datasets.faces import FaceRecord, FaceSource, fingerprint_of
+from facemend.datasets.faces import FaceRecord, FaceSource
 from facemend.datasets.layouts import FOLDERS, Files, Layout, PictureFormat, encode
 from facemend.datasets.pairs import Pair, Recipe, faces_for, make_pair
 from facemend.errors import OutputError, PictureError
 from facemend.files import (
     UnfitFile,
+    fingerprint_of,
     open_log,
     open_own,
     parse_json,

@@ -10,12 +10,12 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from facemend.alignment import Points
-from facemend.datasets.faces import FaceRecord, FaceSource, ReadPicture, fingerprint_of, points_of
+from facemend.datasets.faces import FaceRecord, FaceSource, ReadPicture, points_of
 from facemend.datasets.remote import MEMBER_ERRORS, read_member
 from facemend.errors import PictureError, SourceError
-from facemend.files import read_named
+from facemend.files import fingerprint_of, read_named
 from facemend.images import Image
-from facemend.io import read_image
+from facemend.io import find_pictures, is_picture, read_image
 
 ARCHIVE = "img_align_celeba.zip"
 FOLDER = "img_align_celeba"
@@ -23,6 +23,7 @@ IDENTITIES = "identity_CelebA.txt"
 LANDMARKS = "list_landmarks_align_celeba.txt"
 ATTRIBUTES = "list_attr_celeba.txt"
 PARTITION = "list_eval_partition.txt"
+_SUFFIX = ".jpg"
 
 
 def is_celeba(root: Path) -> bool:
@@ -41,7 +42,8 @@ def open_celeba(root: Path) -> FaceSource:
     if not pictures.exists():
         pictures = home / FOLDER
     if pictures.is_dir():
-        names = sorted(path.name for path in pictures.glob("*.jpg"))
+        found = find_pictures(pictures, recursive=False)
+        names = [path.name for path in found if path.suffix == _SUFFIX]
         read: ReadPicture = _FolderReader(pictures)
         fingerprint = fingerprint_of("folder", len(names), pictures.stat().st_mtime_ns)
     else:
@@ -100,8 +102,8 @@ class _ZipReader:
 
     def names(self) -> list[str]:
         members = (PurePosixPath(name) for name in self._open().namelist())
-        ours = PurePosixPath(FOLDER)
-        return sorted(path.name for path in members if path.parent == ours and path.suffix == ".jpg")
+        ours = (path for path in members if path.parent == PurePosixPath(FOLDER) and is_picture(path))
+        return sorted(path.name for path in ours if path.suffix == _SUFFIX)
 
     def __call__(self, name: str) -> Image:
         try:

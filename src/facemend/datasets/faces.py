@@ -1,6 +1,5 @@
 """Faces of one source: records, pictures, and what is known of each face."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -9,6 +8,7 @@ import numpy as np
 
 from facemend.alignment import CROP_SIZE_PX, Points, crop_from_aligned
 from facemend.errors import SourceError
+from facemend.files import sha256_of_parts
 from facemend.images import Image
 
 MEASURE = "measure"
@@ -79,7 +79,7 @@ class FaceSource:
 
 def hash_identity(identity: str) -> str:
     """12 hexadecimal digits that identify a person in a model file without the person's name."""
-    return hashlib.sha256(f"facemend identity {identity}".encode()).hexdigest()[:12]
+    return sha256_of_parts(f"facemend identity {identity}")[:12]
 
 
 def known_identities(source: FaceSource) -> frozenset[str]:
@@ -95,11 +95,6 @@ def known_identities(source: FaceSource) -> frozenset[str]:
             "identity_CelebA.txt beside the pictures, or pass --split-file FILE with an identity column"
         )
     return frozenset(record.identity for record in source.records if record.identity is not None)
-
-
-def fingerprint_of(*parts: object) -> str:
-    """A short hash over the texts of some values."""
-    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
 def points_of(values: Sequence[str]) -> Points:

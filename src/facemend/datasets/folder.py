@@ -21,32 +21,32 @@ from facemend.datasets.faces import (
     YAW,
     FaceRecord,
     FaceSource,
-    fingerprint_of,
     points_of,
 )
-from facemend.errors import SourceError
-from facemend.files import read_named
-from facemend.images import PICTURE_SUFFIXES, Image
-from facemend.io import read_image
+from facemend.errors import SourceError, reason_of
+from facemend.escaping import printable
+from facemend.files import fingerprint_of, read_named
+from facemend.images import Image
+from facemend.io import find_pictures, read_image
 
 IDENTITY_FILE = "identities.csv"
 
 
-def open_folder(root: Path) -> FaceSource:
+def open_folder(root: Path, leave_out: Iterable[Path] = ()) -> FaceSource:
     """Opens a folder of face crops, subfolders included.
 
     Who is who: `identities.csv` (columns file, identity) in the folder if there is one, else the
     subfolder that a picture lies in, else every picture is taken for another person, with a warning.
+
+    Args:
+        leave_out: output folders, whose pictures are not faces of this source.
 
     Raises:
         SourceError: no such folder, no pictures in it, or a picture that the CSV does not name.
     """
     if not root.is_dir():
         raise SourceError(f"{root} is no folder; pass CelebA's folder or zip, or a folder of face crops")
-    # Pipes, devices, and links to nothing are no pictures, whatever they are called.
-    paths = sorted(
-        path for path in root.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
-    )
+    paths = find_pictures(root, leave_out=leave_out)
     if not paths:
         raise SourceError(f"{root} holds no pictures")
     names = [path.relative_to(root).as_posix() for path in paths]
@@ -61,8 +61,7 @@ def check_names(where: object, names: Iterable[str]) -> None:
     """Makes sure that names can be written into manifests. Raises SourceError: one is not UTF-8."""
     for name in names:
         if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
-            shown = name.encode("utf-8", "backslashreplace").decode()
-            raise SourceError(f"{where} holds {shown}, whose name is not UTF-8; rename it")
+            raise SourceError(f"{where} holds {printable(name)}, whose name is not UTF-8; rename it")
 
 
 def _identities(root: Path, names: list[str]) -> dict[str, str]:
@@ -71,7 +70,7 @@ def _identities(root: Path, names: list[str]) -> dict[str, str]:
         try:
             data = read_named(table)
         except OSError as error:
-            raise SourceError(f"{table} cannot be read: {error.strerror or error}") from error
+            raise SourceError(f"{table} cannot be read: {reason_of(error)}") from error
         rows = parse_table(data, str(table), ("file", "identity"))
         known = {row["file"]: row["identity"] for row in rows if row["identity"]}
         missing = [name for name in names if name not in known]
@@ -125,11 +124,11 @@ def open_table(root: Path) -> FaceSource:
     if len(set(names)) < len(names):
         twice = next(each for each in names if names.count(each) > 1)
         raise SourceError(f"{table} names {twice} twice")
-    there = {path.name for path in (root / IMAGES).iterdir()}
+    there = {path.name for path in find_pictures(root / IMAGES, recursive=False)}
     if missing := [each for each in names if each not in there]:
         raise SourceError(f"{root / IMAGES} has no {missing[0]} ({len(missing)} pictures missing)")
     newest = max(path.stat().st_mtime_ns for path in (table, root / IMAGES))
-    return FaceSource(name, records, _Reader_table(root / IMAGES), fingerprint_of("table", newest, *names))
+    return FaceSource(name, records, _Reader(root / IMAGES), fingerprint_of("table", newest, *names))
 
 
 def _columns(table: Path) -> list[str]:
@@ -170,14 +169,6 @@ def _record(table: Path, line: int, row: Mapping[str, str], source: str) -> Face
 
 
 def _landmarks(row: Mapping[str, str]) -> Points | None:
-    """The five points of a row; None if the table has none for it. Raises ValueError for a part of them."""
+    """The five points of a row. None if the table has none for it. Raises ValueError for a part of them."""
     texts = [row.get(name) or "" for name in _LANDMARKS]
     return points_of(" ".join(texts).split()) if any(texts) else None
-
-
-class _Reader_table:
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __call__(self, name: str) -> Image:
-        return read_image(self._folder / name)

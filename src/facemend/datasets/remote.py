@@ -11,19 +11,20 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import numpy as np
 
 from facemend.alignment import Points
 from facemend.datasets.csv_files import parse_table
-from facemend.datasets.faces import FaceRecord, FaceSource, fingerprint_of
+from facemend.datasets.faces import FaceRecord, FaceSource
 from facemend.datasets.folder import IDENTITY_FILE, check_names
-from facemend.errors import FacemendError, OutputError, PictureError, SourceError
-from facemend.files import MOST_TEXT_BYTES, UnfitFile, parse_json
-from facemend.images import PICTURE_SUFFIXES, Image
-from facemend.io import read_image
+from facemend.errors import FacemendError, OutputError, PictureError, SourceError, reason_of
+from facemend.files import MOST_TEXT_BYTES, UnfitFile, fingerprint_of, parse_json
+from facemend.images import Image
+from facemend.io import is_picture, read_image
+from facemend.io.folders import is_hidden
 
 MOST_BYTES = 256 << 20
 """The largest file that is read whole: a shard's part of a manifest, or a picture."""
@@ -37,7 +38,7 @@ def is_url(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Place:
-    """A file or folder on a file system. It can be pickled; every process opens it for itself.
+    """A file or folder on a file system. It can be pickled. Every process opens it for itself.
 
     Attributes:
         url: of it, or a path of this machine. What an address in S3 needs beyond the bucket stands in
@@ -61,11 +62,11 @@ class Place:
         """A file below, to be read from any position. Raises OSError, FileNotFoundError among them."""
         files, path = self._at(name)
         if files.type_name == "local" and Path(path).exists() and not Path(path).is_file():
-            raise UnfitFile("it is no regular file")  # a pipe would be waited for
+            raise UnfitFile("it is not a regular file")  # a pipe would be waited for
         return files.open_input_file(path)
 
     def sha256(self, name: str) -> str | None:
-        """The sha256 of a file below, hexadecimal; None if it is not there."""
+        """The sha256 of a file below, hexadecimal. None if it is not there."""
         digest = hashlib.sha256()
         try:
             with self.open(name) as file:
@@ -95,7 +96,7 @@ class Place:
                     files.delete_file(path)
                 raise
         except OSError as error:
-            raise OutputError(f"cannot write {self}/{name}: {_reason(error)}") from error
+            raise OutputError(f"cannot write {self}/{name}: {reason_of(error)}") from error
 
     def files(self, folder: str = "") -> Iterator[tuple[str, int, int]]:
         """The files below a folder, in order: name as `read` takes it, bytes, time of change in ns.
@@ -151,13 +152,8 @@ def _file_system(url: str) -> tuple[Any, str]:
             except ArrowInvalid:  # not one of PyArrow's own
                 _opened[url] = fs.FileSystem.from_uri(f"fsspec+{url}")
         except (OSError, ValueError, ImportError) as error:
-            raise SourceError(f"cannot open {url}: {_reason(error)}") from error
+            raise SourceError(f"cannot open {url}: {reason_of(error)}") from error
     return _opened[url]
-
-
-def _reason(error: BaseException) -> str:
-    """An error in one line."""
-    return getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
 
 
 MOST_MEMBER_BYTES: Final = 256 << 20
@@ -221,7 +217,7 @@ class Entry:
 
     Attributes:
         file: the file that holds it, below the source's place.
-        where: its member in a zip, offset and bytes in a tar, row group and row in Parquet; None
+        where: its member in a zip, offset and bytes in a tar, row group and row in Parquet. None
             in a folder.
         identity, landmarks: what is said of it there, if anything.
     """
@@ -244,10 +240,11 @@ def open_stored(url: str) -> FaceSource:
     """
     home = url.rstrip("/")
     place, files = _list(home)
-    kinds = {posixpath.splitext(name)[1].lower() for name, _, _ in files}
+    names = [name for name, _, _ in files if not is_hidden(PurePosixPath(name))]
+    kinds = {posixpath.splitext(name)[1].lower() for name in names}
     # Tar first: beside the tar shards of a dataset that facemend built lies a manifest of Parquet.
     kind = next((kind for kind in (".tar", ".parquet", ".zip") if kind in kinds), None)
-    inside = [name for name, _, _ in files if kind is None or name.lower().endswith(kind)]
+    inside = [name for name in names if kind is None or name.lower().endswith(kind)]
     try:
         entries = dict(_READERS[kind].entries(place, inside))
     except _DAMAGED as error:
@@ -330,10 +327,6 @@ class _Reader:
     read: Callable[[Place, Entry, dict[str, Any]], bytes]
 
 
-def _is_picture(name: str) -> bool:
-    return posixpath.splitext(name)[1].lower() in PICTURE_SUFFIXES
-
-
 def _hold(held: dict[str, Any], key: str, open_it: Callable[[], Any]) -> Any:
     """What is open under a key; one at a time, so that memory does not grow."""
     if key not in held:
@@ -343,7 +336,7 @@ def _hold(held: dict[str, Any], key: str, open_it: Callable[[], Any]) -> Any:
 
 
 def _list_folder(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]:
-    yield from ((name, Entry(name)) for name in files if _is_picture(name))
+    yield from ((name, Entry(name)) for name in files if is_picture(name))
 
 
 def _read_folder(place: Place, entry: Entry, held: dict[str, Any]) -> bytes:
@@ -353,7 +346,7 @@ def _read_folder(place: Place, entry: Entry, held: dict[str, Any]) -> bytes:
 def _list_zip(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]:
     for file in files:
         with place.open(file) as data, zipfile.ZipFile(data) as archive:
-            yield from ((name, Entry(file, name)) for name in archive.namelist() if _is_picture(name))
+            yield from ((name, Entry(file, name)) for name in archive.namelist() if is_picture(name))
 
 
 def _read_zip(place: Place, entry: Entry, held: dict[str, Any]) -> bytes:
@@ -374,7 +367,7 @@ def _list_tar(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]:
                     continue
                 if ending == "json":
                     notes[key] = _note(archive, member)
-                elif _is_picture(member.name) and not ending.startswith(("occluded.", "alpha.")):
+                elif is_picture(member.name) and not ending.startswith(("occluded.", "alpha.")):
                     pictures[key] = member
         for key, member in pictures.items():
             note = notes.get(key, {})
@@ -479,7 +472,7 @@ def _word(value: object) -> str | None:
 
 
 def _points(value: object) -> Points | None:
-    """Ten numbers, or five pairs; None for anything else, such as a word about them."""
+    """Ten numbers, or five pairs. None for anything else, such as a word about them."""
     try:
         points: Points = np.array(value, dtype=np.float64).reshape(5, 2)
     except (TypeError, ValueError):

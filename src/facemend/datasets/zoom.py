@@ -23,10 +23,10 @@ from facemend.alignment import (
     sample,
     similarity,
 )
-from facemend.datasets.faces import COVERAGE, FaceSource, ReadPicture, fingerprint_of
+from facemend.datasets.faces import COVERAGE, FaceSource, ReadPicture
 from facemend.detection import Detector
 from facemend.errors import SourceError
-from facemend.files import write_text
+from facemend.files import fingerprint_of, write_text
 from facemend.images import Image, resize
 from facemend.occlusion import seed_of
 from facemend.parallel import cores

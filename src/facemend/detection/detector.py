@@ -1,4 +1,4 @@
-"""Finds faces in pictures: a scan, a second network that checks it, and boxes without duplicates."""
+"""Finds faces in pictures: a scan, a second network that refines it, and non-maximum suppression."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -10,24 +10,23 @@ from PIL import Image as PillowImage
 
 from facemend.alignment import Points, crop_face
 from facemend.detection.face import Face, check_search
-from facemend.detection.scanner import Candidates, Scanner, together
-from facemend.errors import ModelError
+from facemend.detection.scanner import INPUT, UNFIT, Candidates, Scanner, concatenate
 from facemend.images import Image, to_network
-from facemend.onnx_model import first_line, open_session
+from facemend.onnx_model import OnnxModel
 from facemend.thresholds import THRESHOLDS
 
 _OUTPUTS = ("confidence", "offsets", "landmarks")
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What a network says about N squares.
+class Refinement:
+    """What the second network says about N squares.
 
     Attributes:
         confidence: float64 (N,), 0-1, that a square shows a face.
-        offsets: float64 (N, 4), from the square to the face's box, as `boxes.shift` takes them.
+        offsets: float64 (N, 4), from the square to the face's box, as `apply_offsets` takes them.
         landmarks: float64 (N, 5, 2), x and y as shares of the square's side, in the order of
-            `frame.LANDMARK_NAMES`.
+            `alignment.LANDMARK_NAMES`.
     """
 
     confidence: Points
@@ -35,26 +34,23 @@ class Judgement:
     landmarks: Points
 
 
-class Network:
-    """The network, ready to be called, from several threads if need be."""
+class Refiner:
+    """The second network, ready to be called, from several threads if need be."""
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         """Opens its file.
 
         Args:
-            threads: how many threads one call may use; None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None leaves it to ONNX Runtime.
 
         Raises:
             ModelError: the file is missing, damaged or of another network.
             UsageError: less than one thread.
         """
-        self._path = path
-        self._session = open_session(path, threads)
-        if {node.name for node in self._session.get_outputs()} != set(_OUTPUTS):
-            raise ModelError(f"{path} is not this network of the face detector; install facemend again")
+        self._model = OnnxModel(path, _OUTPUTS, inputs=[INPUT], unfit=UNFIT, threads=threads)
 
-    def __call__(self, images: npt.NDArray[np.uint8]) -> Judgement:
-        """Judges squares.
+    def __call__(self, images: npt.NDArray[np.uint8]) -> Refinement:
+        """Scores squares and locates the faces in them.
 
         Args:
             images: uint8 (N, 48, 48, 3) RGB.
@@ -62,20 +58,17 @@ class Network:
         Raises:
             ModelError: the network cannot be run.
         """
-        try:
-            outputs = self._session.run(_OUTPUTS, {"image": to_network(images)})
-        except Exception as error:
-            raise ModelError(f"{self._path} cannot be run: {first_line(error)}") from error
+        outputs = self._model.run({INPUT: to_network(images)})
         confidence, offsets, landmarks = (
-            output.reshape(len(images), -1).astype(np.float64) for output in outputs
+            output.reshape(len(images), -1).astype(np.float64) for output in outputs.values()
         )
-        return Judgement(confidence[:, 0], offsets, landmarks.reshape(-1, 2, 5).transpose(0, 2, 1))
+        return Refinement(confidence[:, 0], offsets, landmarks.reshape(-1, 2, 5).transpose(0, 2, 1))
 
 
 _MOST_INWARDS = 0.45
 
 
-def shift(boxes: Points, offsets: Points) -> Points:
+def apply_offsets(boxes: Points, offsets: Points) -> Points:
     """Moves every edge of boxes (N, 4) by its offset (N, 4), a share of the box's width or height.
 
     No edge is moved across the middle of its box.
@@ -100,7 +93,9 @@ def overlaps(box: Points, boxes: Points, *, of_smaller: bool = False) -> Points:
     return shares
 
 
-def suppress(boxes: Points, scores: Points, most: float, *, of_smaller: bool = False) -> list[int]:
+def non_max_suppression(
+    boxes: Points, scores: Points, most: float, *, of_smaller: bool = False
+) -> list[int]:
     """Non-maximum suppression: which boxes no better one overlaps by more than `most`, best first.
 
     Args:
@@ -121,12 +116,12 @@ _WEIGHTS = Path(__file__).parents[1] / "weights"
 _LONGEST_PX = 1280  # of the copy that is scanned
 # Each next scan, for larger faces, sees the photo this much smaller; the last one is no smaller than that.
 _SCAN_STEP, _SMALLEST_SCAN_PX = 3, 64
-_PLAUSIBLE = 0.3  # confidence that earns a look of the second network
+_PLAUSIBLE = 0.3  # confidence that earns a pass of the second network
 _PROMISING = 0.25  # mean confidence after it that earns another one, from where it sees the face
-_MOST_LOOKED_AT = 200  # candidates, the surest; a crowd has fewer
+_MOST_CANDIDATES = 200  # candidates, the surest; a crowd has fewer
 # Overlaps of two finds of one face: shares of both together, and of the smaller one.
 _SAME_CANDIDATE, _SAME_FACE, _SAME_PART = 0.4, 0.4, 0.6
-_OUTPUT_PX = 48  # what the second network looks at
+_OUTPUT_PX = 48  # side of the second network's input
 # It wants a face tightly cut, the canonical crop is wider: this part of it, 80 px wide.
 _UPRIGHT_CROP_PX, _UPRIGHT_CORNER_PX = 80, np.array([16, 22])
 _MIRRORED = [1, 0, 2, 4, 3]  # the landmarks' order in a mirror
@@ -142,14 +137,14 @@ class Detector:
 
         Args:
             folder: where they lie (default: those that come with facemend).
-            threads: how many threads one call may use; None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None leaves it to ONNX Runtime.
 
         Raises:
             ModelError: a file is missing, damaged or another network.
             UsageError: less than one thread.
         """
         self._scan = Scanner(folder / "detector.onnx", threads=threads)
-        self._judge = Network(folder / "detector_onet.onnx", threads=threads)
+        self._refiner = Refiner(folder / "detector_onet.onnx", threads=threads)
 
     def __call__(
         self,
@@ -163,22 +158,22 @@ class Detector:
         if not image.size:
             return ()
         copy, shrink = _working_copy(image)
-        found = self._looked_at(copy, self._candidates(copy)).scaled(shrink)
+        found = self._refined(copy, self._candidates(copy)).scaled(shrink)
         widths = found.boxes[:, 2] - found.boxes[:, 0]
         wanted = np.flatnonzero((found.confidence >= min_confidence) & (widths >= min_size_px))
         faces = [_face(found.boxes[i] - 0.5, found.landmarks_px[i], found.confidence[i]) for i in wanted]
         return tuple(sorted(faces, key=_area, reverse=True))
 
     def scan(self, image: Image, *, min_confidence: float) -> Points:
-        """What the first network alone takes for faces in one look at a small picture: quick and rough.
+        """What the first network alone takes for faces in one pass over a small picture: quick and rough.
 
         Args:
             image: (H, W, 3) uint8 RGB, in which a face is at least 16 px wide.
             min_confidence: 0-1.
 
         Returns:
-            Landmarks (N, 5, 2) in the order of `frame.LANDMARK_NAMES`, the surest first. Several of them
-            are usually one face.
+            Landmarks (N, 5, 2) in the order of `alignment.LANDMARK_NAMES`, the surest first. Several of
+            them are usually one face.
 
         Raises:
             ModelError: the network cannot be run.
@@ -196,33 +191,33 @@ class Detector:
             if max(size) < _SMALLEST_SCAN_PX:
                 break
             level = level.resize((size[0], size[1]), _FILTER)
-        all_of_them = together(scans)
-        best = suppress(all_of_them.boxes, all_of_them.confidence, _SAME_CANDIDATE)
-        return all_of_them[best[:_MOST_LOOKED_AT]]
+        all_of_them = concatenate(scans)
+        best = non_max_suppression(all_of_them.boxes, all_of_them.confidence, _SAME_CANDIDATE)
+        return all_of_them[best[:_MOST_CANDIDATES]]
 
-    def _looked_at(self, copy: PillowImage.Image, candidates: Candidates) -> Candidates:
+    def _refined(self, copy: PillowImage.Image, candidates: Candidates) -> Candidates:
         """The candidates as both networks see them, each face once, the surest first.
 
-        Their confidence is the mean of both networks'. The surer the second is, the more it says about
-        boxes and landmarks: of a face that is hidden whole, which it takes for none, the first knows more.
+        Their confidence is the mean of both networks'. The surer the second is, the more its boxes and
+        landmarks count. Of a face that is hidden whole, the second sees nothing and the first knows more.
         """
         if not len(candidates.confidence):
             return candidates
-        confidence, _, landmarks = self._look_again(copy, candidates.landmarks_px)
+        confidence, _, landmarks = self._refine(copy, candidates.landmarks_px)
         promising = np.flatnonzero(candidates.confidence + confidence >= 2 * _PROMISING)
         if not len(promising):
             return candidates[promising]
         first = candidates[promising]
-        confidence, boxes, landmarks = self._look_again(copy, landmarks[promising])
+        confidence, boxes, landmarks = self._refine(copy, landmarks[promising])
         boxes = first.boxes + confidence[:, None] * (boxes - first.boxes)
         landmarks = first.landmarks_px + confidence[:, None, None] * (landmarks - first.landmarks_px)
         found = Candidates((first.confidence + confidence) / 2, boxes, landmarks)
-        found = found[suppress(found.boxes, found.confidence, _SAME_FACE)]
-        # A part of a face looks like a face, too, but less so.
-        return found[suppress(found.boxes, found.confidence, _SAME_PART, of_smaller=True)]
+        found = found[non_max_suppression(found.boxes, found.confidence, _SAME_FACE)]
+        # A part of a face scores as a face as well, but lower.
+        return found[non_max_suppression(found.boxes, found.confidence, _SAME_PART, of_smaller=True)]
 
-    def _look_again(self, copy: PillowImage.Image, landmarks_px: Points) -> tuple[Points, Points, Points]:
-        """Judges faces anew that are turned upright by landmarks (N, 5, 2).
+    def _refine(self, copy: PillowImage.Image, landmarks_px: Points) -> tuple[Points, Points, Points]:
+        """Refines faces that are turned upright by their landmarks (N, 5, 2).
 
         Returns:
             Confidence (N,), boxes (N, 4) of edges and landmarks (N, 5, 2) in the copy. The box of a
@@ -231,23 +226,23 @@ class Detector:
         photo = np.asarray(copy, dtype=np.uint8)
         crops = [crop_face(photo, points, _UPRIGHT_CROP_PX) for points in landmarks_px]
         (x, y), side = _UPRIGHT_CORNER_PX, _OUTPUT_PX
-        judged = self._judge_both_ways(np.stack([c.image[y : y + side, x : x + side] for c in crops]))
-        boxes = shift(np.tile((0.0, 0.0, 1.0, 1.0), (len(crops), 1)), judged.offsets)
+        refined = self._refine_both_ways(np.stack([c.image[y : y + side, x : x + side] for c in crops]))
+        boxes = apply_offsets(np.tile((0.0, 0.0, 1.0, 1.0), (len(crops), 1)), refined.offsets)
         middles, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-        points = np.concatenate([judged.landmarks, middles[:, None]], axis=1)
+        points = np.concatenate([refined.landmarks, middles[:, None]], axis=1)
         back = np.stack([crop.crop_to_photo for crop in crops])
         points = (points * side + _UPRIGHT_CORNER_PX - 0.5) @ back[:, :, :2].transpose(0, 2, 1)
         points += back[:, None, :, 2]
         half = sizes * side / 2 * np.hypot(back[:, 0, :1], back[:, 1, :1])
         middles = points[:, 5] + 0.5
-        return judged.confidence, np.concatenate([middles - half, middles + half], axis=1), points[:, :5]
+        return refined.confidence, np.concatenate([middles - half, middles + half], axis=1), points[:, :5]
 
-    def _judge_both_ways(self, patches: Image) -> Judgement:
-        """The second network's mean judgement of patches (N, 48, 48, 3) and of their mirror images."""
-        plain, mirror = self._judge(patches), self._judge(patches[:, :, ::-1])
+    def _refine_both_ways(self, patches: Image) -> Refinement:
+        """The second network's mean over patches (N, 48, 48, 3) and of their mirror images."""
+        plain, mirror = self._refiner(patches), self._refiner(patches[:, :, ::-1])
         offsets = mirror.offsets[:, [2, 1, 0, 3]] * (-1, 1, -1, 1)
         landmarks = mirror.landmarks[:, _MIRRORED] * (-1, 1) + (1, 0)
-        return Judgement(
+        return Refinement(
             (plain.confidence + mirror.confidence) / 2,
             (plain.offsets + offsets) / 2,
             (plain.landmarks + landmarks) / 2,
@@ -261,8 +256,8 @@ def find_faces(
 
     Args:
         image: (H, W, 3) uint8 RGB. It is scanned in a copy of at most 1280 px.
-        min_confidence: 0-1; less finds more faces that hardly show, and more that are none.
-        min_size_px: width of the smallest face wanted; in the copy it should be 16 at least to be found.
+        min_confidence: 0-1. A lower one finds more faces that hardly show, and more that are not faces.
+        min_size_px: width of the smallest face wanted. In the copy it should be at least 16 to be found.
 
     Returns:
         Each face once, the largest first.

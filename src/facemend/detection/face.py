@@ -14,10 +14,10 @@ class Face:
     """Where a face is.
 
     Attributes:
-        box_px: x1, y1, x2, y2 in pixels of the photo; may leave it.
-        landmarks_px: float64 (5, 2), x and y in the order of `frame.LANDMARK_NAMES`, left and right
+        box_px: x1, y1, x2, y2 in pixels of the photo. It may leave the photo.
+        landmarks_px: float64 (5, 2), x and y in the order of `alignment.LANDMARK_NAMES`, left and right
             as the viewer sees them.
-        confidence: 0-1, how sure the detector is; 1 where the user says that there is a face.
+        confidence: 0-1, how sure the detector is. It is 1 where the user says that there is a face.
         marked: whether the user says that there is a covered face.
     """
 
@@ -60,17 +60,17 @@ _TURNED = 1.3
 
 
 def trust_eyes(landmarks_px: Points, most: float = _MOST) -> Points:
-    """Holds nose and mouth near the place that the eyes give them; the eyes stay as they are.
+    """Holds nose and mouth near the location that the eyes give them. The eyes stay as they are.
 
-    The place is that of CelebA's canonical face, turned, scaled and shifted onto the eyes. Only for a
-    face whose lower half is covered: there it brings the crop nearer to the true one, by 1 to 3%, and
-    takes one that shows away from it, by 5% (benchmarks/detection.py). A face turned aside, whose eyes
-    are closer together than the other points have it, says nothing about its size by its eyes and is
-    left alone.
+    The location is where CelebA's canonical face has the point, turned, scaled and shifted onto the eyes.
+    Use it only for a face whose lower half is covered. There it brings the crop 1 to 3% nearer to the true
+    one. A visible lower half it takes 5% away from it (benchmarks/detection.py). A face turned aside has
+    its eyes closer together than its other points tell. It is left alone, because its eyes say nothing
+    about its size.
 
     Args:
-        landmarks_px: (5, 2) in the order of `frame.LANDMARK_NAMES`.
-        most: how far a point may lie from its place, in distances between the eyes.
+        landmarks_px: (5, 2) in the order of `alignment.LANDMARK_NAMES`.
+        most: how far a point may lie from its location, in distances between the eyes.
 
     Returns:
         float64 (5, 2).

@@ -1,8 +1,8 @@
-"""The network that looks at a whole picture once, and what its grids say of faces.
+"""The first network of the detector: one pass over a whole picture, and the decoding of its grids.
 
-Every cell of three grids, 8, 16 and 32 px apart, says how sure it is of a face whose middle is near, and,
-in units of its own side and from its own middle, where that face and its landmarks are.
-`tools/train_detector` makes the network.
+Its outputs are three grids with cells 8, 16 and 32 px apart. Each cell scores a face whose middle is near.
+It also gives the box and the landmarks of that face, from the middle of the cell and in units of its side.
+`tools/train_detector` trains the network.
 """
 
 from dataclasses import dataclass
@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from facemend.alignment import Points
-from facemend.errors import ModelError
 from facemend.images import Image, to_network
-from facemend.onnx_model import first_line, open_session
+from facemend.onnx_model import OnnxModel
 
 STRIDES_PX = (8, 16, 32)
+INPUT = "image"
+UNFIT = "is not this network of the face detector; install facemend again"
+"""What both networks of the detector take, and what is said of a file that is another."""
 _OUTPUTS = ("confidence", "boxes", "landmarks")
 _GRAY = 127
 _LARGEST_LOG = 5.0  # of a box's side in cells: 150 of them
@@ -24,12 +26,12 @@ _LARGEST_LOG = 5.0  # of a box's side in cells: 150 of them
 
 @dataclass(frozen=True)
 class Candidates:
-    """What may be faces, in any order; one face is usually several of them.
+    """What may be faces, in any order. One face is usually several of them.
 
     Attributes:
         confidence: float64 (N,), 0-1.
         boxes: float64 (N, 4), x1, y1, x2, y2 of their edges.
-        landmarks_px: float64 (N, 5, 2), in the order of `frame.LANDMARK_NAMES`.
+        landmarks_px: float64 (N, 5, 2), in the order of `alignment.LANDMARK_NAMES`.
     """
 
     confidence: Points
@@ -45,7 +47,7 @@ class Candidates:
         return Candidates(self.confidence, self.boxes * np.tile(factors, 2), landmarks)
 
 
-def together(many: list[Candidates]) -> Candidates:
+def concatenate(many: list[Candidates]) -> Candidates:
     """The candidates of several scans of one picture."""
     return Candidates(
         np.concatenate([each.confidence for each in many]),
@@ -61,16 +63,13 @@ class Scanner:
         """Opens its file.
 
         Args:
-            threads: how many threads one call may use; None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None leaves it to ONNX Runtime.
 
         Raises:
             ModelError: the file is missing, damaged or of another network.
             UsageError: less than one thread.
         """
-        self._path = path
-        self._session = open_session(path, threads)
-        if [node.name for node in self._session.get_outputs()] != list(_OUTPUTS):
-            raise ModelError(f"{path} is not this network of the face detector; install facemend again")
+        self._model = OnnxModel(path, _OUTPUTS, inputs=[INPUT], unfit=UNFIT, threads=threads)
 
     def __call__(self, picture: Image, least: float) -> Candidates:
         """All cells of a picture (H, W, 3) that are surer than `least`.
@@ -81,11 +80,8 @@ class Scanner:
         height, width = (-(-side // STRIDES_PX[-1]) * STRIDES_PX[-1] for side in picture.shape[:2])
         padded = np.full((1, height, width, 3), _GRAY, dtype=np.uint8)
         padded[0, : picture.shape[0], : picture.shape[1]] = picture
-        try:
-            outputs = self._session.run(_OUTPUTS, {"image": to_network(padded)})
-        except Exception as error:
-            raise ModelError(f"{self._path} cannot be run: {first_line(error)}") from error
-        confidence, boxes, landmarks = (output[0].astype(np.float64) for output in outputs)
+        outputs = self._model.run({INPUT: to_network(padded)})
+        confidence, boxes, landmarks = (output[0].astype(np.float64) for output in outputs.values())
         sure = np.flatnonzero(confidence > least)
         middles, strides = (each[sure] for each in cells_of(height, width))
         centres = middles + boxes[sure, :2] * strides

@@ -11,14 +11,15 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from facemend.alignment import Points
-from facemend.detection.detector import suppress
+from facemend.detection.detector import non_max_suppression
 from facemend.detection.face import Face, check_search
 from facemend.errors import ModelError
 from facemend.images import Image
-from facemend.onnx_model import first_line, open_session
+from facemend.onnx_model import OnnxModel
 
 _STRIDES = (8, 16, 32)
 _OUTPUTS = [f"{name}_{stride}" for name in ("cls", "obj", "bbox", "kps") for stride in _STRIDES]
+_UNFIT = "is not YuNet of 2023 or later (face_detection_yunet_2023mar.onnx)"
 _LONGEST_PX = 1280  # of the copy that is worked on
 _SMALLEST_FACE_PX = 10  # that the network was trained to see
 _SAME = 0.3
@@ -32,22 +33,19 @@ class YuNet:
         """Opens a file.
 
         Args:
-            threads: how many threads one call may use; None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None leaves it to ONNX Runtime.
 
         Raises:
             ModelError: the file is missing, damaged or of another network.
             UsageError: less than one thread.
         """
-        self._path = path
-        self._session = open_session(path, threads)
-        inputs = self._session.get_inputs()
-        gives = {node.name for node in self._session.get_outputs()}
-        if len(inputs) != 1 or not gives.issuperset(_OUTPUTS):
-            raise ModelError(f"{path} is not YuNet of 2023 or later (face_detection_yunet_2023mar.onnx)")
-        self._input = inputs[0].name
+        self._model = OnnxModel(path, _OUTPUTS, unfit=_UNFIT, threads=threads)
+        if len(self._model.inputs) != 1:
+            raise ModelError(f"{path} {_UNFIT}")
+        ((self._input, info),) = self._model.inputs.items()
         # Some releases take one size only; a picture is then fitted into it.
-        sides = inputs[0].shape[2:]
-        self._fixed = (sides[1], sides[0]) if all(isinstance(side, int) for side in sides) else None
+        height, width = info.shape[2:]
+        self._fixed_px = (width, height) if width and height else None
 
     def __call__(
         self,
@@ -56,7 +54,7 @@ class YuNet:
         min_confidence: float = _DEFAULT_CONFIDENCE,
         min_size_px: float = _DEFAULT_SIZE_PX,
     ) -> tuple[Face, ...]:
-        """Finds the faces of a photo, as `facemend.detection.find_faces` does; at most 1280 px are looked at.
+        """Finds faces as `facemend.detection.find_faces` does, in a copy of the photo of at most 1280 px.
 
         A photo of small faces is not enlarged for them beyond what `min_size_px` asks for.
         """
@@ -67,7 +65,7 @@ class YuNet:
         confidence, boxes, landmarks = self._run(pixels)
         passed = np.flatnonzero(confidence >= max(min_confidence, 1e-3))
         boxes, landmarks, confidence = boxes[passed], landmarks[passed], confidence[passed]
-        best = suppress(boxes, confidence, _SAME)
+        best = non_max_suppression(boxes, confidence, _SAME)
         faces = [
             _face(boxes[i] * np.tile(shrink, 2) - 0.5, landmarks[i] * shrink - 0.5, confidence[i])
             for i in best
@@ -80,12 +78,15 @@ class YuNet:
         photo = PillowImage.fromarray(image)
         longest = min(_LONGEST_PX, max(photo.size) * max(1.0, _SMALLEST_FACE_PX / min_size_px))
         ratio = min(1.0, longest / max(photo.size))
-        if self._fixed:
-            ratio = min(side / length for side, length in zip(self._fixed, photo.size, strict=True))
+        if self._fixed_px:
+            ratio = min(side / length for side, length in zip(self._fixed_px, photo.size, strict=True))
         width, height = (max(1, round(length * ratio)) for length in photo.size)
         small = photo.resize((width, height), PillowImage.Resampling.BOX)
         coarsest = _STRIDES[-1]
-        columns, rows = self._fixed or (-(-width // coarsest) * coarsest, -(-height // coarsest) * coarsest)
+        columns, rows = self._fixed_px or (
+            -(-width // coarsest) * coarsest,
+            -(-height // coarsest) * coarsest,
+        )
         pixels = np.zeros((rows, columns, 3), dtype=np.uint8)
         pixels[:height, :width] = np.asarray(small, dtype=np.uint8)
         return pixels, np.divide(photo.size, (width, height))
@@ -94,20 +95,17 @@ class YuNet:
         """Confidence (N,), boxes (N, 4) between edges, and landmarks (N, 5, 2), in pixels of the copy."""
         # It takes blue first, and levels of 0-255.
         batch = np.ascontiguousarray(pixels[None, :, :, ::-1].transpose(0, 3, 1, 2), dtype=np.float32)
-        try:
-            values = self._session.run(_OUTPUTS, {self._input: batch})
-        except Exception as error:
-            raise ModelError(f"{self._path} cannot be run: {first_line(error)}") from error
-        given: dict[str, npt.NDArray[np.float64]] = {
-            name: value[0].astype(np.float64) for name, value in zip(_OUTPUTS, values, strict=True)
+        outputs = self._model.run({self._input: batch})
+        grids: dict[str, npt.NDArray[np.float64]] = {
+            name: value[0].astype(np.float64) for name, value in outputs.items()
         }
         found = []
         for stride in _STRIDES:
             rows, columns = pixels.shape[0] // stride, pixels.shape[1] // stride
             y, x = np.mgrid[0:rows, 0:columns].reshape(2, -1).astype(np.float64)
             cells = np.stack([x, y], axis=1)
-            sure = np.sqrt(given[f"cls_{stride}"].clip(0, 1) * given[f"obj_{stride}"].clip(0, 1))[:, 0]
-            box, points = given[f"bbox_{stride}"], given[f"kps_{stride}"].reshape(-1, 5, 2)
+            sure = np.sqrt(grids[f"cls_{stride}"].clip(0, 1) * grids[f"obj_{stride}"].clip(0, 1))[:, 0]
+            box, points = grids[f"bbox_{stride}"], grids[f"kps_{stride}"].reshape(-1, 5, 2)
             middle, half = (cells + box[:, :2]) * stride, np.exp(box[:, 2:].clip(max=10)) * stride / 2
             found.append(
                 (sure, np.hstack([middle - half, middle + half]), (points + cells[:, None]) * stride)

@@ -14,7 +14,7 @@ from facemend.datasets import FaceRecord, FaceSource, hash_identity, known_ident
 from facemend.errors import FacemendError, UsageError
 from facemend.evaluation.cache import read_arrays
 from facemend.evaluation.systems import FIRST_PICTURES, Delivery, Images, Masks, System
-from facemend.files import open_own, written_whole
+from facemend.files import fingerprint_of, open_own, written_whole
 from facemend.images import Image, Mask, resize
 from facemend.metrics.opencv import cv2
 from facemend.occlusion import seed_of
@@ -103,7 +103,7 @@ def learn_faces(faces: FaceSource, cache: Path, *, progress: bool = False) -> Fa
 def _key(faces: FaceSource) -> str:
     """Identifies the faces and the parameters."""
     parts = [faces.fingerprint, SIDE_PX, _COMPONENTS, _MOST_FACES, *(r.name for r in faces.records)]
-    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
+    return fingerprint_of(*parts)
 
 
 def _read(path: Path) -> FaceStatistics:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from facemend.errors import OutputError
 from facemend.evaluation.results import UNITS, Measure
-from facemend.files import parse_json
+from facemend.files import parse_json, sha256_of_parts
 from facemend.metrics.opencv import cv2
 
 Vectors = npt.NDArray[np.float32]
@@ -178,7 +178,7 @@ class CacheBuffer:
 
 def key_of(*parts: str) -> str:
     """The key of scores that depend on these parts and on the code that measures them."""
-    return hashlib.sha256("\0".join((_code_digest(), *parts)).encode()).hexdigest()
+    return sha256_of_parts(_code_digest(), *parts)
 
 
 @cache

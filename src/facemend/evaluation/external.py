@@ -15,12 +15,11 @@ from tqdm import tqdm
 from facemend.datasets import FaceSource
 from facemend.errors import ConfigError, ModelError, PictureError
 from facemend.evaluation.protocol import PROTOCOL, kinds_for, make_input
-from facemend.evaluation.scoring import digest_of
 from facemend.evaluation.systems import Delivery, Images, Masks, OpenModel, System, open_model
 from facemend.files import parse_json, read_named, read_own, sha256_of, write_text
-from facemend.images import Batch, Image, Mask, from_network, resize, to_network, write_png
-from facemend.io import read_image
-from facemend.metrics.network import Network
+from facemend.images import Batch, Image, Mask, digest_of, from_network, resize, to_network
+from facemend.io import read_image, write_png
+from facemend.onnx_model import OnnxModel
 from facemend.reconstruction.blending import resize_alpha
 
 _ORDERS = {"RGB": slice(None), "BGR": slice(None, None, -1)}
@@ -112,7 +111,12 @@ def open_external(path: Path, threads: int | None = None) -> System:
         ModelError: the ONNX file is missing, cannot be read, or has no such input.
     """
     model = read_external(path)
-    network = Network(path.parent / model.file, threads)
+    network = OnnxModel(
+        path.parent / model.file,
+        [model.output.name],
+        unfit=f"has no output {model.output.name}, which {path.name} names",
+        threads=threads,
+    )
     wanted = {model.image.name} | ({model.mask.name} if model.mask else set())
     if wanted != network.inputs.keys():
         raise ModelError(
@@ -207,7 +211,7 @@ def _build(kind: type[T], table: object, where: str) -> T:
         raise ConfigError(f"{where}: {str(error).partition('() ')[2]}") from error
 
 
-def _reconstruct(model: ExternalModel, network: Network, image: Image, mask: Mask | None) -> Image:
+def _reconstruct(model: ExternalModel, network: OnnxModel, image: Image, mask: Mask | None) -> Image:
     """The network's own picture, at the picture's size."""
     side, size = image.shape[0], model.size_px
     picture = to_network(resize(image, size, size)[None])[:, _ORDERS[model.image.order]]
@@ -223,7 +227,7 @@ def _reconstruct(model: ExternalModel, network: Network, image: Image, mask: Mas
     # A mask under the image's own name is its fourth channel.
     parts = [scaled, feeds[model.image.name]] if model.image.name in feeds else [scaled]
     feeds[model.image.name] = np.concatenate(parts, axis=1)
-    output = _to_network_range(network.run(feeds, model.output.name), model, network.path)
+    output = _to_network_range(network.run(feeds)[model.output.name], model, network.path)
     return resize(from_network(output[:, _ORDERS[model.output.order]])[0], side, side)
 
 

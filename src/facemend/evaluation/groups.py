@@ -17,11 +17,11 @@ from facemend.datasets.faces import (
     SOURCE,
     TURNED_ABOVE_YAW,
     YAW,
-    fingerprint_of,
 )
 from facemend.datasets.folder import open_table, table_of
 from facemend.errors import SourceError, UsageError
 from facemend.evaluation.protocol import Protocol, occlude_crop, protocol_kinds, read_crop
+from facemend.files import fingerprint_of
 from facemend.images import Image
 from facemend.occlusion import Kind, OccludedFace, occlude, seed_of
 from facemend.occlusion.real_masks import real_mask_kind

@@ -23,11 +23,10 @@ from facemend.detection import Detector, Face
 from facemend.errors import SourceError
 from facemend.evaluation.cache import CacheBuffer, ScoreCache, Scores, key_of
 from facemend.evaluation.groups import open_held_out
-from facemend.evaluation.scoring import digest_of
 from facemend.evaluation.statistics import wilson_interval
 from facemend.evaluation.tables import Table
-from facemend.images import PICTURE_SUFFIXES, Image
-from facemend.io import read_photo
+from facemend.images import Image, digest_of
+from facemend.io import find_pictures, read_photo
 from facemend.metrics.opencv import cv2
 from facemend.occlusion import seed_of
 from facemend.parallel import Engine, LocalEngine
@@ -231,7 +230,7 @@ def find_photos(source: Path) -> tuple[Path, ...]:
         return tuple(sorted(source / IMAGES / name for name in names))
     if not source.is_dir():
         raise SourceError(f"{source} is not a folder; --protocol {NAME} takes a folder of uncovered photos")
-    paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    paths = find_pictures(source)
     if not paths:
         raise SourceError(f"{source} holds no photos")
     return tuple(paths)

@@ -24,7 +24,7 @@ from facemend.evaluation.protocol import Protocol, open_split
 from facemend.evaluation.results import Published
 from facemend.evaluation.systems import Delivery, Images, Masks, System
 from facemend.images import Alpha, Image, resize
-from facemend.io.reading import read_cutout
+from facemend.io import read_cutout
 from facemend.occlusion import Extent, OccludedFace, Occlusion, OcclusionClass, seed_of
 from facemend.reconstruction.blending import blend, resize_alpha
 from facemend.reconstruction.reconstructor import Reconstructor

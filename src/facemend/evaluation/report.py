@@ -6,7 +6,6 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from io import BytesIO
 from math import ceil, floor
 from pathlib import Path
 
@@ -24,7 +23,9 @@ from facemend.evaluation.results import AS_DRAWN, EvaluationReport, Group, Measu
 from facemend.evaluation.systems import Delivery, System
 from facemend.evaluation.tables import EXPLANATION, details, head, summary, to_markdown
 from facemend.files import write_text
-from facemend.images import Alpha, Image, resize, write_png
+from facemend.images import Alpha, Image, resize
+from facemend.io import write_png
+from facemend.io.lossy import encode_webp
 from facemend.occlusion import OccludedFace, seed_of
 
 _WIDTH, _HEIGHT = 640, 300
@@ -352,9 +353,7 @@ def draw_found(image: Image, alpha: Alpha) -> Image:
 
 
 def _url(image: Image) -> str:
-    file = BytesIO()
-    PillowImage.fromarray(image).save(file, format="WEBP", quality=_QUALITY)
-    return f"data:image/webp;base64,{b64encode(file.getvalue()).decode()}"
+    return f"data:image/webp;base64,{b64encode(encode_webp(image, quality=_QUALITY)).decode()}"
 
 
 def _emphasised(line: str) -> Markup:

@@ -1,6 +1,5 @@
 """Scores of one system, picture by picture."""
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from facemend.datasets import FaceRecord
 from facemend.evaluation.cache import CacheBuffer, Scores, key_of
 from facemend.evaluation.results import AS_DRAWN, Measure
 from facemend.evaluation.systems import System
-from facemend.images import Alpha, Image
+from facemend.images import Alpha, Image, digest_of
 from facemend.metrics.image import ms_ssim, psnr, sharpness, ssim
 from facemend.metrics.network import FeatureNetwork, PairNetwork
 from facemend.metrics.occlusion import interval_coverage, occlusion_iou
@@ -138,11 +137,6 @@ def false_edits(crop: Image, delivered: Image) -> dict[Measure, float | None]:
     """Whether a face without an occlusion, uint8 (S, S, 3), comes back changed."""
     changed = float((delivered != crop).any(axis=2).mean())
     return {("unoccluded", "false_edits"): float(changed > EDITED_SHARE)}
-
-
-def digest_of(picture: npt.NDArray[np.generic]) -> str:
-    """The sha256 of a picture's values, hexadecimal."""
-    return hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()
 
 
 _QUICK = "quick"

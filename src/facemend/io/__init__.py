@@ -1,10 +1,18 @@
 """Photo files, read with everything that they hold beside pixels, and written as the same kind of file."""
 
+from facemend.io.folders import find_pictures, is_picture
 from facemend.io.formats import MAX_PIXELS, START_LENGTH, SUFFIXES, Format, format_named, format_of
 from facemend.io.metadata import Note, read_record
 from facemend.io.photos import Metadata, Photo, photo_of_pixels
-from facemend.io.reading import photo_of_pillow, read_cutout, read_image, read_photo
-from facemend.io.writing import encode_photo, write_photo
+from facemend.io.reading import (
+    photo_of_pillow,
+    picture_size,
+    read_cutout,
+    read_image,
+    read_mask,
+    read_photo,
+)
+from facemend.io.writing import encode_photo, write_photo, write_png
 
 __all__ = [
     "MAX_PIXELS",
@@ -15,13 +23,18 @@ __all__ = [
     "Note",
     "Photo",
     "encode_photo",
+    "find_pictures",
     "format_named",
     "format_of",
+    "is_picture",
     "photo_of_pillow",
     "photo_of_pixels",
+    "picture_size",
     "read_cutout",
     "read_image",
+    "read_mask",
     "read_photo",
     "read_record",
     "write_photo",
+    "write_png",
 ]

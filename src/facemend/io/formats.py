@@ -42,12 +42,16 @@ SUFFIXES = {
     ".png": Format.PNG,
     ".jpg": Format.JPEG,
     ".jpeg": Format.JPEG,
+    ".jpe": Format.JPEG,
+    ".jif": Format.JPEG,
+    ".jfif": Format.JPEG,
     ".webp": Format.WEBP,
     ".tif": Format.TIFF,
     ".tiff": Format.TIFF,
     ".avif": Format.AVIF,
     ".heic": Format.HEIC,
     ".heif": Format.HEIC,
+    ".hif": Format.HEIC,
 }
 """What a file's suffix names, in lower case. BMP is not among them: it cannot say how it was made."""
 
@@ -95,7 +99,7 @@ _OPENERS: dict[Format, Callable[[IO[bytes]], PillowImage.Image]] = {
 
 
 def format_of(data: bytes) -> Format | None:
-    """The kind of file that these bytes begin; None for every other."""
+    """The kind of file that these bytes begin. None for every other."""
     for start, found in _STARTS:
         if data.startswith(start):
             return found
@@ -142,11 +146,6 @@ def open_photo(file: BytesIO | mmap, kind: Format, *, head: bool = False) -> Pil
     else:
         opener = _OPENERS[kind]
     return opener(cast(IO[bytes], file))
-
-
-def first_line(error: Exception) -> str:
-    """What a plugin says about a bad file, in one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _brand_of(brands: bytes) -> Format | None:

@@ -3,6 +3,10 @@
 from collections.abc import Iterator
 from io import BytesIO
 
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+
 from facemend.io.formats import LOSSLESS, Format
 from facemend.io.photos import Photo
 
@@ -18,11 +22,22 @@ def encode(photo: Photo, xmp: bytes | None) -> bytes:
         "WEBP",
         lossless=photo.format in LOSSLESS if source is None else _is_lossless(source),
         quality=_QUALITY,
-        exact=True,  # the colours of transparent pixels, too
+        exact=True,  # and so the colours of transparent pixels
         icc_profile=photo.metadata.icc,
         exif=photo.metadata.exif or b"",
         xmp=xmp or b"",
     )
+    return file.getvalue()
+
+
+def encode_webp(picture: npt.NDArray[np.uint8], **settings: int) -> bytes:
+    """A WebP file of a uint8 picture, (H, W, 3) RGB or (H, W) gray, which becomes RGB.
+
+    Args:
+        settings: Pillow's, such as `quality` (0-100) and `lossless`.
+    """
+    file = BytesIO()
+    PillowImage.fromarray(picture).save(file, "WEBP", **settings)
     return file.getvalue()
 
 
@@ -38,7 +53,6 @@ def _chunk_types(data: bytes) -> Iterator[bytes]:
         at += 8 + length + length % 2
 
 
-_QUALITY_avif = 95
 _HIGH_BITDEPTH, _TWELVE_BIT = 0x40, 0x20
 _SUBSAMPLING = {0b00: "4:4:4", 0b10: "4:2:2", 0b11: "4:2:0"}
 
@@ -51,7 +65,7 @@ def encode_avif(photo: Photo, xmp: bytes | None) -> bytes:
     photo.to_stored().save(
         file,
         "AVIF",
-        quality=_QUALITY_avif,
+        quality=_QUALITY,
         subsampling="4:0:0" if photo.gray and photo.opacity is None else fine,
         icc_profile=photo.metadata.icc,
         exif=photo.metadata.exif or b"",
@@ -74,9 +88,6 @@ def _configuration(data: bytes) -> int:
     return data[at + 6] if 0 <= at < len(data) - 6 else 0
 
 
-_QUALITY_heic = 95
-
-
 def encode_heic(photo: Photo, xmp: bytes | None) -> bytes:
     """A HEIC file of the photo, with this XMP packet.
 
@@ -89,7 +100,7 @@ def encode_heic(photo: Photo, xmp: bytes | None) -> bytes:
     file = BytesIO()
     pillow_heif.from_pillow(photo.to_stored()).save(
         file,
-        quality=_QUALITY_heic,
+        quality=_QUALITY,
         chroma=444,
         icc_profile=photo.metadata.icc,
         exif=photo.metadata.exif,

@@ -34,7 +34,7 @@ class XmpError(ValueError):
 
 
 def with_properties(packet: bytes | None, properties: Mapping[str, str]) -> bytes:
-    """A packet with these properties in place of its own of the same names; None starts a new one.
+    """A packet with these properties in place of its own of the same names. None starts a new one.
 
     A `CreatorTool` that is there stays: it names the first program of a photo's life.
 
@@ -58,7 +58,7 @@ def with_properties(packet: bytes | None, properties: Mapping[str, str]) -> byte
 
 
 def read_property(packet: bytes, name: str) -> str | None:
-    """The text of a property; None where there is none.
+    """The text of a property. None where there is none.
 
     Raises:
         XmpError: the packet cannot be read.
@@ -94,7 +94,7 @@ class _Scan:
     """Finds our properties in a packet, and where each of them lies.
 
     Attributes:
-        about: what the packet's descriptions say that they describe; ours has to say the same.
+        about: what the packet's descriptions say that they describe. Ours has to say the same.
         rdf_end: the byte where the end of `rdf:RDF` begins.
         values: names and texts.
         places: names, and the first byte and the first one behind.
@@ -236,7 +236,7 @@ class Note:
         software: name and version, for XMP's `CreatorTool`, where no other program is named.
         comment: a sentence for people.
         record: JSON for facemend.
-        source_type: a term of IPTC's digital source types, as a URI; None says nothing about it.
+        source_type: a term of IPTC's digital source types, as a URI. None says nothing about it.
     """
 
     software: str
@@ -255,7 +255,7 @@ class Note:
 
 
 def read_record(path: Path) -> str | None:
-    """The record of the note in a photo file; None for a photo without one (or with damaged metadata),
+    """The record of the note in a photo file. None for a photo without one (or with damaged metadata),
     for a file that is no photo, and for no file at all."""
     try:
         # The metadata alone is read, however large the photo.

@@ -27,7 +27,7 @@ _OPPOSITE = {6: 8, 8: 6}
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says about its pixels, byte for byte; None where it says nothing.
+    """What a file says about its pixels, byte for byte. None where it says nothing.
 
     Attributes:
         icc: colour profile.
@@ -48,18 +48,18 @@ class Photo:
 
     Attributes:
         pixels: uint8 (H, W, 3) RGB, upright: the orientation is applied.
-        opacity: uint8 (H, W), upright; None if the file has none.
-        gray: whether the file is grayscale; `pixels` then has three equal channels.
+        opacity: uint8 (H, W), upright. None if the file has none.
+        gray: whether the file is grayscale. `pixels` then has three equal channels.
         format: what kind of file it is.
         orientation: EXIF's 1-8, how its pixels lie in the file.
         metadata: what the file says about its pixels.
-        source: the file; None if it was none.
+        source: the file. None if it was none.
         name: what an error calls it.
         changed: whether the pixels differ from the file's.
         stripped: whether a file made of it leaves out what the source says beside colour and resolution.
         layered: whether the file holds more that belongs to these very pixels: a gain map (Ultra HDR),
             further pictures (MPO), a depth map, a video. `pixels` are those of the primary picture.
-        file_mode: the permissions of the file; what is made of it is as private.
+        file_mode: the permissions of the file. What is made of it is as private.
     """
 
     pixels: Image
@@ -76,7 +76,7 @@ class Photo:
     file_mode: int = 0o777
 
     def with_pixels(self, pixels: Image) -> "Photo":
-        """The same photo with other pixels, uint8 (H, W, 3) RGB, upright; a gray photo turns them gray.
+        """The same photo with other pixels, uint8 (H, W, 3) RGB, upright. A gray photo turns them gray.
 
         Raises:
             ValueError: they have another type or size.

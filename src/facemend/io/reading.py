@@ -1,6 +1,7 @@
-"""Photos out of files: 8 bits a channel, one picture a file; everything else is refused and told why.
+"""Pictures out of files: photos, masks, faces of datasets and cut-outs are all read here.
 
-Every picture that facemend is handed is opened here: photos, masks, faces of datasets, cut-outs.
+Every picture is read as a viewer shows it: its orientation is applied, and a palette becomes its colours.
+A file holds one picture of 8 bits a channel. Everything else is refused with the reason.
 """
 
 import os
@@ -17,15 +18,14 @@ from PIL import Image as PillowImage
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from facemend.errors import PictureError
-from facemend.images import Image, image_from_pillow
+from facemend.errors import PictureError, reason_of
+from facemend.images import Image, Mask
 from facemend.io import jpeg, lossy, png, tiff
 from facemend.io.formats import (
     DAMAGED,
     HEIC_PACKAGE,
     MAX_PIXELS,
     Format,
-    first_line,
     format_of,
     open_photo,
 )
@@ -36,6 +36,9 @@ MOST_BYTES: Final = 1 << 30
 """The largest file that is read: MAX_PIXELS as a TIFF without compression, and as much beside."""
 _MODES = frozenset({"RGB", "RGBA", "L", "LA", "P", "1"})
 _GRAY_MODES = frozenset({"L", "LA", "1"})
+_OPAQUE, _MIDDLE = 255, 128
+_SIDEWAYS = 5
+"""Orientations from this one on lie on their side in the file."""
 _NO_FILE = 0o777
 _ORIENTATION, _X_RESOLUTION = 274, 282
 
@@ -45,7 +48,7 @@ def read_photo(
 ) -> Photo:
     """Reads PNG, JPEG, WebP, TIFF, AVIF, HEIC and BMP, by what the file holds and not by its name.
 
-    Of a JPEG with further layers (MPO, Ultra HDR) the primary picture is read; see `Photo.layered`. A
+    Of a JPEG with further layers (MPO, Ultra HDR) the primary picture is read (see `Photo.layered`). A
     palette and 1-bit pictures are read as the colours and the grays that they show.
 
     Args:
@@ -65,48 +68,72 @@ def read_photo(
 
 
 def read_image(source: Path | IO[bytes] | bytes, *, name: str | None = None) -> Image:
-    """Reads a picture as (H, W, 3) uint8 RGB, as its pixels lie in the file, in a format of `read_photo`.
+    """Reads a picture as (H, W, 3) uint8 RGB, upright, in a format of `read_photo`.
 
     Args:
-        source, name: as `read_photo` takes them; an open file is read from its beginning.
+        source, name: as `read_photo` takes them. An open file is read from its beginning.
 
     Raises:
-        PictureError: as `read_photo` does, or it has opacity or a palette, which RGB would lose.
+        PictureError: as `read_photo` does, or a pixel is transparent, which RGB would lose.
     """
-    name = name or _name_of(source)
     if not isinstance(source, Path | bytes):
         source.seek(0)
-    with _opened(_bytes_of(source, name)[0], name, MAX_PIXELS) as (picture, _):
-        return image_from_pillow(picture, name=name)
+    photo = read_photo(source, name=name)
+    if photo.opacity is not None and (photo.opacity < _OPAQUE).any():
+        raise PictureError(f"{photo.name} has transparent pixels; save it without transparency first")
+    return photo.pixels
+
+
+def read_mask(
+    source: Path | IO[bytes] | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS
+) -> Mask:
+    """Reads a mask as bool (H, W), upright. True marks pixels for reconstruction.
+
+    White marks a pixel: the mean of its channels is 128 or more. Where the brightest level of the file is
+    1, as in a mask of the values 0 and 1, that level marks it. A pixel that is more transparent than
+    opaque is not marked.
+
+    Args:
+        source, name, max_pixels: as `read_photo` takes them.
+
+    Raises:
+        PictureError: as `read_photo` does.
+    """
+    photo = read_photo(source, name=name, max_pixels=max_pixels)
+    white = 1 if photo.pixels.max() == 1 else _MIDDLE
+    marked: Mask = photo.pixels.mean(axis=2) >= white
+    return marked if photo.opacity is None else marked & (photo.opacity >= _MIDDLE)
+
+
+def read_cutout(source: Path) -> PillowImage.Image:
+    """Reads a picture with opacity as Pillow's RGBA, upright.
+
+    Raises:
+        PictureError: as `read_photo` does, or it has no opacity.
+    """
+    photo = read_photo(source)
+    if photo.opacity is None:
+        raise PictureError(f"{photo.name} has no transparency; cut its object out and save it as RGBA")
+    return PillowImage.fromarray(np.dstack([photo.pixels, photo.opacity]))
 
 
 def picture_size(source: Path) -> tuple[int, int]:
-    """Width and height of a picture, of which no pixel is decoded.
+    """Width and height of a picture as it is displayed. No pixel is decoded.
 
     Raises:
         PictureError: as `read_photo` does.
     """
     name = str(source)
-    with _opened(_bytes_of(source, name)[0], name, MAX_PIXELS) as (picture, _):
-        return picture.size
-
-
-def read_cutout(source: Path) -> PillowImage.Image:
-    """Reads a picture with opacity as Pillow's RGBA, as its pixels lie in the file.
-
-    Raises:
-        PictureError: as `read_photo` does, or it has no opacity.
-    """
-    name = str(source)
-    with _opened(_bytes_of(source, name)[0], name, MAX_PIXELS) as (picture, _):
-        if not picture.has_transparency_data:
-            raise PictureError(f"{name} has no transparency; cut its object out and save it as RGBA")
-        return picture.convert("RGBA")
+    with _opened(_bytes_of(source, name)[0], name, MAX_PIXELS) as (picture, kind):
+        width_px, height_px = picture.size
+        # Pillow gives the size of a TIFF as it is displayed.
+        turns = kind is not Format.TIFF and _orientation_of(_metadata_of(picture, kind).exif) >= _SIDEWAYS
+        return (height_px, width_px) if turns else (width_px, height_px)
 
 
 @contextmanager
 def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[tuple[PillowImage.Image, Format]]:
-    """A picture that is not decoded yet, and is none that is refused; what Pillow raises is told."""
+    """A picture that is not decoded yet and is not refused. What Pillow raises becomes a PictureError."""
     kind = format_of(data)
     if kind is None:
         raise PictureError(
@@ -120,7 +147,7 @@ def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[tuple[PillowIma
     except ImportError as error:
         raise PictureError(f"{name} is HEIC, which needs {HEIC_PACKAGE}") from error
     except DAMAGED as error:
-        raise PictureError(f"{name} cannot be read as a picture: {first_line(error)}") from error
+        raise PictureError(f"{name} cannot be read as a picture: {reason_of(error)}") from error
 
 
 def photo_of_pillow(picture: PillowImage.Image, *, name: str = "the picture") -> Photo:
@@ -172,7 +199,7 @@ def _metadata_of(picture: PillowImage.Image, kind: Format) -> Metadata:
 
 
 def _dpi_of(picture: PillowImage.Image) -> tuple[float, float] | None:
-    """The resolution that a file names; Pillow makes one up for a TIFF and a JPEG that name none."""
+    """The resolution that a file names. Pillow makes one up for a TIFF and a JPEG that name none."""
     if isinstance(picture, TiffImageFile) and _X_RESOLUTION not in picture.tag_v2:
         return None
     if isinstance(picture, JpegImageFile) and not picture.info.get("jfif_unit"):
@@ -254,7 +281,7 @@ def _bytes_of(source: Path | IO[bytes] | bytes, name: str) -> tuple[bytes, int]:
     except FileNotFoundError as error:
         raise PictureError(f"{name} does not exist") from error
     except OSError as error:
-        raise PictureError(f"{name} cannot be read: {error.strerror or error}") from error
+        raise PictureError(f"{name} cannot be read: {reason_of(error)}") from error
 
 
 def _bounded(file: IO[bytes], name: str) -> bytes:

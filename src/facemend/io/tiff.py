@@ -63,7 +63,7 @@ def encode(photo: Photo, xmp: bytes | None) -> bytes:
 
 
 def exif_of(picture: PillowImage.Image) -> bytes | None:
-    """A TIFF's tags as a block of EXIF; None if it has none. Raises one of `formats.DAMAGED`."""
+    """A TIFF's tags as a block of EXIF. None if it has none. Raises one of `formats.DAMAGED`."""
     exif = PillowImage.Exif()
     for tag, value in _carried(picture.getexif()):
         exif[tag] = value

@@ -1,11 +1,15 @@
 """Photos into files: the same kind of file as the source, or the kind that is asked for."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from facemend.errors import OutputError, UsageError
+import numpy as np
+import numpy.typing as npt
+
+from facemend.errors import OutputError, UsageError, reason_of
 from facemend.files import written_whole
 from facemend.io import jpeg, lossy, png, tiff
-from facemend.io.formats import DAMAGED, HEIC_PACKAGE, Format, first_line, format_named
+from facemend.io.formats import DAMAGED, HEIC_PACKAGE, Format, format_named
 from facemend.io.metadata import Note, XmpError, with_properties
 from facemend.io.photos import Photo
 
@@ -21,18 +25,40 @@ _ICC_SPACE = slice(16, 20)
 """Where a profile names the colour space of the pixels (ICC.1:2022, 7.2.8)."""
 
 
+def write_png(
+    path: Path,
+    picture: npt.NDArray[np.uint8],
+    *,
+    text: Mapping[str, str] | None = None,
+    force: bool = False,
+    most_mode: int = 0o777,
+) -> None:
+    """Writes (H, W, 3) RGB or (H, W) gray uint8 as PNG, whole or not at all.
+
+    Args:
+        text: keys and values for the file's iTXt chunks.
+        most_mode: see `written_whole`.
+
+    Raises:
+        OutputError: the file exists and `force` is not set, or the disk refuses.
+    """
+    with written_whole(path, force=force, most_mode=most_mode) as temporary:
+        temporary.write_bytes(png.encode_png(picture, text=text))
+
+
 def encode_photo(
     photo: Photo, kind: Format | None = None, *, note: Note | None = None, strip: bool = False
 ) -> bytes:
     """The bytes of a file of the photo.
 
-    A photo whose pixels are its file's, asked for in its file's format and not to be stripped, is that
-    file, byte for byte and without the note: nothing was made up in it. Else a file of the same format
-    has the source's orientation, opacity, colour profile, EXIF, XMP, IPTC, texts, resolution, and its
-    compression as far as Pillow can write it; a file of another format has what that can hold.
+    A photo with the pixels of its file, in the format of its file and not stripped, is that file. It is
+    the same byte for byte and without the note, because nothing in it was generated. Any other file of the
+    same format keeps the source's orientation, opacity, colour profile, EXIF, XMP, IPTC, texts and
+    resolution. It keeps the compression as far as Pillow can write it. A file of another format keeps what
+    that can hold.
 
     Args:
-        kind: the format; None for the source's.
+        kind: the format. None for the source's.
         note: what the file says about its making, in XMP and in PNG's texts.
         strip: leave out EXIF with its place, XMP, IPTC and comments. The pixels are encoded anew, upright.
 
@@ -58,7 +84,7 @@ def encode_photo(
     except ImportError as error:
         raise OutputError(f"writing HEIC needs {HEIC_PACKAGE}") from error
     except DAMAGED as error:
-        raise OutputError(f"{photo.name} cannot be written as {kind}: {first_line(error)}") from error
+        raise OutputError(f"{photo.name} cannot be written as {kind}: {reason_of(error)}") from error
     return png.with_texts(data, note.texts()) if note and kind is Format.PNG else data
 
 

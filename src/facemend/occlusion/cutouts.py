@@ -19,7 +19,7 @@ from PIL import ImageFilter
 from facemend.alignment import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, Points
 from facemend.errors import PictureError, SourceError
 from facemend.images import Image
-from facemend.io.reading import picture_size, read_cutout
+from facemend.io import find_pictures, picture_size, read_cutout
 from facemend.occlusion.canvas import nothing
 from facemend.occlusion.geometry import FaceGeometry
 from facemend.occlusion.types import Extent, Kind, Layer, OcclusionClass, Parameter
@@ -83,7 +83,7 @@ def cutout_kind(folder: Path, occlusion_class: OcclusionClass = OcclusionClass.A
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    return [path for path in find_pictures(folder, recursive=False) if path.suffix.lower() in _SUFFIXES]
 
 
 @dataclass(frozen=True)

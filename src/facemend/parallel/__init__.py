@@ -1,8 +1,8 @@
-"""Where work is done: in processes of this machine, or in those of a Ray cluster.
+"""Engines do work in parallel: in processes of this machine, or in those of a Ray cluster.
 
-The work itself is one function from a place (0, 1, 2 …) to a result, and both engines call the same one:
-what it returns may depend on the place alone, so that it does not matter where, how often or in which
-order it is called. Results come in the order of places. What is written is written by the work, whole.
+The work is one function from an index (0, 1, 2 …) to a result, and both engines call the same one. Its
+result may depend on the index alone. Then it does not matter where, how often or in which order it is
+called. Results come in the order of their indices. What has to be written, the work writes whole.
 """
 
 from collections.abc import Callable, Generator
@@ -18,7 +18,7 @@ __all__ = ["Engine", "EngineName", "LocalEngine", "cores", "open_engine"]
 
 
 class Engine(Protocol):
-    """Something that does the same work at many places."""
+    """Something that calls the same work for many indices."""
 
     def run(
         self, open_work: Callable[[], Callable[[int], Result]], count: int, *, batch: int = 8
@@ -28,12 +28,12 @@ class Engine(Protocol):
         Close the generator to stop early.
 
         Args:
-            open_work: gives the work; called once in every worker, so that a model is opened there
-                once. Can be pickled.
-            batch: how many places travel to a worker together, at least 1.
+            open_work: gives the work. It is called once in every worker, so that a model is opened there
+                once. It can be pickled.
+            batch: how many indices travel to a worker together, at least 1.
 
         Raises:
-            FacemendError: a worker or the cluster is lost for good; and whatever the work raises.
+            FacemendError: a worker or the cluster is lost for good. What the work raises passes through.
         """
 
 
@@ -49,7 +49,7 @@ def open_engine(name: EngineName, *, workers: int | None = None, address: str | 
 
     Args:
         workers: processes; None: one a processor core, of this machine or of the whole cluster.
-        address: of a Ray cluster; None starts a Ray of its own, on this machine.
+        address: of a Ray cluster. None starts a Ray of its own, on this machine.
 
     Raises:
         UsageError: fewer than one worker, or an address without Ray.

@@ -26,7 +26,7 @@ class LocalEngine:
 
     Attributes:
         workers: how many, 1 for this very process; None: one a processor core.
-        method: how Python starts a process; "spawn" where this one has threads whose locks a copy would
+        method: how Python starts a process. Use "spawn" where this one has threads whose locks a copy would
             wait for, None for Python's own choice.
     """
 
@@ -94,9 +94,9 @@ def _die_with_parent() -> None:
     os._exit(1)
 
 
-def _call(places: range) -> list[Any]:
+def _call(indices: range) -> list[Any]:
     global _work
     if _work is None:  # here, not at the start: what it raises is then the caller's to see
         assert _open_work is not None
         _work = _open_work()
-    return list(map(_work, places))
+    return list(map(_work, indices))

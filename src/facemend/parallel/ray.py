@@ -1,7 +1,7 @@
-"""The engine of many machines: Ray Data streams the places through a pool of actors.
+"""The engine of many machines: Ray Data streams the indices through a pool of actors.
 
-Ray restarts a worker that dies, and gives the places of a lost node to the others; nothing of that is
-done here. Ray, Moritz et al., "Ray: A Distributed Framework for Emerging AI Applications", OSDI 2018.
+Ray itself restarts a worker that dies, and gives the indices of a lost node to the others. Moritz et al.,
+"Ray: A Distributed Framework for Emerging AI Applications", OSDI 2018.
 """
 
 import logging
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from facemend.errors import FacemendError
+from facemend.errors import FacemendError, reason_of
 
 Result = TypeVar("Result")
 _Column = dict[str, npt.NDArray[Any]]
@@ -35,7 +35,7 @@ class RayEngine:
     """Does work on a Ray cluster.
 
     Attributes:
-        address: of a running cluster, for example "ray-head:6379" or "auto"; None starts a Ray on this
+        address: of a running cluster, for example "ray-head:6379" or "auto". None starts a Ray on this
             machine that ends with the work.
         workers: processes; None: one for every processor core of the cluster.
     """
@@ -54,9 +54,9 @@ class RayEngine:
             workers = max(1, min(self.workers or cores, cores))
             batches = min(_LARGEST, max(1, count // (batch * _FEW_BLOCKS)))
             size = max(batch * batches, -(-count // _MOST_BLOCKS))
-            # The places themselves, not a `range` of them: that is computed by processes of its own.
-            places = ray.data.from_items(list(range(count)), override_num_blocks=-(-count // size))
-            results = places.map_batches(
+            # The indices themselves, not a `range` of them: that is computed by processes of its own.
+            indices = ray.data.from_items(list(range(count)), override_num_blocks=-(-count // size))
+            results = indices.map_batches(
                 _Worker,
                 fn_constructor_args=(ray.put(open_work), str(Path.cwd())),
                 batch_size=None,
@@ -70,7 +70,7 @@ class RayEngine:
                         raise result
                     yield result
             except ray.exceptions.RayError as error:
-                raise FacemendError(f"Ray could not finish the work: {_reason(error)}") from error
+                raise FacemendError(f"Ray could not finish the work: {reason_of(error)}") from error
 
 
 class _Worker:
@@ -84,14 +84,14 @@ class _Worker:
         self._open_work: Callable[[], Callable[[int], Any]] = ray.get(open_work)
         self._work: Callable[[int], Any] | None = None
 
-    def __call__(self, places: _Column) -> _Column:
-        return {"result": np.array([self._do(int(place)) for place in places["item"]], dtype=object)}
+    def __call__(self, indices: _Column) -> _Column:
+        return {"result": np.array([self._do(int(index)) for index in indices["item"]], dtype=object)}
 
-    def _do(self, place: int) -> bytes:
+    def _do(self, index: int) -> bytes:
         try:
             if self._work is None:
                 self._work = self._open_work()
-            return pickle.dumps((True, self._work(place)))
+            return pickle.dumps((True, self._work(index)))
         except Exception as error:  # noqa: BLE001 - raised at home, as the local engine would
             return pickle.dumps((False, error))
 
@@ -125,7 +125,7 @@ def _connected(address: str | None, workers: int | None) -> Iterator[Any]:
                 )
         except (ConnectionError, ValueError, RuntimeError) as error:
             where = f"reach a Ray cluster at {address}" if address else "start Ray on this machine"
-            raise FacemendError(f"cannot {where}: {_reason(error)}") from error
+            raise FacemendError(f"cannot {where}: {reason_of(error)}") from error
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # the command shows one bar for every engine
@@ -146,8 +146,3 @@ def _standing_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
-
-
-def _reason(error: Exception) -> str:
-    """What Ray says in one line, without the pages about where."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -18,8 +18,7 @@ from facemend.detection import Face
 from facemend.errors import NoFaceFound, OutputError, PictureError
 from facemend.escaping import printable
 from facemend.files import open_log, parse_json, read_own, sha256_of, written_whole
-from facemend.images import write_png
-from facemend.io import encode_photo, format_named
+from facemend.io import encode_photo, format_named, write_png
 from facemend.parallel import Engine, LocalEngine, cores
 from facemend.reconstruction.options import Device, Options
 from facemend.reconstruction.outputs import Task

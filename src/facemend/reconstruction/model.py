@@ -12,9 +12,9 @@ import onnxruntime
 
 from facemend.alignment import repeat_below, tall_height
 from facemend.errors import ModelError, UsageError
-from facemend.files import parse_json, sha256_of
+from facemend.files import parse_json
 from facemend.images import Batch, from_network, levels_from_network, to_network
-from facemend.onnx_model import CPU, first_line, open_session
+from facemend.onnx_model import CPU, OnnxModel
 from facemend.reconstruction.options import Device
 
 METADATA_KEY = "facemend"
@@ -45,25 +45,25 @@ class ModelDescription:
     The network's inputs are `image`, float32 (N, 3, H, W) RGB in [-1, 1], and, if `takes_hint`,
     `hint`, float32 (N, 1, H, W): 0 = find the occlusion yourself, 1 = the user says occluded.
     Its outputs are `raw`, (N, 3, H, W) in [-1, 1], and, if `finds_occlusion`, `alpha`,
-    (N, 2, H, W) in [0, 1]: covers, accessories; and, if `says_interval`, `interval`,
+    (N, 2, H, W) in [0, 1]: covers, accessories. If `says_interval`, there is also `interval`,
     (N, 1, H, W) ≥ 0: inside the occlusion, nine in ten of a pixel's true colour values lie within
     ± this of `raw`, in the range of `raw`.
 
     Attributes:
         name: what people call it.
         size_px: the width of the crop that it works on: the side of the canonical square.
-        tall: it works on the tall crop, which goes on below the square (see frame.py).
+        tall: it works on the tall crop, which goes on below the square (see alignment.py).
         takes_hint, finds_occlusion, says_interval: see above.
         images_seen, hours: how much it was trained.
         data: where its training faces came from, in words.
-        training_people: hashes of the people it was trained on (`datasets.hash_identity`); None if
+        training_people: hashes of the people it was trained on (`datasets.hash_identity`). None if
             nobody knows.
         config: the resolved training configuration.
         commit: the git commit of the code that trained it, or "unknown".
-        metrics: figures on the val split at export, by name.
+        metrics: scores on the val split at export, by name.
         blend: if its weights lie between those of two runs (`facemend export --blend`): the other run's
             share and how many images that had seen.
-        interval_factor: the network's interval was made so many times as wide, to be calibrated.
+        interval_factor: by how much the network's interval was widened to calibrate it.
         format: version of this description.
     """
 
@@ -109,9 +109,9 @@ class ModelDescription:
                 raise TypeError(f"{name} is {type(value).__name__}, not {kinds[0].__name__}")
         if not 0 < self.size_px <= _MOST_PX or self.images_seen < 0:
             raise TypeError(f"size_px {self.size_px} or images_seen {self.images_seen} cannot be")
-        figures = (*self.metrics.values(), *self.blend.values())
-        if not all(isinstance(value, int | float | str) for value in figures):
-            raise TypeError("metrics or blend holds what is no figure")
+        scores = (*self.metrics.values(), *self.blend.values())
+        if not all(isinstance(value, int | float | str) for value in scores):
+            raise TypeError("metrics or blend holds what is not a score")
         if not all(isinstance(person, str) for person in self.training_people or ()):
             raise TypeError("training_people are no hashes")
 
@@ -152,11 +152,11 @@ class ModelOutput:
     """What a model says about a batch of N canonical crops, H by S pixels.
 
     Attributes:
-        raw: uint8 (N, H, S, 3) RGB, the whole crop as the model draws it.
+        raw: uint8 (N, H, S, 3) RGB, the whole crop as the model reconstructs it.
         alpha: float32 (N, 2, H, S), 0-1, the occlusion found, by class in the order covers,
-            accessories; None if the model finds none.
+            accessories. None if the model finds none.
         interval: float32 (N, H, S), ≥ 0, in levels of 255: where the picture was occluded, nine in ten
-            of the true values lie within ± this of `raw`; None if the model does not say.
+            of the true values lie within ± this of `raw`. None if the model does not say.
     """
 
     raw: npt.NDArray[np.uint8]
@@ -193,22 +193,20 @@ class Model:
         """Opens a model file.
 
         Args:
-            threads: how many threads one call may use; None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None leaves it to ONNX Runtime.
 
         Raises:
             ModelError: the file is missing, damaged or not a facemend model, or CUDA is asked for and
                 missing.
             UsageError: an unknown device, or less than one thread.
         """
-        self._path = Path(path)
-        self.sha256 = _sha256(self._path)  # of a regular file: nothing waits for a pipe here
-        self._session = open_session(self._path, threads, _providers(device))
-        texts = self._session.get_modelmeta().custom_metadata_map
-        if METADATA_KEY not in texts:
+        self._model = OnnxModel(Path(path), threads=threads, providers=_providers(device))
+        self.sha256 = self._model.sha256
+        if METADATA_KEY not in self._model.texts:
             raise ModelError(f"{path} is not a facemend model; make one with facemend export")
-        self.description = ModelDescription.from_json(texts[METADATA_KEY])
+        self.description = ModelDescription.from_json(self._model.texts[METADATA_KEY])
         self._check_shapes()
-        if device == Device.CUDA and self._session.get_providers()[0] != _CUDA:
+        if device == Device.CUDA and self._model.providers[0] != _CUDA:
             raise ModelError("ONNX Runtime cannot start CUDA on this machine; use --device cpu")
 
     def __call__(
@@ -218,12 +216,12 @@ class Model:
 
         Args:
             images: uint8 (N, H, S, 3) RGB, `description.height_px` by `description.size_px`.
-            hints: bool (N, H, S), True where the user says occluded; None where nobody says anything.
+            hints: bool (N, H, S), True where the user says occluded. None where nobody says anything.
                 A model that takes no hint does without.
 
         Raises:
             ValueError: other shapes or types.
-            ModelError: the model fails, or computes what is no number.
+            ModelError: the model fails, or a value that it computes is not finite.
         """
         height, width = self.description.height_px, self.description.size_px
         if images.dtype != np.uint8 or images.shape[1:] != (height, width, 3):
@@ -255,58 +253,40 @@ class Model:
         return self(np.stack([repeat_below(image, height) for image in images]), below).first_rows(side)
 
     def _run(self, feeds: dict[str, Batch]) -> dict[str, Batch]:
-        names = list(self.description.outputs)
-        try:
-            outputs: list[Batch] = self._session.run(names, feeds)
-        except Exception as error:
-            raise ModelError(f"{self._path} cannot be run: {first_line(error)}") from error
-        described, count = self.description, len(feeds["image"])
-        for name, output in zip(names, outputs, strict=True):
-            wanted = (count, described.outputs[name], described.height_px, described.size_px)
-            if output.dtype != np.float32 or output.shape != wanted:
+        described = self.description
+        outputs = self._model.run(feeds, list(described.outputs))
+        for name, output in outputs.items():
+            wanted = (len(feeds["image"]), described.outputs[name], described.height_px, described.size_px)
+            if output.shape != wanted:
                 raise ModelError(
-                    f"{self._path} computes {name} as {output.dtype} {output.shape}, not {wanted}; "
-                    "export it again"
+                    f"{self._model.path} computes {name} as {output.shape}, not {wanted}; export it again"
                 )
-        if not all(np.isfinite(output).all() for output in outputs):
-            raise ModelError(f"{self._path} computes values that are no numbers; export it again")
-        return dict(zip(names, outputs, strict=True))
+        return outputs
 
     def _check_shapes(self) -> None:
         """Compares what the file takes and gives with what its description promises."""
         described = self.description
-        for promised, nodes in (
-            (described.inputs, self._session.get_inputs()),
-            (described.outputs, self._session.get_outputs()),
+        for promised, found in (
+            (described.inputs, self._model.inputs),
+            (described.outputs, self._model.outputs),
         ):
-            found = {node.name: node for node in nodes}
             if found.keys() != promised.keys():
                 raise ModelError(
-                    f"{self._path} has {', '.join(found)} where its description promises "
+                    f"{self._model.path} has {', '.join(found)} where its description promises "
                     f"{', '.join(promised)}; export it again"
                 )
             for name, channels in promised.items():
                 shape, kind = found[name].shape, found[name].type
                 wanted = (None, channels, described.height_px, described.size_px)
-                # A named dimension (a string) takes any length.
                 fits = len(shape) == 4 and all(
-                    want is None or have == want or not isinstance(have, int)
+                    want is None or have is None or have == want
                     for have, want in zip(shape, wanted, strict=True)
                 )
                 if not fits or kind != "tensor(float)":
                     raise ModelError(
-                        f"{self._path}: {name} is {kind} {shape}, which does not fit its description; "
-                        "export it again"
+                        f"{self._model.path}: {name} is {kind} {shape}, which does not fit its "
+                        "description; export it again"
                     )
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return sha256_of(path)
-    except FileNotFoundError as error:
-        raise ModelError(f"the model file {path} does not exist") from error
-    except OSError as error:
-        raise ModelError(f"the model file {path} cannot be read: {error.strerror or error}") from error
 
 
 def _providers(device: Device | str) -> list[str]:

@@ -10,7 +10,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TypeAlias
 
-from facemend.errors import ModelError
+from facemend.errors import ModelError, reason_of
 from facemend.files import open_named
 
 Data: TypeAlias = bytes | mmap
@@ -35,7 +35,7 @@ def read_texts(path: Path) -> dict[str, str]:
     except FileNotFoundError as error:
         raise ModelError(f"the model file {path} does not exist") from error
     except OSError as error:
-        raise ModelError(f"the model file {path} cannot be read: {error.strerror or error}") from error
+        raise ModelError(f"the model file {path} cannot be read: {reason_of(error)}") from error
     except ValueError as error:
         raise ModelError(f"{path} is not a model that can be read: {error}") from error
 

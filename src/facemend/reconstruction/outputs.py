@@ -7,8 +7,8 @@ from pathlib import Path
 
 from facemend.errors import OutputError, PictureError, UsageError
 from facemend.files import sha256_of
-from facemend.images import PICTURE_SUFFIXES
-from facemend.io import SUFFIXES, format_named
+from facemend.io import SUFFIXES, find_pictures, format_named, is_picture
+from facemend.io.folders import is_below, is_hidden
 from facemend.reconstruction.provenance import read_provenance
 
 _ENDING, _OCCLUSION_ENDING = "_reconstructed", "_occlusion"
@@ -65,7 +65,9 @@ def plan_tasks(
             facemend writes, or `in_place` where it cannot be.
     """
     many = len(inputs) > 1 or inputs[0].is_dir() or _is_pattern(inputs[0])
-    found = list(dict.fromkeys(pair for path in inputs for pair in _pictures(path, recursive, in_place)))
+    outputs = [] if output is None else [output]
+    walk = _Walk(recursive, in_place, outputs)
+    found = list(dict.fromkeys(pair for path in inputs for pair in walk.pictures(path)))
     if len(inputs) > 1:
         found = [pair for pair in found if not _was_written_here(pair[0], found)]
     into_folder = output is not None and (many or output.is_dir() or not output.suffix)
@@ -90,49 +92,72 @@ def plan_tasks(
     return tasks
 
 
-def _pictures(path: Path, recursive: bool, in_place: bool) -> Iterator[tuple[Path, Path]]:
-    """Each picture of an input, with its name below the output folder."""
-    if _is_pattern(path):
-        yield from _matches(path, recursive, in_place)
-    elif path.is_dir():
+@dataclass(frozen=True)
+class _Walk:
+    """Finds the pictures of an input, each with its name below the output folder.
+
+    Attributes:
+        recursive, in_place: as `plan_tasks` takes them.
+        outputs: folders whose pictures are outputs of this very command.
+    """
+
+    recursive: bool
+    in_place: bool
+    outputs: Sequence[Path]
+
+    def pictures(self, path: Path) -> Iterator[tuple[Path, Path]]:
+        if _is_pattern(path):
+            yield from self._matches(path)
+        elif path.is_dir():
+            pictures = find_pictures(path, recursive=self.recursive, leave_out=self.outputs)
+            found = [picture for picture in pictures if _is_meant(picture, self.in_place)]
+            if not found:
+                deeper = "" if self.recursive else "; --recursive looks into its subfolders as well"
+                raise PictureError(f"{path} holds no pictures to reconstruct{deeper}")
+            yield from ((picture, picture.relative_to(path)) for picture in found)
+        else:
+            yield path, Path(path.name)
+
+    def _matches(self, pattern: Path) -> Iterator[tuple[Path, Path]]:
+        """The pictures of a pattern, named from its first folder that is not a pattern itself."""
+        fixed, rest = _split_pattern(pattern)
         found = [
             picture
-            for picture in sorted(path.rglob("*") if recursive else path.iterdir())
-            if _is_meant(picture, in_place)
+            for picture in self._candidates(fixed, rest)
+            if _is_meant(picture, self.in_place) and not is_below(picture, fixed, self.outputs)
         ]
         if not found:
-            deeper = "" if recursive else "; --recursive looks into its subfolders, too"
-            raise PictureError(f"{path} holds no pictures to reconstruct{deeper}")
-        yield from ((picture, picture.relative_to(path)) for picture in found)
-    else:
-        yield path, Path(path.name)
+            raise PictureError(f"{pattern} matches no pictures to reconstruct")
+        yield from ((picture, picture.relative_to(fixed)) for picture in found)
+
+    def _candidates(self, fixed: Path, rest: str) -> Iterator[Path]:
+        enters_folders = self.recursive and "**" not in Path(rest).parts
+        literal = str(Path(glob.escape(str(fixed))) / rest)
+        for match in sorted(map(Path, glob.glob(literal, recursive=True))):  # noqa: PTH207 (no root needed)
+            name = match.relative_to(fixed)
+            if match.is_dir():
+                if enters_folders and not match.is_symlink() and not is_hidden(name):
+                    yield from find_pictures(match)
+            elif is_picture(name) and match.is_file() and not _leads_elsewhere(match, fixed):
+                yield match
 
 
 def _is_pattern(path: Path) -> bool:
-    return glob.has_magic(str(path)) and not path.exists()
+    return bool(_split_pattern(path)[1]) and not path.exists()
 
 
-def _matches(pattern: Path, recursive: bool, in_place: bool) -> Iterator[tuple[Path, Path]]:
-    """The pictures of a pattern, named from its first folder that is not a pattern itself."""
-    fixed = Path(pattern.anchor)
-    for part in pattern.parts[len(fixed.parts) :]:
-        if glob.has_magic(part):
-            break
+def _split_pattern(path: Path) -> tuple[Path, str]:
+    """The folders that a path begins with, and the pattern below them; an empty text where there is none.
+
+    A folder that exists is not a pattern, whatever signs its name holds.
+    """
+    fixed = Path(path.anchor)
+    parts = path.parts[len(fixed.parts) :]
+    for place, part in enumerate(parts):
+        if glob.has_magic(part) and not (fixed / part).is_dir():
+            return fixed, str(Path(*parts[place:]))
         fixed /= part
-    found = False
-    for match in sorted(map(Path, glob.glob(str(pattern), recursive=True))):  # noqa: PTH207 (no root needed)
-        if match.is_dir():
-            if match.is_symlink():
-                continue
-            if recursive and "**" not in pattern.parts:
-                for picture, _ in _pictures(match, recursive, in_place):
-                    found = True
-                    yield picture, picture.relative_to(fixed)
-        elif _is_meant(match, in_place) and not _leads_elsewhere(match, fixed):
-            found = True
-            yield match, match.relative_to(fixed)
-    if not found:
-        raise PictureError(f"{pattern} matches no pictures to reconstruct")
+    return fixed, ""
 
 
 def _leads_elsewhere(picture: Path, fixed: Path) -> bool:
@@ -143,9 +168,7 @@ def _leads_elsewhere(picture: Path, fixed: Path) -> bool:
 
 def _is_meant(picture: Path, in_place: bool) -> bool:
     """Whether a picture that nobody named alone is an input, and not an output."""
-    if picture.suffix.lower() not in PICTURE_SUFFIXES | SUFFIXES.keys() or picture.name.startswith("."):
-        return False
-    if not picture.is_file() or _is_copy(picture):
+    if _is_copy(picture):
         return False
     # A photo that was replaced by its reconstruction stays an input: it is counted as finished.
     return not read_provenance(picture) or (

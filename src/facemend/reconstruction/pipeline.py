@@ -1,6 +1,5 @@
 """The faces of a photo: each is cut out, reconstructed and put back. No other pixel changes."""
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +9,7 @@ import numpy as np
 from facemend.alignment import FRAME_LANDMARKS_PX, Points
 from facemend.detection import Face
 from facemend.errors import NoFaceFound, UsageError
-from facemend.images import Alpha, Image
+from facemend.images import Alpha, Image, digest_of
 from facemend.occlusion import OcclusionClass, seed_of
 from facemend.reconstruction.blending import DILATION_PX, FEATHER_PX, RING_PX, blend, feather, match_grain
 from facemend.reconstruction.crop import View, around
@@ -108,7 +107,7 @@ def _blend_face(
         part = around(weight > 0, math.ceil(RING_PX * view.scale))
         near = view.cut(part)
         above = near.put(output.raw[0])
-        rng = np.random.default_rng(seed_of("grain", hashlib.sha256(view.crop.image.tobytes()).hexdigest()))
+        rng = np.random.default_rng(seed_of("grain", digest_of(view.crop.image)))
         above = match_grain(before[part], above, weight[part] > 0, view.scale, rng)
         pixels = before.copy()
         pixels[part] = blend(before[part], above, weight[part])

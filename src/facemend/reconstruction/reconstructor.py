@@ -19,8 +19,8 @@ from facemend.detection.detector import MIN_SIZE_PX
 from facemend.detection.yunet import YuNet
 from facemend.errors import PictureError
 from facemend.files import sha256_of
-from facemend.images import Image, Mask
-from facemend.io import Photo, photo_of_pillow, photo_of_pixels, read_image, read_photo
+from facemend.images import Image
+from facemend.io import Photo, photo_of_pillow, photo_of_pixels, read_photo
 from facemend.reconstruction.aligned import reconstruct_aligned
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import Device, Options, options_of
@@ -188,16 +188,6 @@ _show_options(reconstruct)
 @cache
 def _shipped() -> Reconstructor:
     return Reconstructor()
-
-
-def read_mask(path: Path) -> Mask:
-    """Reads a mask, white = reconstruct: bool (H, W), True where the picture is above middle gray.
-
-    Raises:
-        PictureError: as `read_image` does.
-    """
-    mask: Mask = read_image(path).mean(axis=2) >= 128
-    return mask
 
 
 def _read(source: Source) -> tuple[Photo, str | None]:

@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
 
 import numpy as np
-from PIL import Image as PillowImage
 
-from facemend.errors import PictureError
+from facemend import io
+from facemend.errors import PictureError, reason_of
 from facemend.images import Alpha, Image, Mask
 from facemend.io import MAX_PIXELS, Format, Photo, encode_photo, format_of, read_photo
-from facemend.io.formats import DAMAGED, HEIC_PACKAGE, SUFFIXES, first_line, open_photo
+from facemend.io.formats import DAMAGED, HEIC_PACKAGE, SUFFIXES, open_photo
+from facemend.io.png import encode_png
 from facemend.reconstruction.crop import view_of
 from facemend.reconstruction.provenance import NOTICE, Provenance
 from facemend.reconstruction.reconstructor import Reconstructor
@@ -52,7 +53,7 @@ def check_head(data: bytes, name: str, limits: Limits) -> tuple[int, int]:
     except ImportError as error:
         raise PictureError(f"{name} is HEIC, which needs {HEIC_PACKAGE}") from error
     except DAMAGED as error:
-        raise PictureError(f"{name} cannot be read as a picture: {first_line(error)}") from error
+        raise PictureError(f"{name} cannot be read as a picture: {reason_of(error)}") from error
     if width_px * height_px > min(limits.pixels, MAX_PIXELS):
         raise _too_large(f"{name} is {width_px}×{height_px}, more than {limits.pixels / 1e6:g} megapixels")
     if max(width_px, height_px) > limits.side_px:
@@ -68,14 +69,13 @@ def check_head(data: bytes, name: str, limits: Limits) -> tuple[int, int]:
 
 
 def read_mask(data: bytes, limits: Limits) -> Mask:
-    """Reads a mask, white = reconstruct: bool (H, W), True where it is above middle gray.
+    """Reads a mask as `io.read_mask` does: bool (H, W), True marks pixels for reconstruction.
 
     Raises:
         PictureError, Problem: as `check_head` and `read_photo` do.
     """
     check_head(data, "the mask", limits)
-    mask: Mask = read_photo(data, name="the mask", max_pixels=limits.pixels).pixels.mean(axis=2) >= 128
-    return mask
+    return io.read_mask(data, name="the mask", max_pixels=limits.pixels)
 
 
 def _too_large(what: str) -> Problem:
@@ -299,6 +299,4 @@ def _picture(data: bytes, media_type: str) -> dict[str, str]:
 
 
 def _png(alpha: Alpha) -> Base64:
-    file = BytesIO()
-    PillowImage.fromarray(np.rint(alpha * 255).astype(np.uint8)).save(file, "PNG", compress_level=1)
-    return b64encode(file.getvalue()).decode()
+    return b64encode(encode_png(np.rint(alpha * 255).astype(np.uint8), compress_level=1)).decode()

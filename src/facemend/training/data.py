@@ -27,11 +27,10 @@ from facemend.alignment import (
     shown_height,
 )
 from facemend.datasets import FaceRecord, FaceSource
-from facemend.datasets.faces import fingerprint_of
 from facemend.errors import PictureError, SourceError, TrainingError
-from facemend.files import open_own, write_text, written_whole
-from facemend.images import PICTURE_SUFFIXES, Alpha, Image, resize
-from facemend.io import read_image
+from facemend.files import fingerprint_of, open_own, write_text, written_whole
+from facemend.images import Alpha, Image, resize
+from facemend.io import find_pictures, read_image
 from facemend.occlusion import OcclusionClass, allowed_kinds, choose_kind, kinds_with, occlude
 from facemend.parallel import cores
 from facemend.training.batches import PackedBatch, Sample, stack
@@ -453,7 +452,7 @@ def open_pairs(root: Path, form: Form) -> FaceSource:
     inputs = root / _INPUT if form == "folders" else root
     if not inputs.is_dir():
         raise SourceError(f"{inputs} is no folder; see data.pairs in docs/training.md")
-    paths = sorted(path for path in inputs.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    paths = find_pictures(inputs)
     if not paths:
         raise SourceError(f"{inputs} holds no pictures")
     names = [path.relative_to(inputs).as_posix() for path in paths]

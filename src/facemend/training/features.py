@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from tqdm import trange
 
 from facemend.datasets import FaceSource
-from facemend.datasets.faces import fingerprint_of
 from facemend.errors import TrainingError
-from facemend.files import written_whole
+from facemend.files import fingerprint_of, written_whole
 from facemend.images import to_network
 from facemend.training.config import TrainingConfig
 from facemend.training.data import Crops

@@ -14,7 +14,8 @@ from accelerate import Accelerator
 
 from facemend.errors import OutputError, TrainingError
 from facemend.files import open_log, parse_json, read_own, write_text
-from facemend.images import Image, write_png
+from facemend.images import Image
+from facemend.io import write_png
 from facemend.training.config import TrainingConfig
 
 _Batch = TypeVar("_Batch")

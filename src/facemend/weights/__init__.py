@@ -15,7 +15,7 @@ def shipped_model_path() -> Path:
 
 
 def shipped_discriminator_path() -> Path:
-    """What judged that model in training, as safetensors: training goes on from both.
+    """The discriminator of that model, as safetensors. Training resumes from both.
 
     Raises:
         ModelError: this copy of facemend carries none.

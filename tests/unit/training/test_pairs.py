@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from facemend.errors import PictureError, SourceError
-from facemend.images import write_png
+from facemend.io import write_png
 from facemend.training.batches import stack
 from facemend.training.config import DataConfig
 from facemend.training.data import PairedPictures, cached_crops, decode_pair, halves, open_pairs

@@ -151,7 +151,7 @@ def steps(work: Callable[[bytes], object], data: bytes) -> int:
 
     def count(frame: FrameType, event: str, _: object) -> Any:
         nonlocal lines
-        if not frame.f_code.co_filename.endswith("xmp.py"):
+        if not frame.f_code.co_filename.endswith("io/metadata.py"):
             return None
         lines += event == "line"
         return count
@@ -208,7 +208,7 @@ def test_twice_the_packet_is_twice_the_work(make: Callable[[int], bytes]) -> Non
 
 
 def test_no_expression_is_searched_for_in_packets() -> None:
-    # What `re` looks at cannot be counted: xmp.py does without, and a packet of padding takes no time.
+    # What `re` looks at cannot be counted: metadata.py does without, and a packet of padding takes no time.
     assert "re" not in vars(sys.modules["facemend.io.metadata"])
     padded = packet("<rdf:Description/>" + " " * 500_000).replace(b"<?xpacket end", b"<?xpacket fin")
     assert b" " * 500_000 in with_properties(padded, OURS)

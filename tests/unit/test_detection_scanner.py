@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facemend.detection.scanner import Candidates, Scanner, cells_of, together
+from facemend.detection.scanner import Candidates, Scanner, cells_of, concatenate
 from facemend.errors import ModelError
 from facemend.images import Image
 from facemend.reconstruction.demo import read_portraits
@@ -29,8 +29,8 @@ def test_a_larger_picture_has_larger_faces() -> None:
     larger = one.scaled(np.array([2.0, 3.0]))
     assert larger.boxes.tolist() == [[0, 0, 20, 60]]
     assert larger.landmarks_px[0, 0].tolist() == [9.5, 14.5]
-    assert len(together([one, larger]).confidence) == 2
-    assert together([one, larger])[[1]].boxes.tolist() == larger.boxes.tolist()
+    assert len(concatenate([one, larger]).confidence) == 2
+    assert concatenate([one, larger])[[1]].boxes.tolist() == larger.boxes.tolist()
 
 
 def shrunk(photo: Image, step: int) -> Image:
