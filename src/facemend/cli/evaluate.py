@@ -56,9 +56,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--robustness", is_flag=True, help="Also measure the first 100 pictures under harder conditions."
 )
-@click.option(
-    "--identity", is_flag=True, help="Also measure the identity distance of the first 100 pictures."
-)
+@click.option("--identity", is_flag=True, help="Also measure the identity of the first 100 pictures.")
 @click.option(
     "--lpips", metavar="FILE", type=_PATH, help="ONNX export of LPIPS, for the first 100 pictures."
 )
