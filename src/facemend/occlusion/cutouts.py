@@ -250,9 +250,8 @@ def find_masks(folder: Path, part: str | None = None) -> tuple[MaskFile, ...]:
         raise SourceError(
             f"{folder} is not a folder; pass a folder of masks cut out as 178×218 RGBA pictures"
         )
-    paths = [
-        path for location in (folder, folder / "lower") if location.is_dir() for path in location.iterdir()
-    ]
+    folders = [location for location in (folder, folder / "lower") if location.is_dir()]
+    paths = [path for location in folders for path in find_pictures(location, recursive=False)]
     framed = sorted(path for path in paths if path.suffix.lower() in _SUFFIXES and _is_framed(path))
     if not framed:
         raise SourceError(
