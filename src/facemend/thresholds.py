@@ -25,8 +25,8 @@ class Thresholds:
     """Alpha of which the model is nearly certain. It is one kind of the evidence that tools/fit_acceptance
     weighs."""
     smallest_region: float = 0.005
-    """Share of the crop that an occlusion takes at least. Less is a mole or a shadow. configs/EXPERIMENTS.md
-    counts what it costs and what it spares."""
+    """Share of the crop that an occlusion takes at least. Less is a mole or a shadow.
+    configs/EXPERIMENTS.md counts what it costs and what it spares."""
     sure: float = 0.6
     """How far above the threshold, on the way to 1, a ready crop's occlusion has a part of
     `smallest_region` (an alpha of 0.8 at 0.5). Chosen in configs/EXPERIMENTS.md."""

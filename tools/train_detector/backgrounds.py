@@ -25,7 +25,8 @@ _PHOTOGRAPHS = (
     "page.png", "retina.jpg", "rocket.jpg", "text.png",
 )  # fmt: skip
 _PATTERNS = (
-    textures.stripes, textures.pinstripes, textures.gingham, textures.tartan, textures.checkerboard, textures.dots,
+    textures.stripes, textures.pinstripes, textures.gingham, textures.tartan, textures.checkerboard,
+    textures.dots,
     textures.houndstooth, textures.argyle, textures.scales, animal, camouflage, confetti, heather, print_,
     tie_dye,
 )  # fmt: skip
