@@ -7,7 +7,7 @@ from PIL import Image as PillowImage
 
 from facemend.alignment import crop_face
 from facemend.images import Image, Mask
-from facemend.metrics.image import psnr
+from facemend.metrics.psnr import psnr
 from facemend.occlusion import occlude
 from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.demo import read_portraits

@@ -12,7 +12,8 @@ from facemend.evaluation.protocol import HOLE_BINS, SEED_SET, make_input
 from facemend.evaluation.results import Group
 from facemend.evaluation.systems import Delivery, Images, Masks, System
 from facemend.images import Image
-from facemend.metrics.image import psnr, ssim
+from facemend.metrics.image import ssim
+from facemend.metrics.psnr import psnr
 from tests.tiny_celeba import gradient
 
 COPY = BASELINES["copy"]

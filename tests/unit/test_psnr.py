@@ -3,7 +3,7 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
 from facemend.images import Image
-from facemend.metrics.image import psnr
+from facemend.metrics.psnr import psnr
 
 GRAY = np.full((8, 10, 3), 100, dtype=np.uint8)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from facemend.metrics.image import ms_ssim, psnr, ssim
+from facemend.metrics.image import ms_ssim, ssim
+from facemend.metrics.psnr import psnr
 from tests.reference_pictures import read_pairs
 
 VALUES = json.loads(Path(__file__).with_name("tensorflow.json").read_text(encoding="utf-8"))["pairs"]

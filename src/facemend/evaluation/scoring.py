@@ -14,9 +14,10 @@ from facemend.evaluation.cache import CacheBuffer, Scores, key_of
 from facemend.evaluation.results import AS_DRAWN, Measure
 from facemend.evaluation.systems import System
 from facemend.images import Alpha, Image, digest_of
-from facemend.metrics.image import ms_ssim, psnr, sharpness, ssim
+from facemend.metrics.image import ms_ssim, sharpness, ssim
 from facemend.metrics.network import FeatureNetwork, PairNetwork
 from facemend.metrics.occlusion import interval_coverage, occlusion_iou
+from facemend.metrics.psnr import psnr
 from facemend.metrics.seam import find_edge, seam_gradient, seam_ssim
 from facemend.occlusion import OccludedFace
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from facemend.images import Alpha, Image, Mask
-from facemend.metrics.image import check_pair, check_region
 from facemend.metrics.opencv import cv2
+from facemend.metrics.psnr import check_pair, check_region
 
 _BAND_PX = 2
 _THRESHOLD = 0.5

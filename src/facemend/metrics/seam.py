@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from facemend.images import Alpha, Image
-from facemend.metrics.image import check_pair, similarity
+from facemend.metrics.image import similarity
 from facemend.metrics.opencv import cv2
+from facemend.metrics.psnr import check_pair
 
 RING_PX = 8
 """Width of the ring for SSIM, on each side of the edge."""

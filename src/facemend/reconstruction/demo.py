@@ -13,7 +13,7 @@ from PIL import ImageDraw, ImageFont
 from facemend.alignment import CROP_SIZE_PX, Points, crop_face
 from facemend.images import Image
 from facemend.io import read_image
-from facemend.metrics.image import psnr
+from facemend.metrics.psnr import psnr
 from facemend.occlusion import OccludedFace, occlude, seed_of
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.provenance import Provenance, read_provenance
