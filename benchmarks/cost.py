@@ -25,9 +25,10 @@ from pathlib import Path
 
 from facemend.alignment import crop_face
 from facemend.evaluation.protocol import make_input, protocol_kinds
+from facemend.files import seed_of
 from facemend.images import Image
 from facemend.io import write_png
-from facemend.occlusion import BENCHMARK_KINDS, occlude, seed_of
+from facemend.occlusion import BENCHMARK_KINDS, occlude
 from facemend.reconstruction.demo import Portrait, read_portraits
 from facemend.reconstruction.reconstructor import Reconstructor
 

@@ -14,9 +14,10 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from facemend.files import seed_of
 from facemend.images import Image, Mask
 from facemend.io import find_pictures, read_image
-from facemend.occlusion import KINDS, OcclusionClass, occlude, seed_of
+from facemend.occlusion import KINDS, OcclusionClass, occlude
 from facemend.reconstruction.reconstructor import Reconstructor
 
 _RESULT = Path(__file__).parent / "results" / "covers.json"

@@ -33,9 +33,10 @@ from facemend.alignment import FRAME_LANDMARKS_PX, Points, crop_face, frame_to_c
 from facemend.datasets import Split, open_source, take_split
 from facemend.detection import Detector, Face, trust_eyes
 from facemend.detection.detector import overlaps
+from facemend.files import seed_of
 from facemend.images import Image
 from facemend.io import find_pictures, read_image
-from facemend.occlusion import BENCHMARK_KINDS, occlude, seed_of
+from facemend.occlusion import BENCHMARK_KINDS, occlude
 from facemend.occlusion import KINDS as ALL_KINDS
 from facemend.reconstruction.demo import read_portraits
 

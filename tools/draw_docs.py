@@ -16,9 +16,10 @@ from facemend.alignment import crop_face
 from facemend.datasets import FaceRecord, FaceSource
 from facemend.datasets.pairs import Recipe
 from facemend.datasets.stats import draw_preview
+from facemend.files import seed_of
 from facemend.images import Image
 from facemend.io import Photo, read_photo, write_photo
-from facemend.occlusion import KINDS, occlude, seed_of
+from facemend.occlusion import KINDS, occlude
 from facemend.reconstruction.demo import demo_provenance, read_portraits
 from facemend.reconstruction.reconstructor import Reconstructor
 

@@ -137,6 +137,12 @@ def sha256_of_parts(*parts: object) -> str:
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
 
 
+def seed_of(*parts: str | int) -> int:
+    """A seed that depends on the parts alone: the same on every machine and in every process."""
+    text = "\0".join(map(str, parts))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
 def fingerprint_of(*parts: object) -> str:
     """The first 16 digits of `sha256_of_parts`."""
     return sha256_of_parts(*parts)[:16]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facemend.occlusion import seed_of
+from facemend.files import seed_of
 from facemend.reconstruction.acceptance import Evidence
 from facemend.weights import shipped_model_path
 from tools.fit_acceptance.finds import collect, read_cache

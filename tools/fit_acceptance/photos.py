@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from facemend.detection import Detector, Face
+from facemend.files import seed_of
 from facemend.images import Alpha, Image, resize
 from facemend.io import find_pictures, read_image
-from facemend.occlusion import KINDS, OcclusionClass, occlude, seed_of
+from facemend.occlusion import KINDS, OcclusionClass, occlude
 from facemend.reconstruction.options import Remove
 from tools.fit_acceptance.conditions import CONDITIONS
 

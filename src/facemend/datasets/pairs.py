@@ -12,6 +12,7 @@ from facemend.alignment import CROP_SIZE_PX, Points, canonical_landmarks, frame_
 from facemend.datasets.faces import FaceRecord, FaceSource
 from facemend.detection import Detector
 from facemend.errors import SourceError, UsageError
+from facemend.files import seed_of
 from facemend.images import Image
 from facemend.occlusion import (
     CUTOUTS,
@@ -23,7 +24,6 @@ from facemend.occlusion import (
     choose_kind,
     kinds_with,
     occlude,
-    seed_of,
 )
 
 _SMALLEST_PX, _LARGEST_PX = 16, 2048

@@ -14,8 +14,7 @@ from facemend.datasets.celeba import PARTITION, read_partition
 from facemend.datasets.csv_files import parse_table
 from facemend.datasets.faces import MEASURE, FaceRecord, FaceSource, known_identities
 from facemend.errors import LeakError, SourceError
-from facemend.files import read_named
-from facemend.occlusion import seed_of
+from facemend.files import read_named, seed_of
 
 
 class Split(StrEnum):

@@ -17,9 +17,9 @@ from facemend.datasets.layouts import Files, Layout, PictureFormat
 from facemend.datasets.pairs import Recipe, faces_for, make_pair
 from facemend.errors import SourceError
 from facemend.escaping import printable
-from facemend.files import parse_json, read_own
+from facemend.files import parse_json, read_own, seed_of
 from facemend.images import Image, resize
-from facemend.occlusion import FOLDER_KINDS, seed_of
+from facemend.occlusion import FOLDER_KINDS
 
 COVERAGE_BINS, LEVEL_BINS = 50, 32
 MOST_PICTURES = 1000

@@ -26,9 +26,8 @@ from facemend.alignment import (
 from facemend.datasets.faces import COVERAGE, FaceSource, ReadPicture
 from facemend.detection import Detector
 from facemend.errors import SourceError
-from facemend.files import fingerprint_of, write_text
+from facemend.files import fingerprint_of, seed_of, write_text
 from facemend.images import Image, resize
-from facemend.occlusion import seed_of
 from facemend.parallel import cores
 
 _LOOSEST, _TIGHTEST = 0.5, 1.0  # 0 is CelebA's framing, 1 the picture's own

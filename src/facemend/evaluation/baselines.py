@@ -14,10 +14,9 @@ from facemend.datasets import FaceRecord, FaceSource, hash_identity, known_ident
 from facemend.errors import FacemendError, UsageError
 from facemend.evaluation.cache import read_arrays
 from facemend.evaluation.systems import FIRST_PICTURES, Delivery, Images, Masks, System
-from facemend.files import fingerprint_of, open_own, written_whole
+from facemend.files import fingerprint_of, open_own, seed_of, written_whole
 from facemend.images import Image, Mask, resize
 from facemend.metrics.opencv import cv2
-from facemend.occlusion import seed_of
 
 SIDE_PX = 64
 """Components are taken at this size: finer detail is beyond them."""

@@ -21,9 +21,9 @@ from facemend.datasets.faces import (
 from facemend.datasets.folder import open_table, table_of
 from facemend.errors import SourceError, UsageError
 from facemend.evaluation.protocol import Protocol, occlude_crop, protocol_kinds, read_crop
-from facemend.files import fingerprint_of
+from facemend.files import fingerprint_of, seed_of
 from facemend.images import Image
-from facemend.occlusion import Kind, OccludedFace, occlude, seed_of
+from facemend.occlusion import Kind, OccludedFace, occlude
 from facemend.occlusion.real_masks import real_mask_kind
 
 DIVERSE, REAL_CUTOUTS = "diverse", "real-cutouts"

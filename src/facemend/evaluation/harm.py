@@ -25,10 +25,10 @@ from facemend.evaluation.cache import CacheBuffer, ScoreCache, Scores, key_of
 from facemend.evaluation.groups import open_held_out
 from facemend.evaluation.statistics import wilson_interval
 from facemend.evaluation.tables import Table
+from facemend.files import seed_of
 from facemend.images import Image, digest_of
 from facemend.io import find_pictures, read_photo
 from facemend.metrics.opencv import cv2
-from facemend.occlusion import seed_of
 from facemend.parallel import Engine, LocalEngine
 from facemend.reconstruction.reconstructor import Reconstructor
 

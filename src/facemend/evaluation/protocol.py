@@ -17,8 +17,9 @@ from facemend.degradations import add_noise, coarsen, compress, misalign
 from facemend.errors import UsageError
 from facemend.evaluation.results import Published
 from facemend.evaluation.systems import OpenModel, open_model
+from facemend.files import seed_of
 from facemend.images import Alpha, Image
-from facemend.occlusion import BENCHMARK_KINDS, OccludedFace, allowed_kinds, occlude, seed_of
+from facemend.occlusion import BENCHMARK_KINDS, OccludedFace, allowed_kinds, occlude
 from facemend.occlusion import SEED_SET as SEED_SET
 
 PROTOCOL = "facemend-bench v1"

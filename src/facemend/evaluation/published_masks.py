@@ -23,9 +23,10 @@ from facemend.errors import PictureError, SourceError
 from facemend.evaluation.protocol import Protocol, open_split
 from facemend.evaluation.results import Published
 from facemend.evaluation.systems import Delivery, Images, Masks, System
+from facemend.files import seed_of
 from facemend.images import Alpha, Image, resize
 from facemend.io import read_cutout
-from facemend.occlusion import Extent, OccludedFace, Occlusion, OcclusionClass, seed_of
+from facemend.occlusion import Extent, OccludedFace, Occlusion, OcclusionClass
 from facemend.reconstruction.blending import blend, resize_alpha
 from facemend.reconstruction.reconstructor import Reconstructor
 

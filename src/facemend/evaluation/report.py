@@ -22,11 +22,11 @@ from facemend.evaluation.protocol import HOLE_BINS, PROTOCOL, V1, Protocol, kind
 from facemend.evaluation.results import AS_DRAWN, EvaluationReport, Group, Measure, Measurement, Row
 from facemend.evaluation.systems import Delivery, System
 from facemend.evaluation.tables import EXPLANATION, details, head, summary, to_markdown
-from facemend.files import write_text
+from facemend.files import seed_of, write_text
 from facemend.images import Alpha, Image, resize
 from facemend.io import write_png
 from facemend.io.lossy import encode_webp
-from facemend.occlusion import OccludedFace, seed_of
+from facemend.occlusion import OccludedFace
 
 _WIDTH, _HEIGHT = 640, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 12, 40

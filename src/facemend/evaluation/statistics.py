@@ -23,8 +23,8 @@ from facemend.evaluation.results import (
     Spread,
 )
 from facemend.evaluation.scoring import FRECHET
+from facemend.files import seed_of
 from facemend.metrics.identity import frechet_distance
-from facemend.occlusion import seed_of
 
 _DRAWS = 1000
 _INTERVAL_PERCENT = (2.5, 97.5)

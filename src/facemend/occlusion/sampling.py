@@ -1,6 +1,5 @@
 """Draws an occlusion onto a face: picture + landmarks + seed -> occluded picture and exact alpha."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -66,12 +65,6 @@ def kinds_with(shares: Mapping[str, float], cutouts: Path | None) -> Mapping[str
     if cutouts is None:
         return KINDS
     return {**KINDS, **{name: make(cutouts) for name, make in FOLDER_KINDS.items() if name in shares}}
-
-
-def seed_of(*parts: str | int) -> int:
-    """A seed that depends on the parts alone: the same on every machine and in every process."""
-    text = "\0".join(map(str, parts))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def occlude(

@@ -11,10 +11,11 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
 from facemend.alignment import CROP_SIZE_PX, Points, crop_face
+from facemend.files import seed_of
 from facemend.images import Image
 from facemend.io import read_image
 from facemend.metrics.psnr import psnr
-from facemend.occlusion import OccludedFace, occlude, seed_of
+from facemend.occlusion import OccludedFace, occlude
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.provenance import Provenance, read_provenance
 from facemend.reconstruction.reconstructor import Reconstructor

@@ -9,8 +9,9 @@ import numpy as np
 from facemend.alignment import FRAME_LANDMARKS_PX, Points
 from facemend.detection import Face
 from facemend.errors import NoFaceFound, UsageError
+from facemend.files import seed_of
 from facemend.images import Alpha, Image, digest_of
-from facemend.occlusion import OcclusionClass, seed_of
+from facemend.occlusion import OcclusionClass
 from facemend.reconstruction.blending import DILATION_PX, FEATHER_PX, RING_PX, blend, feather, match_grain
 from facemend.reconstruction.crop import View, around
 from facemend.reconstruction.model import Model

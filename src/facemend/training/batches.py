@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from facemend.files import seed_of
 from facemend.images import Image
-from facemend.occlusion import seed_of
 
 
 @dataclass(frozen=True)

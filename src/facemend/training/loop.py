@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from facemend.datasets import FaceSource
 from facemend.errors import TrainingError
-from facemend.occlusion import seed_of
+from facemend.files import seed_of
 from facemend.training.batches import ECHO_BUFFER, PackedBatch, PairBatch, echo_batches
 from facemend.training.checkpoint import (
     load_checkpoint,

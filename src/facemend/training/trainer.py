@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from facemend.datasets import FaceSource, hash_identity
 from facemend.errors import TrainingError
-from facemend.occlusion import seed_of
+from facemend.files import seed_of
 from facemend.training.batches import PairBatch
 from facemend.training.checkpoint import (
     Checkpoint,

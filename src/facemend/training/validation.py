@@ -10,10 +10,11 @@ from torch import nn
 
 from facemend.alignment import canonical_landmarks, repeat_below, tall_height
 from facemend.datasets import FaceSource
+from facemend.files import seed_of
 from facemend.images import Image, Mask, from_network, to_network
 from facemend.metrics.image import ssim
 from facemend.metrics.psnr import psnr
-from facemend.occlusion import kinds_with, occlude, seed_of
+from facemend.occlusion import kinds_with, occlude
 from facemend.reconstruction.blending import composite, wanted_alpha
 from facemend.reconstruction.options import Remove
 from facemend.training.config import DataConfig

@@ -6,7 +6,7 @@ import torch
 
 from facemend.datasets.faces import FaceSource
 from facemend.errors import TrainingError
-from facemend.occlusion import seed_of
+from facemend.files import seed_of
 from facemend.training import losses
 from facemend.training import trainer as module
 from facemend.training.batches import PairBatch
