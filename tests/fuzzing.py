@@ -21,7 +21,7 @@ from facemend.evaluation.external import read_external
 from facemend.files import parse_json
 from facemend.io import encode_photo, photo_of_pixels, read_image, read_photo, read_record
 from facemend.io.formats import Format
-from facemend.io.metadata import RECORD, XmpError, read_property, with_properties
+from facemend.io.xmp import RECORD, XmpError, read_property, with_properties
 from facemend.reconstruction.model import ModelDescription
 from facemend.reconstruction.model_file import read_texts
 from tests.stand_in import DESCRIPTION, write_model

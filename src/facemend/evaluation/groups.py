@@ -8,16 +8,7 @@ import numpy as np
 
 from facemend.alignment import FRAME_LANDMARKS_PX, frame_to_crop
 from facemend.datasets import FaceRecord, FaceSource, Split, open_source, take_split
-from facemend.datasets.faces import (
-    AGE,
-    DARK_BELOW_ITA,
-    ITA,
-    MEASURE,
-    SEX,
-    SOURCE,
-    TURNED_ABOVE_YAW,
-    YAW,
-)
+from facemend.datasets.faces import AGE, DARK_BELOW_ITA, ITA, MEASURE, SEX, SOURCE, TURNED_ABOVE_YAW, YAW
 from facemend.datasets.folder import open_table, table_of
 from facemend.errors import SourceError, UsageError
 from facemend.evaluation.protocol import Protocol, occlude_crop, protocol_kinds, read_crop

@@ -14,13 +14,7 @@ from facemend.evaluation.cache import ScoreCache
 from facemend.evaluation.evaluate import Plan, evaluate, refuse_leaks
 from facemend.evaluation.external import export_inputs, open_systems
 from facemend.evaluation.protocol import V1, Protocol, open_protocol
-from facemend.evaluation.report import (
-    CACHE_NAME,
-    JSON_NAME,
-    MARKDOWN_NAME,
-    check_folder,
-    write_report,
-)
+from facemend.evaluation.report import CACHE_NAME, JSON_NAME, MARKDOWN_NAME, check_folder, write_report
 from facemend.evaluation.scoring import SlowMetrics, open_slow_metrics
 from facemend.evaluation.systems import OpenModel, System, open_model
 from facemend.evaluation.tables import short_table

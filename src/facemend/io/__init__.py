@@ -2,7 +2,6 @@
 
 from facemend.io.folders import find_pictures, is_picture
 from facemend.io.formats import MAX_PIXELS, START_LENGTH, SUFFIXES, Format, format_named, format_of
-from facemend.io.metadata import Note, read_record
 from facemend.io.photos import Metadata, Photo, photo_of_pixels
 from facemend.io.reading import (
     photo_of_pillow,
@@ -13,6 +12,7 @@ from facemend.io.reading import (
     read_photo,
 )
 from facemend.io.writing import encode_photo, write_photo, write_png
+from facemend.io.xmp import Note, read_record
 
 __all__ = [
     "MAX_PIXELS",

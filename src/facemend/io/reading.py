@@ -21,14 +21,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from facemend.errors import PictureError, reason_of
 from facemend.images import Image, Mask
 from facemend.io import jpeg, lossy, png, tiff
-from facemend.io.formats import (
-    DAMAGED,
-    HEIC_PACKAGE,
-    MAX_PIXELS,
-    Format,
-    format_of,
-    open_photo,
-)
+from facemend.io.formats import DAMAGED, HEIC_PACKAGE, MAX_PIXELS, Format, format_of, open_photo
 from facemend.io.limits import MOST_METADATA_BYTES, CostlyFile, refuse_costly_exif
 from facemend.io.photos import Metadata, Opacity, Photo, turned
 

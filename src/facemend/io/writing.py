@@ -10,8 +10,8 @@ from facemend.errors import OutputError, UsageError, reason_of
 from facemend.files import written_whole
 from facemend.io import jpeg, lossy, png, tiff
 from facemend.io.formats import DAMAGED, HEIC_PACKAGE, Format, format_named
-from facemend.io.metadata import Note, XmpError, with_properties
 from facemend.io.photos import Photo
+from facemend.io.xmp import Note, XmpError, with_properties
 
 _ENCODERS = {
     Format.PNG: png.encode,

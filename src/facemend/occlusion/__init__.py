@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from facemend.occlusion.cutouts import cutout_kind
-    from facemend.occlusion.real_masks import real_mask_kind
-    from facemend.occlusion.sampling import (
+    from facemend.occlusion.kinds import (
         BENCHMARK_KINDS,
         CUTOUTS,
         FOLDER_KINDS,
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
         kinds_with,
         occlude,
     )
+    from facemend.occlusion.real_masks import real_mask_kind
     from facemend.occlusion.types import Extent, Kind, OccludedFace, Occlusion, OcclusionClass
 
 __all__ = [

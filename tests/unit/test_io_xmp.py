@@ -6,7 +6,7 @@ from typing import Any, SupportsIndex
 
 import pytest
 
-from facemend.io.metadata import (
+from facemend.io.xmp import (
     CREATOR_TOOL,
     DIGITAL_SOURCE_TYPE,
     RECORD,
@@ -151,7 +151,7 @@ def steps(work: Callable[[bytes], object], data: bytes) -> int:
 
     def count(frame: FrameType, event: str, _: object) -> Any:
         nonlocal lines
-        if not frame.f_code.co_filename.endswith("io/metadata.py"):
+        if not frame.f_code.co_filename.endswith("io/xmp.py"):
             return None
         lines += event == "line"
         return count
@@ -209,7 +209,7 @@ def test_twice_the_packet_is_twice_the_work(make: Callable[[int], bytes]) -> Non
 
 def test_no_expression_is_searched_for_in_packets() -> None:
     # What `re` looks at cannot be counted: metadata.py does without, and a packet of padding takes no time.
-    assert "re" not in vars(sys.modules["facemend.io.metadata"])
+    assert "re" not in vars(sys.modules["facemend.io.xmp"])
     padded = packet("<rdf:Description/>" + " " * 500_000).replace(b"<?xpacket end", b"<?xpacket fin")
     assert b" " * 500_000 in with_properties(padded, OURS)
 
