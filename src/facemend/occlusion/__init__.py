@@ -52,7 +52,7 @@ _ELSEWHERE = {"cutout_kind": "cutouts", "real_mask_kind": "real_masks"} | dict.f
 def __getattr__(name: str) -> "Any":
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = _ELSEWHERE.get(name, "sampling")
+    module = _ELSEWHERE.get(name, "kinds")
     return getattr(import_module(f"facemend.occlusion.{module}"), name)
 
 
