@@ -144,8 +144,8 @@ def _file_system(url: str) -> tuple[Any, str]:
         except ModuleNotFoundError as error:
             raise FacemendError(f"{url} needs the extra scale: pip install 'facemend[scale]'") from error
         if not is_url(url):
-            _opened[url] = fs.LocalFileSystem(), Path(url).absolute().as_posix()
-            return _opened[url]
+            # Not kept: a relative path starts where the process is now.
+            return fs.LocalFileSystem(), Path(url).absolute().as_posix()
         try:
             try:
                 _opened[url] = fs.FileSystem.from_uri(url)
