@@ -444,7 +444,9 @@ class TestUnderLoad:
                 )
                 for own in slow
             ]
-            for thread in threads:
+            threads[0].start()
+            _until(lambda: _metric(client, "facemend_running") == 1)  # before the others fill the queue
+            for thread in threads[1:]:
                 thread.start()
             _until(lambda: _metric(client, "facemend_waiting") == 2)
             assert client.get("/readyz").status_code == 503
