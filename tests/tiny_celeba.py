@@ -1,5 +1,6 @@
 """A CelebA of a few procedural pictures in the official layout, for tests of everything that reads it."""
 
+import csv
 import io
 import zipfile
 from collections.abc import Sequence
@@ -48,6 +49,15 @@ def make_celeba(home: Path, people: Sequence[int] = PEOPLE, *, archive: bool = T
     )
     _write(home / "list_attr_celeba.txt", [str(count), "Male Young", *(f"{n}  1 -1" for n in names)])
     return home
+
+
+def write_split(home: Path, splits: Sequence[str]) -> Path:
+    """A split file beside the pictures of `make_celeba`: the split of each, in order."""
+    path = home / "split.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = [(f"{number:06d}.jpg", split) for number, split in enumerate(splits, 1)]
+        csv.writer(file).writerows([("file", "split"), *rows])
+    return path
 
 
 def _jpeg(image: npt.NDArray[np.uint8]) -> bytes:

@@ -113,10 +113,11 @@ def crop_from_aligned(
     return np.asarray(picture, dtype=np.uint8)
 
 
-def paste_into_aligned(image: Image, crop_square: Image, *, name: str = "the picture") -> Image:
-    """Puts a square of the picture's own width back where `crop_from_aligned` took it."""
+def paste_into_aligned(image: Image, part: Image, *, name: str = "the picture") -> Image:
+    """Puts rows of the picture's own width back where `crop_from_aligned` took them: a square, or more."""
     result = image.copy()
-    result[aligned_rows(image, name)] = crop_square
+    top = aligned_rows(image, name).start
+    result[top : top + len(part)] = part
     return result
 
 

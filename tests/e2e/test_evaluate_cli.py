@@ -1,4 +1,3 @@
-import csv
 import json
 import shutil
 from dataclasses import replace
@@ -11,7 +10,7 @@ from facemend.cli.main import main
 from facemend.datasets import hash_identity
 from facemend.evaluation.results import EvaluationReport
 from tests.stand_in import DESCRIPTION, write_model
-from tests.tiny_celeba import make_celeba
+from tests.tiny_celeba import make_celeba, write_split
 
 PEOPLE = (10, 11, 12, 13, 14)
 BASELINES = "copy,mean-colour,telea,navier-stokes"
@@ -25,11 +24,7 @@ def celeba(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def split_file(celeba: Path) -> Path:
-    path = celeba / "split.csv"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        rows = [(f"{number:06d}.jpg", split) for number, split in enumerate(SPLITS, 1)]
-        csv.writer(file).writerows([("file", "split"), *rows])
-    return path
+    return write_split(celeba, SPLITS)
 
 
 def facemend(*arguments: str | Path) -> Result:

@@ -1,4 +1,3 @@
-import csv
 import json
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from facemend.cli.main import main
 from facemend.evaluation.protocol import NAMES
 from facemend.evaluation.results import EvaluationReport, Group
 from facemend.io import write_png
-from tests.tiny_celeba import gradient, make_celeba
+from tests.tiny_celeba import gradient, make_celeba, write_split
 from tests.unit.test_groups import row, write_faces
 from tests.unit.test_published_masks import write_templates
 
@@ -27,11 +26,7 @@ def celeba(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def split_file(celeba: Path) -> Path:
-    path = celeba / "split.csv"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        rows = [(f"{number:06d}.jpg", split) for number, split in enumerate(SPLITS, 1)]
-        csv.writer(file).writerows([("file", "split"), *rows])
-    return path
+    return write_split(celeba, SPLITS)
 
 
 def write_cutouts(folder: Path) -> Path:

@@ -19,7 +19,7 @@ from facemend.evaluation.published_masks import (
 )
 from facemend.io import write_png
 from tests.stand_in import COVER
-from tests.tiny_celeba import gradient, make_celeba
+from tests.tiny_celeba import gradient, make_celeba, write_split
 
 CORNERS = np.array(
     [(10.0, 20.0), (200.0, 8.0), (390.0, 20.0), (40.0, 180.0), (200.0, 290.0), (360.0, 180.0)]
@@ -52,11 +52,7 @@ def celeba(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def split_file(celeba: Path) -> Path:
-    path = celeba / "split.csv"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        rows = [(f"{number:06d}.jpg", split) for number, split in enumerate(SPLITS, 1)]
-        csv.writer(file).writerows([("file", "split"), *rows])
-    return path
+    return write_split(celeba, SPLITS)
 
 
 def test_a_homography_is_found_from_points_that_it_moved() -> None:

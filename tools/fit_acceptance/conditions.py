@@ -4,10 +4,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image as PillowImage
-from PIL import ImageFilter
 
-from facemend.degradations import add_noise, compress, tint
+from facemend.degradations import add_noise, blur_gaussian, compress, grey, tint
 from facemend.images import Image
 
 Change = Callable[[Image, float, np.random.Generator], Image]
@@ -26,11 +24,7 @@ def _filtered(image: Image, kernel: npt.NDArray[np.float64]) -> Image:
 
 
 def _gaussian(share: float) -> Change:
-    def change(image: Image, width_px: float, rng: np.random.Generator) -> Image:
-        blur = ImageFilter.GaussianBlur(share * width_px)
-        return np.asarray(PillowImage.fromarray(image).filter(blur))
-
-    return change
+    return lambda image, width_px, rng: blur_gaussian(image, share * width_px)
 
 
 def _disc(share: float) -> Change:
@@ -52,12 +46,8 @@ def _motion(image: Image, length_px: float, angle: float) -> Image:
     return _filtered(image, (1 - abs(aside)).clip(0) * (abs(along) <= length_px / 2))
 
 
-def _grey(image: Image) -> Image:
-    return np.asarray(PillowImage.fromarray(image).convert("L").convert("RGB"))
-
-
 def _sepia(image: Image) -> Image:
-    return tint(_grey(image), np.array([1.0, 0.86, 0.66], dtype=np.float32))
+    return tint(grey(image), np.array([1.0, 0.86, 0.66], dtype=np.float32))
 
 
 def _dark(image: Image, rng: np.random.Generator) -> Image:
@@ -68,7 +58,7 @@ CONDITIONS: Mapping[str, Change] = {
     "as it is": lambda image, width_px, rng: image,
     "gaussian 1%": _gaussian(0.01), "gaussian 2%": _gaussian(0.02), "gaussian 4%": _gaussian(0.04),
     "disc 1%": _disc(0.01), "disc 2%": _disc(0.02), "disc 4%": _disc(0.04),
-    "grey": lambda image, width_px, rng: _grey(image),
+    "grey": lambda image, width_px, rng: grey(image),
     "sepia": lambda image, width_px, rng: _sepia(image),
     "noise": lambda image, width_px, rng: add_noise(image, 12, rng),
     "motion": lambda image, width_px, rng: _motion(image, 0.06 * width_px, rng.uniform(0, np.pi)),

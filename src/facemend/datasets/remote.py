@@ -137,7 +137,7 @@ _opened: dict[str, tuple[Any, str]] = {}
 
 
 def _file_system(url: str) -> tuple[Any, str]:
-    """PyArrow's file system for a URL or a path, and the path in it; each process opens it once."""
+    """PyArrow's file system for a URL or a path, and the path in it. Each process opens a URL once."""
     if url not in _opened:
         try:
             from pyarrow import ArrowInvalid, fs

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from facemend.alignment import crop_from_aligned
 from facemend.errors import ModelError
 from facemend.images import resize
 from facemend.occlusion import OccludedFace
@@ -141,15 +142,15 @@ def open_model(path: Path, threads: int | None = None) -> System:
 
 
 def _reconstruct(model: Model, images: Images, remove: Remove) -> Delivery:
-    side, model_side = images.shape[1], model.description.size_px
-    crops = np.stack([resize(image, model_side, model_side) for image in images])
-    output = model.on_squares(crops)
+    side, model_side, tall = images.shape[1], model.description.size_px, model.description.tall
+    crops = np.stack([crop_from_aligned(image, model_side, tall=tall) for image in images])
+    output = model(crops).first_rows(model_side)
     if output.alpha is None:
         raw = np.stack([resize(picture, side, side) for picture in output.raw])
         return Delivery(raw, raw, None)
     wanted = [wanted_alpha(alpha, remove) for alpha in output.alpha]
     faces = [
-        deblur(crop, one, alpha > THRESHOLD)
+        deblur(crop[:model_side], one, alpha > THRESHOLD)
         for crop, one, alpha in zip(crops, output.each(), wanted, strict=True)
     ]
     raw = np.stack([resize(face.raw[0], side, side) for face in faces])

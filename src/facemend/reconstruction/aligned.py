@@ -15,6 +15,7 @@ from facemend.alignment import (
     aligned_rows,
     canonical_landmarks,
     crop_from_aligned,
+    paste_into_aligned,
     repeat_below,
     similarity,
 )
@@ -227,8 +228,7 @@ def _canonical(
         before=image,
         interval=_interval(output, image, rows, weight),
     )
-    result = image.copy()
-    result[rows] = made.image
+    result = paste_into_aligned(image, made.image, name=name)
     result[~free] = image[~free]
     return result, done
 

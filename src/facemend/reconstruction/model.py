@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from facemend.alignment import repeat_below, tall_height
+from facemend.alignment import tall_height
 from facemend.errors import ModelError, UsageError
 from facemend.files import parse_json
 from facemend.images import Batch, from_network, levels_from_network, to_network
@@ -241,16 +241,6 @@ class Model:
             alpha=None if alpha is None else alpha.clip(0, 1),
             interval=None if interval is None else levels_from_network(interval[:, 0]),
         )
-
-    def on_squares(
-        self, images: npt.NDArray[np.uint8], hints: npt.NDArray[np.bool_] | None = None
-    ) -> ModelOutput:
-        """The same for squares (N, S, S, 3): to a model of tall crops they end there. Returns squares."""
-        side, height = self.description.size_px, self.description.height_px
-        if height == side:
-            return self(images, hints)
-        below = None if hints is None else np.stack([repeat_below(hint, height) for hint in hints])
-        return self(np.stack([repeat_below(image, height) for image in images]), below).first_rows(side)
 
     def _run(self, feeds: dict[str, Batch]) -> dict[str, Batch]:
         described = self.description
