@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
@@ -22,13 +23,12 @@ from facemend.degradations import add_noise, compress
 from facemend.detection import Detector, Face
 from facemend.errors import SourceError
 from facemend.evaluation.cache import CacheBuffer, ScoreCache, Scores, key_of
-from facemend.evaluation.groups import open_held_out
+from facemend.evaluation.protocol import open_held_out
 from facemend.evaluation.statistics import wilson_interval
 from facemend.evaluation.tables import Table
 from facemend.files import seed_of
 from facemend.images import Image, digest_of
 from facemend.io import find_pictures, read_photo
-from facemend.metrics.opencv import cv2
 from facemend.parallel import Engine, LocalEngine
 from facemend.reconstruction.reconstructor import Reconstructor
 
