@@ -17,6 +17,7 @@ from facemend.training.batches import PairBatch
 from facemend.training.checkpoint import (
     Checkpoint,
     Progress,
+    StartingWeights,
     check_same_run,
     current_commit,
     flatten_optimizer,
@@ -29,7 +30,6 @@ from facemend.training.losses import Objective
 from facemend.training.networks import GeneratorOutput, make_discriminator, make_generator
 from facemend.training.optim import discriminator_optimizer, generator_optimizer, rate_at, set_rate
 from facemend.training.sources import Mixture
-from facemend.training.weights import StartingWeights
 
 
 class TrainingState:
