@@ -25,8 +25,9 @@ from facemend.alignment import (
 from facemend.detection import Detector, Face
 from facemend.errors import UsageError
 from facemend.images import Alpha, Image, Mask
-from facemend.occlusion import OcclusionClass
-from facemend.reconstruction.blending import Composite, composite, resize_alpha, wanted_alpha
+from facemend.occlusion.types import OcclusionClass
+from facemend.reconstruction.acceptance import wanted_alpha
+from facemend.reconstruction.blending import Composite, composite, resize_alpha
 from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Options

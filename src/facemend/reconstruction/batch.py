@@ -23,7 +23,7 @@ from facemend.parallel import Engine, LocalEngine, cores
 from facemend.reconstruction.options import Device, Options
 from facemend.reconstruction.outputs import Task
 from facemend.reconstruction.provenance import Provenance, read_provenance
-from facemend.reconstruction.reconstructor import Reconstruction, Reconstructor
+from facemend.reconstruction.reconstructor import Reconstructor
 
 RECORD_NAME = "facemend-unchanged.jsonl"
 
@@ -296,7 +296,7 @@ def reconstruct_task(
         with written_whole(task.output, force=replacing, most_mode=mode) as temporary:
             temporary.write_bytes(data)
     faces = tuple(FaceSummary(f.face, f.coverage, f.interval_levels) for f in result.faces)
-    return TaskResult(task, _outcome(result), result.provenance, faces=faces)
+    return TaskResult(task, _outcome(faces), result.provenance, faces=faces)
 
 
 def _open_worker(
@@ -313,10 +313,10 @@ def _reconstruct_at(
     return reconstruct_task(reconstructor, task, options, overwrite=overwrite)
 
 
-def _outcome(result: Reconstruction) -> Outcome:
-    if not result.faces:
+def _outcome(faces: Sequence[FaceSummary]) -> Outcome:
+    if not faces:
         return Outcome.NO_FACE
-    return Outcome.RECONSTRUCTED if result.changed else Outcome.UNCHANGED
+    return Outcome.RECONSTRUCTED if any(face.coverage > 0 for face in faces) else Outcome.UNCHANGED
 
 
 def _note(records: Records, done: TaskResult) -> None:

@@ -22,17 +22,9 @@ from facemend.detection import Face
 from facemend.errors import NoFaceFound, UsageError
 from facemend.files import seed_of
 from facemend.images import Alpha, Image, Mask, digest_of
-from facemend.occlusion import OcclusionClass
-from facemend.reconstruction.acceptance import find_occlusion, is_covered
-from facemend.reconstruction.blending import (
-    DILATION_PX,
-    FEATHER_PX,
-    RING_PX,
-    blend,
-    feather,
-    large_regions,
-    match_grain,
-)
+from facemend.occlusion.types import OcclusionClass
+from facemend.reconstruction.acceptance import find_occlusion, is_covered, large_regions
+from facemend.reconstruction.blending import DILATION_PX, FEATHER_PX, RING_PX, blend, feather, match_grain
 from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Options
@@ -404,12 +396,12 @@ def _blend_face(
         part = around(weight > 0, math.ceil(RING_PX * view.scale))
         near = view.cut(part)
         above = near.put(output.raw[0])
+        if interval is not None and output.interval is not None:
+            interval[part] = near.put(output.interval[0]).clip(0) * (weight[part] > 0)
         rng = np.random.default_rng(seed_of("grain", digest_of(view.crop.image)))
         above = match_grain(before[part], above, weight[part] > 0, view.scale, rng)
         pixels = before.copy()
         pixels[part] = blend(before[part], above, weight[part])
-        if interval is not None and output.interval is not None:
-            interval[part] = near.put(output.interval[0]).clip(0) * (weight[part] > 0)
     by_class = _ByClass(view, found)
     coverage = float((weight > 0).sum()) / (photo.shape[0] * photo.shape[1])
     done = FaceReconstruction(face, view.box, by_class, removed, weight, coverage, before, interval)
@@ -423,7 +415,10 @@ def _in_photo(view: View, found: Alpha, threshold: float) -> tuple[Alpha, Alpha]
     weight = np.zeros_like(removed)
     if not hole.any():
         return removed, weight
-    dilation_px, feather_px = (max(1, round(px * view.scale)) for px in (DILATION_PX, FEATHER_PX))
+    dilation_px, feather_px = (
+        max(1, round(DILATION_PX * view.scale)),
+        max(1, round(FEATHER_PX * view.scale)),
+    )
     part = around(hole, dilation_px + 2 * feather_px + 1)
     # At the crop's own edge the hole would be dilated to where nothing was drawn.
     weight[part] = feather(hole[part], dilation_px, feather_px) * view.cut(part).inside
