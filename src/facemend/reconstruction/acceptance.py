@@ -29,7 +29,7 @@ class Shapes:
     """What tells covers from what else lies on a face. Lengths are in sides of the crop.
 
     All of it was set by hand when the decision became one probability (2026-11-30), and is held by
-    tests/unit/test_acceptance.py.
+    tests/unit/reconstruction/test_acceptance.py.
     """
 
     flat_levels: float = 10.0

@@ -9,7 +9,7 @@ from facemend.images import Image
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.model import shipped_model_path
 
-WEIGHTS = Path(__file__).parents[2] / "src/facemend/weights"
+WEIGHTS = Path(__file__).parents[3] / "src/facemend/weights"
 
 
 @pytest.fixture(scope="module")
