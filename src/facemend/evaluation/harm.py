@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -21,7 +22,7 @@ from facemend.degradations import add_noise, blur_by, blur_gaussian, compress, d
 from facemend.detection import Detector, Face
 from facemend.errors import SourceError
 from facemend.evaluation.cache import CacheBuffer, ScoreCache, Scores, key_of
-from facemend.evaluation.groups import open_held_out
+from facemend.evaluation.protocol import open_held_out
 from facemend.evaluation.statistics import wilson_interval
 from facemend.evaluation.tables import Table
 from facemend.files import seed_of
