@@ -20,8 +20,7 @@ from facemend.reconstruction.crop import view_of
 from facemend.reconstruction.provenance import NOTICE, Provenance
 from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.reconstruction.results import FaceReconstruction, Reconstruction
-from facemend.server.problems import Problem
-from facemend.server.schemas import FORMATS, MEDIA_TYPES, Base64, FormOptions
+from facemend.server.schemas import FORMATS, MEDIA_TYPES, Base64, FormOptions, Problem
 from facemend.server.settings import Limits
 
 _SPACE = re.compile(rb"\s+")
