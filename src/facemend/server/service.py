@@ -20,8 +20,7 @@ from facemend.io.png import encode_png
 from facemend.reconstruction.pipeline import FaceReconstruction
 from facemend.reconstruction.provenance import NOTICE, Provenance
 from facemend.reconstruction.reconstructor import Reconstruction, Reconstructor
-from facemend.server.problems import Problem
-from facemend.server.schemas import FORMATS, MEDIA_TYPES, Base64, FormOptions
+from facemend.server.schemas import FORMATS, MEDIA_TYPES, Base64, FormOptions, Problem
 from facemend.server.settings import Limits
 
 _SPACE = re.compile(rb"\s+")
