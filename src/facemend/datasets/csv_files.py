@@ -1,14 +1,13 @@
 """CSV files of a few columns, such as identities, from untrusted sources."""
 
-import csv
-import io
 from collections.abc import Sequence
 
 from facemend.errors import SourceError
+from facemend.files import parse_csv
 
 
 def parse_table(data: bytes, name: str, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file by column. A missing value is an empty text.
+    """The rows of a CSV file by column. A missing value of a required column is an empty text.
 
     Args:
         name: the file's name for errors.
@@ -18,11 +17,10 @@ def parse_table(data: bytes, name: str, columns: Sequence[str]) -> list[dict[str
         SourceError: the file is not CSV in UTF-8, lacks a column, or has no rows.
     """
     try:
-        text = io.StringIO(data.decode("utf-8-sig"), newline="")
-        reader = csv.DictReader(text, restkey="", restval="")
-        rows = [{key: value for key, value in row.items() if isinstance(value, str)} for row in reader]
-    except (csv.Error, UnicodeDecodeError) as error:
+        names, rows = parse_csv(data)
+    except ValueError as error:
         raise SourceError(f"{name} is not CSV in UTF-8: {error}") from error
-    if not rows or not set(columns) <= set(rows[0]):
+    if not rows or not set(columns) <= set(names):
         raise SourceError(f"{name} needs the columns {' and '.join(columns)}")
-    return rows
+    empty = dict.fromkeys(columns, "")
+    return [empty | row for row in rows]

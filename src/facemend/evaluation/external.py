@@ -16,7 +16,7 @@ from facemend.datasets import FaceSource
 from facemend.errors import ConfigError, ModelError, PictureError
 from facemend.evaluation.protocol import PROTOCOL, kinds_for, make_input
 from facemend.evaluation.systems import Delivery, Images, Masks, OpenModel, System, open_model
-from facemend.files import parse_json, read_named, read_own, sha256_of, write_text
+from facemend.files import parse_json, read_named, read_own, refuse_links, sha256_of, write_text
 from facemend.images import Batch, Image, Mask, digest_of, from_network, resize, to_network
 from facemend.io import read_image, write_png
 from facemend.onnx_model import OnnxModel
@@ -282,6 +282,8 @@ def export_inputs(
     Raises:
         OutputError: a file exists and `force` is not set, or the disk refuses.
     """
+    for part in (INPUTS, MASKS):
+        refuse_links(folder, folder / part)
     exported = []
     for record in tqdm(source.records, unit="face", disable=None if progress else True):
         crop = source.crop(record)

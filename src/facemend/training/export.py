@@ -23,6 +23,7 @@ from facemend.reconstruction.model import METADATA_KEY, ModelDescription
 from facemend.training.checkpoint import (
     Checkpoint,
     best_checkpoint,
+    fitting,
     header_of,
     load_checkpoint,
     newest_checkpoint,
@@ -218,7 +219,8 @@ class _ExportedGenerator(nn.Module):
 
 def _generator(config: TrainingConfig, checkpoint: Checkpoint) -> nn.Module:
     generator = make_generator(config.generator)
-    generator.load_state_dict(checkpoint.exported())
+    with fitting():
+        generator.load_state_dict(checkpoint.exported())
     return generator.eval()
 
 
