@@ -136,3 +136,29 @@ def test_a_picture_that_lies_sideways_in_its_file_is_cropped_upright(tmp_path: P
     picture.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "b" / "a.png", exif=exif)
     source = open_source(tmp_path)
     np.testing.assert_array_equal(source.crop(source.records[0]), gradient(256, 256))
+
+
+def test_folders_nested_deeper_than_functions_are_searched(tmp_path: Path) -> None:
+    here = Path.cwd()
+    try:
+        os.chdir(tmp_path)
+        for _ in range(1100):
+            os.mkdir("a")  # noqa: PTH102
+            os.chdir("a")
+        Path("deep.png").write_bytes(b"")
+    finally:
+        os.chdir(here)
+    found = find_pictures(tmp_path)
+    assert [path.name for path in found] == ["deep.png"]
+    assert len(found[0].parts) - len(tmp_path.parts) == 1101
+
+
+def test_a_remote_listing_enters_no_linked_folder(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    from facemend.datasets.remote import Place
+
+    _touch(tmp_path, "theirs/a.png", "theirs/sub/b.png", "private/mine.png")
+    (tmp_path / "theirs/more").symlink_to("../private")
+    for name in ("round", "and-round"):  # two make 2 to the power of 40 paths
+        (tmp_path / "theirs" / name).symlink_to(".")
+    assert [name for name, _, _ in Place(str(tmp_path / "theirs")).files()] == ["a.png", "sub/b.png"]

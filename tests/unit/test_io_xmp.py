@@ -214,6 +214,15 @@ def test_no_expression_is_searched_for_in_packets() -> None:
     assert b" " * 500_000 in with_properties(padded, OURS)
 
 
+def test_a_long_namespace_is_refused_before_it_is_repeated() -> None:
+    # The parser gives it in full with each name: 1 MiB of elements would become 36 GB.
+    uses = "".join(f"<a:b{n}/>" for n in range(1000))
+    long = packet(f'<rdf:Description xmlns:a="{"u" * 100_000}">{uses}</rdf:Description>')
+    for read in (lambda: read_property(long, RECORD), lambda: with_properties(long, OURS)):
+        with pytest.raises(XmpError, match="namespace of more than 256"):
+            read()
+
+
 def test_a_packet_larger_than_any_is_refused() -> None:
     with pytest.raises(XmpError, match="more than 1 MiB"):
         with_properties(packet(" " * (1 << 20)), OURS)

@@ -453,5 +453,5 @@ def _name_of(host: str) -> str:
 
 def _same_token(header: str, token: str) -> bool:
     scheme, _, credentials = header.partition(" ")
-    same = hmac.compare_digest(credentials.strip().encode("latin-1"), token.encode())
+    same = hmac.compare_digest(credentials.strip(" \t").encode("latin-1"), token.encode())
     return same and scheme.lower() == "bearer"
