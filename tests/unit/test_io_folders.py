@@ -138,19 +138,24 @@ def test_a_picture_that_lies_sideways_in_its_file_is_cropped_upright(tmp_path: P
     np.testing.assert_array_equal(source.crop(source.records[0]), gradient(256, 256))
 
 
-def test_folders_nested_deeper_than_functions_are_searched(tmp_path: Path) -> None:
-    here = Path.cwd()
+def test_folders_nested_deeper_than_functions_are_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    depth = 1010
+    for _ in range(depth):
+        os.mkdir("a")  # noqa: PTH102
+        os.chdir("a")
+    Path("deep.png").write_bytes(b"")
     try:
-        os.chdir(tmp_path)
-        for _ in range(1100):
-            os.mkdir("a")  # noqa: PTH102
-            os.chdir("a")
-        Path("deep.png").write_bytes(b"")
-    finally:
-        os.chdir(here)
-    found = find_pictures(tmp_path)
+        found = find_pictures(tmp_path)
+    finally:  # pytest's own function would not go as deep
+        Path("deep.png").unlink()
+        for _ in range(depth):
+            os.chdir("..")
+            os.rmdir("a")  # noqa: PTH106
     assert [path.name for path in found] == ["deep.png"]
-    assert len(found[0].parts) - len(tmp_path.parts) == 1101
+    assert len(found[0].parts) - len(tmp_path.parts) == depth + 1
 
 
 def test_a_remote_listing_enters_no_linked_folder(tmp_path: Path) -> None:

@@ -401,6 +401,10 @@ class PatientProtocol(H11Protocol):
             super().data_received(data[start : start + _PIECE_BYTES])
         self._watch_head()
 
+    def _should_upgrade(self) -> bool:
+        """No request becomes a WebSocket, and none fills the log with advice on how it could."""
+        return False
+
     def send_400_response(self, msg: str) -> None:
         """Answers what is no HTTP. In the middle of a response there is nothing to say."""
         if self.conn.our_state is h11.SEND_RESPONSE or self.conn.our_state is h11.IDLE:
