@@ -13,6 +13,7 @@ import math
 import os
 import stat
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from facemend.errors import OutputError, reason_of
 MOST_TEXT_BYTES: Final = 64 << 20
 """The largest description, table or list that is read whole; the largest of CelebA's takes 25 MB."""
 _MOST_COLUMNS: Final = 1000
+_MOST_DOTS: Final = 500
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 """A pipe without a writer is opened at once, and then refused."""
@@ -185,6 +187,21 @@ def parse_csv(data: bytes) -> tuple[list[str], list[dict[str, str]]]:
         return names, [dict(zip(names, row, strict=False)) for row in lines if row]
     except csv.Error as error:
         raise ValueError(str(error)) from error
+
+
+def parse_toml(data: bytes) -> dict[str, Any]:
+    """The table of a TOML file.
+
+    Raises:
+        ValueError: it is not TOML in UTF-8, is nested too deeply, or has a line with too many dots: Python
+            reads a dotted key in time that grows with the square of its parts.
+    """
+    if any(line.count(b".") > _MOST_DOTS for line in data.splitlines()):
+        raise ValueError(f"it has a line with more than {_MOST_DOTS} dots")
+    try:
+        return tomllib.loads(data.decode())
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _refuse_constant(name: str) -> None:

@@ -583,7 +583,8 @@ def test_a_table_that_names_a_picture_twice_is_read_once(refuse: Refuse) -> None
 
 @pytest.mark.parametrize(
     "text",
-    ["a = " + "[" * 100_000, "\xff", 'name = "x"', 'image = "x"', "name = 1\nfile = 2\nsize_px = []",
+    ["a." * 50_000 + "b = 1", "seed = " + "1" * 5000,
+     "a = " + "[" * 100_000, "\xff", 'name = "x"', 'image = "x"', "name = 1\nfile = 2\nsize_px = []",
      "[image]\nname = 'a'\nrange = 5\n[output]\nname = 'b'\nrange = [0, 1]\n",
      "name = 'a'\nfile = {}\nsize_px = 9\n[image]\nname = []\norder = {}\nrange = [0, 1]\n"
      "[output]\nname = 'b'\nrange = [0, 1]\n"],

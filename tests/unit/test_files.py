@@ -10,6 +10,7 @@ from facemend.files import (
     open_named,
     parse_csv,
     parse_json,
+    parse_toml,
     read_named,
     read_own,
     refuse_links,
@@ -166,3 +167,10 @@ def test_a_link_below_an_output_is_an_error(tmp_path: Path) -> None:
     for below in ("sub", "sub/further"):
         with pytest.raises(OutputError, match="sub is a link"):
             refuse_links(tmp_path / "out", tmp_path / "out" / below)
+
+
+def test_toml_of_strangers_is_bounded() -> None:
+    assert parse_toml(b'a.b = 1\nc = "...."\n') == {"a": {"b": 1}, "c": "...."}
+    for text in (b"a." * 1000 + b"b = 1", b"a = " + b"[" * 5000, b"a = " + b"1" * 5000, b"\xff", b"a = "):
+        with pytest.raises(ValueError):  # noqa: PT011 (also Python's own words)
+            parse_toml(text)
