@@ -8,6 +8,7 @@ import copy
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,12 +24,14 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from facemend.errors import TrainingError
+from facemend.errors import TrainingError, reason_of
 from facemend.files import open_named, parse_json, written_whole
 from facemend.reconstruction.model import shipped_discriminator_path, shipped_model_path
 from facemend.training.config import TrainingConfig
 
 _KEEP = 3
+_MOST_IMAGES, _MOST_SECONDS = 10**15, 10**12
+"""More than any run has seen or lasted."""
 _NUMBERED = "[0-9]*.safetensors"
 
 
@@ -74,7 +77,7 @@ class Checkpoint:
         """
         try:
             return TrainingConfig.model_validate(_renew(self.config))
-        except ValidationError as error:
+        except (ValidationError, AttributeError, TypeError) as error:
             raise TrainingError(
                 f"the checkpoint was made by another facemend ({self.commit}), and this one does not know "
                 "its config; start a new run from its weights: --init CHECKPOINT"
@@ -194,13 +197,26 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise TrainingError(f"{path} is no readable checkpoint: {error}") from error
 
 
+@contextmanager
+def fitting() -> Iterator[None]:
+    """Around the use of a checkpoint's tensors. Raises TrainingError: they are not of these networks."""
+    try:
+        yield
+    except (RuntimeError, ValueError, LookupError, TypeError) as error:
+        raise TrainingError(
+            f"the tensors of the checkpoint are not of its networks: {reason_of(error)}"
+        ) from error
+
+
 def _check_types(state: Mapping[str, Any]) -> None:
     """Raises TypeError: a header's value is of another type than `header_of` writes."""
     progress, people = state["progress"], state["training_people"]
     fits = (
         isinstance(state["config"], dict)
         and isinstance(progress["images_seen"], int)
+        and 0 <= progress["images_seen"] < _MOST_IMAGES
         and isinstance(progress["seconds"], int | float)
+        and 0 <= progress["seconds"] < _MOST_SECONDS
         and isinstance(people, list | None)
         and all(isinstance(text, str) for text in (state["data"], state["commit"], *(people or ())))
     )

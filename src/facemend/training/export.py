@@ -24,6 +24,7 @@ from facemend.training.checkpoint import (
     Checkpoint,
     WeightFormat,
     best_checkpoint,
+    fitting,
     header_of,
     load_checkpoint,
     newest_checkpoint,
@@ -219,7 +220,8 @@ class _ExportedGenerator(nn.Module):
 
 def _generator(config: TrainingConfig, checkpoint: Checkpoint) -> nn.Module:
     generator = make_generator(config.generator)
-    generator.load_state_dict(checkpoint.exported())
+    with fitting():
+        generator.load_state_dict(checkpoint.exported())
     return generator.eval()
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from facemend.alignment import canonical_landmarks, repeat_below, tall_height
 from facemend.datasets import FaceSource
 from facemend.errors import TrainingError
-from facemend.files import seed_of
+from facemend.files import refuse_links, seed_of
 from facemend.images import Image, Mask, from_network, to_network
 from facemend.metrics.image import ssim
 from facemend.metrics.psnr import psnr
@@ -93,6 +93,8 @@ def train(
         TrainingError: the run in the folder has another config, a loss is NaN or infinite or has diverged,
             or a batch cannot be shared equally.
     """
+    for name in ("checkpoints", "samples", "tensorboard", "cache"):
+        refuse_links(run, run / name)
     team = accelerator or join_processes(run, config.trackers)
     faces = Mixture.of(train_faces).first(config.data.images)
     checkpoint = newest_checkpoint(run)
