@@ -13,17 +13,18 @@ if TYPE_CHECKING:
     from typing import Any
 
     from facemend.detection import Face
-    from facemend.reconstruction.reconstructor import Reconstructor, reconstruct
+    from facemend.reconstruction.reconstructor import Reconstructor, find, reconstruct
     from facemend.reconstruction.results import Reconstruction
 
 __version__ = "0.1.0"
 
-__all__ = ["Face", "FacemendError", "Reconstruction", "Reconstructor", "__version__", "reconstruct"]
+__all__ = ["Face", "FacemendError", "Reconstruction", "Reconstructor", "__version__", "find", "reconstruct"]
 
 _HOMES = {
     "Face": "facemend.detection",
     "Reconstruction": "facemend.reconstruction.results",
     "Reconstructor": "facemend.reconstruction.reconstructor",
+    "find": "facemend.reconstruction.reconstructor",
     "reconstruct": "facemend.reconstruction.reconstructor",
 }
 

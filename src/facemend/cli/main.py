@@ -10,6 +10,7 @@ from facemend.cli.dataset import dataset
 from facemend.cli.demo import demo
 from facemend.cli.evaluate import evaluate
 from facemend.cli.export import export
+from facemend.cli.find import find
 from facemend.cli.info import info
 from facemend.cli.reconstruct import reconstruct
 from facemend.cli.serve import serve
@@ -76,6 +77,7 @@ main.add_command(dataset)
 main.add_command(demo)
 main.add_command(evaluate)
 main.add_command(export)
+main.add_command(find)
 main.add_command(info)
 main.add_command(reconstruct)
 main.add_command(serve)

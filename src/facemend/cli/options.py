@@ -1,7 +1,7 @@
 """Options that several commands share."""
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from facemend.escaping import printable_lines
-from facemend.reconstruction.options import Device, Options
+from facemend.reconstruction.options import FIND_OPTIONS, Device, Options
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -19,6 +19,12 @@ model_option = click.option(
     metavar="FILE",
     type=click.Path(path_type=Path),
     help="The model to use.  [default: the one that comes with facemend]",
+)
+detector_option = click.option(
+    "--detector",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Find faces with this YuNet (ONNX).  [default: the detector that comes with facemend]",
 )
 device_option = click.option(
     "--device",
@@ -66,9 +72,15 @@ _SPELLED: Mapping[str, tuple[str, dict[str, Any]]] = {
 """The fields of `Options` whose words on the command line do not follow from their type."""
 
 
-def reconstruction_options(command: CommandT) -> CommandT:
-    """Gives a command an option for each field of `Options`, with its help and its default."""
+def reconstruction_options(command: CommandT, names: Container[str] | None = None) -> CommandT:
+    """Gives a command an option for each field of `Options`, with its help and its default.
+
+    Args:
+        names: of the fields. None for all.
+    """
     for field in reversed(fields(Options)):
+        if names is not None and field.name not in names:
+            continue
         flag, settings = _SPELLED.get(field.name, ("--" + field.name.replace("_", "-"), {}))
         default = field.default
         if isinstance(field.default, bool):
@@ -82,6 +94,11 @@ def reconstruction_options(command: CommandT) -> CommandT:
             settings = {**settings, "default": default}
         command = click.option(flag, field.name, help=field.metadata["help"], **settings)(command)
     return command
+
+
+def find_options(command: CommandT) -> CommandT:
+    """Gives a command the options that decide about what is found."""
+    return reconstruction_options(command, FIND_OPTIONS)
 
 
 def say(text: object, *, error: bool = False) -> None:

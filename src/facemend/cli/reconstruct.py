@@ -10,6 +10,7 @@ import click
 
 from facemend.cli.options import (
     REGION,
+    detector_option,
     device_option,
     engine_option,
     model_option,
@@ -41,12 +42,7 @@ _STREAM = (Path("-"),)
 )
 @reconstruction_options
 @model_option
-@click.option(
-    "--detector",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Find faces with this YuNet (ONNX).  [default: the detector that comes with facemend]",
-)
+@detector_option
 @device_option
 @click.option("--recursive", is_flag=True, help="Search the subfolders of folders as well.")
 @click.option("--in-place", is_flag=True, help="Replace each photo by its reconstruction.")

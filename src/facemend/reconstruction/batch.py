@@ -15,11 +15,12 @@ import numpy as np
 from tqdm import tqdm
 
 from facemend.detection import Face
-from facemend.errors import NoFaceFound, OutputError, PictureError
+from facemend.errors import NoFaceFound, OutputError, PictureError, UsageError
 from facemend.escaping import printable
 from facemend.files import open_log, parse_json, read_own, sha256_of, written_whole
 from facemend.io import encode_photo, format_named, write_png
 from facemend.parallel import Engine, LocalEngine, cores
+from facemend.reconstruction.find import output_paths, read_document
 from facemend.reconstruction.options import Device, Options
 from facemend.reconstruction.outputs import Task
 from facemend.reconstruction.provenance import Provenance, read_provenance
@@ -312,6 +313,98 @@ def _reconstruct_at(
 ) -> TaskResult:
     task, overwrite = waiting[place]
     return reconstruct_task(reconstructor, task, options, overwrite=overwrite)
+
+
+@dataclass(frozen=True)
+class FindResult:
+    """What was found in one picture.
+
+    Attributes:
+        source: the picture.
+        outputs: the files that were written, or were there. Empty if nothing was to be written.
+        document: what the JSON of the picture says. None if it failed.
+        skipped: whether it was finished before.
+        error: why it failed, in one line, or None.
+    """
+
+    source: Path
+    outputs: tuple[Path, ...] = ()
+    document: Mapping[str, Any] | None = None
+    skipped: bool = False
+    error: str | None = None
+
+
+def run_find_tasks(
+    setup: ReconstructorSetup,
+    tasks: Sequence[Task],
+    options: Options,
+    *,
+    write: bool = True,
+    force: bool = False,
+    jobs: int | None = None,
+) -> Iterator[FindResult]:
+    """Finds the occlusions of pictures, over the cores as `run_tasks` does. Results come in their order.
+
+    The files of a picture lie where its task has the output, with other endings. A bad picture fails alone.
+
+    Args:
+        write: whether files are written.
+        force: overwrite files of other work. Those of the same work are skipped.
+
+    Raises:
+        OutputError: an output cannot be written.
+        UsageError: two pictures would be written to the same files.
+        ModelError, UsageError: as `Reconstructor` does.
+    """
+    if write:
+        _check_find_apart(tasks)
+    workers = min(cores() if jobs is None else jobs, len(tasks))
+    if workers > 1 and len(tasks) >= _FEWEST_FOR_WORKERS:
+        work = partial(_open_finder, replace(setup, threads=1), options, tasks, write, force)
+        yield from LocalEngine(workers, "spawn").run(work, len(tasks), batch=1)
+    else:
+        find_at = _open_finder(setup, options, tasks, write, force)
+        yield from map(find_at, range(len(tasks)))
+
+
+def _check_find_apart(tasks: Sequence[Task]) -> None:
+    writers: dict[Path, Path] = {}
+    for task in tasks:
+        first = writers.setdefault(task.output.with_suffix(""), task.source)
+        if first != task.source:
+            raise UsageError(
+                f"{first} and {task.source} would both be written to {task.output.stem}.json; rename one"
+            )
+
+
+def _open_finder(
+    setup: ReconstructorSetup, options: Options, tasks: Sequence[Task], write: bool, force: bool
+) -> Callable[[int], FindResult]:
+    return partial(_find_at, setup(), options, tasks, write, force)
+
+
+def _find_at(
+    reconstructor: Reconstructor,
+    options: Options,
+    tasks: Sequence[Task],
+    write: bool,
+    force: bool,
+    place: int,
+) -> FindResult:
+    source, output = tasks[place].source, tasks[place].output
+    paths = output_paths(output.parent, output.stem) if write else []
+    try:
+        if paths and paths[-1].exists() and not force:
+            expected = reconstructor.mask_provenance(_sha256(source), options)
+            earlier = read_document(paths, expected)
+            if earlier is not None:
+                return FindResult(source, tuple(paths), earlier, skipped=True)
+        found = reconstructor.find(source, options)
+        if write:
+            found.save(output.parent, output.stem, force=force)
+    except (PictureError, OutputError) as error:
+        return FindResult(source, error=str(error))
+    return FindResult(source, tuple(paths), found.to_json())
 
 
 def _outcome(result: Reconstruction) -> Outcome:

@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields, replace
 from functools import cache, cached_property
@@ -22,10 +22,17 @@ from facemend.files import sha256_of
 from facemend.images import Image
 from facemend.io import Photo, photo_of_pillow, photo_of_pixels, read_photo
 from facemend.reconstruction.aligned import reconstruct_aligned
+from facemend.reconstruction.find import Findings, find_in_aligned, find_in_photo
 from facemend.reconstruction.model import Model
-from facemend.reconstruction.options import Device, Options, options_of
+from facemend.reconstruction.options import (
+    FIND_OPTIONS,
+    Device,
+    Options,
+    find_options_of,
+    options_of,
+)
 from facemend.reconstruction.pipeline import add_marked_faces, reconstruct_faces
-from facemend.reconstruction.provenance import Provenance
+from facemend.reconstruction.provenance import OF_A_MASK, Provenance
 from facemend.reconstruction.results import Reconstruction
 from facemend.thresholds import THRESHOLDS
 from facemend.weights import shipped_model_path
@@ -106,6 +113,34 @@ class Reconstructor:
         provenance = replace(self.provenance(input_sha256, options), regions=regions)
         return Reconstruction(photo, faces, provenance)
 
+    def find(self, source: Source, options: Options | None = None, /, **changes: Any) -> Findings:
+        """Finds what hides the faces of a photo, and reconstructs nothing.
+
+        Args:
+            source: as `__call__` takes it.
+            options: those of `FIND_OPTIONS` (None: their defaults).
+            changes: such fields with other values, such as `occlusion_threshold=0.3`.
+
+        Raises:
+            PictureError, UsageError, ModelError: as `__call__` does, or the model finds no occlusion, or
+                an option is about the reconstruction.
+        """
+        options = find_options_of(options, changes)
+        photo, input_sha256 = _read(source)
+        image, name = photo.pixels, photo.name
+        if options.aligned:
+            faces = find_in_aligned(image, self.model, self._own_detector, options, name)
+        else:
+            faces = find_in_photo(image, self._faces_of(photo, options), self.model, options, name)
+        height_px, width_px = image.shape[:2]
+        return Findings(width_px, height_px, faces, options, self.mask_provenance(input_sha256, options))
+
+    def mask_provenance(self, input_sha256: str | None, options: Options) -> Provenance:
+        """What a mask says that `find` found with these options."""
+        made = self.provenance(input_sha256, options)
+        texts = {key: value for key, value in made.options.items() if key != "remove"}
+        return replace(made, options=texts | OF_A_MASK)
+
     def batch(
         self, sources: Iterable[Source], options: Options | None = None, *, threads: int = 2
     ) -> Iterator[Reconstruction]:
@@ -168,8 +203,18 @@ def reconstruct(source: Source, options: Options | None = None, /, **changes: An
     return _shipped()(source, options, **changes)
 
 
-def _show_options(function: Any) -> None:
-    """Lets `help` and an editor show the fields of `Options` as keyword arguments."""
+def find(source: Source, options: Options | None = None, /, **changes: Any) -> Findings:
+    """Finds what hides the faces of a photo, with the model that comes with facemend: the masks alone.
+
+    Use a `Reconstructor` for another model. Arguments and errors are those of `Reconstructor.find`.
+    """
+    return _shipped().find(source, options, **changes)
+
+
+def _show_options(
+    function: Any, shown: Container[str] = frozenset(each.name for each in fields(Options))
+) -> None:
+    """Lets `help` and an editor show fields of `Options` as keyword arguments."""
     known = inspect.signature(function)
     names = [each for each in known.parameters.values() if each.kind is not each.VAR_KEYWORD]
     names += [
@@ -177,12 +222,15 @@ def _show_options(function: Any) -> None:
             each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type
         )
         for each in fields(Options)
+        if each.name in shown
     ]
     function.__signature__ = known.replace(parameters=names)
 
 
 _show_options(Reconstructor.__call__)
 _show_options(reconstruct)
+_show_options(Reconstructor.find, FIND_OPTIONS)
+_show_options(find, FIND_OPTIONS)
 
 
 @cache

@@ -33,7 +33,15 @@ from facemend.server.form import Form, read_form
 from facemend.server.metrics import MEDIA_TYPE, Metrics
 from facemend.server.middleware import GONE, LOG, AccessMiddleware, response_of
 from facemend.server.problems import INTERNAL, Problem, busy, out_of_time
-from facemend.server.schemas import FORMATS, MODELS, RECONSTRUCT, error_responses
+from facemend.server.schemas import (
+    FIND,
+    FORMATS,
+    MODELS,
+    RECONSTRUCT,
+    FindOptions,
+    FormOptions,
+    error_responses,
+)
 from facemend.server.settings import Settings
 from facemend.server.worker import Part, setup_message
 from facemend.server.worker_pool import Coalescer, WorkerLost, WorkerPool
@@ -178,6 +186,7 @@ class Server:
         api.add_api_route(
             "/v1/reconstruct", self._reconstruct, methods=["POST"], response_class=Response, **RECONSTRUCT
         )
+        api.add_api_route("/v1/find", self._find, methods=["POST"], response_class=Response, **FIND)
         api.add_api_route("/v1/models", self._models, methods=["GET"], **MODELS)
         for path, handler, summary in (
             ("/healthz", self._health, "Whether the server runs."),
@@ -196,7 +205,13 @@ class Server:
         return api
 
     async def _reconstruct(self, request: Request) -> Response:
-        form = read_form(request.scope[BODY], request.headers.get("content-type", ""))
+        return await self._work(request, FormOptions)
+
+    async def _find(self, request: Request) -> Response:
+        return await self._work(request, FindOptions)
+
+    async def _work(self, request: Request, schema: type[FormOptions | FindOptions]) -> Response:
+        form = read_form(request.scope[BODY], request.headers.get("content-type", ""), schema)
         head, body = await self._while_there(request, self._respond(form))
         reservation: Reservation = request.scope[RESERVATION]
         request.scope[BODY] = b""
@@ -208,7 +223,8 @@ class Server:
 
     async def _respond(self, form: Form) -> WorkerResponse:
         """Inspects the photo and reconstructs it. Equal requests at the same time share the work."""
-        options = {"options": form.options.model_dump(mode="json")}
+        task = "reconstruct" if isinstance(form.options, FormOptions) else "find"
+        options = {"task": task, "options": form.options.model_dump(mode="json")}
         parts: tuple[Part, ...] = (form.photo,) if form.mask is None else (form.photo, form.mask)
         key = await self._coalescer.key_of(json.dumps(options).encode(), *parts)
 

@@ -16,8 +16,8 @@ from facemend.server.metrics import Metrics
 from facemend.server.problems import Problem, busy
 from facemend.server.settings import MEGABYTE, Limits
 
-TAKES_BODY = ("POST", "/v1/reconstruct")
-"""The one method and path whose requests have bodies."""
+TAKE_BODIES = frozenset({("POST", "/v1/reconstruct"), ("POST", "/v1/find")})
+"""Methods and paths whose requests have bodies."""
 DEADLINE, BODY = "facemend.deadline", "facemend.body"
 RESERVATION, ABORT = "facemend.reservation", "facemend.abort"
 """Keys of a request's scope: the end of its life by the event loop's clock, its body, its `Reservation`,
@@ -115,7 +115,7 @@ class BodyMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if (scope["method"], scope["path"]) != TAKES_BODY:
+        if (scope["method"], scope["path"]) not in TAKE_BODIES:
             if scope["method"] == "GET" and announces_body(scope):
                 raise Problem(400, "no_body", "this path takes no body; send the request without one")
             await self._app(scope, receive, send)

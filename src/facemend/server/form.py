@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from facemend.server.problems import Problem
-from facemend.server.schemas import FormOptions
+from facemend.server.schemas import FindOptions, FormOptions
 
 _FILES = ("photo", "mask")
 _MOST_PARTS = len(_FILES) + len(FormOptions.model_fields) + 1
@@ -34,14 +34,17 @@ class Form:
 
     photo: memoryview
     mask: memoryview | None
-    options: FormOptions
+    options: FormOptions | FindOptions
 
 
-def read_form(body: bytes | bytearray, content_type: str) -> Form:
+def read_form(
+    body: bytes | bytearray, content_type: str, schema: type[FormOptions | FindOptions] = FormOptions
+) -> Form:
     """Reads a request's form (RFC 7578).
 
     Args:
         content_type: the request's header, which names the boundary.
+        schema: of the fields that are not files. A form for finding takes no mask.
 
     Raises:
         Problem: it is not such a form, or has fields that are unknown, missing or wrong.
@@ -51,8 +54,9 @@ def read_form(body: bytes | bytearray, content_type: str) -> Form:
     for name, is_file, value in _fields(body, content_type):
         if name in files or name in texts:
             raise _bad(f"{_shown(name)} is there twice; send it once")
-        if is_file != (name in _FILES):
-            raise _bad(f"send {' and '.join(_FILES)} as files, all else as text; {_shown(name)} is not")
+        wanted = _FILES if schema is FormOptions else _FILES[:1]
+        if is_file != (name in wanted):
+            raise _bad(f"send {' and '.join(wanted)} as files, all else as text; {_shown(name)} is not")
         if is_file:
             files[name] = value
         else:
@@ -60,9 +64,9 @@ def read_form(body: bytes | bytearray, content_type: str) -> Form:
     if not files.get("photo"):
         raise _bad("there is no photo; send one as the form's file `photo`")
     try:
-        options = FormOptions.model_validate(texts)
+        options = schema.model_validate(texts)
     except ValidationError as error:
-        raise _bad(_message_of(error)) from error
+        raise _bad(_message_of(error, list(schema.model_fields))) from error
     return Form(files["photo"], files.get("mask") or None, options)
 
 
@@ -151,12 +155,12 @@ def _text_of(value: memoryview) -> str:
         raise _unreadable() from error
 
 
-def _message_of(error: ValidationError) -> str:
+def _message_of(error: ValidationError, known: Sequence[str]) -> str:
     """The first thing that is wrong, in one line."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     name = _shown(str(first["loc"][0])) if first["loc"] else "the form"
     if first["type"] == "extra_forbidden":
-        return f"there is no option {name}; there are {_listed(list(FormOptions.model_fields))}"
+        return f"there is no option {name}; there are {_listed(known)}"
     message = first["msg"]
     return f"{name}: {message[0].lower()}{message[1:]}"
 

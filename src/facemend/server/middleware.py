@@ -39,7 +39,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-_ROUTES = frozenset({"/", "/v1/reconstruct", "/v1/models", "/healthz", "/readyz", "/metrics"})
+_ROUTES = frozenset({"/", "/v1/reconstruct", "/v1/find", "/v1/models", "/healthz", "/readyz", "/metrics"})
 """Paths that are counted by name. A stranger's path is counted as `other`."""
 GONE = 499
 """The status that is counted for a client that went away. No client sees it."""
@@ -120,7 +120,7 @@ class AccessMiddleware:
         route = scope["path"] if scope["path"] in _ROUTES else "other"
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.request_s.labels(route).observe(took_s)
-        if route == "/v1/reconstruct":
+        if route in ("/v1/reconstruct", "/v1/find"):
             LOG.info("%s %d in %.3f s", route, status, took_s)
 
 

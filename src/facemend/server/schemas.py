@@ -49,6 +49,23 @@ class FormOptions(BaseModel):
     )
 
 
+class FindOptions(BaseModel):
+    """The fields of a form for finding, without its photo."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    answer: Literal["json", "covers", "accessories"] = Field(
+        "json", description="JSON that holds everything, or the mask of a class alone, as PNG."
+    )
+    aligned: bool = Field(default_of("aligned"), description=help_of("aligned"))
+    occlusion_threshold: float = Field(
+        default_of("occlusion_threshold"), ge=0, le=1, description=help_of("occlusion_threshold")
+    )
+    min_confidence: float = Field(
+        default_of("min_confidence"), ge=0, le=1, description=help_of("min_confidence")
+    )
+
+
 Base64 = str
 Outcome = Literal["reconstructed", "unchanged", "no_face"]
 
@@ -92,6 +109,40 @@ class ReconstructionResponse(BaseModel):
     before: Picture | None
     provenance: dict[str, object]
     work_s: float
+
+
+class FoundOcclusionResponse(BaseModel):
+    """What hides a face, of one class."""
+
+    found: bool
+    probability: float | None = Field(description="That the face is occluded, 0-1; null for a ready crop.")
+    box_px: tuple[int, int, int, int] | None = Field(description="x, y, width, height; null if not found.")
+    share: float = Field(description="Share of the photo's pixels, 0-1.")
+
+
+class FoundFaceResponse(BaseModel):
+    """A face, and what hides it. A photo's top left pixel alone is the box 0, 0, 1, 1."""
+
+    face: int = Field(description="Its number; the largest is 1.")
+    box_px: tuple[float, float, float, float] = Field(description="x, y, width, height.")
+    landmarks_px: list[tuple[float, float]] = Field(description="Eyes, nose, corners of the mouth.")
+    confidence: float
+    occlusions: dict[str, FoundOcclusionResponse] = Field(description="By class: covers, accessories.")
+
+
+class FindResponse(BaseModel):
+    """The occlusions of a photo."""
+
+    software: str
+    model: dict[str, str]
+    input_sha256: str
+    options: dict[str, str]
+    width_px: int
+    height_px: int
+    faces: list[FoundFaceResponse]
+    masks: dict[str, Base64] = Field(
+        description="PNG by class, of the photo's size: 255 times the score of each pixel."
+    )
 
 
 class ErrorResponse(BaseModel):
@@ -175,6 +226,42 @@ RECONSTRUCT: dict[str, Any] = {
                     "schema": {"type": "string"},
                 }
             },
+        },
+        **error_responses(400, 401, 403, 408, 413, 415, 421, 422, 429, 500, 503),
+    },
+}
+
+
+def _find_schema() -> dict[str, Any]:
+    schema = FindOptions.model_json_schema()
+    for field in schema["properties"].values():
+        field.pop("title", None)
+    photo = {
+        "type": "string",
+        "format": "binary",
+        "contentMediaType": "application/octet-stream",
+        "description": "PNG, JPEG, WebP, TIFF, AVIF, HEIC or BMP.",
+    }
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["photo"],
+        "properties": {"photo": photo, **schema["properties"]},
+    }
+
+
+FIND: dict[str, Any] = {
+    "summary": "Find what hides the faces of a photo, and reconstruct nothing.",
+    "description": "curl -F photo=@photo.jpg http://127.0.0.1:8000/v1/find",
+    "operation_id": "find",
+    "openapi_extra": {
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _find_schema()}}}
+    },
+    "responses": {
+        200: {
+            "model": FindResponse,
+            "description": "What was found (`answer` is `json`), or one mask.",
+            "content": {"image/png": _PICTURE},
         },
         **error_responses(400, 401, 403, 408, 413, 415, 421, 422, 429, 500, 503),
     },

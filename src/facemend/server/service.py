@@ -16,7 +16,9 @@ from facemend.images import Alpha, Image, Mask
 from facemend.io import MAX_PIXELS, Format, Photo, encode_photo, format_of, read_photo
 from facemend.io.formats import DAMAGED, HEIC_PACKAGE, SUFFIXES, open_photo
 from facemend.io.png import encode_png
+from facemend.occlusion import OcclusionClass
 from facemend.reconstruction.crop import view_of
+from facemend.reconstruction.find import Findings
 from facemend.reconstruction.provenance import NOTICE, Provenance
 from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.reconstruction.results import FaceReconstruction, Reconstruction
@@ -223,6 +225,47 @@ def _reach(photo: Photo, face: FaceReconstruction, side_px: int) -> tuple[tuple[
     last = side_px - 1
     corners = np.array([(0, 0, 1), (last, 0, 1), (last, last, 1), (0, last, 1)], dtype=np.float64)
     return tuple((round(x, 1), round(y, 1)) for x, y in (corners @ view.crop.crop_to_photo.T).tolist())
+
+
+@dataclass(frozen=True)
+class FoundPhoto:
+    """What was found in a photo, ready to be sent.
+
+    Attributes:
+        findings: all of it.
+        content: the response.
+        work_s: how long it took.
+    """
+
+    findings: Findings
+    content: "Content"
+    work_s: float
+
+
+def find(
+    reconstructor: Reconstructor, photo: bytes, options: Mapping[str, object], limits: Limits
+) -> FoundPhoto:
+    """Finds the occlusions of a photo, in the calling thread.
+
+    Args:
+        options: the fields of a form of the shape of `FindOptions`.
+
+    Raises:
+        Problem: the photo is larger than the limits.
+        FacemendError: as `Reconstructor.find` does.
+    """
+    began = time.monotonic()
+    check_head(photo, _NAME, limits)
+    values = dict(options)
+    answer = str(values.pop("answer"))
+    found = reconstructor.find(NamedBytes(photo, _NAME), **values)
+    if answer == "json":
+        masks = {str(each): b64encode(found.png(each)).decode() for each in OcclusionClass}
+        body = json.dumps(found.to_json() | {"masks": masks}, allow_nan=False).encode()
+        content = Content(body, "application/json")
+    else:
+        content = Content(found.png(answer), "image/png", {"Facemend-Faces": str(len(found.faces))})
+    return FoundPhoto(found, content, time.monotonic() - began)
 
 
 def warm_up(reconstructor: Reconstructor) -> None:

@@ -290,7 +290,7 @@ def test_who_may_ask(settings: Settings, png: bytes) -> None:
     with TestClient(Server(settings).app) as client:
         for said in (None, "Bearer wrong", "Basic sésame", "Bearer", "Bearer sésame2"):
             headers = [(b"authorization", said.encode())] if said else []
-            for path in ("/v1/models", "/metrics", "/v1/reconstruct"):
+            for path in ("/v1/models", "/metrics", "/v1/reconstruct", "/v1/find"):
                 assert client.get(path, headers=headers).status_code == 401, said
         for path in ("/", "/healthz", "/readyz"):
             assert client.get(path).status_code == 200
@@ -413,12 +413,41 @@ def _metric(client: TestClient, name: str) -> float:
 
 def test_the_document_has_every_route_and_answer(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
-    assert set(document["paths"]) == {"/v1/reconstruct", "/v1/models", "/healthz", "/readyz", "/metrics"}
+    routes = {"/v1/reconstruct", "/v1/find", "/v1/models", "/healthz", "/readyz", "/metrics"}
+    assert set(document["paths"]) == routes
     post_ = document["paths"]["/v1/reconstruct"]["post"]
     form = post_["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert set(form["properties"]) >= {"photo", "mask", "answer", "remove", "faces", "format"}
     assert {"image/png", "application/json"} <= post_["responses"]["200"]["content"].keys()
     assert {"400", "413", "415", "422", "429", "503"} <= post_["responses"].keys()
+
+
+def test_what_is_found_is_what_the_library_finds(
+    client: TestClient, reconstructor: Reconstructor, png: bytes
+) -> None:
+    answer = client.post("/v1/find", files={"photo": png})
+    assert answer.status_code == 200, answer.text
+    masks = answer.json().pop("masks")
+    found = reconstructor.find(io.BytesIO(png))
+    assert answer.json().items() >= found.to_json().items()
+    cover = decoded(masks["covers"])
+    assert np.array_equal(cover >= 128, found.mask("covers"))
+    assert cover.any()
+    assert not decoded(masks["accessories"]).any()
+    alone = client.post("/v1/find", files={"photo": png}, data={"answer": "covers"})
+    assert (alone.headers["content-type"], alone.headers["facemend-faces"]) == ("image/png", "1")
+    assert np.array_equal(decoded(alone.content), cover)
+
+
+def test_finding_takes_no_mask_and_no_option_of_the_reconstruction(client: TestClient, png: bytes) -> None:
+    for files, fields in (
+        ({"photo": png, "mask": png}, {}),
+        ({"photo": png}, {"remove": "all"}),
+        ({"photo": png}, {"min_confidence": "nan"}),
+        ({"photo": png}, {"occlusion_threshold": "2"}),
+    ):
+        answer = client.post("/v1/find", files=files, data=fields)
+        assert (answer.status_code, answer.json()["code"]) == (422, "bad_request")
 
 
 class TestUnderLoad:
