@@ -8,6 +8,7 @@ import click
 from facemend import __version__
 from facemend.cli.dataset import dataset
 from facemend.cli.demo import demo
+from facemend.cli.doctor import doctor
 from facemend.cli.evaluate import evaluate
 from facemend.cli.export import export
 from facemend.cli.find import find
@@ -75,6 +76,7 @@ def main() -> None:
 
 main.add_command(dataset)
 main.add_command(demo)
+main.add_command(doctor)
 main.add_command(evaluate)
 main.add_command(export)
 main.add_command(find)
