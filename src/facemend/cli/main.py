@@ -16,6 +16,7 @@ from facemend.cli.info import info
 from facemend.cli.reconstruct import reconstruct
 from facemend.cli.serve import serve
 from facemend.cli.train import train
+from facemend.cli.watch import watch
 from facemend.errors import FacemendError
 from facemend.escaping import printable
 from facemend.safe_path import leave_out_current_folder
@@ -84,3 +85,4 @@ main.add_command(info)
 main.add_command(reconstruct)
 main.add_command(serve)
 main.add_command(train)
+main.add_command(watch)

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
+from facemend.errors import UsageError
 from facemend.escaping import printable_lines
-from facemend.reconstruction.options import FIND_OPTIONS, Device, Options
+from facemend.reconstruction.options import FIND_OPTIONS, Device, Options, options_of
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -99,6 +100,28 @@ def reconstruction_options(command: CommandT, names: Container[str] | None = Non
 def find_options(command: CommandT) -> CommandT:
     """Gives a command the options that decide about what is found."""
     return reconstruction_options(command, FIND_OPTIONS)
+
+
+def folder_options(command: CommandT) -> CommandT:
+    """Gives a command the options that are not for one photo alone."""
+    names = {each.name for each in fields(Options)} - {"mask", "faces"}
+    return reconstruction_options(command, names)
+
+
+def read_options(values: dict[str, Any]) -> Options:
+    """The options of the command line, their masks read."""
+    from facemend.io import read_mask
+
+    regions, masks = [], []
+    for value in values["keep"]:
+        try:
+            regions.append(REGION.convert(value, None, None))
+        except click.UsageError:
+            masks.append(Path(value))
+    if len(masks) > 1:
+        raise UsageError("--keep takes one picture; put the regions together into one")
+    mask = read_mask(values["mask"]) if values.get("mask") else None
+    return options_of(None, values | {"mask": mask, "keep": (*regions, *map(read_mask, masks))})
 
 
 def say(text: object, *, error: bool = False) -> None:

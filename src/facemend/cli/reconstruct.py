@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facemend.cli.options import (
-    REGION,
     detector_option,
     device_option,
     engine_option,
     model_option,
     quiet_option,
     ray_address_option,
+    read_options,
     reconstruction_options,
     say,
 )
 from facemend.errors import UsageError
 from facemend.escaping import printable, printable_json
-from facemend.reconstruction.options import Options, options_of
 
 if TYPE_CHECKING:
     from facemend.reconstruction.batch import FaceSummary, ReconstructorSetup, TaskResult
@@ -92,7 +91,7 @@ def reconstruct(
     from facemend.reconstruction.batch import ReconstructorSetup, run_tasks
     from facemend.reconstruction.outputs import plan_tasks
 
-    options = _read_options(values)
+    options = read_options(values)
     setup = ReconstructorSetup(model, detector, device, verbose=verbose)
     if photos == _STREAM:
         if as_json or save_occlusion or in_place:
@@ -125,22 +124,6 @@ def reconstruct(
         say(_summary(done))
     if failed:
         click.get_current_context().exit(1)
-
-
-def _read_options(values: dict[str, Any]) -> Options:
-    """The options of the command line, their masks read."""
-    from facemend.io import read_mask
-
-    regions, masks = [], []
-    for value in values["keep"]:
-        try:
-            regions.append(REGION.convert(value, None, None))
-        except click.UsageError:
-            masks.append(Path(value))
-    if len(masks) > 1:
-        raise UsageError("--keep takes one picture; put the regions together into one")
-    mask = read_mask(values["mask"]) if values["mask"] else None
-    return options_of(None, values | {"mask": mask, "keep": (*regions, *map(read_mask, masks))})
 
 
 def _shown(running: "Iterator[TaskResult]", count: int, quiet: bool) -> "list[TaskResult]":

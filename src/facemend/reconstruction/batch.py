@@ -301,6 +301,32 @@ def reconstruct_task(
     return TaskResult(task, _outcome(result), result.provenance, faces=faces)
 
 
+def reconstruct_new(
+    reconstructor: Reconstructor, task: Task, options: Options, records: Records, *, force: bool = False
+) -> TaskResult:
+    """Reconstructs one picture that came alone, unless it is finished, and notes it.
+
+    Args:
+        records: of earlier copies.
+        force: overwrite other work at the outputs. Otherwise that is an error of the result.
+
+    Raises:
+        OutputError: an output cannot be written.
+        ModelError, UsageError: as `Reconstructor` does.
+    """
+    there: list[Path] = []
+    try:
+        made, there = _earlier_work(task, reconstructor.provenance(None, options), records)
+        if made is not None:
+            return TaskResult(task, Outcome.SKIPPED, made)
+    except OutputError as error:
+        if not force:
+            return TaskResult(task, Outcome.FAILED, None, str(error))
+    done = reconstruct_task(reconstructor, task, options, overwrite=force or bool(there))
+    _note(records, done)
+    return done
+
+
 def _open_worker(
     setup: ReconstructorSetup, options: Options, waiting: Sequence[tuple[Task, bool]]
 ) -> Callable[[int], TaskResult]:
