@@ -73,14 +73,14 @@ _SPELLED: Mapping[str, tuple[str, dict[str, Any]]] = {
 """The fields of `Options` whose words on the command line do not follow from their type."""
 
 
-def reconstruction_options(command: CommandT, names: Container[str] | None = None) -> CommandT:
+def reconstruction_options(command: CommandT, only: Container[str] | None = None) -> CommandT:
     """Gives a command an option for each field of `Options`, with its help and its default.
 
     Args:
-        names: of the fields. None for all.
+        only: names of the fields. None for all.
     """
     for field in reversed(fields(Options)):
-        if names is not None and field.name not in names:
+        if only is not None and field.name not in only:
             continue
         flag, settings = _SPELLED.get(field.name, ("--" + field.name.replace("_", "-"), {}))
         default = field.default
