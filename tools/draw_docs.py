@@ -1,4 +1,4 @@
-"""Draws the pictures of the documents anew: docs/gallery.jpg and docs/occlusions.jpg.
+"""Draws the pictures of the documents anew: docs/gallery.jpg, docs/occlusions.jpg and docs/find.jpg.
 
     python tools/draw_docs.py
 
@@ -30,10 +30,11 @@ _SHOWN_PX, _GAP_PX, _HEAD_PX = 208, 6, 26
 
 
 def main() -> None:
-    """Writes both pictures."""
+    """Writes the pictures."""
     reconstructor = Reconstructor()
     note = demo_provenance(reconstructor).to_note()
     write_photo(_DOCS / "gallery.jpg", _small(draw_gallery(reconstructor)), note=note, force=True)
+    write_photo(_DOCS / "find.jpg", _small(draw_find(reconstructor)), note=note, force=True)
     recipe = Recipe(count=2 * _DRAWS, shares=dict.fromkeys(KINDS, 1.0))
     sheet = draw_preview(portraits_as_source(), recipe, _TILE_PX)
     write_photo(_DOCS / "occlusions.jpg", _small(np.asarray(sheet)), force=True)
@@ -60,6 +61,34 @@ def draw_gallery(reconstructor: Reconstructor) -> Image:
                 top_px = _HEAD_PX + step * (2 * row + below)
                 shown = PillowImage.fromarray(tile).resize((_SHOWN_PX, _SHOWN_PX))
                 sheet.paste(shown, (left_px, top_px))
+    return np.asarray(sheet)
+
+
+_FIND = ("nose_mask", "sunglasses")
+_FIND_PX = 256
+
+
+def draw_find(reconstructor: Reconstructor) -> Image:
+    """A portrait each with a cover and with an accessory, what both nodes for ComfyUI make of it.
+
+    Input, masks of both classes, reconstruction with `--remove all`. uint8 (H, W, 3) RGB.
+    """
+    titles = ("image", "find: covers", "find: accessories", "reconstruct: all")
+    step = _FIND_PX + _GAP_PX
+    size = step * len(titles) - _GAP_PX, _HEAD_PX + step * len(_FIND) - _GAP_PX
+    sheet = PillowImage.new("RGB", size, "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    for row, (portrait, kind) in enumerate(zip(read_portraits(), _FIND, strict=True)):
+        crop = crop_face(portrait.photo, portrait.landmarks_px).image
+        image = occlude(crop, None, kind, seed_of("find", portrait.name, kind)).image
+        found = reconstructor.find(image)
+        done = reconstructor(image, remove="all").array
+        masks = [np.rint(255 * found.alpha(name)).astype(np.uint8) for name in ("covers", "accessories")]
+        for column, tile in enumerate((image, *masks, done)):
+            place = step * column, _HEAD_PX + step * row
+            sheet.paste(PillowImage.fromarray(tile).convert("RGB").resize((_FIND_PX, _FIND_PX)), place)
+    for column, title in enumerate(titles):
+        pen.text((step * column + _FIND_PX // 2, _HEAD_PX // 2), title, "black", font, "mm")
     return np.asarray(sheet)
 
 
