@@ -5,13 +5,16 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from facemend.errors import UsageError
 from facemend.escaping import printable_lines
 from facemend.reconstruction.options import FIND_OPTIONS, Device, Options, options_of
+
+if TYPE_CHECKING:
+    from facemend.reconstruction.credentials import Credentials
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -43,6 +46,20 @@ engine_option = click.option(
 )
 ray_address_option = click.option(
     "--ray-address", metavar="ADDRESS", help="Address of a Ray cluster.  [default: start one here]"
+)
+certificate_option = click.option(
+    "--c2pa-certificate",
+    "certificate",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Sign what is written with this certificate chain (PEM), as a C2PA manifest.",
+)
+key_option = click.option(
+    "--c2pa-key",
+    "key",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The private key of the certificate (PEM).",
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 
@@ -122,6 +139,17 @@ def read_options(values: dict[str, Any]) -> Options:
         raise UsageError("--keep takes one picture; put the regions together into one")
     mask = read_mask(values["mask"]) if values.get("mask") else None
     return options_of(None, values | {"mask": mask, "keep": (*regions, *map(read_mask, masks))})
+
+
+def read_signing(certificate: Path | None, key: Path | None) -> "Credentials | None":
+    """What files are signed with, or None. Raises UsageError: one of both is missing, or does not fit."""
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise UsageError("signing takes both --c2pa-certificate and --c2pa-key; name both files")
+    from facemend.reconstruction.credentials import read_credentials
+
+    return read_credentials(certificate, key)
 
 
 def say(text: object, *, error: bool = False) -> None:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facemend.cli.options import (
+    certificate_option,
     detector_option,
     device_option,
     engine_option,
+    key_option,
     model_option,
     quiet_option,
     ray_address_option,
     read_options,
+    read_signing,
     reconstruction_options,
     say,
 )
@@ -43,6 +46,8 @@ _STREAM = (Path("-"),)
 @model_option
 @detector_option
 @device_option
+@certificate_option
+@key_option
 @click.option("--recursive", is_flag=True, help="Search the subfolders of folders as well.")
 @click.option("--in-place", is_flag=True, help="Replace each photo by its reconstruction.")
 @click.option(
@@ -67,6 +72,8 @@ def reconstruct(
     model: Path | None,
     detector: Path | None,
     device: str,
+    certificate: Path | None,
+    key: Path | None,
     recursive: bool,
     in_place: bool,
     jobs: int | None,
@@ -92,7 +99,9 @@ def reconstruct(
     from facemend.reconstruction.outputs import plan_tasks
 
     options = read_options(values)
-    setup = ReconstructorSetup(model, detector, device, verbose=verbose)
+    setup = ReconstructorSetup(
+        model, detector, device, verbose=verbose, credentials=read_signing(certificate, key)
+    )
     if photos == _STREAM:
         if as_json or save_occlusion or in_place:
             raise UsageError(
@@ -140,13 +149,12 @@ def _shown(running: "Iterator[TaskResult]", count: int, quiet: bool) -> "list[Ta
 
 
 def _write_stream(result: "Reconstruction", output: Path | None, force: bool) -> None:
-    from facemend.io import Format, encode_photo
+    from facemend.io import Format
 
     if output is not None:
         result.save(output, force=force)
         return
-    note = result.provenance.to_note()
-    sys.stdout.buffer.write(encode_photo(result.photo, Format.PNG, note=note))
+    sys.stdout.buffer.write(result.encode(Format.PNG))
 
 
 def _document(setup: "ReconstructorSetup", done: list["TaskResult"]) -> dict[str, object]:

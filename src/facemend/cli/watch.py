@@ -9,12 +9,15 @@ from typing import Any
 import click
 
 from facemend.cli.options import (
+    certificate_option,
     detector_option,
     device_option,
     folder_options,
+    key_option,
     model_option,
     quiet_option,
     read_options,
+    read_signing,
     say,
 )
 from facemend.errors import UsageError
@@ -35,6 +38,8 @@ from facemend.escaping import printable
 @model_option
 @detector_option
 @device_option
+@certificate_option
+@key_option
 @click.option("--recursive", is_flag=True, help="Watch the subfolders as well.")
 @click.option(
     "--poll",
@@ -65,6 +70,8 @@ def watch(
     model: Path | None,
     detector: Path | None,
     device: str,
+    certificate: Path | None,
+    key: Path | None,
     recursive: bool,
     poll_s: float | None,
     settle_s: float,
@@ -93,7 +100,9 @@ def watch(
         if poll_s is None
         else lambda most_s: _wait(stop, min(most_s, poll_s))
     )
-    reconstructor = ReconstructorSetup(model, detector, device)()
+    reconstructor = ReconstructorSetup(
+        model, detector, device, credentials=read_signing(certificate, key)
+    )()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: _end(stop))
     if not quiet:

@@ -18,8 +18,9 @@ from facemend.detection import Face
 from facemend.errors import NoFaceFound, OutputError, PictureError, UsageError
 from facemend.escaping import printable
 from facemend.files import open_log, parse_json, read_own, sha256_of, written_whole
-from facemend.io import encode_photo, format_named, write_png
+from facemend.io import format_named, write_png
 from facemend.parallel import Engine, LocalEngine, cores
+from facemend.reconstruction.credentials import Credentials
 from facemend.reconstruction.find import output_paths, read_document
 from facemend.reconstruction.options import Device, Options
 from facemend.reconstruction.outputs import Task
@@ -168,7 +169,7 @@ class ReconstructorSetup:
     """How a worker opens its own `Reconstructor`: a value that can be sent to another process.
 
     Attributes:
-        model, detector, device, threads: see `Reconstructor`.
+        model, detector, device, threads, credentials: see `Reconstructor`.
         verbose: whether the worker's log, such as why a face was left alone, goes to stderr.
     """
 
@@ -177,12 +178,19 @@ class ReconstructorSetup:
     device: Device | str = Device.AUTO
     threads: int | None = None
     verbose: bool = False
+    credentials: Credentials | None = None
 
     def __call__(self) -> Reconstructor:
         """Opens it. Raises ModelError and UsageError as `Reconstructor` does."""
         if self.verbose:
             _show_log()
-        return Reconstructor(self.model, detector=self.detector, device=self.device, threads=self.threads)
+        return Reconstructor(
+            self.model,
+            detector=self.detector,
+            device=self.device,
+            threads=self.threads,
+            credentials=self.credentials,
+        )
 
 
 class _LogLines(logging.Handler):
@@ -286,7 +294,7 @@ def reconstruct_task(
     """
     try:
         result = reconstructor(task.source, options)
-        data = encode_photo(result.photo, format_named(task.output), note=result.provenance.to_note())
+        data = result.encode(format_named(task.output))
     except (PictureError, NoFaceFound, OutputError) as error:
         return TaskResult(task, Outcome.FAILED, None, str(error))
     if task.occlusion_output is not None:

@@ -22,6 +22,7 @@ from facemend.files import sha256_of
 from facemend.images import Image
 from facemend.io import Photo, photo_of_pillow, photo_of_pixels, read_photo
 from facemend.reconstruction.aligned import reconstruct_aligned
+from facemend.reconstruction.credentials import Credentials
 from facemend.reconstruction.find import Findings, find_in_aligned, find_in_photo
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import (
@@ -56,18 +57,21 @@ class Reconstructor:
         detector: Path | str | None = None,
         device: Device | str = Device.AUTO,
         threads: int | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         """Opens a model file (None: the one that comes with facemend).
 
         Args:
             detector: YuNet as an ONNX file, to find faces with in place of facemend's own detector.
             threads: how many threads one call may use. None leaves it to ONNX Runtime.
+            credentials: what files are signed with (`read_credentials`). None writes no C2PA manifest.
 
         Raises:
             ModelError, UsageError: as `Model` does, or the detector's file is not a YuNet.
         """
         self.model = Model(model_path or shipped_model_path(), device=device, threads=threads)
         self._threads = threads
+        self._credentials = credentials
         self._yunet = None if detector is None else YuNet(Path(detector), threads=threads)
         self._detector_sha256 = None if detector is None else sha256_of(Path(detector))
 
@@ -111,7 +115,7 @@ class Reconstructor:
             photo = photo.without_layers()
         regions = tuple(face.region for face in faces if face.region)
         provenance = replace(self.provenance(input_sha256, options), regions=regions)
-        return Reconstruction(photo, faces, provenance)
+        return Reconstruction(photo, faces, provenance, self._credentials)
 
     def find(self, source: Source, options: Options | None = None, /, **changes: Any) -> Findings:
         """Finds what hides the faces of a photo, and reconstructs nothing.
@@ -172,6 +176,8 @@ class Reconstructor:
         texts = dict(options.to_texts())
         if self._detector_sha256 is not None and not options.aligned:
             texts["detector_sha256"] = self._detector_sha256
+        if self._credentials is not None:
+            texts["c2pa_certificate_sha256"] = self._credentials.sha256
         return Provenance(self.model.description.name, self.model.sha256, input_sha256, texts)
 
     def _faces_of(self, photo: Photo, options: Options) -> tuple[Face, ...]:

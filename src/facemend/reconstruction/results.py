@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from io import BytesIO
@@ -12,9 +12,11 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from facemend.detection import Face
+from facemend.files import written_whole
 from facemend.images import Alpha, Image
-from facemend.io import Photo, write_photo
+from facemend.io import Format, Photo, encode_photo, format_named
 from facemend.occlusion import OcclusionClass
+from facemend.reconstruction.credentials import Credentials, sign
 from facemend.reconstruction.provenance import Provenance, Region
 
 _SHOWN_PX = 320  # in a notebook
@@ -84,11 +86,13 @@ class Reconstruction:
         photo: the picture, with everything that the input's file held beside its pixels.
         faces: one entry a face, the largest first. Empty if none was found.
         provenance: how it was made.
+        credentials: what its file is signed with (C2PA), or None.
     """
 
     photo: Photo
     faces: tuple[FaceReconstruction, ...]
     provenance: Provenance
+    credentials: Credentials | None = None
 
     @cached_property
     def image(self) -> PillowImage.Image:
@@ -139,7 +143,24 @@ class Reconstruction:
                 hold the picture.
             UsageError: the suffix names no format that facemend writes.
         """
-        write_photo(Path(path), self.photo, note=self.provenance.to_note(), strip=strip, force=force)
+        path = Path(path)
+        data = self.encode(format_named(path), strip=strip)
+        with written_whole(path, force=force, most_mode=self.photo.file_mode) as temporary:
+            temporary.write_bytes(data)
+
+    def encode(self, kind: Format | None = None, *, strip: bool = False) -> bytes:
+        """The bytes of the file that `save` writes. None is the format that the picture came in.
+
+        Raises:
+            OutputError, UsageError: as `save` does, or the certificate is refused.
+        """
+        kind = kind or self.photo.format
+        data = encode_photo(self.photo, kind, note=self.provenance.to_note(), strip=strip)
+        if self.credentials is None or not self.changed:
+            return data
+        photo = self.photo.without_metadata() if strip else self.photo
+        before = replace(photo, pixels=self.before)
+        return sign(data, kind, before, self.provenance, self.credentials)
 
     def __repr__(self) -> str:
         height_px, width_px = self.photo.pixels.shape[:2]
