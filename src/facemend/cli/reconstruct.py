@@ -27,7 +27,7 @@ from facemend.escaping import printable, printable_json
 
 if TYPE_CHECKING:
     from facemend.reconstruction.batch import FaceSummary, ReconstructorSetup, TaskResult
-    from facemend.reconstruction.results import Reconstruction
+    from facemend.reconstruction.reconstructor import Reconstruction
 
 _STREAM = (Path("-"),)
 

@@ -18,7 +18,7 @@ from facemend.occlusion import OcclusionClass
 from facemend.reconstruction.aligned import reconstruct_aligned
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import Options, Remove
-from facemend.reconstruction.passes import Passes
+from facemend.reconstruction.pipeline import Passes
 from facemend.reconstruction.provenance import Provenance
 
 

@@ -21,8 +21,8 @@ from facemend.files import seed_of, sha256_of
 from facemend.images import resize
 from facemend.occlusion import occlude
 from facemend.reconstruction.demo import read_portraits
+from facemend.reconstruction.model import shipped_model_path
 from facemend.reconstruction.reconstructor import Reconstructor
-from facemend.weights import shipped_model_path
 
 CORE = ("click", "numpy", "onnxruntime", "pillow", "tqdm")
 EXTRAS: Mapping[str, str] = {
