@@ -1,8 +1,10 @@
 """The schemas of requests and responses, and the OpenAPI document that is made from them."""
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from facemend.io import Format
 from facemend.reconstruction.options import Remove, default_of, help_of
@@ -18,6 +20,7 @@ MEDIA_TYPES = {
     Format.HEIC: "image/heic",
 }
 _MAX_FACES = 1000
+_MAX_BOXES = 50
 
 
 def _numbers(value: object) -> object:
@@ -25,6 +28,24 @@ def _numbers(value: object) -> object:
     if isinstance(value, str):
         return [word.strip() for word in value.split(",")]
     return value
+
+
+def _boxes(value: object) -> object:
+    """ "10,20,80,100 300,20,80,100" as ((10, 20, 80, 100), (300, 20, 80, 100))."""
+    if not isinstance(value, str):
+        return value
+    try:
+        boxes = [tuple(map(float, word.split(","))) for word in value.split()]
+    except ValueError:
+        boxes = []
+    if not 1 <= len(boxes) <= _MAX_BOXES or not all(map(_is_box, boxes)):
+        message = f"send x,y,width,height in pixels; a space stands between faces, {_MAX_BOXES} at most"
+        raise PydanticCustomError("boxes", message)  # type: ignore[arg-type]  # it is a literal
+    return boxes
+
+
+def _is_box(box: tuple[float, ...]) -> bool:
+    return len(box) == 4 and all(map(math.isfinite, box)) and min(box[2:]) > 0
 
 
 class FormOptions(BaseModel):
@@ -39,6 +60,11 @@ class FormOptions(BaseModel):
     faces: Annotated[
         tuple[Annotated[int, Field(ge=1, le=_MAX_FACES)], ...] | None, BeforeValidator(_numbers)
     ] = Field(None, description="Which faces, by number. The largest is 1. All if left out.")
+    face: Annotated[tuple[tuple[float, float, float, float], ...], BeforeValidator(_boxes)] = Field(
+        (),
+        description="A covered face that is not found, or left alone: x,y,width,height in pixels from the "
+        "top left. A space stands between several.",
+    )
     aligned: bool = Field(default_of("aligned"), description=help_of("aligned"))
     format: Literal["png", "jpeg", "webp", "tiff", "avif", "heic"] | None = Field(
         None, description="The picture's format. The photo's own if left out (PNG for BMP)."
@@ -67,8 +93,12 @@ class FaceResponse(BaseModel):
     box_px: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2.")
     landmarks_px: list[tuple[float, float]] = Field(description="Eyes, nose, corners of the mouth.")
     confidence: float
+    marked: bool = Field(description="Whether the form's `face` marks it.")
     chosen: bool
     reconstructed: bool
+    stays: list[str] = Field(
+        description="Classes (covers, accessories) that hide a part of it and that `remove` leaves out."
+    )
     coverage: float = Field(description="Share of the photo's pixels that were reconstructed, 0-1.")
     reach_px: list[tuple[float, float]] = Field(
         description="Four corners; a mask may mark what lies inside. Empty for a ready crop."
@@ -138,6 +168,11 @@ def _form_schema() -> dict[str, Any]:
         "pattern": r"^[1-9][0-9]{0,2}(,[1-9][0-9]{0,2})*$",
         "description": properties["faces"]["description"],
         "example": "1,2",
+    }
+    properties["face"] = {
+        "type": "string",
+        "description": properties["face"]["description"],
+        "example": "120,80,200,240",
     }
     properties["format"] = {
         "type": "string",
