@@ -92,12 +92,12 @@ class FaceResponse(BaseModel):
     face: int = Field(description="Its number; the largest is 1.")
     box_px: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2.")
     landmarks_px: list[tuple[float, float]] = Field(description="Eyes, nose, corners of the mouth.")
-    confidence: float
-    marked: bool = Field(description="Whether the form's `face` marks it.")
-    chosen: bool
-    reconstructed: bool
+    confidence: float = Field(description="Of the detector, 0-1. 1 for a marked face.")
+    marked: bool = Field(description="Whether the form's field face marks it.")
+    chosen: bool = Field(description="Whether the form's field faces names it, or is left out.")
+    reconstructed: bool = Field(description="Whether anything of it was reconstructed.")
     stays: list[str] = Field(
-        description="Classes (covers, accessories) that hide a part of it and that `remove` leaves out."
+        description="Classes (covers, accessories) that hide a part of it too, but that remove leaves out."
     )
     coverage: float = Field(description="Share of the photo's pixels that were reconstructed, 0-1.")
     reach_px: list[tuple[float, float]] = Field(
@@ -113,15 +113,19 @@ class FaceResponse(BaseModel):
 class ReconstructionResponse(BaseModel):
     """What was done to a photo."""
 
-    outcome: Outcome
-    notice: str
-    width_px: int
-    height_px: int
-    faces: list[FaceResponse]
-    picture: Picture
-    before: Picture | None
-    provenance: dict[str, object]
-    work_s: float
+    outcome: Outcome = Field(description="What became of the photo.")
+    notice: str = Field(description="What has to be said beside the picture.")
+    width_px: int = Field(description="Of the photo as displayed.")
+    height_px: int = Field(description="Of the photo as displayed.")
+    faces: list[FaceResponse] = Field(description="All that were found or marked, the largest first.")
+    picture: Picture = Field(description="The file that comes back without answer=json.")
+    before: Picture | None = Field(
+        description="The photo as it came, as PNG, where before=true asks for it."
+    )
+    provenance: dict[str, object] = Field(
+        description="How it was made; the picture's metadata say the same."
+    )
+    work_s: float = Field(description="Seconds of work, without the wait.")
 
 
 class ErrorResponse(BaseModel):

@@ -26,7 +26,8 @@ export function adviceOf(photo, deeds) {
   if (photo.busy) return null;
   if (photo.error) {
     const again = photo.error.passing ? [action(words.tryAgain, deeds.again)] : [];
-    return { error: photo.error.text, tips: [], actions: [...again, action(words.chooseOther, deeds.choose)] };
+    const tips = photo.error.passing ? [] : words.failedTips;
+    return { error: photo.error.text, tips, actions: [...again, action(words.chooseOther, deeds.choose)] };
   }
   if (!photo.result || photo.stale) return null;
   const { outcome } = photo.result.response;
@@ -147,7 +148,8 @@ function sidesOf(photo) {
   pair.dir = "ltr";
   pair.setAttribute("role", "img");
   pair.setAttribute("aria-label", words.pair(photo.name));
-  const sides = [[photo.before, "start", words.before], [photo.result?.after ?? photo.before, "end", photo.changed ? words.after : words.unchanged]];
+  const sides = photo.changed ? [[photo.before, "start", words.before], [photo.result.after, "end", words.after]]
+    : [[photo.before, "end", words.unchanged]];
   for (const [source, side, label] of sides) {
     const [part, canvas, badge] = ["div", "canvas", "span"].map((name) => document.createElement(name));
     canvas.width = source.width;

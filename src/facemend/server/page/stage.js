@@ -134,13 +134,13 @@ export class Stage {
     this.drawMarks();
   }
 
-  /** Makes the photo as large as there is room. A brush on a phone leaves room for its tools below. */
+  /** Makes the photo as large as there is room. A brush leaves room for its tools below. */
   fit() {
     const { scroll, stage } = this.parts;
     if (!this.photo?.before) return;
     const { width, height } = this.photo;
     const narrow = innerWidth <= 860;
-    const most = Math.min(innerHeight * (narrow ? (this.mode ? 0.5 : 0.62) : 0.72), 860);
+    const most = Math.min(innerHeight * (this.mode ? 0.52 : narrow ? 0.62 : 0.72), 860);
     const share = Math.min(scroll.clientWidth / width, most / height, narrow ? 99 : 3);
     stage.style.width = `${Math.floor(width * share * this.zoom)}px`;
     stage.style.height = `${Math.floor(height * share * this.zoom)}px`;

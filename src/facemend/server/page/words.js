@@ -59,10 +59,11 @@ export const words = {
     accessories: "Glasses, a hand or another thing is in front of a face. It is reconstructed when you choose it.",
     covers: "A mask, blur or patch is in front of a face. It is reconstructed when you choose it.",
   },
+  failedTips: ["Save the photo anew as JPEG or PNG, or choose another one."],
   markFace: "Mark the face",
   closeUp: "Take it as a close-up",
   paint: "Paint it",
-  both: "Reconstruct both kinds",
+  both: "Reconstruct it",
   tryAgain: "Try again",
   chooseOther: "Choose another photo",
 
