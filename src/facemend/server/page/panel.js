@@ -12,7 +12,9 @@ export function outcomeOf(photo) {
   if (!faces.length) return words.noFace;
   if (changed === faces.length) return words.allDone(changed);
   if (changed) return words.someDone(faces.length, changed);
-  return stayingOf(photo) || faces.some((face) => !face.chosen) ? words.stays(faces.length) : words.nothingHides(faces.length);
+  const staying = stayingOf(photo);
+  if (staying) return words.leftAlone(faces.length, staying);
+  return faces.some((face) => face.chosen) ? words.nothingHides(faces.length) : words.notChosen;
 }
 
 /** A class that hides a chosen face and stays, or null. */

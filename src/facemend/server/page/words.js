@@ -37,8 +37,11 @@ export const words = {
     "# faces were found; nothing hides them, so nothing was changed."),
   allDone: (count) => some(count, "One face was found and reconstructed.", "# faces were found and reconstructed."),
   someDone: (count, changed) => `${count} faces were found, ${changed} of them reconstructed.`,
-  stays: (count) => some(count, "One face was found. What hides it was left as you asked.",
-    "# faces were found. What hides them was left as you asked."),
+  leftAlone: (count, kind) => some(count, "One face was found. ", "# faces were found. ") + ({
+    accessories: "Glasses or the like hide a part of it and were left alone.",
+    covers: "A mask, blur or patch hides a part of it and was left alone.",
+  })[kind],
+  notChosen: "No face is chosen, so nothing was changed.",
 
   // Faces in the list.
   face: (number) => `Face ${number}`,
@@ -56,8 +59,8 @@ export const words = {
   closeUpTip: "If the photo is a close-up of one face, it can be taken whole.",
   freeTips: ["If something does hide a face, paint it with the brush and reconstruct again."],
   staysTips: {
-    accessories: "Glasses, a hand or another thing is in front of a face. It is reconstructed when you choose it.",
-    covers: "A mask, blur or patch is in front of a face. It is reconstructed when you choose it.",
+    accessories: "Glasses, hands and things are reconstructed when you choose them.",
+    covers: "Masks, blur and patches are reconstructed when you choose them.",
   },
   failedTips: ["Save the photo anew as JPEG or PNG, or choose another one."],
   markFace: "Mark the face",
