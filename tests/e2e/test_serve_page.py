@@ -2,10 +2,12 @@
 
 import base64
 import io
+import json
 import shutil
 import subprocess
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -398,15 +400,15 @@ def test_a_face_that_is_not_found_is_marked_with_a_box(page: "Page", tmp_path: P
 def test_it_says_what_was_left_alone_and_what_cannot_be_painted(
     page: "Page", portrait: Image, tmp_path: Path
 ) -> None:
-    glasses = portrait.copy()
-    glasses[180:212, 195:330] = ACCESSORY
-    path = tmp_path / "glasses.png"
-    PillowImage.fromarray(glasses).save(path)
+    held = portrait.copy()
+    held[255:290, 225:305] = ACCESSORY  # over the mouth: over the eyes it would count as a bar
+    path = tmp_path / "held.png"
+    PillowImage.fromarray(held).save(path)
     page.set_input_files("#file", path)
     page.locator("#status").filter(has_text="Glasses or the like").wait_for()
     assert page.locator(".face small").inner_text() == "glasses: choose “Both”"
     page.get_by_role("button", name="Brush: add").click()
-    _drag(page, glasses, (20, 560), (40, 580))
+    _drag(page, held, (20, 560), (40, 580))
     assert "nothing was painted" in page.locator("#status").inner_text()
     assert page.get_by_role("button", name="Undo").is_disabled()
     page.get_by_role("button", name="Brush: add").click()
@@ -414,7 +416,7 @@ def test_it_says_what_was_left_alone_and_what_cannot_be_painted(
         page.get_by_role("button", name="Reconstruct it").click()
     page.locator("#status").filter(has_text="One face was found and reconstructed.").wait_for()
     assert page.get_by_role("radio", name="Both").is_checked()
-    assert _pixels(page.locator("#after"))[196, 224, 2] < 60
+    assert _pixels(page.locator("#after"))[272, 265, 2] < 60
 
 
 def test_several_photos_and_a_bad_one_that_fails_alone(
@@ -517,7 +519,7 @@ def test_below_another_path_and_with_a_token(page: "Page", url: str, photo: Path
         if "/v1/" in route.request.url and "authorization" not in route.request.headers:
             route.fulfill(status=401, json={"code": "no_token", "message": "this server requires a token"})
         else:
-            route.fulfill(response=route.fetch(url=route.request.url.replace("/mend/", "/")))
+            route.continue_(url=route.request.url.replace("/mend/", "/"))
 
     page.route("**/mend/**", pass_on)
     page.goto(f"{url}mend/")
@@ -532,9 +534,14 @@ def test_below_another_path_and_with_a_token(page: "Page", url: str, photo: Path
     page.get_by_role("cell", name="A picture of the photo's size").wait_for()
 
 
+def _fulfil(route: "Route", *, body: str) -> None:
+    route.fulfill(body=body, content_type="application/json")
+
+
 def test_heic_is_offered_only_where_the_server_reads_it(page: "Page", url: str) -> None:
     for names, offered in ((["png", "heic"], True), (["png"], False)):
-        page.route("**/v1/models", lambda route, names=names: route.fulfill(json={"formats": names}))
+        body = json.dumps({"formats": names})
+        page.route("**/v1/models", partial(_fulfil, body=body))
         with page.expect_response("**/v1/models"):
             page.goto(url)
         page.locator("#format option[value=png]").wait_for(state="attached")
