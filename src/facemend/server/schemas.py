@@ -1,6 +1,5 @@
 """The schemas of requests and responses, and the OpenAPI document that is made from them."""
 
-import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -21,6 +20,7 @@ MEDIA_TYPES = {
 }
 _MAX_FACES = 1000
 _MAX_BOXES = 50
+_FARTHEST_PX = 100_000  # beyond any photo
 
 
 def _numbers(value: object) -> object:
@@ -45,7 +45,7 @@ def _boxes(value: object) -> object:
 
 
 def _is_box(box: tuple[float, ...]) -> bool:
-    return len(box) == 4 and all(map(math.isfinite, box)) and min(box[2:]) > 0
+    return len(box) == 4 and all(abs(value) <= _FARTHEST_PX for value in box) and min(box[2:]) >= 1
 
 
 class FormOptions(BaseModel):

@@ -224,6 +224,7 @@ def test_an_unchanged_photo_is_its_file_byte_for_byte(client: TestClient) -> Non
         ({"face": "1,2,3"}, "face: send x,y,width,height"),
         ({"face": "1,2,0,4"}, "face: send x,y,width,height"),
         ({"face": "nan,2,3,4"}, "face: send x,y,width,height"),
+        ({"face": "1,2,1e308,1e308"}, "face: send x,y,width,height"),
         ({"face": "900,900,9,9"}, "the face 900,900,9,9 lies outside the photo"),
         ({"format": "gif"}, "format: "),
         ({"aligned": "perhaps"}, "aligned: "),

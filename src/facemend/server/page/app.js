@@ -126,6 +126,7 @@ async function run(photo) {
   if (photo.busy) return; // a later request took over
   if (photo === current) say(outcomeOf(photo));
   show();
+  if (find("format").options.length === 1) offerFormats(); // there was no token before
 }
 
 async function runAgain() {
@@ -220,7 +221,8 @@ function show() {
 
 function showHint() {
   const hint = stage.mode === "box" ? "box" : stage.mode ? "brush" : current.result?.faces.length === 0 ? "noFaces" : "none";
-  find("hand-hint").textContent = words.hints[hint];
+  const keys = matchMedia("(pointer: coarse)").matches ? "" : words.keys[hint] ?? "";
+  find("hand-hint").textContent = `${words.hints[hint]} ${keys}`.trim();
 }
 
 function showAdvice(photo) {
@@ -316,7 +318,6 @@ function askForToken() {
     find("token-form").addEventListener("submit", () => {
       resolve(find("token").value);
       find("token").value = "";
-      setTimeout(offerFormats, 1000);
     }, { once: true });
   });
 }

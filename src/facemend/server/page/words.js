@@ -74,8 +74,12 @@ export const words = {
   hints: {
     none: "Paint what hides a face, or draw a box around a face that was not found.",
     noFaces: "No face was found here. Mark one first; then the brush can paint it.",
-    brush: "Paint on the photo, then reconstruct again. Arrow keys move the brush, Space paints, Escape ends.",
-    box: "Draw a box around the face. With the keyboard: Space sets one corner, arrow keys move, Space sets the other.",
+    brush: "Paint on the photo, then reconstruct again.",
+    box: "Draw a box around the face, from the forehead to the chin.",
+  },
+  keys: {
+    brush: "Arrow keys move the brush, Space paints, Escape ends.",
+    box: "With the keyboard: Space sets one corner, arrow keys move, Space sets the other.",
   },
   brushLabel: "Brush. Arrow keys move it, space paints, Escape ends.",
   boxLabel: "Box around a face. Arrow keys move, space sets a corner, Escape ends.",
