@@ -11,19 +11,19 @@ from io import BytesIO
 import numpy as np
 
 from facemend import io
+from facemend.alignment import view_of
+from facemend.detection import Face
 from facemend.errors import NoFaceFound, PictureError, reason_of
 from facemend.images import Alpha, Image, Mask
 from facemend.io import MAX_PIXELS, Format, Photo, encode_photo, format_of, read_photo
 from facemend.io.formats import DAMAGED, HEIC_PACKAGE, SUFFIXES, open_photo
 from facemend.io.png import encode_png
 from facemend.occlusion import OcclusionClass
-from facemend.reconstruction.crop import view_of
 from facemend.reconstruction.options import Remove
+from facemend.reconstruction.pipeline import FaceReconstruction
 from facemend.reconstruction.provenance import NOTICE, Provenance
-from facemend.reconstruction.reconstructor import Reconstructor
-from facemend.reconstruction.results import FaceReconstruction, Reconstruction
-from facemend.server.problems import Problem
-from facemend.server.schemas import FORMATS, MEDIA_TYPES, Base64, FormOptions
+from facemend.reconstruction.reconstructor import Reconstruction, Reconstructor
+from facemend.server.schemas import FORMATS, MEDIA_TYPES, Base64, FormOptions, Problem
 from facemend.server.settings import Limits
 from facemend.thresholds import THRESHOLDS
 
@@ -233,7 +233,7 @@ def _kind_of(request: ReconstructionRequest, photo: Photo) -> Format:
 
 def _reach(photo: Photo, face: FaceReconstruction, side_px: int) -> tuple[tuple[float, float], ...]:
     """The corners of the face's crop, as they lie in the photo, one after the other around it."""
-    view = view_of(photo.pixels, face.face, side_px)
+    view = view_of(photo.pixels, face.face.landmarks_px, side_px)
     if view is None:
         return ()
     last = side_px - 1
@@ -307,7 +307,7 @@ def _face(face: ReconstructedFace) -> dict[str, object]:
     rows, columns = done.box
     return {
         "face": face.number,
-        "box_px": [round(value, 1) for value in done.face.box_px],
+        "box_px": [round(value, 1) for value in _box_of(done.face)],
         "landmarks_px": done.face.landmarks_px.round(1).tolist(),
         "confidence": round(done.face.confidence, 3),
         "marked": done.face.marked,
@@ -316,10 +316,16 @@ def _face(face: ReconstructedFace) -> dict[str, object]:
         "stays": [str(name) for name in face.stays],
         "coverage": done.coverage if face.changed else 0.0,
         "reach_px": face.reach_px,
-        "area_px": [columns.start, rows.start, columns.stop, rows.stop],
+        "area_px": [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start],
         "occlusions": {str(name): _png(alpha) for name, alpha in done.occlusion.items()},
         "changed": _png((done.weight > 0).astype(np.float32)) if done.changed else None,
     }
+
+
+def _box_of(face: Face) -> tuple[float, float, float, float]:
+    """x, y, width and height, as the form takes it: the top left pixel is 0, 0, 1, 1."""
+    x1, y1, x2, y2 = face.box_px
+    return x1 + 0.5, y1 + 0.5, x2 - x1, y2 - y1
 
 
 def _picture(data: bytes, media_type: str) -> dict[str, str]:

@@ -55,7 +55,7 @@ def client(settings: Settings) -> Iterator[TestClient]:
 @pytest.fixture
 def hostile_workers(monkeypatch: pytest.MonkeyPatch, repo_root: Path) -> None:
     """Workers that do what a photo says: see tests/hostile_worker.py."""
-    monkeypatch.setattr("facemend.server.worker_pool._PROGRAM", hostile_worker.PROGRAM)
+    monkeypatch.setattr("facemend.server.workers._PROGRAM", hostile_worker.PROGRAM)
     monkeypatch.setenv("PYTHONPATH", f"{repo_root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
 
 
@@ -110,8 +110,13 @@ def test_json_holds_the_picture_the_faces_and_what_was_found(
     assert (answer["height_px"], answer["width_px"]) == covered.shape[:2]
     (face,) = answer["faces"]
     (found,) = find_faces(covered)
-    assert face["box_px"] == [round(value, 1) for value in found.box_px]
-    x1, y1, x2, y2 = face["area_px"]
+    x, y, width, height = face["box_px"]
+    assert (found.landmarks_px > (x, y)).all()
+    assert (found.landmarks_px < (x + width, y + height)).all()
+    assert 1 < height / width < 1.6
+    assert x + width < covered.shape[1]
+    x1, y1, width, height = face["area_px"]
+    x2, y2 = x1 + width, y1 + height
     changed = decoded(face["changed"]) > 0
     cover = decoded(face["occlusions"]["covers"])
     assert changed.shape == cover.shape == (y2 - y1, x2 - x1)

@@ -163,8 +163,7 @@ export class Stage {
     marks.replaceChildren(
       ...faces.map((face) => {
         const mark = document.createElement("div");
-        const [x1, y1, x2, y2] = face.box_px;
-        Object.assign(mark.style, this.placed([x1, y1, x2 - x1, y2 - y1]));
+        Object.assign(mark.style, this.placed(face.box_px));
         mark.classList.toggle("off", !this.photo.chosen(face.face));
         const number = document.createElement("span");
         number.textContent = face.face;
@@ -206,7 +205,7 @@ export class Stage {
   /** Width of the brush in the photo's pixels: a share of the largest face, so that it fits any photo. */
   get width() {
     const face = this.photo.result?.faces[0];
-    const span = face ? face.box_px[2] - face.box_px[0] : this.photo.width / 3;
+    const span = face ? face.box_px[2] : this.photo.width / 3;
     return Math.max(1, (span * this.parts.size.value) / 100);
   }
 
