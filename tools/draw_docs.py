@@ -1,4 +1,5 @@
-"""Draws the pictures of the documents anew: docs/gallery.jpg, docs/occlusions.jpg and docs/find.jpg.
+"""Draws the pictures of the documents anew: gallery.jpg, occlusions.jpg and find.jpg in docs, and the page's
+examples.
 
     python tools/draw_docs.py
 
@@ -23,14 +24,22 @@ from facemend.occlusion import KINDS, occlude
 from facemend.reconstruction.demo import demo_provenance, read_portraits
 from facemend.reconstruction.reconstructor import Reconstructor
 
-_DOCS = Path(__file__).resolve().parents[1] / "docs"
+_ROOT = Path(__file__).resolve().parents[1]
+_DOCS, _PAGE = _ROOT / "docs", _ROOT / "src/facemend/server/page"
+_EXAMPLES = {
+    "mask": ("Eileen Collins", "textured_mask", 3),
+    "blur": ("Eileen Collins", "blur", 1),
+    "glasses": ("Grace Hopper", "sunglasses", 2),
+}
+"""Of the server's page: whose portrait, and the kind and the seed of the occlusion drawn on it."""
 _DRAWS, _TILE_PX, _QUALITY = 3, 140, 82
 _GALLERY = ("textured_mask", "nose_mask", "blur", "pixelate", "mask_full")
 _SHOWN_PX, _GAP_PX, _HEAD_PX = 208, 6, 26
 
 
 def main() -> None:
-    """Writes the pictures."""
+    """Writes all pictures."""
+    write_examples()
     reconstructor = Reconstructor()
     note = demo_provenance(reconstructor).to_note()
     write_photo(_DOCS / "gallery.jpg", _small(draw_gallery(reconstructor)), note=note, force=True)
@@ -38,6 +47,15 @@ def main() -> None:
     recipe = Recipe(count=2 * _DRAWS, shares=dict.fromkeys(KINDS, 1.0))
     sheet = draw_preview(portraits_as_source(), recipe, _TILE_PX)
     write_photo(_DOCS / "occlusions.jpg", _small(np.asarray(sheet)), force=True)
+
+
+def write_examples() -> None:
+    """Writes the covered portraits that the server's page shows as examples."""
+    portraits = {portrait.name: portrait for portrait in read_portraits()}
+    for name, (person, kind, seed) in _EXAMPLES.items():
+        portrait = portraits[person]
+        covered = occlude(portrait.photo, portrait.landmarks_px, kind, seed).image
+        PillowImage.fromarray(covered).save(_PAGE / f"example-{name}.jpg", quality=90)
 
 
 def draw_gallery(reconstructor: Reconstructor) -> Image:

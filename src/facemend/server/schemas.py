@@ -7,6 +7,7 @@ from email.message import Message
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from facemend.errors import FacemendError, NoFaceFound, OutputError, PictureError, UsageError
 from facemend.io import Format
@@ -83,6 +84,8 @@ MEDIA_TYPES = {
     Format.HEIC: "image/heic",
 }
 _MAX_FACES = 1000
+_MAX_BOXES = 50
+_FARTHEST_PX = 100_000  # beyond any photo
 
 
 def _numbers(value: object) -> object:
@@ -90,6 +93,24 @@ def _numbers(value: object) -> object:
     if isinstance(value, str):
         return [word.strip() for word in value.split(",")]
     return value
+
+
+def _boxes(value: object) -> object:
+    """ "10,20,80,100 300,20,80,100" as ((10, 20, 80, 100), (300, 20, 80, 100))."""
+    if not isinstance(value, str):
+        return value
+    try:
+        boxes = [tuple(map(float, word.split(","))) for word in value.split()]
+    except ValueError:
+        boxes = []
+    if not 1 <= len(boxes) <= _MAX_BOXES or not all(map(_is_box, boxes)):
+        message = f"send x,y,width,height in pixels; a space stands between faces, {_MAX_BOXES} at most"
+        raise PydanticCustomError("boxes", message)  # type: ignore[arg-type]  # it is a literal
+    return boxes
+
+
+def _is_box(box: tuple[float, ...]) -> bool:
+    return len(box) == 4 and all(abs(value) <= _FARTHEST_PX for value in box) and min(box[2:]) >= 1
 
 
 class FormOptions(BaseModel):
@@ -104,6 +125,11 @@ class FormOptions(BaseModel):
     faces: Annotated[
         tuple[Annotated[int, Field(ge=1, le=_MAX_FACES)], ...] | None, BeforeValidator(_numbers)
     ] = Field(None, description="Which faces, by number. The largest is 1. All if left out.")
+    face: Annotated[tuple[tuple[float, float, float, float], ...], BeforeValidator(_boxes)] = Field(
+        (),
+        description="A covered face that is not found, or left alone: x,y,width,height in pixels from the "
+        "top left. A space stands between several.",
+    )
     aligned: bool = Field(default_of("aligned"), description=help_of("aligned"))
     format: Literal["png", "jpeg", "webp", "tiff", "avif", "heic"] | None = Field(
         None, description="The picture's format. The photo's own if left out (PNG for BMP)."
@@ -146,16 +172,22 @@ class FaceResponse(BaseModel):
     """A face that was found. Coordinates are pixels of the upright photo, (0, 0) its top left one."""
 
     face: int = Field(description="Its number; the largest is 1.")
-    box_px: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2.")
+    box_px: tuple[float, float, float, float] = Field(description="x, y, width, height.")
     landmarks_px: list[tuple[float, float]] = Field(description="Eyes, nose, corners of the mouth.")
-    confidence: float
-    chosen: bool
-    reconstructed: bool
+    confidence: float = Field(description="Of the detector, 0-1. 1 for a marked face.")
+    marked: bool = Field(description="Whether the form's field face marks it.")
+    chosen: bool = Field(description="Whether the form's field faces names it, or is left out.")
+    reconstructed: bool = Field(description="Whether anything of it was reconstructed.")
+    stays: list[str] = Field(
+        description="Classes (covers, accessories) that hide a part of it too, but that remove leaves out."
+    )
     coverage: float = Field(description="Share of the photo's pixels that were reconstructed, 0-1.")
     reach_px: list[tuple[float, float]] = Field(
         description="Four corners; a mask may mark what lies inside. Empty for a ready crop."
     )
-    area_px: tuple[int, int, int, int] = Field(description="x1, y1, x2, y2 that the occlusions cover.")
+    area_px: tuple[int, int, int, int] = Field(
+        description="x, y, width, height of what the occlusions cover."
+    )
     occlusions: dict[str, Base64] = Field(
         description="PNG by class (covers, accessories): white is occluded."
     )
@@ -165,15 +197,19 @@ class FaceResponse(BaseModel):
 class ReconstructionResponse(BaseModel):
     """What was done to a photo."""
 
-    outcome: Outcome
-    notice: str
-    width_px: int
-    height_px: int
-    faces: list[FaceResponse]
-    picture: Picture
-    before: Picture | None
-    provenance: dict[str, object]
-    work_s: float
+    outcome: Outcome = Field(description="What became of the photo.")
+    notice: str = Field(description="What has to be said beside the picture.")
+    width_px: int = Field(description="Of the photo as displayed.")
+    height_px: int = Field(description="Of the photo as displayed.")
+    faces: list[FaceResponse] = Field(description="All that were found or marked, the largest first.")
+    picture: Picture = Field(description="The file that comes back without answer=json.")
+    before: Picture | None = Field(
+        description="The photo as it came, as PNG, where before=true asks for it."
+    )
+    provenance: dict[str, object] = Field(
+        description="How it was made; the picture's metadata say the same."
+    )
+    work_s: float = Field(description="Seconds of work, without the wait.")
 
 
 class FoundOcclusionResponse(BaseModel):
@@ -254,6 +290,11 @@ def _form_schema() -> dict[str, Any]:
         "pattern": r"^[1-9][0-9]{0,2}(,[1-9][0-9]{0,2})*$",
         "description": properties["faces"]["description"],
         "example": "1,2",
+    }
+    properties["face"] = {
+        "type": "string",
+        "description": properties["face"]["description"],
+        "example": "120,80,200,240",
     }
     properties["format"] = {
         "type": "string",
