@@ -40,6 +40,7 @@ _SHOWN_PX, _GAP_PX, _HEAD_PX = 208, 6, 26
 def main() -> None:
     """Writes all pictures."""
     write_examples()
+    write_icons()
     reconstructor = Reconstructor()
     note = demo_provenance(reconstructor).to_note()
     write_photo(_DOCS / "gallery.jpg", _small(draw_gallery(reconstructor)), note=note, force=True)
@@ -56,6 +57,40 @@ def write_examples() -> None:
         portrait = portraits[person]
         covered = occlude(portrait.photo, portrait.landmarks_px, kind, seed).image
         PillowImage.fromarray(covered).save(_PAGE / f"example-{name}.jpg", quality=90)
+
+
+def write_icons() -> None:
+    """The page's icons for a phone's home screen, as the vector icon is: half a smile drawn, half guessed."""
+    for name, side_px, round_ in (("192", 192, True), ("512", 512, True), ("maskable", 512, False)):
+        draw_icon(side_px, round_).save(_PAGE / f"icon-{name}.png", optimize=True)
+
+
+def draw_icon(side_px: int, round_: bool) -> PillowImage.Image:
+    """An icon in RGBA. One that is not round fills its square, and systems cut it to their own shape."""
+    scale = 4 * side_px / 32
+    inner = scale if round_ else 0.75 * scale
+    picture = PillowImage.new("RGBA", (4 * side_px, 4 * side_px), (15, 107, 98, 0 if round_ else 255))
+    pen = ImageDraw.Draw(picture)
+    if round_:
+        pen.rounded_rectangle((0, 0, 32 * scale - 1, 32 * scale - 1), 8 * scale, (15, 107, 98, 255))
+
+    def dot(x: float, y: float, radius: float, colour: str) -> None:
+        x, y = (16 * scale + (each - 16) * inner for each in (x, y))
+        pen.ellipse((x - radius * inner, y - radius * inner, x + radius * inner, y + radius * inner), colour)
+
+    for x in (11.0, 21.0):
+        dot(x, 12.0, 2.2, "white")
+    for step in range(201):  # the curve of the smile, from left to right, as two quadratic ones
+        share = step / 100
+        left = share <= 1
+        a, b, c = ((9, 19.5), (12.5, 24.5), (16, 24.5)) if left else ((16, 24.5), (19.5, 24.5), (23, 19.5))
+        at = share if left else share - 1
+        x, y = ((1 - at) ** 2 * p + 2 * at * (1 - at) * q + at**2 * r for p, q, r in zip(a, b, c, strict=True))
+        if left:
+            dot(x, y, 1.3, "white")
+        elif step % 50 == 0 or step == 200:
+            dot(x, y, 1.3, "#8fe0d4")
+    return picture.resize((side_px, side_px), PillowImage.Resampling.LANCZOS)
 
 
 def draw_gallery(reconstructor: Reconstructor) -> Image:

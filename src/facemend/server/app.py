@@ -66,6 +66,9 @@ _MEDIA_TYPES = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
     "jpg": "image/jpeg",
+    "png": "image/png",
+    "json": "application/json",
+    "webmanifest": "application/manifest+json",
 }
 _PATHS = {"index.html": "/", "docs.html": "/docs"}
 _EXAMPLE = "/page/example-mask.jpg"

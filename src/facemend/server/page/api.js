@@ -3,6 +3,12 @@
 import { words } from "./words.js";
 
 const RETRIES = 10;
+// `facemend serve --share` shows a code whose address ends with the token. It is taken out of the address at once.
+const shared = new URLSearchParams(location.hash.slice(1)).get("token");
+if (shared) {
+  sessionStorage.setItem("facemend-token", shared);
+  history.replaceState(null, "", location.pathname + location.search);
+}
 let token = sessionStorage.getItem("facemend-token") ?? "";
 
 export class ApiError extends Error {

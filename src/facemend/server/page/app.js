@@ -2,6 +2,7 @@
 
 import { formats } from "./api.js";
 import { openCamera } from "./camera.js";
+import { translateDocument } from "./language.js";
 import { adviceOf, faceChoice, madeOf, outcomeOf, pairOf, thumbnail } from "./panel.js";
 import { Photo } from "./photo.js";
 import { Stage } from "./stage.js";
@@ -412,6 +413,7 @@ function listenToTools() {
   });
 }
 
+translateDocument(find("language"));
 const isHere = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
 find("promise").textContent = isHere ? words.staysHere : words.goesTo(location.host);
 showExample();

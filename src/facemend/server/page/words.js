@@ -1,8 +1,10 @@
 // Every sentence that the scripts of the page say, so that a translation finds them in one place.
 
+import { translatedAll } from "./language.js";
+
 const some = (count, one, many) => (count === 1 ? one : many.replace("#", count));
 
-export const words = {
+export const words = translatedAll({
   // Where photos go.
   staysHere: "Photos stay on this computer. Nothing is kept.",
   goesTo: (host) => `Photos go to ${host} and nowhere else. Nothing is kept.`,
@@ -101,4 +103,4 @@ export const words = {
   none: "none",
   nothing: "nothing",
   region: (box, percent) => `${box} (${percent}% of the photo)`,
-};
+});
