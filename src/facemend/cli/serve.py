@@ -173,8 +173,8 @@ def serve(
         segno.make(link, error="m").terminal(sys.stdout, border=2, compact=True)
         sys.stdout.flush()
         click.echo(
-            "facemend: whoever has this address can use it, and others in the network can read along; share "
-            "at home only, or put TLS before it (docs/server.md)",
+            "facemend: whoever has this address can use it, and others in the network can read along; "
+            "share at home only, or put TLS before it (docs/server.md)",
             err=True,
         )
     elif not quiet:
