@@ -13,16 +13,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from facemend.detection import Face
-    from facemend.reconstruction.reconstructor import Reconstruction, Reconstructor, reconstruct
+    from facemend.reconstruction.reconstructor import Reconstruction, Reconstructor, find, reconstruct
 
 __version__ = "0.1.0"
 
-__all__ = ["Face", "FacemendError", "Reconstruction", "Reconstructor", "__version__", "reconstruct"]
+__all__ = ["Face", "FacemendError", "Reconstruction", "Reconstructor", "__version__", "find", "reconstruct"]
 
 _HOMES = {
     "Face": "facemend.detection",
     "Reconstruction": "facemend.reconstruction.reconstructor",
     "Reconstructor": "facemend.reconstruction.reconstructor",
+    "find": "facemend.reconstruction.reconstructor",
     "reconstruct": "facemend.reconstruction.reconstructor",
 }
 

@@ -8,12 +8,15 @@ import click
 from facemend import __version__
 from facemend.cli.dataset import dataset
 from facemend.cli.demo import demo
+from facemend.cli.doctor import doctor
 from facemend.cli.evaluate import evaluate
 from facemend.cli.export import export
+from facemend.cli.find import find
 from facemend.cli.info import info
 from facemend.cli.reconstruct import reconstruct
 from facemend.cli.serve import serve
 from facemend.cli.train import train
+from facemend.cli.watch import watch
 from facemend.errors import FacemendError
 from facemend.escaping import printable
 from facemend.safe_path import leave_out_current_folder
@@ -76,9 +79,12 @@ def main() -> None:
 
 main.add_command(dataset)
 main.add_command(demo)
+main.add_command(doctor)
 main.add_command(evaluate)
 main.add_command(export)
+main.add_command(find)
 main.add_command(info)
 main.add_command(reconstruct)
 main.add_command(serve)
 main.add_command(train)
+main.add_command(watch)

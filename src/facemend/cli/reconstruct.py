@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facemend.cli.options import (
-    REGION,
+    certificate_option,
+    detector_option,
     device_option,
     engine_option,
+    key_option,
     model_option,
     quiet_option,
     ray_address_option,
+    read_options,
+    read_signing,
     reconstruction_options,
     say,
 )
 from facemend.errors import UsageError
 from facemend.escaping import printable, printable_json
-from facemend.reconstruction.options import Options, options_of
 
 if TYPE_CHECKING:
     from facemend.reconstruction.batch import FaceSummary, ReconstructorSetup, TaskResult
@@ -41,13 +44,10 @@ _STREAM = (Path("-"),)
 )
 @reconstruction_options
 @model_option
-@click.option(
-    "--detector",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Find faces with this YuNet (ONNX).  [default: the detector that comes with facemend]",
-)
+@detector_option
 @device_option
+@certificate_option
+@key_option
 @click.option("--recursive", is_flag=True, help="Search the subfolders of folders as well.")
 @click.option("--in-place", is_flag=True, help="Replace each photo by its reconstruction.")
 @click.option(
@@ -72,6 +72,8 @@ def reconstruct(
     model: Path | None,
     detector: Path | None,
     device: str,
+    certificate: Path | None,
+    key: Path | None,
     recursive: bool,
     in_place: bool,
     jobs: int | None,
@@ -96,8 +98,10 @@ def reconstruct(
     from facemend.reconstruction.batch import ReconstructorSetup, run_tasks
     from facemend.reconstruction.outputs import plan_tasks
 
-    options = _read_options(values)
-    setup = ReconstructorSetup(model, detector, device, verbose=verbose)
+    options = read_options(values)
+    setup = ReconstructorSetup(
+        model, detector, device, verbose=verbose, credentials=read_signing(certificate, key)
+    )
     if photos == _STREAM:
         if as_json or save_occlusion or in_place:
             raise UsageError(
@@ -131,22 +135,6 @@ def reconstruct(
         click.get_current_context().exit(1)
 
 
-def _read_options(values: dict[str, Any]) -> Options:
-    """The options of the command line, their masks read."""
-    from facemend.io import read_mask
-
-    regions, masks = [], []
-    for value in values["keep"]:
-        try:
-            regions.append(REGION.convert(value, None, None))
-        except click.UsageError:
-            masks.append(Path(value))
-    if len(masks) > 1:
-        raise UsageError("--keep takes one picture; put the regions together into one")
-    mask = read_mask(values["mask"]) if values["mask"] else None
-    return options_of(None, values | {"mask": mask, "keep": (*regions, *map(read_mask, masks))})
-
-
 def _shown(running: "Iterator[TaskResult]", count: int, quiet: bool) -> "list[TaskResult]":
     """The finished tasks, their progress shown on a terminal and their errors on stderr."""
     from tqdm import tqdm
@@ -161,13 +149,12 @@ def _shown(running: "Iterator[TaskResult]", count: int, quiet: bool) -> "list[Ta
 
 
 def _write_stream(result: "Reconstruction", output: Path | None, force: bool) -> None:
-    from facemend.io import Format, encode_photo
+    from facemend.io import Format
 
     if output is not None:
         result.save(output, force=force)
         return
-    note = result.provenance.to_note()
-    sys.stdout.buffer.write(encode_photo(result.photo, Format.PNG, note=note))
+    sys.stdout.buffer.write(result.encode(Format.PNG))
 
 
 def _document(setup: "ReconstructorSetup", done: list["TaskResult"]) -> dict[str, object]:

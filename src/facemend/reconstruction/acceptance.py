@@ -274,10 +274,13 @@ def evidence_of(
     )
 
 
-def is_covered(
+def covered_probability(
     photo: Image, face: Face, view: View, alpha: Alpha, threshold: float, highest: float, name: str
-) -> bool:
-    """Whether a face counts as covered. The log says why one is left alone.
+) -> float:
+    """The probability, 0-1, that a face is covered. From `THRESHOLDS.accepted` on it counts as covered.
+
+    It is 0 where nothing is found, and 1 where the user says that the face is covered. The log says why a
+    face is left alone.
 
     Args:
         photo, view, alpha, threshold, highest: as in `evidence_of`.
@@ -287,15 +290,14 @@ def is_covered(
     evidence = evidence_of(photo, view, alpha, threshold, face.confidence, highest)
     if evidence is None:
         _log(name, face, "nothing is found that could cover it")
-        return False
+        return 0.0
     if face.marked:
-        return True
+        return 1.0
     probability = probability_of(evidence)
-    if probability >= THRESHOLDS.accepted:
-        return True
-    values = ", ".join(f"{kind} {value:.2f}" for kind, value in asdict(evidence).items())
-    _log(name, face, f"it is covered with a probability of {probability:.3f} ({values})")
-    return False
+    if probability < THRESHOLDS.accepted:
+        values = ", ".join(f"{kind} {value:.2f}" for kind, value in asdict(evidence).items())
+        _log(name, face, f"it is covered with a probability of {probability:.3f} ({values})")
+    return probability
 
 
 def probability_of(evidence: Evidence) -> float:

@@ -15,11 +15,13 @@ import numpy as np
 from tqdm import tqdm
 
 from facemend.detection import Face
-from facemend.errors import NoFaceFound, OutputError, PictureError
+from facemend.errors import NoFaceFound, OutputError, PictureError, UsageError
 from facemend.escaping import printable
 from facemend.files import open_log, parse_json, read_own, sha256_of, written_whole
-from facemend.io import encode_photo, format_named, write_png
+from facemend.io import format_named, write_png
 from facemend.parallel import Engine, LocalEngine, cores
+from facemend.reconstruction.credentials import Credentials
+from facemend.reconstruction.find import output_paths, read_document
 from facemend.reconstruction.options import Device, Options
 from facemend.reconstruction.outputs import Task
 from facemend.reconstruction.provenance import Provenance, read_provenance
@@ -169,7 +171,7 @@ class ReconstructorSetup:
     """How a worker opens its own `Reconstructor`: a value that can be sent to another process.
 
     Attributes:
-        model, detector, device, threads: see `Reconstructor`.
+        model, detector, device, threads, credentials: see `Reconstructor`.
         verbose: whether the worker's log, such as why a face was left alone, goes to stderr.
     """
 
@@ -178,12 +180,19 @@ class ReconstructorSetup:
     device: Device | str = Device.AUTO
     threads: int | None = None
     verbose: bool = False
+    credentials: Credentials | None = None
 
     def __call__(self) -> Reconstructor:
         """Opens it. Raises ModelError and UsageError as `Reconstructor` does."""
         if self.verbose:
             _show_log()
-        return Reconstructor(self.model, detector=self.detector, device=self.device, threads=self.threads)
+        return Reconstructor(
+            self.model,
+            detector=self.detector,
+            device=self.device,
+            threads=self.threads,
+            credentials=self.credentials,
+        )
 
 
 class _LogLines(logging.Handler):
@@ -287,7 +296,7 @@ def reconstruct_task(
     """
     try:
         result = reconstructor(task.source, options)
-        data = encode_photo(result.photo, format_named(task.output), note=result.provenance.to_note())
+        data = result.encode(format_named(task.output))
     except (PictureError, NoFaceFound, OutputError) as error:
         return TaskResult(task, Outcome.FAILED, None, str(error))
     if task.occlusion_output is not None:
@@ -302,6 +311,32 @@ def reconstruct_task(
     return TaskResult(task, _outcome(faces), result.provenance, faces=faces)
 
 
+def reconstruct_new(
+    reconstructor: Reconstructor, task: Task, options: Options, records: Records, *, force: bool = False
+) -> TaskResult:
+    """Reconstructs one picture that came alone, unless it is finished, and notes it.
+
+    Args:
+        records: of earlier copies.
+        force: overwrite other work at the outputs. Otherwise that is an error of the result.
+
+    Raises:
+        OutputError: an output cannot be written.
+        ModelError, UsageError: as `Reconstructor` does.
+    """
+    there: list[Path] = []
+    try:
+        made, there = _earlier_work(task, reconstructor.provenance(None, options), records)
+        if made is not None:
+            return TaskResult(task, Outcome.SKIPPED, made)
+    except OutputError as error:
+        if not force:
+            return TaskResult(task, Outcome.FAILED, None, str(error))
+    done = reconstruct_task(reconstructor, task, options, overwrite=force or bool(there))
+    _note(records, done)
+    return done
+
+
 def _open_worker(
     setup: ReconstructorSetup, options: Options, waiting: Sequence[tuple[Task, bool]]
 ) -> Callable[[int], TaskResult]:
@@ -314,6 +349,98 @@ def _reconstruct_at(
 ) -> TaskResult:
     task, overwrite = waiting[place]
     return reconstruct_task(reconstructor, task, options, overwrite=overwrite)
+
+
+@dataclass(frozen=True)
+class FindResult:
+    """What was found in one picture.
+
+    Attributes:
+        source: the picture.
+        outputs: the files that were written, or were there. Empty if nothing was to be written.
+        document: what the JSON of the picture says. None if it failed.
+        skipped: whether it was finished before.
+        error: why it failed, in one line, or None.
+    """
+
+    source: Path
+    outputs: tuple[Path, ...] = ()
+    document: Mapping[str, Any] | None = None
+    skipped: bool = False
+    error: str | None = None
+
+
+def run_find_tasks(
+    setup: ReconstructorSetup,
+    tasks: Sequence[Task],
+    options: Options,
+    *,
+    write: bool = True,
+    force: bool = False,
+    jobs: int | None = None,
+) -> Iterator[FindResult]:
+    """Finds the occlusions of pictures, over the cores as `run_tasks` does. Results come in their order.
+
+    The files of a picture lie where its task has the output, with other endings. A bad picture fails alone.
+
+    Args:
+        write: whether files are written.
+        force: overwrite files of other work. Those of the same work are skipped.
+
+    Raises:
+        OutputError: an output cannot be written.
+        UsageError: two pictures would be written to the same files.
+        ModelError, UsageError: as `Reconstructor` does.
+    """
+    if write:
+        _check_find_apart(tasks)
+    workers = min(cores() if jobs is None else jobs, len(tasks))
+    if workers > 1 and len(tasks) >= _FEWEST_FOR_WORKERS:
+        work = partial(_open_finder, replace(setup, threads=1), options, tasks, write, force)
+        yield from LocalEngine(workers, "spawn").run(work, len(tasks), batch=1)
+    else:
+        find_at = _open_finder(setup, options, tasks, write, force)
+        yield from map(find_at, range(len(tasks)))
+
+
+def _check_find_apart(tasks: Sequence[Task]) -> None:
+    writers: dict[Path, Path] = {}
+    for task in tasks:
+        first = writers.setdefault(task.output.with_suffix(""), task.source)
+        if first != task.source:
+            raise UsageError(
+                f"{first} and {task.source} would both be written to {task.output.stem}.json; rename one"
+            )
+
+
+def _open_finder(
+    setup: ReconstructorSetup, options: Options, tasks: Sequence[Task], write: bool, force: bool
+) -> Callable[[int], FindResult]:
+    return partial(_find_at, setup(), options, tasks, write, force)
+
+
+def _find_at(
+    reconstructor: Reconstructor,
+    options: Options,
+    tasks: Sequence[Task],
+    write: bool,
+    force: bool,
+    place: int,
+) -> FindResult:
+    source, output = tasks[place].source, tasks[place].output
+    paths = output_paths(output.parent, output.stem) if write else []
+    try:
+        if paths and paths[-1].exists() and not force:
+            expected = reconstructor.mask_provenance(_sha256(source), options)
+            earlier = read_document(paths, expected)
+            if earlier is not None:
+                return FindResult(source, tuple(paths), earlier, skipped=True)
+        found = reconstructor.find(source, options)
+        if write:
+            found.save(output.parent, output.stem, force=force)
+    except (PictureError, OutputError) as error:
+        return FindResult(source, error=str(error))
+    return FindResult(source, tuple(paths), found.to_json())
 
 
 def _outcome(faces: Sequence[FaceSummary]) -> Outcome:

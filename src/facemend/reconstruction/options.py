@@ -166,6 +166,26 @@ class Options:
         return texts
 
 
+FIND_OPTIONS = ("aligned", "faces", "occlusion_threshold", "min_confidence")
+"""The fields of `Options` that decide about what is found. The others are about the reconstruction."""
+
+
+def find_options_of(options: Options | None, changes: Mapping[str, Any]) -> Options:
+    """Options for finding occlusions alone.
+
+    Raises:
+        UsageError: as `options_of` does, or an option is about the reconstruction.
+    """
+    chosen = options_of(options, changes)
+    for each in fields(Options):
+        value = getattr(chosen, each.name)
+        if each.name not in FIND_OPTIONS and (_is_mask(value) or value != each.default):
+            raise UsageError(
+                f"{each.name} is about the reconstruction; finding takes {', '.join(FIND_OPTIONS)}"
+            )
+    return chosen
+
+
 def options_of(options: Options | None, changes: Mapping[str, Any]) -> Options:
     """Options with other values in some of their fields.
 

@@ -115,7 +115,7 @@ class _Walk:
             yield from self._matches(path)
         elif path.is_dir():
             pictures = find_pictures(path, recursive=self.recursive, leave_out=self.outputs)
-            found = [picture for picture in pictures if _is_meant(picture, self.in_place)]
+            found = [picture for picture in pictures if is_meant(picture, in_place=self.in_place)]
             if not found:
                 deeper = "" if self.recursive else "; --recursive looks into its subfolders as well"
                 raise PictureError(f"{path} holds no pictures to reconstruct{deeper}")
@@ -129,7 +129,7 @@ class _Walk:
         found = [
             picture
             for picture in self._candidates(fixed, rest)
-            if _is_meant(picture, self.in_place) and not is_below(picture, fixed, self.outputs)
+            if is_meant(picture, in_place=self.in_place) and not is_below(picture, fixed, self.outputs)
         ]
         if not found:
             raise PictureError(f"{pattern} matches no pictures to reconstruct")
@@ -171,7 +171,7 @@ def _leads_elsewhere(picture: Path, fixed: Path) -> bool:
     return any(fixed.joinpath(*parts[: count + 1]).is_symlink() for count in range(len(parts)))
 
 
-def _is_meant(picture: Path, in_place: bool) -> bool:
+def is_meant(picture: Path, *, in_place: bool) -> bool:
     """Whether a picture that nobody named alone is an input, and not an output."""
     if _is_copy(picture):
         return False

@@ -23,7 +23,7 @@ from facemend.errors import NoFaceFound, UsageError
 from facemend.files import seed_of
 from facemend.images import Alpha, Image, Mask, digest_of
 from facemend.occlusion.types import OcclusionClass
-from facemend.reconstruction.acceptance import find_occlusion, is_covered, large_regions
+from facemend.reconstruction.acceptance import covered_probability, find_occlusion, large_regions
 from facemend.reconstruction.blending import DILATION_PX, FEATHER_PX, RING_PX, blend, feather, match_grain
 from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model, ModelOutput
@@ -153,11 +153,13 @@ class Passes:
     Attributes:
         options: what to reconstruct.
         name: what the log calls the photo.
+        draws: whether the reconstruction is wanted, and not the occlusion alone.
     """
 
     model: Model
     options: Options
     name: str
+    draws: bool = True
 
     def find(self, photo: Image, face: Face, highest: float) -> PassResult | None:
         """The occlusion of a face, or None if the face lies outside the photo.
@@ -165,15 +167,31 @@ class Passes:
         Args:
             highest: the highest confidence of a face in the photo.
         """
-        seen = self._run(photo, face)
-        if seen is None or seen.output.alpha is None:
-            return seen
-        threshold = self.options.occlusion_threshold
-        if not is_covered(photo, face, seen.view, seen.found, threshold, highest, self.name):
-            return seen._replace(found=np.zeros_like(seen.found))
-        if face.confidence < THRESHOLDS.sure_location:
+        seen = self.run(photo, face)
+        return seen if seen is None or seen.output.alpha is None else self.complete(photo, seen, highest)[0]
+
+    def wanted(self, seen: PassResult) -> PassResult:
+        """A pass that others made over the face, with the occlusion that is wanted here."""
+        return seen._replace(found=find_occlusion(seen.view.crop.image, seen.output, self.options))
+
+    def complete(self, photo: Image, seen: PassResult, highest: float) -> tuple[PassResult, float]:
+        """A face after its first pass, with the further passes that its occlusion needs.
+
+        Args:
+            highest: the highest confidence of a face in the photo.
+
+        Returns:
+            The result, whose `found` is 0 where the face does not count as occluded, and the probability
+            that it is.
+        """
+        probability = covered_probability(
+            photo, seen.face, seen.view, seen.found, self.options.occlusion_threshold, highest, self.name
+        )
+        if probability < THRESHOLDS.accepted:
+            return seen._replace(found=np.zeros_like(seen.found)), probability
+        if seen.face.confidence < THRESHOLDS.sure_location:
             seen = self._centred(photo, seen)
-        return self._lengthened(photo, self._deblurred(seen))
+        return self._lengthened(photo, self._deblurred(seen)), probability
 
     def with_mask(self, photo: Image, face: Face, mask: Mask) -> PassResult | None:
         """A face under a mask (H, W) of the photo, or None if its view shows none of the mask.
@@ -192,7 +210,8 @@ class Passes:
         described = self.model.description
         return view_of(photo, face.landmarks_px, described.size_px, tall=described.tall)
 
-    def _run(self, photo: Image, face: Face) -> PassResult | None:
+    def run(self, photo: Image, face: Face) -> PassResult | None:
+        """One pass over a face, or None if the face lies outside the photo."""
         view = self._view(photo, face)
         if view is None:
             return None
@@ -201,6 +220,8 @@ class Passes:
 
     def _deblurred(self, seen: PassResult) -> PassResult:
         """The same, its reconstruction made to agree with what a blur lets through."""
+        if not self.draws:
+            return seen
         output = deblur(seen.view.crop.image, seen.output, seen.found > self.options.occlusion_threshold)
         return seen._replace(output=output)
 
@@ -211,7 +232,7 @@ class Passes:
             if cover is None:
                 break
             moved = _moved(seen.face, landmarks_under(cover, seen.view.crop.crop_to_photo))
-            closer = self._run(photo, moved)
+            closer = self.run(photo, moved)
             if closer is None or not closer.found.any():
                 break
             seen = closer
@@ -235,7 +256,7 @@ class Passes:
             corner = middle * (1 - larger) + np.array([0, lower * side])
             in_crop = corner + larger * canonical_landmarks(side)
             moved = _moved(seen.face, in_crop @ to_photo[:, :2].T + to_photo[:, 2])
-            wider = self._run(photo, moved)
+            wider = self.run(photo, moved)
             if wider is None:
                 break
             to_wider = np.column_stack([np.eye(2) / larger, -corner / larger])

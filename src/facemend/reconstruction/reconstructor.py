@@ -5,7 +5,7 @@ import inspect
 import logging
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property
@@ -21,14 +21,31 @@ from facemend.alignment import FRAME_LANDMARKS_PX, Points
 from facemend.detection import Detector, Face
 from facemend.detection.detector import MIN_SIZE_PX
 from facemend.errors import PictureError, UsageError
-from facemend.files import sha256_of
+from facemend.files import sha256_of, written_whole
 from facemend.images import Alpha, Image
-from facemend.io import Photo, photo_of_pillow, photo_of_pixels, read_photo, write_photo
+from facemend.io import (
+    Format,
+    Photo,
+    encode_photo,
+    format_named,
+    photo_of_pillow,
+    photo_of_pixels,
+    read_photo,
+)
 from facemend.reconstruction.aligned import reconstruct_aligned
+from facemend.reconstruction.credentials import Credentials, sign
+from facemend.reconstruction.find import Findings, find_in_aligned, find_in_photo
 from facemend.reconstruction.model import Model, shipped_model_path
-from facemend.reconstruction.options import Box, Device, Options, options_of
+from facemend.reconstruction.options import (
+    FIND_OPTIONS,
+    Box,
+    Device,
+    Options,
+    find_options_of,
+    options_of,
+)
 from facemend.reconstruction.pipeline import FaceReconstruction, reconstruct_faces
-from facemend.reconstruction.provenance import Provenance
+from facemend.reconstruction.provenance import OF_A_MASK, Provenance
 from facemend.thresholds import THRESHOLDS
 
 if TYPE_CHECKING:
@@ -50,11 +67,13 @@ class Reconstruction:
         photo: the picture, with everything that the input's file held beside its pixels.
         faces: one entry a face, the largest first. Empty if none was found.
         provenance: how it was made.
+        credentials: what its file is signed with (C2PA), or None.
     """
 
     photo: Photo
     faces: tuple[FaceReconstruction, ...]
     provenance: Provenance
+    credentials: Credentials | None = None
 
     @cached_property
     def image(self) -> PillowImage.Image:
@@ -105,7 +124,24 @@ class Reconstruction:
                 hold the picture.
             UsageError: the suffix names no format that facemend writes.
         """
-        write_photo(Path(path), self.photo, note=self.provenance.to_note(), strip=strip, force=force)
+        path = Path(path)
+        data = self.encode(format_named(path), strip=strip)
+        with written_whole(path, force=force, most_mode=self.photo.file_mode) as temporary:
+            temporary.write_bytes(data)
+
+    def encode(self, kind: Format | None = None, *, strip: bool = False) -> bytes:
+        """The bytes of the file that `save` writes. None is the format that the picture came in.
+
+        Raises:
+            OutputError, UsageError: as `save` does, or the certificate is refused.
+        """
+        kind = kind or self.photo.format
+        data = encode_photo(self.photo, kind, note=self.provenance.to_note(), strip=strip)
+        if self.credentials is None or not self.changed:
+            return data
+        photo = self.photo.without_metadata() if strip else self.photo
+        before = replace(photo, pixels=self.before)
+        return sign(data, kind, before, self.provenance, self.credentials)
 
     def __repr__(self) -> str:
         height_px, width_px = self.photo.pixels.shape[:2]
@@ -163,18 +199,21 @@ class Reconstructor:
         detector: Path | str | None = None,
         device: Device | str = Device.AUTO,
         threads: int | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         """Opens a model file (None: the one that comes with facemend).
 
         Args:
             detector: YuNet as an ONNX file, to find faces with in place of facemend's own detector.
             threads: how many threads one call may use. None leaves it to ONNX Runtime.
+            credentials: what files are signed with (`read_credentials`). None writes no C2PA manifest.
 
         Raises:
             ModelError, UsageError: as `Model` does, or the detector's file is not a YuNet.
         """
         self.model = Model(model_path or shipped_model_path(), device=device, threads=threads)
         self._threads = threads
+        self._credentials = credentials
         self._yunet = None if detector is None else _open_yunet(Path(detector), threads)
         self._detector_sha256 = None if detector is None else sha256_of(Path(detector))
 
@@ -219,7 +258,35 @@ class Reconstructor:
             photo = photo.without_layers()
         regions = tuple(region for face in faces if (region := face.region))
         provenance = replace(self.provenance(input_sha256, options), regions=regions)
-        return Reconstruction(photo, faces, provenance)
+        return Reconstruction(photo, faces, provenance, self._credentials)
+
+    def find(self, source: Source, options: Options | None = None, /, **changes: Any) -> Findings:
+        """Finds what hides the faces of a photo, and reconstructs nothing.
+
+        Args:
+            source: as `__call__` takes it.
+            options: those of `FIND_OPTIONS` (None: their defaults).
+            changes: such fields with other values, such as `occlusion_threshold=0.3`.
+
+        Raises:
+            PictureError, UsageError, ModelError: as `__call__` does, or the model finds no occlusion, or
+                an option is about the reconstruction.
+        """
+        options = find_options_of(options, changes)
+        photo, input_sha256 = _read(source)
+        image, name = photo.pixels, photo.name
+        if options.aligned:
+            faces = find_in_aligned(image, self.model, self._own_detector, options, name)
+        else:
+            faces = find_in_photo(image, self._faces_of(photo, options), self.model, options, name)
+        height_px, width_px = image.shape[:2]
+        return Findings(width_px, height_px, faces, options, self.mask_provenance(input_sha256, options))
+
+    def mask_provenance(self, input_sha256: str | None, options: Options) -> Provenance:
+        """What a mask says that `find` found with these options."""
+        made = self.provenance(input_sha256, options)
+        texts = {key: value for key, value in made.options.items() if key != "remove"}
+        return replace(made, options={**texts, **OF_A_MASK})
 
     def batch(
         self, sources: Iterable[Source], options: Options | None = None, *, threads: int = 2
@@ -252,6 +319,8 @@ class Reconstructor:
         texts = dict(options.to_texts())
         if self._detector_sha256 is not None and not options.aligned:
             texts["detector_sha256"] = self._detector_sha256
+        if self._credentials is not None:
+            texts["c2pa_certificate_sha256"] = self._credentials.sha256
         return Provenance(self.model.description.name, self.model.sha256, input_sha256, texts)
 
     def _faces_of(self, photo: Photo, options: Options) -> tuple[Face, ...]:
@@ -283,8 +352,16 @@ def reconstruct(source: Source, options: Options | None = None, /, **changes: An
     return _shipped()(source, options, **changes)
 
 
-def _show_options(function: Any) -> None:
-    """Lets `help` and an editor show the fields of `Options` as keyword arguments."""
+def find(source: Source, options: Options | None = None, /, **changes: Any) -> Findings:
+    """Finds what hides the faces of a photo, with the model that comes with facemend: the masks alone.
+
+    Use a `Reconstructor` for another model. Arguments and errors are those of `Reconstructor.find`.
+    """
+    return _shipped().find(source, options, **changes)
+
+
+def _show_options(function: Any, shown: Container[str] | None = None) -> None:
+    """Lets `help` and an editor show fields of `Options` as keyword arguments. None shows all."""
     known = inspect.signature(function)
     names = [each for each in known.parameters.values() if each.kind is not each.VAR_KEYWORD]
     names += [
@@ -292,12 +369,15 @@ def _show_options(function: Any) -> None:
             each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type
         )
         for each in fields(Options)
+        if shown is None or each.name in shown
     ]
     function.__signature__ = known.replace(parameters=names)
 
 
 _show_options(Reconstructor.__call__)
 _show_options(reconstruct)
+_show_options(Reconstructor.find, FIND_OPTIONS)
+_show_options(find, FIND_OPTIONS)
 
 
 def _open_yunet(path: Path, threads: int | None) -> "YuNet":
