@@ -43,7 +43,7 @@ def written_whole(path: Path, *, force: bool = False, most_mode: int = 0o777) ->
     """
     try:
         if path.exists() and not force:
-            raise OutputError(f"{path} exists already; choose another name or add --force")
+            raise OutputError(f"{path} exists already; choose another name or add force=True")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)

@@ -11,6 +11,7 @@ from facemend.cli.demo import demo
 from facemend.cli.evaluate import evaluate
 from facemend.cli.export import export
 from facemend.cli.info import info
+from facemend.cli.options import advised
 from facemend.cli.reconstruct import reconstruct
 from facemend.cli.serve import serve
 from facemend.cli.train import train
@@ -36,7 +37,7 @@ class _Facemend(click.Group):
                 warnings.showwarning = _say_warning
                 return super().invoke(ctx)
         except FacemendError as error:
-            click.echo(f"facemend: {printable(error)}", err=True)
+            click.echo(f"facemend: {printable(advised(error))}", err=True)
             ctx.exit(error.exit_code)
         except click.UsageError as error:
             message = error.format_message()

@@ -10,6 +10,7 @@ import click
 
 from facemend.cli.options import (
     REGION,
+    advised,
     device_option,
     engine_option,
     model_option,
@@ -156,7 +157,7 @@ def _shown(running: "Iterator[TaskResult]", count: int, quiet: bool) -> "list[Ta
     for one in tqdm(running, total=count, unit="photo", leave=False, disable=True if quiet else None):
         done.append(one)
         if one.error:
-            tqdm.write(f"facemend: {printable(one.error)}", file=sys.stderr)
+            tqdm.write(f"facemend: {printable(advised(one.error))}", file=sys.stderr)
     return done
 
 
@@ -177,7 +178,7 @@ def _document(setup: "ReconstructorSetup", done: list["TaskResult"]) -> dict[str
         regions = one.provenance.regions if one.provenance else ()
         picture: dict[str, object] = {"input": str(one.task.source), "outcome": one.outcome}
         if one.error:
-            picture["error"] = one.error
+            picture["error"] = advised(one.error)
         else:
             picture["outputs"] = [str(path) for path in one.task.outputs]
             picture["regions"] = [{"box_px": r.box_px, "coverage": r.coverage} for r in regions]

@@ -8,6 +8,7 @@ from PIL import Image as PillowImage
 
 from facemend.images import Image
 from facemend.io.formats import Format
+from facemend.io.xmp import LAYER_SPACES
 
 Opacity = npt.NDArray[np.uint8]
 """(H, W), 0 = transparent, 255 = opaque."""
@@ -58,7 +59,8 @@ class Photo:
         changed: whether the pixels differ from the file's.
         stripped: whether a file made of it leaves out what the source says beside colour and resolution.
         layered: whether the file holds more that belongs to these very pixels: a gain map (Ultra HDR),
-            further pictures (MPO), a depth map, a video. `pixels` are those of the primary picture.
+            further pictures (MPO), a depth map, a video, Photoshop's layers, or anything behind its end.
+            `pixels` are those of the primary picture.
         file_mode: the permissions of the file. What is made of it is as private.
     """
 
@@ -95,10 +97,12 @@ class Photo:
         return replace(self, orientation=1, metadata=kept, stripped=True)
 
     def without_layers(self) -> "Photo":
-        """The primary picture alone, without the XMP packet, which tells where the layers lie."""
+        """The primary picture alone, and without the XMP packet if that tells where the layers lie."""
         if not self.layered:
             return self
-        return replace(self, layered=False, metadata=replace(self.metadata, xmp=None))
+        xmp = self.metadata.xmp
+        told = xmp is not None and any(space in xmp for space in LAYER_SPACES)
+        return replace(self, layered=False, metadata=replace(self.metadata, xmp=None if told else xmp))
 
     def own_source(self, kind: Format) -> bytes | None:
         """The file that it came from, if it is of this kind: a new one of the kind takes after it."""

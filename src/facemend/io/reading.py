@@ -24,6 +24,7 @@ from facemend.io import jpeg, lossy, png, tiff
 from facemend.io.formats import DAMAGED, HEIC_PACKAGE, MAX_PIXELS, Format, format_of, open_photo
 from facemend.io.limits import MOST_METADATA_BYTES, CostlyFile, refuse_costly_exif
 from facemend.io.photos import Metadata, Opacity, Photo, turned
+from facemend.io.xmp import packet_of
 
 MOST_BYTES: Final = 1 << 30
 """The largest file that is read: MAX_PIXELS as a TIFF without compression, and as much beside."""
@@ -164,8 +165,21 @@ def _photo_of(picture: PillowImage.Image, data: bytes, kind: Format, name: str) 
     # Pillow turns a TIFF upright itself.
     upright = picture if kind is Format.TIFF else turned(picture, orientation)
     pixels, opacity = _channels_of(upright)
-    layered = kind is Format.JPEG and jpeg.is_layered(data)
+    layered = _is_layered(picture, data, kind)
     return Photo(pixels, opacity, gray, kind, orientation, metadata, data, name, layered=layered)
+
+
+def _is_layered(picture: PillowImage.Image, data: bytes, kind: Format) -> bool:
+    match kind:
+        case Format.JPEG:
+            return jpeg.is_layered(data)
+        case Format.PNG:
+            return png.is_layered(data)
+        case Format.WEBP | Format.AVIF | Format.HEIC:
+            return lossy.is_layered(data, kind)
+        case Format.TIFF:
+            return isinstance(picture, TiffImageFile) and tiff.has_layers(picture)
+    return False
 
 
 def _channels_of(picture: PillowImage.Image) -> tuple[Image, Opacity | None]:
@@ -186,7 +200,7 @@ def _metadata_of(picture: PillowImage.Image, kind: Format) -> Metadata:
     return Metadata(
         icc=icc,
         exif=exif.removeprefix(b"Exif\0\0") or None if isinstance(exif, bytes) else None,
-        xmp=xmp if isinstance(xmp := info.get("xmp"), bytes) else None,
+        xmp=packet_of(xmp) if isinstance(xmp := info.get("xmp"), bytes) else None,
         dpi=_dpi_of(picture),
     )
 
@@ -218,8 +232,7 @@ def _refuse_size(picture: PillowImage.Image, name: str, max_pixels: int) -> None
     width_px, height_px = picture.size
     if width_px * height_px > max_pixels:
         raise PictureError(
-            f"{name} is {width_px}×{height_px}, more than {max_pixels:,} pixels; make it smaller, or raise "
-            "max_pixels if you trust it"
+            f"{name} is {width_px}×{height_px}, more than {max_pixels:,} pixels; make it smaller first"
         )
 
 

@@ -361,7 +361,7 @@ def _earlier_work(
         else:
             raise OutputError(
                 f"{path} exists already and is not this reconstruction; choose another output or add "
-                "--force"
+                "force=True"
             )
     return (finished[0] if len(finished) == len(task.outputs) else None), there
 

@@ -112,7 +112,7 @@ class _Walk:
             pictures = find_pictures(path, recursive=self.recursive, leave_out=self.outputs)
             found = [picture for picture in pictures if _is_meant(picture, self.in_place)]
             if not found:
-                deeper = "" if self.recursive else "; --recursive looks into its subfolders as well"
+                deeper = "" if self.recursive else "; recursive=True looks into its subfolders as well"
                 raise PictureError(f"{path} holds no pictures to reconstruct{deeper}")
             yield from ((picture, picture.relative_to(path)) for picture in found)
         else:
@@ -202,9 +202,9 @@ def _was_written_here(picture: Path, found: Sequence[tuple[Path, Path]]) -> bool
 
 def _refuse_in_place(source: Path, output: Path | None, aligned: bool) -> None:
     if output is not None:
-        raise UsageError("--in-place replaces the photos; leave -o out")
+        raise UsageError("in_place=True replaces the photos; name no output")
     if aligned:
-        raise UsageError("--in-place is for photos; ready crops become PNG files")
+        raise UsageError("in_place=True is for photos; ready crops become PNG files")
     format_named(source)
 
 

@@ -61,7 +61,10 @@ def reconstruct_faces(
     size = photo.shape[1], photo.shape[0]
     mask, free = options.mask_of(*size, name), options.free_of(*size, name)
     if mask is not None and not faces:
-        raise NoFaceFound(f"{name} has no face to reconstruct under the mask; say where one is with --face")
+        raise NoFaceFound(
+            f"{name} has no face to reconstruct under the mask; say where one is with "
+            "faces=[(x, y, width, height)]"
+        )
     result, done = photo.copy(), []
     left = None if mask is None else mask & free
     highest = max((face.confidence for face in faces), default=0.0)
@@ -86,7 +89,7 @@ def reconstruct_faces(
     if left is not None and left.any():
         raise UsageError(
             f"the mask marks {int(left.sum())} pixels that belong to no face found; keep to the faces, or "
-            "pass ready crops as aligned"
+            "pass ready crops with aligned=True"
         )
     return result, tuple(done)
 

@@ -11,7 +11,7 @@ def shipped_model_path() -> Path:
     Raises:
         ModelError: this copy of facemend carries none.
     """
-    return _shipped("facemend.onnx", "name a model file (--model FILE)")
+    return _shipped("facemend.onnx", "name a model file of your own")
 
 
 def shipped_discriminator_path() -> Path:
