@@ -1,6 +1,10 @@
 """The command `facemend`. Commands import what they need when they run, so that help is instant."""
 
+import errno
+import os
+import sys
 import warnings
+from contextlib import suppress
 from typing import Any, TextIO
 
 import click
@@ -15,7 +19,7 @@ from facemend.cli.options import advised
 from facemend.cli.reconstruct import reconstruct
 from facemend.cli.serve import serve
 from facemend.cli.train import train
-from facemend.errors import FacemendError
+from facemend.errors import FacemendError, reason_of
 from facemend.escaping import printable
 from facemend.safe_path import leave_out_current_folder
 
@@ -28,6 +32,7 @@ class _Facemend(click.Group):
     def main(self, args: Any = None, *more: Any, **extra: Any) -> Any:
         """Runs the process's own command line, without code from the current folder. Or given words."""
         if args is None:
+            _open_closed_streams()
             leave_out_current_folder()
         return super().main(args, *more, **extra)
 
@@ -50,6 +55,38 @@ class _Facemend(click.Group):
         except KeyboardInterrupt:
             click.echo("facemend: interrupted", err=True)
             ctx.exit(_INTERRUPTED)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever reads has enough: click ends in silence
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            _drop_output()
+            click.echo(f"facemend: {printable(where + reason_of(error))}", err=True)
+            ctx.exit(FacemendError.exit_code)
+
+
+def _open_closed_streams() -> None:
+    """Makes stdin, stdout and stderr at least lead nowhere, where a shell has closed them.
+
+    Otherwise the next file that is opened would take the number of one, and be written into.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            with suppress(OSError):
+                os.fstat(number)
+                continue  # somebody else's file has the number already
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 (open to the end)
+
+
+def _drop_output() -> None:
+    """Lets what could not be written to stdout go nowhere, so that Python's end does not try again."""
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+        return
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _say_warning(

@@ -34,6 +34,8 @@ _OPAQUE, _MIDDLE = 255, 128
 _SIDEWAYS = 5
 """Orientations from this one on lie on their side in the file."""
 _NO_FILE = 0o777
+_LAST_ROWS_PX = 16
+"""What a JPEG is coded in at a time."""
 _ORIENTATION, _X_RESOLUTION = 274, 282
 
 
@@ -134,7 +136,7 @@ def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[tuple[PillowIma
             f"{name} is not a picture that can be read; use PNG, JPEG, WebP, TIFF, AVIF, HEIC or BMP"
         )
     try:
-        with open_photo(BytesIO(data), kind) as picture:
+        with open_photo(BytesIO(jpeg.completed(data) if kind is Format.JPEG else data), kind) as picture:
             _refuse_size(picture, name, max_pixels)
             _refuse_kind(picture, data, kind, name)
             yield picture, kind
@@ -162,6 +164,8 @@ def _photo_of(picture: PillowImage.Image, data: bytes, kind: Format, name: str) 
     orientation = _orientation_of(metadata.exif)
     gray = picture.mode in _GRAY_MODES
     picture.load()
+    if kind is Format.JPEG and jpeg.completed(data) is not data:
+        _refuse_missing_rows(picture)
     # Pillow turns a TIFF upright itself.
     upright = picture if kind is Format.TIFF else turned(picture, orientation)
     pixels, opacity = _channels_of(upright)
@@ -234,6 +238,15 @@ def _refuse_size(picture: PillowImage.Image, name: str, max_pixels: int) -> None
         raise PictureError(
             f"{name} is {width_px}×{height_px}, more than {max_pixels:,} pixels; make it smaller first"
         )
+
+
+def _refuse_missing_rows(picture: PillowImage.Image) -> None:
+    """Raises OSError: a JPEG was cut before its last rows. A decoder fills what is missing with one colour."""
+    width_px, height_px = picture.size
+    low = max(height_px - _LAST_ROWS_PX, height_px // 2)
+    above = picture.crop((0, max(low - _LAST_ROWS_PX, height_px // 2 - 1), width_px, low))
+    if height_px > 1 and above.getcolors(1) is not None:
+        raise OSError("its lower part is missing")
 
 
 def _refuse_kind(picture: PillowImage.Image, data: bytes, kind: Format, name: str) -> None:

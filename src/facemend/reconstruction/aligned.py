@@ -23,7 +23,14 @@ from facemend.detection import Detector, Face, trust_eyes
 from facemend.errors import UsageError
 from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import OcclusionClass
-from facemend.reconstruction.blending import Composite, composite, resize_alpha, wanted_alpha
+from facemend.reconstruction.blending import (
+    Composite,
+    classes_that_stay,
+    composite,
+    keep_tone,
+    resize_alpha,
+    wanted_alpha,
+)
 from facemend.reconstruction.crop import View, view_of
 from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model, ModelOutput
@@ -227,9 +234,13 @@ def _canonical(
         coverage=float((weight > 0).mean()),
         before=image,
         interval=_interval(output, image, rows, weight),
+        stays=()
+        if mask is not None or output.alpha is None
+        else classes_that_stay(output.alpha[0], options.remove, options.occlusion_threshold),
     )
     result = paste_into_aligned(image, made.image, name=name)
     result[~free] = image[~free]
+    result = keep_tone(image, result, weight)
     return result, done
 
 

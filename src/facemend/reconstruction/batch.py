@@ -17,7 +17,7 @@ from tqdm import tqdm
 from facemend.detection import Face
 from facemend.errors import NoFaceFound, OutputError, PictureError
 from facemend.escaping import printable
-from facemend.files import open_log, parse_json, read_own, sha256_of, written_whole
+from facemend.files import is_disk_unfit, open_log, parse_json, read_own, sha256_of, written_whole
 from facemend.io import encode_photo, format_named, write_png
 from facemend.parallel import Engine, LocalEngine, cores
 from facemend.reconstruction.options import Device, Options
@@ -209,7 +209,8 @@ def run_tasks(
 ) -> Iterator[TaskResult]:
     """Reconstructs pictures. What became of each comes in their order.
 
-    A bad picture fails alone, and what is finished is skipped. From four pictures on, processes share them.
+    A bad picture fails alone, and so does an output that cannot be written or is other work. What is
+    finished is skipped. From four pictures on, processes share them.
 
     Args:
         options: what to do with every picture.
@@ -218,8 +219,7 @@ def run_tasks(
         engine: who does the work instead of such processes, for any number of pictures.
 
     Raises:
-        OutputError: an output exists and is other work (before anything is written), or cannot be
-            written.
+        OutputError: the disk is full or read only, or no record can be kept in a folder.
         ModelError, UsageError: as `Reconstructor` does.
         FacemendError: a worker died.
     """
@@ -228,15 +228,18 @@ def run_tasks(
     for folder in {task.output.parent for task in tasks} if len(tasks) > 1 else ():
         records.check(folder)
     expected = reconstructor.provenance(None, options)
-    finished: dict[Task, Provenance] = {}
+    finished: dict[Task, TaskResult] = {}
     replaced: set[Task] = set()
-    if not force:
-        for task in tasks:
+    for task in () if force else tasks:
+        try:
             made, there = _earlier_work(task, expected, records)
-            if made is not None:
-                finished[task] = made
-            if there:
-                replaced.add(task)
+        except OutputError as error:
+            finished[task] = TaskResult(task, Outcome.FAILED, None, str(error))
+            continue
+        if made is not None:
+            finished[task] = TaskResult(task, Outcome.SKIPPED, made)
+        if there:
+            replaced.add(task)
     waiting = [(task, force or task in replaced) for task in tasks if task not in finished]
     workers = min(cores() if jobs is None else jobs, len(waiting))
     if engine is None and workers > 1 and len(waiting) >= _FEWEST_FOR_WORKERS:
@@ -258,12 +261,12 @@ def run_tasks(
 def _in_order(
     results: Iterator[TaskResult],
     tasks: Sequence[Task],
-    finished: Mapping[Task, Provenance],
+    finished: Mapping[Task, TaskResult],
     records: Records,
 ) -> Iterator[TaskResult]:
     for task in tasks:
         if task in finished:
-            yield TaskResult(task, Outcome.SKIPPED, finished[task])
+            yield finished[task]
             continue
         done = next(results)
         if len(tasks) > 1:
@@ -274,13 +277,15 @@ def _in_order(
 def reconstruct_task(
     reconstructor: Reconstructor, task: Task, options: Options, *, overwrite: bool
 ) -> TaskResult:
-    """Reconstructs one picture and writes what the task names. A bad picture is reported, not raised.
+    """Reconstructs one picture and writes what the task names.
+
+    A bad picture is reported, not raised, and so is an output that cannot be written.
 
     Args:
         overwrite: replace what lies at the outputs.
 
     Raises:
-        OutputError: an output cannot be written.
+        OutputError: the disk is full or read only.
         ModelError, UsageError: as `Reconstructor` does.
     """
     try:
@@ -288,16 +293,28 @@ def reconstruct_task(
         data = encode_photo(result.photo, format_named(task.output), note=result.provenance.to_note())
     except (PictureError, NoFaceFound, OutputError) as error:
         return TaskResult(task, Outcome.FAILED, None, str(error))
-    if task.occlusion_output is not None:
-        gray = np.rint(result.removed * 255).astype(np.uint8)
-        text, mode = result.provenance.to_text(), result.photo.file_mode
-        write_png(task.occlusion_output, gray, text=text, force=overwrite, most_mode=mode)
-    if not (task.in_place and data == result.photo.source):
-        replacing, mode = overwrite or task.in_place, result.photo.file_mode
-        with written_whole(task.output, force=replacing, most_mode=mode) as temporary:
-            temporary.write_bytes(data)
+    try:
+        _write(task, result, data, overwrite=overwrite)
+    except OutputError as error:
+        if is_disk_unfit(error):
+            raise
+        return TaskResult(task, Outcome.FAILED, None, str(error))
     faces = tuple(FaceSummary(f.face, f.coverage, f.interval_levels) for f in result.faces)
     return TaskResult(task, _outcome(result), result.provenance, faces=faces)
+
+
+def _write(task: Task, result: Reconstruction, data: bytes, *, overwrite: bool) -> None:
+    mode = result.photo.file_mode
+    if task.occlusion_output is not None:
+        text = result.provenance.to_text()
+        write_png(task.occlusion_output, result.removed_levels, text=text, force=overwrite, most_mode=mode)
+    if task.in_place and data == result.photo.source:
+        return
+    replacing = overwrite or task.in_place
+    with written_whole(
+        task.output, force=replacing, most_mode=mode, keep_links=task.in_place
+    ) as temporary:
+        temporary.write_bytes(data)
 
 
 def _open_worker(

@@ -12,12 +12,22 @@ from facemend.errors import NoFaceFound, UsageError
 from facemend.files import seed_of
 from facemend.images import Alpha, Image, digest_of
 from facemend.occlusion import OcclusionClass
-from facemend.reconstruction.blending import DILATION_PX, FEATHER_PX, RING_PX, blend, feather, match_grain
+from facemend.reconstruction.blending import (
+    DILATION_PX,
+    FEATHER_PX,
+    RING_PX,
+    blend,
+    classes_that_stay,
+    feather,
+    keep_tone,
+    match_grain,
+)
 from facemend.reconstruction.crop import View, around
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import Box, Options
 from facemend.reconstruction.passes import Passes, PassResult
 from facemend.reconstruction.results import FaceReconstruction
+from facemend.thresholds import THRESHOLDS
 
 
 class _ByClass(Mapping[OcclusionClass, Alpha]):
@@ -84,8 +94,9 @@ def reconstruct_faces(
             left[seen.view.box] &= weight == 0
         weight = np.where(free[seen.view.box], weight, np.float32(0))
         reconstructed = _blend_face(result, seen, removed, weight)
+        stays = () if left is not None else _staying(seen, options)
         result[seen.view.box] = reconstructed[0]
-        done.append(reconstructed[1])
+        done.append(replace(reconstructed[1], stays=stays))
     if left is not None and left.any():
         raise UsageError(
             f"the mask marks {int(left.sum())} pixels that belong to no face found; keep to the faces, or "
@@ -115,12 +126,20 @@ def _blend_face(
         above = match_grain(before[part], above, weight[part] > 0, view.scale, rng)
         pixels = before.copy()
         pixels[part] = blend(before[part], above, weight[part])
+        pixels = keep_tone(before, pixels, weight)
         if interval is not None and output.interval is not None:
             interval[part] = near.put(output.interval[0]).clip(0) * (weight[part] > 0)
     by_class = _ByClass(view, found)
     coverage = float((weight > 0).sum()) / (photo.shape[0] * photo.shape[1])
     done = FaceReconstruction(face, view.box, by_class, removed, weight, coverage, before, interval)
     return pixels, done
+
+
+def _staying(seen: PassResult, options: Options) -> tuple[OcclusionClass, ...]:
+    alpha = seen.output.alpha
+    return classes_that_stay(
+        None if alpha is None else alpha[0], options.remove, options.occlusion_threshold
+    )
 
 
 def _in_photo(view: View, found: Alpha, threshold: float) -> tuple[Alpha, Alpha]:
@@ -135,6 +154,65 @@ def _in_photo(view: View, found: Alpha, threshold: float) -> tuple[Alpha, Alpha]
     # At the crop's own edge the hole would be dilated to where nothing was drawn.
     weight[part] = feather(hole[part], dilation_px, feather_px) * view.cut(part).inside
     return removed, weight
+
+
+_PANORAMA, _TILE, _TILE_STEP, _SCANNED_PX = 2.5, 2.0, 1.5, 1280
+"""A photo so much longer than wide, and longer than what is scanned, is searched in tiles: their length and
+their distance in widths of the photo."""
+
+
+def search_faces(photo: Image, detect: "Detect", least: float, sure: float) -> tuple[Face, ...]:
+    """The faces of a photo, those of a panorama and of a photo that lies on its side or upside down, too.
+
+    Where no sure face is found, the photo is turned by quarters until one is.
+
+    Args:
+        photo: (H, W, 3).
+        least: the confidence from which a face counts.
+        sure: the confidence from which one is sure.
+    """
+    found = _search_tiles(photo, detect, least)
+    if any(face.confidence >= sure for face in found):
+        return found
+    for quarters in (1, 3, 2):
+        upright = np.ascontiguousarray(np.rot90(photo, quarters))
+        turned = detect(upright, min_confidence=max(sure, THRESHOLDS.turned))
+        if turned:
+            return (*(_turned_back(face, quarters, photo) for face in turned), *found)
+    return found
+
+
+def _search_tiles(photo: Image, detect: "Detect", least: float) -> tuple[Face, ...]:
+    shape = photo.shape[:2]
+    short, long = sorted(shape)
+    if long <= max(_SCANNED_PX, _PANORAMA * short):
+        return detect(photo, min_confidence=least)
+    count = math.ceil((long - _TILE * short) / (_TILE_STEP * short)) + 1
+    faces: list[Face] = []
+    for start in np.linspace(0, long - _TILE * short, count).round().astype(int).tolist():
+        corner = np.array([start, 0] if shape[1] == long else [0, start])
+        end = corner[::-1] + min(long, round(_TILE * short))
+        tile = np.ascontiguousarray(photo[corner[1] : end[0], corner[0] : end[1]])
+        faces += [_shifted(face, corner) for face in detect(tile, min_confidence=least)]
+    faces.sort(key=lambda face: -face.confidence)
+    kept: list[Face] = []
+    for face in faces:
+        if all(_overlap(np.array(face.box_px), other) <= _SAME for other in kept):
+            kept.append(face)
+    return tuple(sorted(kept, key=lambda face: face.box_px[0] - face.box_px[2]))
+
+
+def _turned_back(face: Face, quarters: int, photo: Image) -> Face:
+    """A face of a photo turned by quarters, counterclockwise, as it lies in the photo."""
+    last_y, last_x = (side - 1 for side in photo.shape[:2])
+
+    def back(points: Points) -> Points:
+        x, y = points.T
+        return np.stack({1: (last_x - y, x), 2: (last_x - x, last_y - y), 3: (y, last_y - x)}[quarters], 1)
+
+    corners = back(np.array(face.box_px).reshape(2, 2))
+    (x1, y1), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    return Face((x1, y1, x2, y2), back(face.landmarks_px), face.confidence)
 
 
 Detect = Callable[..., tuple[Face, ...]]

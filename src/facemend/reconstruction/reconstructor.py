@@ -12,26 +12,27 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from facemend.detection import Detector, Face
 from facemend.detection.detector import MIN_SIZE_PX
 from facemend.detection.yunet import YuNet
-from facemend.errors import PictureError
+from facemend.errors import UsageError
 from facemend.files import sha256_of
-from facemend.images import Image
-from facemend.io import Photo, photo_of_pillow, photo_of_pixels, read_photo
+from facemend.io import Photo, photo_of_array, photo_of_pillow, read_photo
 from facemend.reconstruction.aligned import reconstruct_aligned
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import Device, Options, options_of
-from facemend.reconstruction.pipeline import add_marked_faces, reconstruct_faces
+from facemend.reconstruction.pipeline import add_marked_faces, reconstruct_faces, search_faces
 from facemend.reconstruction.provenance import Provenance
 from facemend.reconstruction.results import Reconstruction
 from facemend.thresholds import THRESHOLDS
 from facemend.weights import shipped_model_path
 
-Source: TypeAlias = str | Path | IO[bytes] | PillowImage.Image | Image
-"""A path, an open binary file, a Pillow image, or a uint8 (H, W, 3) RGB array."""
+Source: TypeAlias = str | Path | IO[bytes] | bytes | PillowImage.Image | npt.NDArray[np.uint8]
+"""A path, an open binary file, a file's bytes, a Pillow image, or a uint8 array: (H, W) gray, (H, W, 3) RGB
+or (H, W, 4) RGBA."""
 _LOG = logging.getLogger("facemend")
 
 
@@ -77,7 +78,8 @@ class Reconstructor:
         """Reconstructs what hides the faces of a photo. No pixel outside the occlusions changes.
 
         Args:
-            source: a path, an open binary file, a Pillow image, or a uint8 (H, W, 3) RGB array.
+            source: a path, an open binary file, a file's bytes, a Pillow image, or a uint8 array: (H, W) or
+                (H, W, 1) gray, (H, W, 3) RGB, (H, W, 4) RGBA.
             options: what to do (None: the defaults of `Options`).
             changes: fields of `Options` with other values, such as `aligned=True`.
 
@@ -146,7 +148,7 @@ class Reconstructor:
         if locates and least <= THRESHOLDS.min_confidence:  # whoever asks for more wants no doubtful faces
             least *= THRESHOLDS.hidden_face
         found = []
-        for face in self._detector(photo.pixels, min_confidence=least):
+        for face in search_faces(photo.pixels, self._detector, least, options.min_confidence):
             width_px = face.box_px[2] - face.box_px[0]
             if width_px >= MIN_SIZE_PX:
                 found.append(face)
@@ -193,10 +195,13 @@ def _shipped() -> Reconstructor:
 def _read(source: Source) -> tuple[Photo, str | None]:
     """The photo, and the sha256 of its file if it was one."""
     if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
-            raise PictureError(f"the array is {source.dtype} {source.shape}; pass uint8 (H, W, 3) RGB")
-        return photo_of_pixels(source, "the array"), None
+        return photo_of_array(source, "the array"), None
     if isinstance(source, PillowImage.Image):
         return photo_of_pillow(source), None
+    if not (isinstance(source, str | Path | bytes) or hasattr(source, "read")):
+        raise UsageError(
+            f"a photo is a path, an open binary file, its bytes, a Pillow image or an array, not "
+            f"{type(source).__name__}"
+        )
     photo = read_photo(Path(source) if isinstance(source, str) else source)
     return photo, hashlib.sha256(photo.source or b"").hexdigest()

@@ -7,13 +7,16 @@ from functools import cached_property
 from html import escape
 from io import BytesIO
 from pathlib import Path
+from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from facemend.detection import Face
+from facemend.errors import UsageError
 from facemend.images import Alpha, Image
-from facemend.io import Photo, write_photo
+from facemend.io import SUFFIXES, Format, Photo, encode_photo, write_photo
 from facemend.occlusion import OcclusionClass
 from facemend.reconstruction.provenance import Provenance, Region
 
@@ -37,6 +40,7 @@ class FaceReconstruction:
         interval: float32 (h, w), how far off the reconstruction may be: nine in ten of the true colour
             values under the occlusion lie within ± this many levels (of 255) of the output; 0 where
             `weight` is 0; None if the model does not say.
+        stays: the classes that hide a part of the face and were not asked for, such as glasses.
     """
 
     face: Face
@@ -47,6 +51,7 @@ class FaceReconstruction:
     coverage: float
     before: Image
     interval: Alpha | None = None
+    stays: tuple[OcclusionClass, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -99,9 +104,12 @@ class Reconstruction:
         return self.photo.to_pillow()
 
     @property
-    def array(self) -> Image:
-        """The picture as displayed: uint8 (H, W, 3) RGB, without its transparency."""
-        return self.photo.pixels
+    def array(self) -> npt.NDArray[np.uint8]:
+        """The picture as displayed: uint8 (H, W, 3) RGB, without its transparency.
+
+        If the input was an array, it has that array's form: (H, W) gray, or (H, W, 4) RGBA.
+        """
+        return self.photo.to_array()
 
     @property
     def before(self) -> Image:
@@ -119,19 +127,29 @@ class Reconstruction:
 
     @property
     def removed(self) -> Alpha:
-        """float32 (H, W), 0-1: the occlusion that was reconstructed, of all faces."""
+        """float32 (H, W), 0-1: what was reconstructed, of all faces. 0 where the picture is the input."""
         whole = np.zeros(self.photo.pixels.shape[:2], dtype=np.float32)
         for face in self.faces:
             if face.changed:
-                whole[face.box] = np.maximum(whole[face.box], face.removed)
+                # The rim fades out, and what fades is changed as well.
+                removed = np.maximum(face.removed, face.weight) * (face.weight > 0)
+                whole[face.box] = np.maximum(whole[face.box], removed)
         return whole
 
-    def save(self, path: Path | str, *, strip: bool = False, force: bool = False) -> None:
+    @property
+    def removed_levels(self) -> npt.NDArray[np.uint8]:
+        """uint8 (H, W): `removed` as a picture, 255 for 1. Every pixel that changed is at least 1."""
+        return np.ceil(self.removed * 255).astype(np.uint8)
+
+    def save(
+        self, path: Path | str | IO[bytes], *, strip: bool = False, force: bool = False
+    ) -> None:
         """Writes the picture with its provenance in the format that the suffix names, whole or not at all.
 
         Without an occlusion, and in the format that it came in, it is the input's file, byte for byte.
 
         Args:
+            path: or an open binary file, which gets the format of the input (PNG if that was none).
             strip: leave out EXIF with its location, XMP, IPTC and comments of the input.
 
         Raises:
@@ -139,7 +157,14 @@ class Reconstruction:
                 hold the picture.
             UsageError: the suffix names no format that facemend writes.
         """
-        write_photo(Path(path), self.photo, note=self.provenance.to_note(), strip=strip, force=force)
+        note = self.provenance.to_note()
+        if isinstance(path, Path | str):
+            write_photo(Path(path), self.photo, note=note, strip=strip, force=force)
+            return
+        if not hasattr(path, "write"):
+            raise UsageError(f"save takes a path or an open binary file, not {type(path).__name__}")
+        kind = self.photo.format if self.photo.format in SUFFIXES.values() else Format.PNG
+        path.write(encode_photo(self.photo, kind, note=note, strip=strip))
 
     def __repr__(self) -> str:
         height_px, width_px = self.photo.pixels.shape[:2]
@@ -151,8 +176,8 @@ class Reconstruction:
 
     def _repr_html_(self) -> str:
         """For a notebook: before, after and the occlusion, with a line for each face."""
-        white = np.repeat(np.rint(self.removed * 255).astype(np.uint8)[:, :, None], 3, axis=2)
-        shown = {"before": self.before, "after": self.array, "occlusion": white}
+        white = np.repeat(self.removed_levels[:, :, None], 3, axis=2)
+        shown = {"before": self.before, "after": self.photo.pixels, "occlusion": white}
         figures = "".join(
             f'<figure style="margin:0"><img alt="{title}" src="data:image/png;base64,{_png(image)}">'
             f"<figcaption>{title}</figcaption></figure>"
