@@ -58,7 +58,8 @@ def exif_with_makers_preview() -> bytes:
 
 def xmp_with_thumbnail() -> bytes:
     inside = (
-        b'<xmp:Thumbnails xmlns:xmp="http://ns.adobe.com/xap/1.0/"><rdf:Alt><rdf:li rdf:parseType="Resource">'
+        b'<xmp:Thumbnails xmlns:xmp="http://ns.adobe.com/xap/1.0/"><rdf:Alt>'
+        b'<rdf:li rdf:parseType="Resource">'
         b'<g:image xmlns:g="http://ns.adobe.com/xap/1.0/g/img/">' + base64.b64encode(MARKER) + b"</g:image>"
         b"</rdf:li></rdf:Alt></xmp:Thumbnails></rdf:Description>"
     )
@@ -310,7 +311,8 @@ def test_a_packet_of_blanks_or_in_another_utf_is_read(packet: bytes) -> None:
     [
         b"no tiff",
         b"II*\0\xff\xff\xff\xff",
-        b"II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x05\0\0\0\x1a\0\0\0\0\0\0\0five\0",  # its orientation is a text
+        # Its orientation is a text.
+        b"II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x05\0\0\0\x1a\0\0\0\0\0\0\0five\0",
         exif()[:60].removeprefix(b"Exif\0\0"),
     ],
 )

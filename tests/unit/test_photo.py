@@ -193,7 +193,8 @@ def test_a_face_is_found_and_mended_in_a_photo(reconstructor: Reconstructor) -> 
     assert not (result.array == COVER).all(axis=2)[hidden].any()
     region = result.faces[0].region
     assert region is not None
-    x1, y1, x2, y2 = region.box_px
+    x1, y1, width_px, height_px = region.box_px
+    x2, y2 = x1 + width_px, y1 + height_px
     outside = np.ones(photo.shape[:2], dtype=np.bool_)
     outside[y1:y2, x1:x2] = False
     np.testing.assert_array_equal(result.array[outside], photo[outside])

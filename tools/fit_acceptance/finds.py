@@ -25,7 +25,7 @@ def finds_of(photo: Photo, detect: Detector, model: Model) -> list[dict[str, obj
     faces = [
         f
         for f in detect(photo.image, min_confidence=THRESHOLDS.hidden_face * THRESHOLDS.min_confidence)
-        if f.box_px[2] - f.box_px[0] >= MIN_SIZE_PX
+        if f.corners_px[2] - f.corners_px[0] >= MIN_SIZE_PX
     ]
     surest = max((face.confidence for face in faces), default=0.0)
     finds: list[dict[str, object]] = []
@@ -45,7 +45,7 @@ def finds_of(photo: Photo, detect: Detector, model: Model) -> list[dict[str, obj
             both = int((found & true[view.box]).sum())
             agrees = both / max(1, int(found.sum()) + int(true.sum()) - both)
         finds.append(
-            {"evidence": asdict(evidence), "agrees": agrees, "box": [round(v) for v in face.box_px]}
+            {"evidence": asdict(evidence), "agrees": agrees, "box": [round(v) for v in face.corners_px]}
         )
     return finds
 

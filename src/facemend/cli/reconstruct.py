@@ -25,7 +25,6 @@ from facemend.reconstruction.options import Options, options_of
 
 if TYPE_CHECKING:
     from facemend.reconstruction.batch import FaceSummary, ReconstructorSetup, TaskResult
-    from facemend.reconstruction.results import Reconstruction
 
 _STREAM = (Path("-"),)
 
@@ -100,11 +99,9 @@ def reconstruct(
     options = _read_options(values)
     setup = ReconstructorSetup(model, detector, device, verbose=verbose)
     if photos == _STREAM:
-        if as_json or save_occlusion or in_place:
-            raise UsageError(
-                "a picture from stdin has no --json, --save-occlusion or --in-place; pass a file"
-            )
-        _write_stream(setup()(sys.stdin.buffer, options), output, force)
+        if save_occlusion or in_place:
+            raise UsageError("a picture from stdin has no --save-occlusion or --in-place; pass a file")
+        _reconstruct_stream(setup, options, output, as_json=as_json, force=force, quiet=quiet)
         return
     tasks = plan_tasks(
         photos,
@@ -122,13 +119,15 @@ def reconstruct(
     # `run_tasks` knows how many processes a few photos on this machine are worth.
     work = None if engine == EngineName.LOCAL else chosen
     running = run_tasks(setup, tasks, options, force=force, jobs=jobs, engine=work)
-    done = _shown(running, len(tasks), quiet)
-    failed = any(one.error for one in done)
-    if as_json:
-        say(printable_json(_document(setup, done), indent=2))
-    elif not quiet and not (failed and len(done) == 1):
-        say(_summary(done))
-    if failed:
+    done: list[TaskResult] = []
+    try:
+        done.extend(_shown(running, len(tasks), quiet))
+    finally:  # a full disk ends the run, and what was done is said all the same
+        if as_json:
+            say(printable_json(_document(setup, done), indent=2))
+        elif done and not quiet and not (done[0].error and len(done) == 1):
+            say(_summary(done))
+    if any(one.error for one in done):
         click.get_current_context().exit(1)
 
 
@@ -148,27 +147,46 @@ def _read_options(values: dict[str, Any]) -> Options:
     return options_of(None, values | {"mask": mask, "keep": (*regions, *map(read_mask, masks))})
 
 
-def _shown(running: "Iterator[TaskResult]", count: int, quiet: bool) -> "list[TaskResult]":
-    """The finished tasks, their progress shown on a terminal and their errors on stderr."""
+def _shown(running: "Iterator[TaskResult]", count: int, quiet: bool) -> "Iterator[TaskResult]":
+    """The finished tasks, their progress and their errors shown on stderr."""
     from tqdm import tqdm
 
-    done = []
-    # None: a bar with the time left on a terminal, silence in a pipe.
-    for one in tqdm(running, total=count, unit="photo", leave=False, disable=True if quiet else None):
-        done.append(one)
-        if one.error:
+    from facemend.progress import progress
+
+    for one in progress(running, total=count, unit="photos", quiet=quiet):
+        yield one
+        if one.error and sys.stderr is not None:
             tqdm.write(f"facemend: {printable(advised(one.error))}", file=sys.stderr)
-    return done
 
 
-def _write_stream(result: "Reconstruction", output: Path | None, force: bool) -> None:
+def _reconstruct_stream(
+    setup: "ReconstructorSetup",
+    options: Options,
+    output: Path | None,
+    *,
+    as_json: bool,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """The picture goes to stdout, unless it has a name. What is said then goes to stderr."""
     from facemend.io import Format, encode_photo
+    from facemend.reconstruction.batch import TaskResult, outcome_of, summaries_of
+    from facemend.reconstruction.outputs import Task
 
-    if output is not None:
+    if sys.stdout is None and output is None:
+        raise UsageError("stdout is closed; name an output with -o")
+    result = setup()(sys.stdin.buffer, options)
+    if output is None:
+        sys.stdout.buffer.write(encode_photo(result.photo, Format.PNG, note=result.provenance.to_note()))
+        sys.stdout.buffer.flush()
+    else:
         result.save(output, force=force)
-        return
-    note = result.provenance.to_note()
-    sys.stdout.buffer.write(encode_photo(result.photo, Format.PNG, note=note))
+    task = Task(_STREAM[0], output or _STREAM[0], None)
+    done = [TaskResult(task, outcome_of(result), result.provenance, faces=summaries_of(result))]
+    if as_json:
+        say(printable_json(_document(setup, done), indent=2), error=output is None)
+    elif not quiet:
+        say(_summary(done), error=output is None)
 
 
 def _document(setup: "ReconstructorSetup", done: list["TaskResult"]) -> dict[str, object]:
@@ -194,18 +212,39 @@ def _describe(done: "FaceSummary") -> dict[str, object]:
         "confidence": round(done.face.confidence, 3),
         "coverage": done.coverage,
         "reconstructed": done.coverage > 0,
+        "stays": list(done.stays),
         "interval_levels": None if done.interval_levels is None else round(done.interval_levels, 1),
     }
 
 
+_OUTCOMES = {
+    "reconstructed": "reconstructed",
+    "unchanged": "without a cover, written unchanged",
+    "no face": "without a face, written unchanged",
+    "skipped": "finished before, skipped",
+    "failed": "failed",
+}
+
+
 def _summary(done: list["TaskResult"]) -> str:
     counts = Counter(one.outcome.value for one in done)
-    words = {
-        "reconstructed": "reconstructed",
-        "unchanged": "without an occlusion, written unchanged",
-        "no face": "without a face, written unchanged",
-        "skipped": "finished before, skipped",
-        "failed": "failed",
-    }
-    text = ", ".join(f"{counts[key]} {said}" for key, said in words.items() if counts[key])
-    return f"{text}: {printable(done[0].task.output)}" if len(done) == 1 else text
+    faces = sum(face.coverage > 0 for one in done for face in one.faces)
+    parts = []
+    for key, said in _OUTCOMES.items():
+        if counts[key]:
+            of_faces = f" ({_counted(faces, 'face')})" if key == "reconstructed" else ""
+            parts.append(f"{_counted(counts[key], 'photo')} {said}{of_faces}")
+    text = ", ".join(parts)
+    if len(done) == 1 and done[0].task.output not in _STREAM:
+        text += f": {printable(done[0].task.output)}"
+    staying = sum(bool(face.stays) for one in done for face in one.faces)
+    if staying:
+        text += (
+            f"\n{_counted(staying, 'face')} with glasses, a hand or the like, which "
+            f"{'stay' if staying > 1 else 'stays'} by default; --remove all takes it away"
+        )
+    return text
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -289,5 +289,5 @@ def _face(box: Points, landmarks: Points, confidence: float) -> Face:
 
 
 def _area(face: Face) -> float:
-    x1, y1, x2, y2 = face.box_px
+    x1, y1, x2, y2 = face.corners_px
     return (x2 - x1) * (y2 - y1)

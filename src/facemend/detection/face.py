@@ -14,22 +14,28 @@ class Face:
     """Where a face is.
 
     Attributes:
-        box_px: x1, y1, x2, y2 in pixels of the photo. It may leave the photo.
+        corners_px: x1, y1, x2, y2 of its box, in pixels of the photo. It may leave the photo.
         landmarks_px: float64 (5, 2), x and y in the order of `alignment.LANDMARK_NAMES`, left and right
             as the viewer sees them.
         confidence: 0-1, how sure the detector is. It is 1 where the user says that there is a face.
         marked: whether the user says that there is a covered face.
     """
 
-    box_px: tuple[float, float, float, float]
+    corners_px: tuple[float, float, float, float]
     landmarks_px: Points
     confidence: float
     marked: bool = False
 
+    @property
+    def box_px(self) -> tuple[float, float, float, float]:
+        """x, y, width and height, as `Options.faces` takes it: the top left pixel is 0, 0, 1, 1."""
+        x1, y1, x2, y2 = self.corners_px
+        return x1 + 0.5, y1 + 0.5, x2 - x1, y2 - y1
+
     def __post_init__(self) -> None:
-        x1, y1, x2, y2 = self.box_px
-        if not (np.isfinite(self.box_px).all() and x1 < x2 and y1 < y2):
-            raise ValueError(f"{self.box_px} is no box x1, y1, x2, y2")
+        x1, y1, x2, y2 = self.corners_px
+        if not (np.isfinite(self.corners_px).all() and x1 < x2 and y1 < y2):
+            raise ValueError(f"{self.corners_px} are no corners x1, y1, x2, y2")
         if self.landmarks_px.shape != (5, 2) or self.landmarks_px.dtype != np.float64:
             raise ValueError(
                 f"landmarks are {self.landmarks_px.dtype} {self.landmarks_px.shape}, not float64 (5, 2)"

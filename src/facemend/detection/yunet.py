@@ -70,7 +70,7 @@ class YuNet:
             _face(boxes[i] * np.tile(shrink, 2) - 0.5, landmarks[i] * shrink - 0.5, confidence[i])
             for i in best
         ]
-        faces = [face for face in faces if face.box_px[2] - face.box_px[0] >= min_size_px / 2]
+        faces = [face for face in faces if face.corners_px[2] - face.corners_px[0] >= min_size_px / 2]
         return tuple(sorted(faces, key=_area, reverse=True))
 
     def _copy(self, image: Image, min_size_px: float) -> tuple[Image, Points]:
@@ -120,5 +120,5 @@ def _face(box: Points, landmarks: Points, confidence: float) -> Face:
 
 
 def _area(face: Face) -> float:
-    x1, y1, x2, y2 = face.box_px
+    x1, y1, x2, y2 = face.corners_px
     return (x2 - x1) * (y2 - y1)

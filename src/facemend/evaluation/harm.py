@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from facemend import __version__
 from facemend.datasets.faces import MEASURE, TURNED_ABOVE_YAW, yaw_of
@@ -30,6 +29,7 @@ from facemend.images import Image, digest_of
 from facemend.io import find_pictures, read_photo
 from facemend.metrics.opencv import cv2
 from facemend.parallel import Engine, LocalEngine
+from facemend.progress import progress as show_progress
 from facemend.reconstruction.reconstructor import Reconstructor
 
 NAME = "harm"
@@ -62,7 +62,7 @@ class UncoveredPhoto:
         """Of the largest face; a third of the photo's shorter side if none is found."""
         if self.face is None:
             return float(min(self.pixels.shape[:2]) * _NO_FACE_SHARE)
-        return self.face.box_px[2] - self.face.box_px[0]
+        return self.face.corners_px[2] - self.face.corners_px[0]
 
     @property
     def turned(self) -> bool:
@@ -117,7 +117,7 @@ def _at_border(photo: UncoveredPhoto, rng: np.random.Generator) -> Image | None:
     """Cropped so that a third of the face's width is outside, on the left or on the right."""
     if photo.face is None:
         return None
-    x1, x2 = photo.face.box_px[0], photo.face.box_px[2]
+    x1, x2 = photo.face.corners_px[0], photo.face.corners_px[2]
     inside = _BORDER_SHARE * (x2 - x1)
     cut = (
         photo.pixels[:, : round(x2 - inside)]
@@ -270,7 +270,7 @@ def measure_harm(
     found: list[Mapping[str, bool | None]] = []
     faceless = []
     with closing((engine or LocalEngine(1)).run(work.open, len(photos), batch=1)) as results:
-        shown = tqdm(results, total=len(photos), unit="photo", disable=None if progress else True)
+        shown = show_progress(results, total=len(photos), unit="photo", quiet=not progress)
         for path, (has_face, changed, new) in zip(photos, shown, strict=True):
             found.append(changed)
             faceless += [] if has_face else [path.name]

@@ -1,4 +1,4 @@
-"""The kinds of picture files: how each is known by its bytes and by its name, found in folders, and opened."""
+"""The kinds of picture files: how each is known by its bytes and its name, found in folders, and opened."""
 
 import os
 import struct

@@ -106,8 +106,8 @@ def _behind(data: bytes) -> bytes:
 def _words_behind(data: bytes) -> bytes:
     """Samsung's trailer, if it holds words alone. Empty for any other.
 
-    Its index ends the file. It names each part by its type, its distance back from the index, and its length.
-    A part is two zeros, its type, its name's length, its name, and what it says.
+    Its index ends the file. It names each part by its type, its distance back from the index and its
+    length. A part is two zeros, its type, its name's length, its name, and what it says.
     """
     trailer = _behind(data)
     at = trailer.rfind(_TRAILER_INDEX)

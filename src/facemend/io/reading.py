@@ -241,7 +241,10 @@ def _refuse_size(picture: PillowImage.Image, name: str, max_pixels: int) -> None
 
 
 def _refuse_missing_rows(picture: PillowImage.Image) -> None:
-    """Raises OSError: a JPEG was cut before its last rows. A decoder fills what is missing with one colour."""
+    """Raises OSError: a JPEG was cut before its last rows.
+
+    A decoder fills what is missing with one colour.
+    """
     width_px, height_px = picture.size
     low = max(height_px - _LAST_ROWS_PX, height_px // 2)
     above = picture.crop((0, max(low - _LAST_ROWS_PX, height_px // 2 - 1), width_px, low))

@@ -28,7 +28,7 @@ _BITS, _STRIP_OFFSETS, _STRIP_LENGTHS, _EXTRA_SAMPLES = 258, 273, 279, 338
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _INCH = 282, 283, 296, 2
 _PREDICTOR, _XMP, _ICC = 317, 700, 34675
 _PHOTOSHOP, _LAYERS, _SIGNATURE = 34377, 37724, 52545
-"""Photoshop's resources, its layers ("Adobe Photoshop TIFF Technical Notes", 2002), and C2PA's signature."""
+"""Photoshop's resources, its layers ("Adobe Photoshop TIFF Technical Notes", 2002), C2PA's signature."""
 _ORIENTATION, _SUBDIRECTORIES = 274, 330
 _JPEG_START: Final = re.compile(rb"\xff\xd8\xff[\xc0-\xfe]")
 _PIXELS: Final = ((273, 279), (324, 325), (513, 514))
@@ -120,8 +120,8 @@ def loaded_exif(block: bytes | None) -> PillowImage.Exif | None:
 def without_previews(block: bytes) -> bytes:
     """A block of EXIF that shows no pixels: no thumbnail, no preview beside it or in its maker's note.
 
-    All else keeps its place, since the notes of makers count from the block's start. The pixels are blanked,
-    or cut off where the block ends with them.
+    All else keeps its place, since the notes of makers count from the block's start. The pixels are
+    blanked, or cut off where the block ends with them.
     """
     data, blanked = bytearray(block), list[tuple[int, int]]()
     with suppress(struct.error):  # of a broken one: no reader finds a thumbnail by it
@@ -248,9 +248,10 @@ def _carried(exif: PillowImage.Exif) -> Iterator[tuple[int, Any]]:
             yield tag, values
         elif tag == _PHOTOSHOP and isinstance(value, bytes):
             yield tag, without_thumbnails(value)
-        elif tag not in _LAYOUT and tag not in (_XMP, _ICC, _LAYERS, _SIGNATURE):
-            if not (isinstance(value, bytes) and _JPEG_START.search(value)):
-                yield tag, value
+        elif tag in _LAYOUT or tag in (_XMP, _ICC, _LAYERS, _SIGNATURE):
+            continue
+        elif not (isinstance(value, bytes) and _JPEG_START.search(value)):
+            yield tag, value
 
 
 def _add_metadata(made: ImageFileDirectory_v2, metadata: Metadata, xmp: bytes | None) -> None:

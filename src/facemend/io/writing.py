@@ -94,7 +94,7 @@ def encode_photo(
 
 
 def _without_old_pixels(metadata: Metadata) -> Metadata:
-    """What a file says, without thumbnails: they show what was there before. XMP that cannot be read stays."""
+    """What a file says, without thumbnails. XMP that cannot be read stays."""
     xmp = metadata.xmp
     with suppress(XmpError):
         xmp = without_thumbnails(xmp) if xmp else xmp

@@ -280,7 +280,7 @@ def probability_of(evidence: Evidence) -> float:
 
 
 def _log(name: str, face: Face, reason: str) -> None:
-    x1, y1, x2, y2 = face.box_px
+    x1, y1, x2, y2 = face.corners_px
     _LOG.info(
         "%s: face at %.0f,%.0f,%.0f,%.0f (confidence %.2f) is left alone: %s",
         name, x1, y1, x2 - x1, y2 - y1, face.confidence, reason,

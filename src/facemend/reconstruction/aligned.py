@@ -113,7 +113,7 @@ def _copy(image: Image, width_px: int) -> tuple[Image, float]:
 
 def _scaled(face: Face, factor: float) -> Face:
     """A face in a picture that is so much larger."""
-    x1, y1, x2, y2 = ((np.array(face.box_px) + 0.5) * factor - 0.5).tolist()
+    x1, y1, x2, y2 = ((np.array(face.corners_px) + 0.5) * factor - 0.5).tolist()
     return Face((x1, y1, x2, y2), (face.landmarks_px + 0.5) * factor - 0.5, face.confidence)
 
 
@@ -325,7 +325,7 @@ def _into_frame(square: Alpha, image: Image, rows: slice) -> Alpha:
 def _face(rows: slice) -> Face:
     side_px = rows.stop - rows.start
     return Face(
-        box_px=(0, rows.start, side_px, rows.stop),
+        corners_px=(0, rows.start, side_px, rows.stop),
         landmarks_px=canonical_landmarks(side_px) + (0, rows.start),
         confidence=1,
     )

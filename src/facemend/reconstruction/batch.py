@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from facemend.detection import Face
@@ -136,11 +135,13 @@ class FaceSummary:
         face: where it is.
         coverage: share of the whole picture's pixels that were reconstructed, 0-1.
         interval_levels: the mean of its `interval` over what was reconstructed, or None.
+        stays: the classes that hide a part of it and were not asked for.
     """
 
     face: Face
     coverage: float
     interval_levels: float | None = None
+    stays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -299,8 +300,7 @@ def reconstruct_task(
         if is_disk_unfit(error):
             raise
         return TaskResult(task, Outcome.FAILED, None, str(error))
-    faces = tuple(FaceSummary(f.face, f.coverage, f.interval_levels) for f in result.faces)
-    return TaskResult(task, _outcome(result), result.provenance, faces=faces)
+    return TaskResult(task, outcome_of(result), result.provenance, faces=summaries_of(result))
 
 
 def _write(task: Task, result: Reconstruction, data: bytes, *, overwrite: bool) -> None:
@@ -311,9 +311,7 @@ def _write(task: Task, result: Reconstruction, data: bytes, *, overwrite: bool) 
     if task.in_place and data == result.photo.source:
         return
     replacing = overwrite or task.in_place
-    with written_whole(
-        task.output, force=replacing, most_mode=mode, keep_links=task.in_place
-    ) as temporary:
+    with written_whole(task.output, force=replacing, most_mode=mode, keep_links=task.in_place) as temporary:
         temporary.write_bytes(data)
 
 
@@ -331,7 +329,13 @@ def _reconstruct_at(
     return reconstruct_task(reconstructor, task, options, overwrite=overwrite)
 
 
-def _outcome(result: Reconstruction) -> Outcome:
+def summaries_of(result: Reconstruction) -> tuple[FaceSummary, ...]:
+    """What was done to each face."""
+    return tuple(FaceSummary(f.face, f.coverage, f.interval_levels, f.stays) for f in result.faces)
+
+
+def outcome_of(result: Reconstruction) -> Outcome:
+    """What became of a picture."""
     if not result.faces:
         return Outcome.NO_FACE
     return Outcome.RECONSTRUCTED if result.changed else Outcome.UNCHANGED

@@ -210,7 +210,7 @@ def _scaled(length_px: int, width_px: int) -> int:
 
 _TONE_PX, _TONE_STEPS, _FEWEST_CELLS = 48, 24, 96
 _TONED_LEVELS, _TONED_SHARE = 2.5, 0.18
-"""How far, in levels or as a share of their colour, three in four visible places may lie from a photo's tone.
+"""How far, in levels or as a share of their colour, three in four visible places may lie from the tone.
 Sepia, green and blue tones after JPEG lie within (98, 91 and 100 of 100). Of 46 colour photos the nearest
 has 3.5 levels and a share of 0.21."""
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -243,11 +243,13 @@ _Floats = npt.NDArray[np.float32]
 
 
 def _tone_of(image: Image, weight: Alpha) -> tuple[_Floats, _Floats] | None:
-    """The colour of each lightness, (N,), as its difference from gray, (N, 3). None if there are several."""
+    """The colour of each lightness, (N,), as its difference from gray, (N, 3). None if there are more."""
     factor = max(1, min(image.shape[:2]) // _TONE_PX)
     seen = PillowImage.fromarray((weight == 0).astype(np.uint8) * 255).reduce(factor)
     # Means over cells: JPEG keeps the colours of two by two pixels.
-    cells = np.asarray(PillowImage.fromarray(image).reduce(factor), dtype=np.float32)[np.asarray(seen) == 255]
+    cells = np.asarray(PillowImage.fromarray(image).reduce(factor), dtype=np.float32)[
+        np.asarray(seen) == 255
+    ]
     if len(cells) < _FEWEST_CELLS:
         return None
     lightness = cells @ _LUMA

@@ -231,8 +231,8 @@ def _fitted(mask: Mask, width_px: int, height_px: int, name: str) -> Mask:
         return mask
     if abs(mask.shape[1] * height_px / (mask.shape[0] * width_px) - 1) > _SAME_SHAPE:
         raise UsageError(
-            f"the mask is {mask.shape[1]}×{mask.shape[0]} pixels and {name} is {width_px}×{height_px}; a mask "
-            "has the photo's shape, at any size"
+            f"the mask is {mask.shape[1]}×{mask.shape[0]} pixels and {name} is {width_px}×{height_px}; a "
+            "mask has the photo's shape, at any size"
         )
     picture = PillowImage.fromarray(mask).resize((width_px, height_px), PillowImage.Resampling.NEAREST)
     return np.asarray(picture, dtype=np.bool_)

@@ -229,7 +229,7 @@ class _Longer:
 def _moved(face: Face, landmarks_px: Points) -> Face:
     """A face with its landmarks elsewhere, and its box with them."""
     there = similarity(face.landmarks_px, landmarks_px)
-    low, high = np.reshape(face.box_px, (2, 2))
+    low, high = np.reshape(face.corners_px, (2, 2))
     middle = there[:, :2] @ (low + high) / 2 + there[:, 2]
     half = np.hypot(*there[:, 0]) * (high - low) / 2
     (x1, y1), (x2, y2) = (middle - half).tolist(), (middle + half).tolist()

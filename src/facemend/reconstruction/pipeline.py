@@ -197,9 +197,9 @@ def _search_tiles(photo: Image, detect: "Detect", least: float) -> tuple[Face, .
     faces.sort(key=lambda face: -face.confidence)
     kept: list[Face] = []
     for face in faces:
-        if all(_overlap(np.array(face.box_px), other) <= _SAME for other in kept):
+        if all(_overlap(np.array(face.corners_px), other) <= _SAME for other in kept):
             kept.append(face)
-    return tuple(sorted(kept, key=lambda face: face.box_px[0] - face.box_px[2]))
+    return tuple(sorted(kept, key=lambda face: face.corners_px[0] - face.corners_px[2]))
 
 
 def _turned_back(face: Face, quarters: int, photo: Image) -> Face:
@@ -210,7 +210,7 @@ def _turned_back(face: Face, quarters: int, photo: Image) -> Face:
         x, y = points.T
         return np.stack({1: (last_x - y, x), 2: (last_x - x, last_y - y), 3: (y, last_y - x)}[quarters], 1)
 
-    corners = back(np.array(face.box_px).reshape(2, 2))
+    corners = back(np.array(face.corners_px).reshape(2, 2))
     (x1, y1), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
     return Face((x1, y1, x2, y2), back(face.landmarks_px), face.confidence)
 
@@ -272,12 +272,12 @@ def _find_in_box(photo: Image, box: Points, detect: Detect) -> Face:
 
 
 def _shifted(face: Face, by: Points) -> Face:
-    x1, y1, x2, y2 = (np.array(face.box_px) + np.tile(by, 2)).tolist()
+    x1, y1, x2, y2 = (np.array(face.corners_px) + np.tile(by, 2)).tolist()
     return Face((x1, y1, x2, y2), face.landmarks_px + by, face.confidence)
 
 
 def _overlap(box: Points, face: Face) -> float:
-    other = np.array(face.box_px)
+    other = np.array(face.corners_px)
     sides = (np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])).clip(0)
     common = float(sides.prod())
     areas = float((box[2:] - box[:2]).prod() + (other[2:] - other[:2]).prod())

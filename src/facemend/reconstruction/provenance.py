@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from facemend.reconstruction.model_file import read_texts
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 """IPTC's term for a photo with parts that a trained model made."""
+_BOXES = "x, y, width, height"
+"""What a record says of its boxes."""
 NOTICE = (
     "Parts of this picture were made up by a neural network. They are a guess, not evidence of "
     "anybody's identity."
@@ -26,7 +28,7 @@ class Region:
     """A part of a picture that was reconstructed.
 
     Attributes:
-        box_px: x1, y1, x2, y2, the pixels that differ from the input lie inside; x2 and y2 exclusive.
+        box_px: x, y, width and height. The pixels that differ from the input lie inside.
         coverage: share of the picture that they take, 0-1.
     """
 
@@ -67,7 +69,7 @@ class Provenance:
 
     def to_note(self) -> Note:
         """What a photo file says. It names no trained model where nothing was reconstructed."""
-        record = json.dumps({"notice": NOTICE} | asdict(self))
+        record = json.dumps({"notice": NOTICE, "boxes": _BOXES} | asdict(self))
         return Note(self.software, NOTICE, record, SOURCE_TYPE if self.regions else None)
 
     def to_text(self) -> dict[str, str]:
@@ -84,7 +86,9 @@ def read_provenance(path: Path) -> Provenance | None:
     try:
         fields = parse_json(record)
         del fields["notice"]
-        regions = tuple(_region_of(r["box_px"], r["coverage"]) for r in fields.pop("regions"))
+        regions = tuple(_region_of(r) for r in fields.pop("regions"))
+        if fields.pop("boxes", None) is None:
+            regions = tuple(map(_of_corners, regions))
         made = Provenance(**fields, regions=regions)
         _check_texts(made)
     except (KeyError, ValueError, TypeError):
@@ -92,12 +96,21 @@ def read_provenance(path: Path) -> Provenance | None:
     return made
 
 
-def _region_of(box_px: list[int], coverage: float) -> Region:
-    """Raises TypeError or ValueError: these are no region."""
-    x1, y1, x2, y2 = box_px
-    if not all(isinstance(value, int) for value in box_px) or not isinstance(coverage, int | float):
-        raise TypeError("a box is four whole numbers, and a coverage is one number")
-    return Region((x1, y1, x2, y2), coverage)
+def _region_of(fields: Mapping[str, Any]) -> Region:
+    """Raises KeyError, TypeError or ValueError: these are no region."""
+    x, y, width, height = fields["box_px"]
+    coverage = fields["coverage"]
+    if not all(isinstance(value, int) for value in (x, y, width, height)):
+        raise TypeError("a box is four whole numbers")
+    if not isinstance(coverage, int | float):
+        raise TypeError("a coverage is one number")
+    return Region((x, y, width, height), coverage)
+
+
+def _of_corners(region: Region) -> Region:
+    """A region that is said by two corners, as it was until 2026-11."""
+    x, y, x2, y2 = region.box_px
+    return replace(region, box_px=(x, y, x2 - x, y2 - y))
 
 
 def _check_texts(made: Provenance) -> None:

@@ -149,7 +149,7 @@ class Reconstructor:
             least *= THRESHOLDS.hidden_face
         found = []
         for face in search_faces(photo.pixels, self._detector, least, options.min_confidence):
-            width_px = face.box_px[2] - face.box_px[0]
+            width_px = face.corners_px[2] - face.corners_px[0]
             if width_px >= MIN_SIZE_PX:
                 found.append(face)
             else:  # a pattern more often than a face

@@ -72,13 +72,13 @@ class FaceReconstruction:
             return None
         y, x = np.nonzero(self.weight)
         top, left = self.box[0].start, self.box[1].start
-        box_px = (
+        box = (
             left + int(x.min()),
             top + int(y.min()),
-            left + int(x.max()) + 1,
-            top + int(y.max()) + 1,
+            int(np.ptp(x)) + 1,
+            int(np.ptp(y)) + 1,
         )
-        return Region(box_px, self.coverage)
+        return Region(box, self.coverage)
 
 
 @dataclass(frozen=True, repr=False)
@@ -141,9 +141,7 @@ class Reconstruction:
         """uint8 (H, W): `removed` as a picture, 255 for 1. Every pixel that changed is at least 1."""
         return np.ceil(self.removed * 255).astype(np.uint8)
 
-    def save(
-        self, path: Path | str | IO[bytes], *, strip: bool = False, force: bool = False
-    ) -> None:
+    def save(self, path: Path | str | IO[bytes], *, strip: bool = False, force: bool = False) -> None:
         """Writes the picture with its provenance in the format that the suffix names, whole or not at all.
 
         Without an occlusion, and in the format that it came in, it is the input's file, byte for byte.
@@ -199,7 +197,7 @@ def _png(image: Image) -> str:
 
 
 def _line_of(done: FaceReconstruction) -> str:
-    x1, y1, x2, y2 = done.face.box_px
+    x1, y1, x2, y2 = done.face.corners_px
     line = f"{x2 - x1:.0f}×{y2 - y1:.0f} px at {x1:.0f}, {y1:.0f}, confidence {done.face.confidence:.2f}: "
     if not done.changed:
         return line + "no occlusion, unchanged"

@@ -64,7 +64,7 @@ class FaceResponse(BaseModel):
     """A face that was found. Coordinates are pixels of the upright photo, (0, 0) its top left one."""
 
     face: int = Field(description="Its number; the largest is 1.")
-    box_px: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2.")
+    box_px: tuple[float, float, float, float] = Field(description="x, y, width, height.")
     landmarks_px: list[tuple[float, float]] = Field(description="Eyes, nose, corners of the mouth.")
     confidence: float
     chosen: bool
@@ -73,7 +73,9 @@ class FaceResponse(BaseModel):
     reach_px: list[tuple[float, float]] = Field(
         description="Four corners; a mask may mark what lies inside. Empty for a ready crop."
     )
-    area_px: tuple[int, int, int, int] = Field(description="x1, y1, x2, y2 that the occlusions cover.")
+    area_px: tuple[int, int, int, int] = Field(
+        description="x, y, width, height of what the occlusions cover."
+    )
     occlusions: dict[str, Base64] = Field(
         description="PNG by class (covers, accessories): white is occluded."
     )

@@ -288,7 +288,7 @@ def _face(face: ReconstructedFace) -> dict[str, object]:
         "reconstructed": face.changed,
         "coverage": done.coverage if face.changed else 0.0,
         "reach_px": face.reach_px,
-        "area_px": [columns.start, rows.start, columns.stop, rows.stop],
+        "area_px": [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start],
         "occlusions": {str(name): _png(alpha) for name, alpha in done.occlusion.items()},
         "changed": _png((done.weight > 0).astype(np.float32)) if done.changed else None,
     }

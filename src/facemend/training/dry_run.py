@@ -71,9 +71,8 @@ class RunEstimate:
     phases: tuple[PhaseEstimate, ...]
 
     def describe(self) -> str:
-        """For people, with the config as JSON first."""
+        """For people: networks, phases and hours."""
         lines = [
-            self.config.model_dump_json(indent=2),
             f"generator {self.generator_parameters / 1e6:.2f}M parameters, discriminator "
             f"{self.discriminator_parameters / 1e6:.2f}M, on {self.device}",
         ]
