@@ -10,6 +10,8 @@ from typing import Any, TextIO
 import click
 
 from facemend import __version__
+from facemend.cli.apply import apply
+from facemend.cli.completion import completion
 from facemend.cli.dataset import dataset
 from facemend.cli.demo import demo
 from facemend.cli.evaluate import evaluate
@@ -110,6 +112,8 @@ def main() -> None:
     """
 
 
+main.add_command(apply)
+main.add_command(completion)
 main.add_command(dataset)
 main.add_command(demo)
 main.add_command(evaluate)

@@ -26,9 +26,17 @@ from facemend.alignment import (
     repeat_below,
     shown_height,
 )
-from facemend.datasets import FaceRecord, FaceSource
+from facemend.datasets import FaceRecord, FaceSource, Split, take_split
 from facemend.errors import PictureError, SourceError, TrainingError
-from facemend.files import fingerprint_of, open_own, parse_json, read_own, write_text, written_whole
+from facemend.files import (
+    fingerprint_of,
+    open_own,
+    parse_json,
+    read_own,
+    seed_of,
+    write_text,
+    written_whole,
+)
 from facemend.images import Alpha, Image, resize
 from facemend.io import find_pictures, read_image
 from facemend.occlusion import OcclusionClass, allowed_kinds, choose_kind, kinds_with, occlude
@@ -493,6 +501,7 @@ def _leave_signals_to_the_trainer(worker: int) -> None:
 
 Form = Literal["folders", "side_by_side"]
 _INPUT, _TARGET = "occluded", "target"
+_VALIDATED = 0.05
 
 
 def open_pairs(root: Path, form: Form) -> FaceSource:
@@ -521,6 +530,30 @@ def open_pairs(root: Path, form: Form) -> FaceSource:
     records = [FaceRecord(name, f"{root.name}:{name}") for name in names]
     reader = _Reader(root, form)
     return FaceSource(root.name, records, reader, fingerprint_of(form, newest, *names))
+
+
+def split_pairs(pairs: FaceSource, split_file: Path | None) -> tuple[FaceSource, FaceSource]:
+    """The pairs to train on and those to validate on: 5%, at least one, by a hash of their names.
+
+    Args:
+        split_file: see `datasets.take_split`. It overrides the hash.
+
+    Raises:
+        SourceError: there are not two, or the split file leaves a part empty.
+    """
+    if split_file is not None:
+        train, val = (take_split(pairs, split, split_file) for split in (Split.TRAIN, Split.VAL))
+        return train, val
+    if len(pairs) < 2:
+        raise SourceError(
+            f"{pairs.name} holds one pair; training needs one to learn from and one to validate"
+        )
+    order = sorted((seed_of("pairs", record.name), record.name) for record in pairs.records)
+    held_out = {name for _, name in order[: max(1, round(_VALIDATED * len(order)))]}
+    return (
+        pairs.where(lambda record: record.name not in held_out),
+        pairs.where(lambda record: record.name in held_out),
+    )
 
 
 class _Reader:

@@ -9,7 +9,7 @@ import torch
 from facemend.datasets import FaceSource, Split, check_no_leak, known_identities, open_source, take_split
 from facemend.errors import UsageError
 from facemend.training.config import TrainingConfig, read_config
-from facemend.training.data import open_pairs
+from facemend.training.data import open_pairs, split_pairs
 from facemend.training.distributed import join_processes, lost_processes_named
 from facemend.training.dry_run import RunEstimate, estimate
 from facemend.training.loop import Outcome, train
@@ -90,7 +90,10 @@ def open_parts(
     Raises:
         SourceError, LeakError: see `open_source`, `open_pairs`, `take_split` and `open_mixture`.
     """
-    source = open_pairs(data, config.data.pairs) if config.data.pairs else open_source(data)
+    if config.data.pairs:
+        train_pairs, val_pairs = split_pairs(open_pairs(data, config.data.pairs), split_file)
+        return Mixture.of(train_pairs), val_pairs
+    source = open_source(data)
     val_faces = take_split(source, Split.VAL, split_file)
     if config.data.sources:
         train_faces = open_mixture(config.data.sources, source, split_file, cache)

@@ -110,7 +110,8 @@ def test_json_holds_the_picture_the_faces_and_what_was_found(
     (face,) = answer["faces"]
     (found,) = find_faces(covered)
     assert face["box_px"] == [round(value, 1) for value in found.box_px]
-    x1, y1, x2, y2 = face["area_px"]
+    x1, y1, wide, high = face["area_px"]
+    x2, y2 = x1 + wide, y1 + high
     changed = decoded(face["changed"]) > 0
     cover = decoded(face["occlusions"]["covers"])
     assert changed.shape == cover.shape == (y2 - y1, x2 - x1)
