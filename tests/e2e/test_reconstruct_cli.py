@@ -66,7 +66,7 @@ def one_line(result: click.testing.Result, code: int) -> str:
 def test_a_picture_is_written_beside_itself(run: Run, model: tuple[str, ...]) -> None:
     draw(Path("a.png"))
     result = run("reconstruct", "a.png", *model)
-    assert (result.exit_code, result.stdout) == (0, "1 reconstructed: a_reconstructed.png\n")
+    assert (result.exit_code, result.stdout) == (0, "1 photo reconstructed (1 face): a_reconstructed.png\n")
     before, after = read_image(Path("a.png")), read_image(Path("a_reconstructed.png"))
     assert after.shape == before.shape
     assert np.array_equal(after[:90], before[:90])
@@ -78,10 +78,10 @@ def test_a_folder_keeps_names_sizes_and_subfolders(run: Run, model: tuple[str, .
     draw(Path("in/sub/b.bmp"), size=(200, 200))
     draw(Path("in/c.PNG"), covered=False, size=(160, 160))
     flat = run("reconstruct", "in", *model, "-o", "flat")
-    assert flat.stdout == "1 reconstructed, 1 without an occlusion, written unchanged\n"
+    assert flat.stdout == "1 photo reconstructed (1 face), 1 photo without a cover, written unchanged\n"
     result = run("reconstruct", "in", *model, "-o", "out", "--recursive")
     assert result.exit_code == 0
-    assert result.stdout == "2 reconstructed, 1 without an occlusion, written unchanged\n"
+    assert result.stdout == "2 photos reconstructed (2 faces), 1 photo without a cover, written unchanged\n"
     written = {path.relative_to("out").as_posix() for path in Path("out").rglob("*.png")}
     assert written == {"a.png", "sub/b.png", "c.png"}
     with Image.open("out/sub/b.png") as picture:
@@ -107,12 +107,12 @@ def test_finished_work_is_skipped_and_other_options_are_other_work(
     assert run("reconstruct", "in/a.png", *model, "-o", "out/a.png").exit_code == 0
     first = Path("out/a.png").stat().st_mtime_ns
     result = run("reconstruct", "in", *model, "-o", "out")
-    assert result.stdout == "1 reconstructed, 1 finished before, skipped\n"
+    assert result.stdout == "1 photo reconstructed (1 face), 1 photo finished before, skipped\n"
     assert Path("out/a.png").stat().st_mtime_ns == first
     refused = run("reconstruct", "in", *model, "-o", "out", "--remove", "all")
     assert "out/a.png exists already and is not this reconstruction" in one_line(refused, 1)
     forced = run("reconstruct", "in", *model, "-o", "out", "--remove", "all", "--force")
-    assert forced.stdout == "2 reconstructed\n"
+    assert forced.stdout == "2 photos reconstructed (2 faces)\n"
 
 
 def test_a_changed_input_is_other_work(run: Run, model: tuple[str, ...]) -> None:
@@ -124,7 +124,7 @@ def test_a_changed_input_is_other_work(run: Run, model: tuple[str, ...]) -> None
 
 def test_a_folder_is_not_fed_its_own_outputs(run: Run, model: tuple[str, ...]) -> None:
     draw(Path("in/a.png"))
-    for expected in ("1 reconstructed", "1 finished before, skipped"):
+    for expected in ("1 photo reconstructed (1 face)", "1 photo finished before, skipped"):
         assert run("reconstruct", "in", *model, "--save-occlusion").stdout.startswith(expected)
     names = sorted(path.name for path in Path("in").iterdir())
     assert names == ["a.png", "a_occlusion.png", "a_reconstructed.png"]
@@ -134,7 +134,7 @@ def test_the_occlusion_is_saved_and_a_missing_one_made_up_for(run: Run, model: t
     draw(Path("a.png"))
     run("reconstruct", "a.png", *model, "-o", "out.png")
     result = run("reconstruct", "a.png", *model, "-o", "out.png", "--save-occlusion")
-    assert result.stdout == "1 reconstructed: out.png\n"
+    assert result.stdout == "1 photo reconstructed (1 face): out.png\n"
     with Image.open("out_occlusion.png") as picture:
         assert (picture.mode, picture.size) == ("L", (178, 218))
         occlusion = np.asarray(picture)
@@ -163,10 +163,13 @@ def test_an_input_is_never_overwritten_even_with_force(run: Run, model: tuple[st
 @pytest.mark.parametrize("name", ["out.jpg", "out.webp", "out.tif", "out.avif"])
 def test_the_outputs_suffix_names_its_format(run: Run, model: tuple[str, ...], name: str) -> None:
     draw(Path("a.png"))
-    assert run("reconstruct", "a.png", *model, "-o", name).stdout == f"1 reconstructed: {name}\n"
+    assert (
+        run("reconstruct", "a.png", *model, "-o", name).stdout
+        == f"1 photo reconstructed (1 face): {name}\n"
+    )
     made = json.loads(run("info", name, "--json").stdout)
     assert (made["picture"], made["options"]) == (name, {"input": "aligned", "remove": "covers"})
-    assert run("reconstruct", "a.png", *model, "-o", name).stdout.startswith("1 finished before")
+    assert run("reconstruct", "a.png", *model, "-o", name).stdout.startswith("1 photo finished before")
     assert "is not this reconstruction" in one_line(
         run("reconstruct", "a.png", *model, "-o", name, "--remove", "all"), 1
     )
@@ -189,7 +192,7 @@ def test_without_an_occlusion_the_output_is_the_input_and_no_input_later(
     draw(Path("in/a.png"), covered=False)
     for words in ([], [], ["--remove", "all"]):
         result = run("reconstruct", "in", *model, *words)
-        assert result.stdout.startswith("1 without an occlusion, written unchanged")
+        assert result.stdout.startswith("1 photo without a cover, written unchanged")
         assert Path("in/a_reconstructed.png").read_bytes() == Path("in/a.png").read_bytes()
 
 
@@ -203,7 +206,7 @@ def test_a_bad_picture_fails_alone(run: Run, model: tuple[str, ...]) -> None:
         f"facemend: in/b.jpg {NO_PICTURE}",
         "facemend: in/c.png is 160×200; a ready crop is square or 178×218 (CelebA's frame)",
     ]
-    assert result.stdout == "1 reconstructed, 2 failed\n"
+    assert result.stdout == "1 photo reconstructed (1 face), 2 photos failed\n"
     assert [path.name for path in Path("out").iterdir()] == ["a.png"]
 
 
@@ -299,9 +302,9 @@ def test_accessories_stay_unless_they_are_asked_for(run: Run, model: tuple[str, 
     image = gradient(178, 178)
     image[75:105, 30:140] = ACCESSORY  # over the eyes
     Image.fromarray(image).save("a.png")
-    assert "1 without an occlusion" in run("reconstruct", "a.png", *model).stdout
+    assert "1 photo without a cover" in run("reconstruct", "a.png", *model).stdout
     asked = run("reconstruct", "a.png", *model, "--remove", "accessories", "-o", "b.png")
-    assert asked.stdout == "1 reconstructed: b.png\n"
+    assert asked.stdout == "1 photo reconstructed (1 face): b.png\n"
 
 
 def test_a_picture_goes_through_a_pipe(run: Run, model: tuple[str, ...]) -> None:

@@ -111,11 +111,11 @@ def test_a_dry_run_says_what_it_would_take_and_leaves_nothing(
     celeba: Path, repo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    small = [*_SHORT, "--set", "phases.1.size_px=64", "--set", "phases.1.losses.r1=1", "--dry-run"]
+    small = [*_SHORT, "--set", "phases.1.size_px=64", "--set", "phases.1.losses.r1=1", "--dry-run", "-v"]
     result = _run("train", repo_root / "configs/smoke.toml", "--data", celeba, *small)
     assert result.exit_code == 0, result.output
-    config, _, rest = result.output.partition("\n}\n")
-    assert json.loads(config + "}")["phases"][1]["size_px"] == 64
+    rest, _, config = result.output.partition("\n{\n")
+    assert json.loads("{" + config)["phases"][1]["size_px"] == 64
     described = [line.split(":")[0] for line in rest.splitlines()]
     assert described[1:3] == ["low", "adversarial"]
     assert all(

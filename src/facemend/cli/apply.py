@@ -41,8 +41,8 @@ def apply(
 ) -> None:
     """Run an exported MODEL over pictures: files, folders or patterns.
 
-    The model may be one of any pairs (configs/pairs.toml). Nothing looks for a face, and the whole picture is
-    what the model makes of it. Each becomes a PNG of its own size.
+    The model may be one of any pairs (configs/pairs.toml). Nothing looks for a face: the whole
+    picture is what the model makes of it. Each becomes a PNG of its own size.
     """
     from facemend.errors import OutputError, PictureError
     from facemend.files import is_disk_unfit, sha256_of

@@ -246,9 +246,9 @@ def _refuse_missing_rows(picture: PillowImage.Image) -> None:
     A decoder fills what is missing with one colour.
     """
     width_px, height_px = picture.size
-    low = max(height_px - _LAST_ROWS_PX, height_px // 2)
-    above = picture.crop((0, max(low - _LAST_ROWS_PX, height_px // 2 - 1), width_px, low))
-    if height_px > 1 and above.getcolors(1) is not None:
+    low = height_px - _LAST_ROWS_PX
+    # Colours of half the height are smoothed over the edge of what is there.
+    if low > _LAST_ROWS_PX and picture.crop((0, low - _LAST_ROWS_PX // 2, width_px, low)).getcolors(1):
         raise OSError("its lower part is missing")
 
 
