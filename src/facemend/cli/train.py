@@ -81,12 +81,11 @@ def train(
         threads=threads,
         quiet=quiet,
     )
-    if not outcome.first:
-        return
-    if outcome.finished:
+    if outcome.first and outcome.finished:
         say(f"finished after {outcome.images_seen} images; next: facemend export {run} -o model.onnx")
-    else:
+    elif outcome.first:
         say(
             f"saved {outcome.checkpoint} after {outcome.images_seen} images; the same command again resumes"
         )
+    if not outcome.finished:
         click.get_current_context().exit(128 + (outcome.stopped_by or 0))
