@@ -233,7 +233,7 @@ def test_an_output_folder_that_refuses_is_one_line(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(code, "refused by the disk")
 
-    where = "pathlib.Path.write_bytes" if code == errno.ENOSPC else "tempfile.mkstemp"
+    where = "pathlib.Path.write_bytes" if code == errno.ENOSPC else "facemend.files._new_file_beside"
     with monkeypatch.context() as patched:
         patched.setattr(where, refuse)
         result = run("reconstruct", "in", *model, "-o", "out")
@@ -252,9 +252,9 @@ def test_two_inputs_with_one_output_are_refused_before_anything_is_written(
 ) -> None:
     draw(Path("in/a.png"))
     draw(Path("in/b.png"))
-    draw(Path("in/b.jpg"))
-    message = one_line(run("reconstruct", "in", *model, "-o", "out"), 2)
-    assert "in/b.jpg and in/b.png would both be written to out/b.png" in message
+    draw(Path("other/b.png"))
+    message = one_line(run("reconstruct", "in", "other", *model, "-o", "out"), 2)
+    assert "in/b.png and other/b.png would both be written to out/b.png" in message
     assert not Path("out").exists()
 
 
@@ -295,7 +295,7 @@ def test_a_mask_says_where_to_reconstruct(run: Run, model: tuple[str, ...]) -> N
     assert "--mask is for one photo, and here are 2" in one_line(many, 2)
     draw(Path("c.png"), size=(64, 64), covered=False)
     other = run("reconstruct", "c.png", *model, "--mask", "mask.png")
-    assert "the mask is bool (218, 178); c.png needs bool (64, 64)" in one_line(other, 2)
+    assert "the mask is 178×218 pixels and c.png is 64×64" in one_line(other, 2)
 
 
 def test_accessories_stay_unless_they_are_asked_for(run: Run, model: tuple[str, ...]) -> None:
@@ -310,14 +310,16 @@ def test_accessories_stay_unless_they_are_asked_for(run: Run, model: tuple[str, 
 def test_a_picture_goes_through_a_pipe(run: Run, model: tuple[str, ...]) -> None:
     data = draw(Path("a.png")).read_bytes()
     result = run("reconstruct", "-", *model, stdin=data)
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, result.stderr) == (0, "1 photo reconstructed (1 face)\n")
     Path("piped.png").write_bytes(result.stdout_bytes)
     run("reconstruct", "a.png", *model, "-o", "file.png")
     assert np.array_equal(read_image(Path("piped.png")), read_image(Path("file.png")))
-    assert run("reconstruct", "-", *model, "-o", "named.png", stdin=data).stdout == ""
+    named = run("reconstruct", "-", *model, "-o", "named.png", stdin=data)
+    assert named.stdout == "1 photo reconstructed (1 face): named.png\n"
     assert Path("named.png").exists()
     assert "is not a picture" in one_line(run("reconstruct", "-", *model, stdin=b"x"), 1)
-    assert "no --json" in one_line(run("reconstruct", "-", *model, "--json", stdin=data), 2)
+    words = ("reconstruct", "-", *model, "--save-occlusion")
+    assert "no --save-occlusion" in one_line(run(*words, stdin=data), 2)
 
 
 def draw_photo(path: Path, *, covered: bool = True) -> Path:

@@ -76,7 +76,7 @@ def toned(image: Pixels, tone: str) -> Pixels:
     curve = {
         "gray": light * [255, 255, 255],
         "sepia": np.concatenate([light**0.8 * 255, light * 235, light**1.2 * 200], axis=2),
-        "night vision": light * [40, 255, 60],
+        "night vision": light * [110, 255, 130],
     }[tone]
     result = np.rint(curve).astype(np.uint8)
     cover = (image == COVER).all(axis=2)
@@ -392,12 +392,10 @@ def test_what_is_no_source_and_no_target_is_said(reconstructor: Reconstructor) -
 def test_a_photo_on_its_side_is_searched_all_the_same(reconstructor: Reconstructor, quarters: int) -> None:
     lying = np.ascontiguousarray(np.rot90(portrait(), quarters))
     result = reconstructor(lying)
-    assert len(result.faces) == 1
-    assert result.changed
+    (done,) = (face for face in result.faces if face.changed)
     assert not (result.array == COVER).all(axis=2).any()
     upright = reconstructor(portrait()).faces[0].face
-    turned = result.faces[0].face
-    assert sorted(turned.box_px[2:]) == pytest.approx(sorted(upright.box_px[2:]), rel=0.2)
+    assert sorted(done.face.box_px[2:]) == pytest.approx(sorted(upright.box_px[2:]), rel=0.15)
 
 
 def test_small_faces_in_a_panorama_are_found(reconstructor: Reconstructor) -> None:
@@ -414,7 +412,7 @@ def test_a_jpeg_without_its_end_is_read_as_viewers_show_it() -> None:
     data = file.getvalue()
     whole = read_image(data).astype(int)
     for cut in (data[:-2], data[:-6]):
-        assert np.abs(read_image(cut).astype(int) - whole)[:112].max() == 0
+        assert np.abs(read_image(cut).astype(int) - whole)[:96].max() == 0
     with pytest.raises(PictureError, match="its lower part is missing"):
         read_image(data[: len(data) * 2 // 3])
 

@@ -210,8 +210,8 @@ def run_tasks(
 ) -> Iterator[TaskResult]:
     """Reconstructs pictures. What became of each comes in their order.
 
-    A bad picture fails alone, and so does an output that cannot be written or is other work. What is
-    finished is skipped. From four pictures on, processes share them.
+    A bad picture fails alone, and so does an output that cannot be written. What is finished is skipped.
+    From four pictures on, processes share them.
 
     Args:
         options: what to do with every picture.
@@ -220,7 +220,8 @@ def run_tasks(
         engine: who does the work instead of such processes, for any number of pictures.
 
     Raises:
-        OutputError: the disk is full or read only, or no record can be kept in a folder.
+        OutputError: an output exists and is other work (before anything is written), no record can be kept
+            in a folder, or the disk is full or read only.
         ModelError, UsageError: as `Reconstructor` does.
         FacemendError: a worker died.
     """
@@ -229,16 +230,12 @@ def run_tasks(
     for folder in {task.output.parent for task in tasks} if len(tasks) > 1 else ():
         records.check(folder)
     expected = reconstructor.provenance(None, options)
-    finished: dict[Task, TaskResult] = {}
+    finished: dict[Task, Provenance] = {}
     replaced: set[Task] = set()
     for task in () if force else tasks:
-        try:
-            made, there = _earlier_work(task, expected, records)
-        except OutputError as error:
-            finished[task] = TaskResult(task, Outcome.FAILED, None, str(error))
-            continue
+        made, there = _earlier_work(task, expected, records)
         if made is not None:
-            finished[task] = TaskResult(task, Outcome.SKIPPED, made)
+            finished[task] = made
         if there:
             replaced.add(task)
     waiting = [(task, force or task in replaced) for task in tasks if task not in finished]
@@ -262,12 +259,12 @@ def run_tasks(
 def _in_order(
     results: Iterator[TaskResult],
     tasks: Sequence[Task],
-    finished: Mapping[Task, TaskResult],
+    finished: Mapping[Task, Provenance],
     records: Records,
 ) -> Iterator[TaskResult]:
     for task in tasks:
         if task in finished:
-            yield finished[task]
+            yield TaskResult(task, Outcome.SKIPPED, finished[task])
             continue
         done = next(results)
         if len(tasks) > 1:
@@ -363,7 +360,7 @@ def _earlier_work(
     Raises:
         OutputError: an output is other work.
     """
-    there = [path for path in task.outputs if _exists(path)]
+    there = [path for path in task.outputs if _is_file(path)]
     if not there:
         return None, there
     expected = replace(expected, input_sha256=_sha256(task.source))
@@ -387,11 +384,11 @@ def _earlier_work(
     return (finished[0] if len(finished) == len(task.outputs) else None), there
 
 
-def _exists(path: Path) -> bool:
+def _is_file(path: Path) -> bool:
     try:
-        return path.exists()
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        return path.is_file()
+    except OSError:
+        return False  # said when it is to be written
 
 
 def _sha256(path: Path) -> str | None:

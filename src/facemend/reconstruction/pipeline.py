@@ -156,29 +156,31 @@ def _in_photo(view: View, found: Alpha, threshold: float) -> tuple[Alpha, Alpha]
     return removed, weight
 
 
+_CLEARLY = 0.1  # by how much more confident a turned photo has to make the detector
 _PANORAMA, _TILE, _TILE_STEP, _SCANNED_PX = 2.5, 2.0, 1.5, 1280
 """A photo so much longer than wide, and longer than what is scanned, is searched in tiles: their length and
 their distance in widths of the photo."""
 
 
-def search_faces(photo: Image, detect: "Detect", least: float, sure: float) -> tuple[Face, ...]:
+def search_faces(photo: Image, detect: "Detect", least: float) -> tuple[Face, ...]:
     """The faces of a photo, those of a panorama and of a photo that lies on its side or upside down, too.
 
-    Where no sure face is found, the photo is turned by quarters until one is.
+    Where no sure face is found, the photo is turned by quarters. The way in which one is surest counts.
 
     Args:
         photo: (H, W, 3).
         least: the confidence from which a face counts.
-        sure: the confidence from which one is sure.
     """
     found = _search_tiles(photo, detect, least)
-    if any(face.confidence >= sure for face in found):
+    surest = max((face.confidence for face in found), default=0.0)
+    if surest >= THRESHOLDS.sure_location:
         return found
+    needed = max(THRESHOLDS.turned, surest + _CLEARLY)
     for quarters in (1, 3, 2):
-        upright = np.ascontiguousarray(np.rot90(photo, quarters))
-        turned = detect(upright, min_confidence=max(sure, THRESHOLDS.turned))
-        if turned:
-            return (*(_turned_back(face, quarters, photo) for face in turned), *found)
+        turned = detect(np.ascontiguousarray(np.rot90(photo, quarters)), min_confidence=least)
+        confidence = max((face.confidence for face in turned), default=0.0)
+        if confidence >= needed:
+            needed, found = confidence, tuple(_turned_back(face, quarters, photo) for face in turned)
     return found
 
 

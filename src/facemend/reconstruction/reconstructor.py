@@ -148,7 +148,7 @@ class Reconstructor:
         if locates and least <= THRESHOLDS.min_confidence:  # whoever asks for more wants no doubtful faces
             least *= THRESHOLDS.hidden_face
         found = []
-        for face in search_faces(photo.pixels, self._detector, least, options.min_confidence):
+        for face in search_faces(photo.pixels, self._detector, least):
             width_px = face.corners_px[2] - face.corners_px[0]
             if width_px >= MIN_SIZE_PX:
                 found.append(face)
