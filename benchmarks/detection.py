@@ -29,9 +29,9 @@ import cv2
 import numpy as np
 from PIL import Image as PillowImage
 
-from facemend.alignment import FRAME_LANDMARKS_PX, Points, crop_face, frame_to_crop, similarity
+from facemend.alignment import FRAME_LANDMARKS_PX, Points, crop_face, frame_to_crop, similarity, trust_eyes
 from facemend.datasets import Split, open_source, take_split
-from facemend.detection import Detector, Face, trust_eyes
+from facemend.detection import Detector, Face
 from facemend.detection.detector import overlaps
 from facemend.files import seed_of
 from facemend.images import Image
@@ -240,7 +240,7 @@ def agreement(
     for _, photo in photos:
         count += 1
         ours, theirs = detect(photo), reference(photo)
-        boxes, known = (np.array([f.corners_px for f in faces]).reshape(-1, 4) for faces in (ours, theirs))
+        boxes, known = (np.array([f.box_px for f in faces]).reshape(-1, 4) for faces in (ours, theirs))
         for face, box in zip(theirs, known, strict=True):
             if face.confidence >= _SURE and _root_px(face) >= _LARGE_PX:
                 sure += 1
@@ -253,7 +253,7 @@ def agreement(
 
 
 def _root_px(face: Face) -> float:
-    x1, y1, x2, y2 = face.corners_px
+    x1, y1, x2, y2 = face.box_px
     return math.sqrt((x2 - x1) * (y2 - y1))
 
 

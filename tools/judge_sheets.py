@@ -148,7 +148,7 @@ def draw_pair(before: Path, after: Path, number: int, detector: Detector) -> Ima
     if first.shape != second.shape:
         raise FacemendError(f"{after} is not of the size of {before}")
     faces = detector(first)
-    rows, columns, scale = _cut(faces[0].corners_px, first) if faces else _whole(first)
+    rows, columns, scale = _cut(faces[0].box_px, first) if faces else _whole(first)
     parts = [_scaled(picture[rows, columns], scale) for picture in (first, second)]
     pair = np.concatenate([parts[0], np.full((len(parts[0]), 4, 3), 255, np.uint8), parts[1]], axis=1)
     sheet = PillowImage.new("RGB", (pair.shape[1], pair.shape[0] + _LABEL_PX), (255, 255, 255))

@@ -395,7 +395,7 @@ def test_a_photo_on_its_side_is_searched_all_the_same(reconstructor: Reconstruct
     (done,) = (face for face in result.faces if face.changed)
     assert not (result.array == COVER).all(axis=2).any()
     upright = reconstructor(portrait()).faces[0].face
-    assert sorted(done.face.box_px[2:]) == pytest.approx(sorted(upright.box_px[2:]), rel=0.15)
+    assert sorted(done.face.box[2:]) == pytest.approx(sorted(upright.box[2:]), rel=0.15)
 
 
 def test_small_faces_in_a_panorama_are_found(reconstructor: Reconstructor) -> None:

@@ -221,7 +221,7 @@ def test_a_model_that_finds_nothing_delivers_all_that_it_draws(tmp_path: Path) -
 def test_the_face_of_a_ready_crop_is_where_celeba_puts_it(reconstructor: Reconstructor) -> None:
     face = reconstructor(gradient(178, 218), aligned=True).faces[0].face
     assert face.landmarks_px == pytest.approx(FRAME_LANDMARKS_PX)
-    assert face.corners_px == (0, 20, 178, 198)
+    assert face.box_px == (0, 20, 178, 198)
 
 
 def test_provenance_tells_what_was_done_to_which_file(reconstructor: Reconstructor, tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_provenance_tells_what_was_done_to_which_file(reconstructor: Reconstruct
     (region,) = made.regions
     assert region.coverage == pytest.approx(result.faces[0].coverage)
     y, x = np.nonzero((np.asarray(result.array) != covered(256, 256)).any(axis=2))
-    assert region.box_px == (x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1)
+    assert region.box == (x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1)
 
 
 def test_a_photo_is_saved_with_its_place_unless_it_is_stripped(

@@ -57,7 +57,7 @@ def test_a_portrait_has_one_face_with_its_landmarks_in_order(name: str) -> None:
     (face,) = find_faces(portrait.photo)
     assert error(face, portrait.landmarks_px) < 0.12
     assert face.confidence > 0.95
-    x1, y1, x2, y2 = face.corners_px
+    x1, y1, x2, y2 = face.box_px
     assert (face.landmarks_px > (x1, y1)).all()
     assert (face.landmarks_px < (x2, y2)).all()
 
@@ -103,7 +103,7 @@ def test_coordinates_are_those_of_the_photo_and_not_of_the_copy(detector: Detect
 def test_a_face_of_32_px_is_found(name: str, detector: Detector) -> None:
     image, landmarks_px = placed(name, 400, 300, 14, 0, (250, 120))
     (face,) = detector(image)
-    x1, _, x2, _ = face.corners_px
+    x1, _, x2, _ = face.box_px
     assert 24 < x2 - x1 < 40
     assert error(face, landmarks_px) < 0.15
 
@@ -112,7 +112,7 @@ def test_a_face_of_32_px_is_found(name: str, detector: Detector) -> None:
 def test_a_face_that_fills_the_photo_is_found(name: str, detector: Detector) -> None:
     image, landmarks_px = placed(name, 1000, 1200, 430, 0, (500, 640))
     (face,) = detector(image)
-    x1, y1, x2, y2 = face.corners_px
+    x1, y1, x2, y2 = face.box_px
     assert (x2 - x1) * (y2 - y1) > 0.6 * 1000 * 1200
     assert error(face, landmarks_px) < 0.12
 
@@ -125,7 +125,7 @@ def test_overlapping_faces_come_once_each(apart_px: int, detector: Detector) -> 
     (x1, y1), (x2, y2) = low.astype(int), high.astype(int)
     both = behind.copy()
     both[y1:y2, x1:x2] = front[y1:y2, x1:x2]
-    left, right = sorted(detector(both), key=lambda face: face.corners_px[0])
+    left, right = sorted(detector(both), key=lambda face: face.box_px[0])
     assert error(right, front_px) < 0.12
     apart = np.hypot(*(behind_px[1] - behind_px[0]))
     assert np.hypot(*(left.landmarks_px[0] - behind_px[0])) / apart < 0.2
@@ -184,7 +184,7 @@ def test_the_same_photo_gives_the_same_faces_in_any_thread(detector: Detector) -
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(detector, [image] * 8))
     for (face,) in found:
-        assert face.corners_px == expected.corners_px
+        assert face.box_px == expected.box_px
         assert face.confidence == expected.confidence
         assert np.array_equal(face.landmarks_px, expected.landmarks_px)
 
@@ -249,5 +249,5 @@ def test_another_network_is_refused(name: str, tmp_path: Path, stand_in_model: P
 def test_a_face_turned_either_way_has_the_same_box(detector: Detector) -> None:
     image, _ = placed(NAMES[0], 320, 320, 50, 0, (160, 160))
     (plain,), (mirror,) = detector(image), detector(image[:, ::-1].copy())
-    x1, y1, x2, y2 = mirror.corners_px
-    assert np.allclose(plain.corners_px, (319 - x2, y1, 319 - x1, y2), atol=8)
+    x1, y1, x2, y2 = mirror.box_px
+    assert np.allclose(plain.box_px, (319 - x2, y1, 319 - x1, y2), atol=8)

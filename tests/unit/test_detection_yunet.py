@@ -44,7 +44,7 @@ def test_it_decodes_as_opencv_does(shared: Path) -> None:
     (face,) = YuNet(shared / _FILE, threads=1)(photo)
     x, y, width, height = expected[:4]
     box = np.array([x, y, x + width, y + height]) - 0.5
-    np.testing.assert_allclose(face.corners_px, box, atol=0.6)
+    np.testing.assert_allclose(face.box_px, box, atol=0.6)
     np.testing.assert_allclose(face.landmarks_px, expected[4:14].reshape(5, 2) - 0.5, atol=0.6)
     assert face.confidence == pytest.approx(expected[14], abs=0.01)
 

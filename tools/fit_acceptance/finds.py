@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from facemend.alignment import Points
+from facemend.alignment import Points, view_of
 from facemend.detection import Detector
 from facemend.detection.detector import MIN_SIZE_PX
 from facemend.reconstruction.acceptance import Evidence, evidence_of, find_occlusion
-from facemend.reconstruction.crop import view_of
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import THRESHOLD, Options
 from facemend.thresholds import THRESHOLDS
@@ -25,12 +24,12 @@ def finds_of(photo: Photo, detect: Detector, model: Model) -> list[dict[str, obj
     faces = [
         f
         for f in detect(photo.image, min_confidence=THRESHOLDS.hidden_face * THRESHOLDS.min_confidence)
-        if f.corners_px[2] - f.corners_px[0] >= MIN_SIZE_PX
+        if f.box_px[2] - f.box_px[0] >= MIN_SIZE_PX
     ]
     surest = max((face.confidence for face in faces), default=0.0)
     finds: list[dict[str, object]] = []
     for face in faces:
-        view = view_of(photo.image, face, model.description.size_px)
+        view = view_of(photo.image, face.landmarks_px, model.description.size_px)
         if view is None:
             continue
         crop = view.crop.image
@@ -45,7 +44,7 @@ def finds_of(photo: Photo, detect: Detector, model: Model) -> list[dict[str, obj
             both = int((found & true[view.box]).sum())
             agrees = both / max(1, int(found.sum()) + int(true.sum()) - both)
         finds.append(
-            {"evidence": asdict(evidence), "agrees": agrees, "box": [round(v) for v in face.corners_px]}
+            {"evidence": asdict(evidence), "agrees": agrees, "box": [round(v) for v in face.box_px]}
         )
     return finds
 

@@ -1,12 +1,12 @@
 """The photos that the table is fitted to, each with what is known of it."""
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from facemend.datasets.folder import open_table
 from facemend.detection import Detector, Face
 from facemend.files import seed_of
 from facemend.images import Alpha, Image, resize
@@ -46,7 +46,7 @@ _CUTS = ("cut left", "cut top", "cut bottom", "below the face")
 
 def _cut(image: Image, face: Face, where: str, rng: np.random.Generator) -> Image:
     """A photo that ends 20-60% into the box of a face, or begins below it and shows no face."""
-    x1, y1, x2, y2 = face.corners_px
+    x1, y1, x2, y2 = face.box_px
     share = rng.uniform(0.2, 0.6)
     if where == "below the face":
         return image[min(round(y2 + 0.25 * (y2 - y1)), len(image) - 32) :].copy()
@@ -65,12 +65,13 @@ def examples(shared: Path, detect: Detector) -> Iterator[Photo]:
         for folder in folders
         for path in find_pictures(shared / folder, recursive=False)
     ]
-    with (shared / "faces" / "faces.csv").open() as file:
-        rows = [
-            row for row in csv.DictReader(file) if row["use"] == "train" and float(row["coverage178"]) > 0.7
-        ]
-    chosen = np.random.default_rng(0).permutation(len(rows))[:_FACES]
-    files += [("faces/images", rows[place]["file"]) for place in chosen]
+    frames = [
+        record.name
+        for record in open_table(shared / "faces").records
+        if record.use == "train" and record.traits["coverage"] > 0.7
+    ]
+    chosen = np.random.default_rng(0).permutation(len(frames))[:_FACES]
+    files += [("faces/images", frames[place]) for place in chosen]
     for place in np.random.default_rng(1).permutation(len(files)):
         source, name = files[place]
         image = read_image(shared / source / name)
@@ -90,7 +91,7 @@ def _surest(image: Image, detect: Detector) -> Face | None:
 
 def _scaled_to(image: Image, face: Face, width_px: float) -> Image:
     """A photo shrunk so that its face is so wide; never enlarged."""
-    share = min(1.0, width_px / (face.corners_px[2] - face.corners_px[0]))
+    share = min(1.0, width_px / (face.box_px[2] - face.box_px[0]))
     return resize(image, *(max(1, round(side * share)) for side in image.shape[1::-1]))
 
 
@@ -104,7 +105,7 @@ def _of_photo(source: str, name: str, image: Image, detect: Detector) -> Iterato
     face = _surest(image, detect) or face
     yield _uncovered(source, name, "as it is", image)
     for condition in rng.choice(list(CONDITIONS)[1:], _CONDITIONS, replace=False).tolist():
-        changed = CONDITIONS[condition](image, face.corners_px[2] - face.corners_px[0], rng)
+        changed = CONDITIONS[condition](image, face.box_px[2] - face.box_px[0], rng)
         yield _uncovered(source, name, condition, changed)
     for where in _CUTS:
         yield _uncovered(source, name, where, _cut(image, face, where, rng))
@@ -125,7 +126,7 @@ def _of_frame(source: str, name: str, image: Image, detect: Detector) -> Iterato
     yield _uncovered(source, name, "as it is", image)
     condition = str(rng.choice(list(CONDITIONS)))
     yield _uncovered(
-        source, name, condition, CONDITIONS[condition](image, face.corners_px[2] - face.corners_px[0], rng)
+        source, name, condition, CONDITIONS[condition](image, face.box_px[2] - face.box_px[0], rng)
     )
     yield from _covered(source, name, image, face, str(rng.choice(list(KINDS))), detect, rng)
 
@@ -146,7 +147,7 @@ def _covered(
         face = _surest(image, detect) or face
     hidden = occlude(image, face.landmarks_px, kind, int(rng.integers(2**60)))
     condition = "as it is" if rng.random() < 0.67 else str(rng.choice(list(CONDITIONS)))
-    covered = CONDITIONS[condition](hidden.image, face.corners_px[2] - face.corners_px[0], rng)
+    covered = CONDITIONS[condition](hidden.image, face.box_px[2] - face.box_px[0], rng)
     if hidden.occlusion.occlusion_class is OcclusionClass.COVERS:
         yield Photo(source, name, condition, kind, covered, hidden.occlusion.alpha)
         return

@@ -199,7 +199,7 @@ def _document(setup: "ReconstructorSetup", done: list["TaskResult"]) -> dict[str
             picture["error"] = advised(one.error)
         else:
             picture["outputs"] = [str(path) for path in one.task.outputs]
-            picture["regions"] = [{"box_px": r.box_px, "coverage": r.coverage} for r in regions]
+            picture["regions"] = [{"box_px": r.box, "coverage": r.coverage} for r in regions]
             picture["faces"] = [_describe(face) for face in one.faces]
         pictures.append(picture)
     return {"model": {"name": model.description.name, "sha256": model.sha256}, "pictures": pictures}
@@ -207,7 +207,7 @@ def _document(setup: "ReconstructorSetup", done: list["TaskResult"]) -> dict[str
 
 def _describe(done: "FaceSummary") -> dict[str, object]:
     return {
-        "box_px": [round(value, 1) for value in done.face.box_px],
+        "box_px": [round(value, 1) for value in done.face.box],
         "landmarks_px": done.face.landmarks_px.round(1).tolist(),
         "confidence": round(done.face.confidence, 3),
         "coverage": done.coverage,

@@ -11,8 +11,7 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from facemend.alignment import Points
-from facemend.detection.detector import non_max_suppression
-from facemend.detection.face import Face, check_search
+from facemend.detection.detector import Face, check_search, non_max_suppression
 from facemend.errors import ModelError
 from facemend.images import Image
 from facemend.onnx_model import OnnxModel
@@ -70,7 +69,7 @@ class YuNet:
             _face(boxes[i] * np.tile(shrink, 2) - 0.5, landmarks[i] * shrink - 0.5, confidence[i])
             for i in best
         ]
-        faces = [face for face in faces if face.corners_px[2] - face.corners_px[0] >= min_size_px / 2]
+        faces = [face for face in faces if face.box_px[2] - face.box_px[0] >= min_size_px / 2]
         return tuple(sorted(faces, key=_area, reverse=True))
 
     def _copy(self, image: Image, min_size_px: float) -> tuple[Image, Points]:
@@ -120,5 +119,5 @@ def _face(box: Points, landmarks: Points, confidence: float) -> Face:
 
 
 def _area(face: Face) -> float:
-    x1, y1, x2, y2 = face.corners_px
+    x1, y1, x2, y2 = face.box_px
     return (x2 - x1) * (y2 - y1)

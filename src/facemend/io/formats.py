@@ -23,7 +23,7 @@ from PIL import (
 from PIL import Image as PillowImage
 
 from facemend.errors import UsageError
-from facemend.io.limits import refuse_costly
+from facemend.io.limits import refuse_costly, refuse_costly_exif
 
 MAX_PIXELS: Final = 200_000_000
 """The largest photo that is read unasked: 600 MB in memory. No camera of today makes a larger one."""
@@ -91,6 +91,7 @@ _STARTS = (
     (b"MM\0+", Format.TIFF),
     (b"BM", Format.BMP),
 )
+_EXIF_STARTS = (b"Exif\0\0", b"II", b"MM")
 _OPENERS: dict[Format, Callable[[IO[bytes]], PillowImage.Image]] = {
     Format.PNG: PngImagePlugin.PngImageFile,
     Format.JPEG: JpegImagePlugin.jpeg_factory,
@@ -148,7 +149,19 @@ def open_photo(file: BytesIO | mmap, kind: Format, *, head: bool = False) -> Pil
         opener: Callable[[IO[bytes]], PillowImage.Image] = HeifImageFile
     else:
         opener = _OPENERS[kind]
+    if kind is Format.AVIF:
+        _refuse_avif(file)
     return opener(cast(IO[bytes], file))
+
+
+def _refuse_avif(file: BytesIO | mmap) -> None:
+    """Pillow reads an AVIF's EXIF as it opens the file: it is counted before. Raises one of `DAMAGED`."""
+    from PIL import _avif
+
+    data = file.getvalue() if isinstance(file, BytesIO) else file[:]
+    for said in _avif.AvifDecoder(data, AvifImagePlugin.DECODE_CODEC_CHOICE, 1).get_info():
+        if isinstance(said, bytes) and said.startswith(_EXIF_STARTS):
+            refuse_costly_exif(said)
 
 
 def _brand_of(brands: bytes) -> Format | None:
@@ -211,18 +224,25 @@ def is_below(picture: Path, folder: Path, outputs: Iterable[Path]) -> bool:
     return any(place in picture.resolve().parents for place in below)
 
 
-def _walk(folder: Path, recursive: bool, outputs: set[Path], lost: list[Path]) -> Iterator[Path]:
-    """The pictures; links that lead nowhere are put into `lost`."""
-    with suppress(PermissionError), os.scandir(folder) as entries:
-        for entry in entries:
-            name = PurePath(entry.name)
-            path = folder / name
-            if is_hidden(name):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                if recursive and not (outputs and path.resolve() in outputs):
-                    yield from _walk(path, recursive, outputs, lost)
-            elif is_picture(name) and entry.is_file():
-                yield path
-            elif is_picture(name) and entry.is_symlink() and not path.exists():
-                lost.append(path)
+def _walk(top: Path, recursive: bool, outputs: set[Path], lost: list[Path]) -> Iterator[Path]:
+    """The pictures. Links that lead nowhere are put into `lost`."""
+    waiting = [top]  # no recursion: folders may be nested deeper than functions
+    while waiting:
+        folder = waiting.pop()
+        # A path may also be longer than the system opens.
+        with (
+            suppress(PermissionError) if folder == top else suppress(OSError),
+            os.scandir(folder) as entries,
+        ):
+            for entry in entries:
+                name = PurePath(entry.name)
+                path = folder / name
+                if is_hidden(name):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    if recursive and not (outputs and path.resolve() in outputs):
+                        waiting.append(path)
+                elif is_picture(name) and entry.is_file():
+                    yield path
+                elif is_picture(name) and entry.is_symlink() and not path.exists():
+                    lost.append(path)

@@ -10,11 +10,10 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 from PIL import ImageFilter
 
-from facemend.alignment import Crop, Points, canonical_landmarks
+from facemend.alignment import Crop, Points, View, canonical_landmarks
 from facemend.detection import Face
 from facemend.images import Alpha, Image, Mask, resize
 from facemend.reconstruction.blending import alpha_of, dilate, large_regions, largest_region
-from facemend.reconstruction.crop import View
 from facemend.reconstruction.model import ModelOutput
 from facemend.reconstruction.options import Options, Remove
 from facemend.thresholds import THRESHOLDS
@@ -280,7 +279,7 @@ def probability_of(evidence: Evidence) -> float:
 
 
 def _log(name: str, face: Face, reason: str) -> None:
-    x1, y1, x2, y2 = face.corners_px
+    x1, y1, x2, y2 = face.box_px
     _LOG.info(
         "%s: face at %.0f,%.0f,%.0f,%.0f (confidence %.2f) is left alone: %s",
         name, x1, y1, x2 - x1, y2 - y1, face.confidence, reason,

@@ -12,14 +12,17 @@ from PIL import Image as PillowImage
 
 from facemend.alignment import (
     Points,
+    View,
     aligned_rows,
     canonical_landmarks,
     crop_from_aligned,
     paste_into_aligned,
     repeat_below,
     similarity,
+    trust_eyes,
+    view_of,
 )
-from facemend.detection import Detector, Face, trust_eyes
+from facemend.detection import Detector, Face
 from facemend.errors import UsageError
 from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import OcclusionClass
@@ -31,12 +34,10 @@ from facemend.reconstruction.blending import (
     resize_alpha,
     wanted_alpha,
 )
-from facemend.reconstruction.crop import View, view_of
 from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Options
-from facemend.reconstruction.pipeline import reconstruct_faces
-from facemend.reconstruction.results import FaceReconstruction
+from facemend.reconstruction.pipeline import FaceReconstruction, reconstruct_faces
 from facemend.thresholds import THRESHOLDS
 
 _LOG = logging.getLogger("facemend")
@@ -113,7 +114,7 @@ def _copy(image: Image, width_px: int) -> tuple[Image, float]:
 
 def _scaled(face: Face, factor: float) -> Face:
     """A face in a picture that is so much larger."""
-    x1, y1, x2, y2 = ((np.array(face.corners_px) + 0.5) * factor - 0.5).tolist()
+    x1, y1, x2, y2 = ((np.array(face.box_px) + 0.5) * factor - 0.5).tolist()
     return Face((x1, y1, x2, y2), (face.landmarks_px + 0.5) * factor - 0.5, face.confidence)
 
 
@@ -166,7 +167,7 @@ def _realigned(
     image: Image, face: Face, model: Model, options: Options, mask: Mask | None, name: str
 ) -> tuple[Image, tuple[FaceReconstruction, ...]] | None:
     """Reconstructs a face anywhere in a crop. None if its landmarks are a guess, or its mask is cut off."""
-    view = view_of(image, face, model.description.size_px)
+    view = view_of(image, face.landmarks_px, model.description.size_px)
     if view is None or (mask is not None and not _sees(view, mask)):
         return None
     # The user says that there is a face: no doubt of the detector counts.
@@ -325,7 +326,7 @@ def _into_frame(square: Alpha, image: Image, rows: slice) -> Alpha:
 def _face(rows: slice) -> Face:
     side_px = rows.stop - rows.start
     return Face(
-        corners_px=(0, rows.start, side_px, rows.stop),
+        box_px=(0, rows.start, side_px, rows.stop),
         landmarks_px=canonical_landmarks(side_px) + (0, rows.start),
         confidence=1,
     )

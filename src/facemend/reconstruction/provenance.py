@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,11 @@ from facemend import __version__
 from facemend.errors import ModelError, PictureError
 from facemend.files import open_named, parse_json, sha256_of
 from facemend.io import START_LENGTH, Note, format_of, read_record
+from facemend.onnx_model import read_texts
 from facemend.reconstruction.model import METADATA_KEY, ModelDescription
-from facemend.reconstruction.model_file import read_texts
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 """IPTC's term for a photo with parts that a trained model made."""
-_BOXES = "x, y, width, height"
-"""What a record says of its boxes."""
 NOTICE = (
     "Parts of this picture were made up by a neural network. They are a guess, not evidence of "
     "anybody's identity."
@@ -28,12 +26,18 @@ class Region:
     """A part of a picture that was reconstructed.
 
     Attributes:
-        box_px: x, y, width and height. The pixels that differ from the input lie inside.
+        box_px: x1, y1, x2, y2, the pixels that differ from the input lie inside; x2 and y2 exclusive.
         coverage: share of the picture that they take, 0-1.
     """
 
     box_px: tuple[int, int, int, int]
     coverage: float
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """The box as x, y, width and height."""
+        x1, y1, x2, y2 = self.box_px
+        return x1, y1, x2 - x1, y2 - y1
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Provenance:
 
     def to_note(self) -> Note:
         """What a photo file says. It names no trained model where nothing was reconstructed."""
-        record = json.dumps({"notice": NOTICE, "boxes": _BOXES} | asdict(self))
+        record = json.dumps({"notice": NOTICE} | asdict(self))
         return Note(self.software, NOTICE, record, SOURCE_TYPE if self.regions else None)
 
     def to_text(self) -> dict[str, str]:
@@ -86,9 +90,7 @@ def read_provenance(path: Path) -> Provenance | None:
     try:
         fields = parse_json(record)
         del fields["notice"]
-        regions = tuple(_region_of(r) for r in fields.pop("regions"))
-        if fields.pop("boxes", None) is None:
-            regions = tuple(map(_of_corners, regions))
+        regions = tuple(_region_of(r["box_px"], r["coverage"]) for r in fields.pop("regions"))
         made = Provenance(**fields, regions=regions)
         _check_texts(made)
     except (KeyError, ValueError, TypeError):
@@ -96,21 +98,12 @@ def read_provenance(path: Path) -> Provenance | None:
     return made
 
 
-def _region_of(fields: Mapping[str, Any]) -> Region:
-    """Raises KeyError, TypeError or ValueError: these are no region."""
-    x, y, width, height = fields["box_px"]
-    coverage = fields["coverage"]
-    if not all(isinstance(value, int) for value in (x, y, width, height)):
-        raise TypeError("a box is four whole numbers")
-    if not isinstance(coverage, int | float):
-        raise TypeError("a coverage is one number")
-    return Region((x, y, width, height), coverage)
-
-
-def _of_corners(region: Region) -> Region:
-    """A region that is said by two corners, as it was until 2026-11."""
-    x, y, x2, y2 = region.box_px
-    return replace(region, box_px=(x, y, x2 - x, y2 - y))
+def _region_of(box_px: list[int], coverage: float) -> Region:
+    """Raises TypeError or ValueError: these are no region."""
+    x1, y1, x2, y2 = box_px
+    if not all(isinstance(value, int) for value in box_px) or not isinstance(coverage, int | float):
+        raise TypeError("a box is four whole numbers, and a coverage is one number")
+    return Region((x1, y1, x2, y2), coverage)
 
 
 def _check_texts(made: Provenance) -> None:
@@ -160,7 +153,7 @@ def _describe_picture(path: Path) -> dict[str, Any]:
         "model_sha256": made.model_sha256,
         "input_sha256": made.input_sha256,
         "options": dict(made.options),
-        "regions": [{"box_px": list(r.box_px), "coverage": r.coverage} for r in made.regions],
+        "regions": [{"box_px": list(r.box), "coverage": r.coverage} for r in made.regions],
     }
 
 

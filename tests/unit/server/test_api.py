@@ -54,7 +54,7 @@ def client(settings: Settings) -> Iterator[TestClient]:
 @pytest.fixture
 def hostile_workers(monkeypatch: pytest.MonkeyPatch, repo_root: Path) -> None:
     """Workers that do what a photo says: see tests/hostile_worker.py."""
-    monkeypatch.setattr("facemend.server.worker_pool._PROGRAM", hostile_worker.PROGRAM)
+    monkeypatch.setattr("facemend.server.workers._PROGRAM", hostile_worker.PROGRAM)
     monkeypatch.setenv("PYTHONPATH", f"{repo_root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
 
 
@@ -110,8 +110,7 @@ def test_json_holds_the_picture_the_faces_and_what_was_found(
     (face,) = answer["faces"]
     (found,) = find_faces(covered)
     assert face["box_px"] == [round(value, 1) for value in found.box_px]
-    x1, y1, wide, high = face["area_px"]
-    x2, y2 = x1 + wide, y1 + high
+    x1, y1, x2, y2 = face["area_px"]
     changed = decoded(face["changed"]) > 0
     cover = decoded(face["occlusions"]["covers"])
     assert changed.shape == cover.shape == (y2 - y1, x2 - x1)

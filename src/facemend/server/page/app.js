@@ -141,11 +141,11 @@ function faceChoice(photo, face) {
   return label;
 }
 
-function portrait(photo, { box_px: [left, top, width, height] }) {
+function portrait(photo, { box_px: [x1, y1, x2, y2] }) {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = 92;
-  const side = Math.max(width, height) * 1.25 * photo.scale;
-  const [x, y] = [(left + width / 2) * photo.scale - side / 2, (top + height / 2) * photo.scale - side / 2];
+  const side = Math.max(x2 - x1, y2 - y1) * 1.25 * photo.scale;
+  const [x, y] = [((x1 + x2) / 2) * photo.scale - side / 2, ((y1 + y2) / 2) * photo.scale - side / 2];
   canvas.getContext("2d").drawImage(photo.before, x, y, side, side, 0, 0, 92, 92);
   canvas.setAttribute("aria-hidden", "true");
   return canvas;

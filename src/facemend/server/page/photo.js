@@ -187,9 +187,9 @@ async function areaOf(face) {
   return { canvas, area: face.area_px };
 }
 
-function drawArea(pen, { canvas, area: [x, y, width, height] }, scale) {
+function drawArea(pen, { canvas, area: [x1, y1, x2, y2] }, scale) {
   pen.imageSmoothingEnabled = scale !== 1;
-  pen.drawImage(canvas, x * scale, y * scale, width * scale, height * scale);
+  pen.drawImage(canvas, x1 * scale, y1 * scale, (x2 - x1) * scale, (y2 - y1) * scale);
 }
 
 /** A stroke of the brush; one that removes takes away what is there, whatever its colour. */

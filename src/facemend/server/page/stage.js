@@ -100,11 +100,11 @@ export class Stage {
     marks.replaceChildren(
       ...faces.map((face) => {
         const mark = document.createElement("div");
-        const [x, y, wide, high] = face.box_px;
+        const [x1, y1, x2, y2] = face.box_px;
         const { width, height } = this.photo;
         Object.assign(mark.style, {
-          left: `${(100 * x) / width}%`, top: `${(100 * y) / height}%`,
-          width: `${(100 * wide) / width}%`, height: `${(100 * high) / height}%`,
+          left: `${(100 * x1) / width}%`, top: `${(100 * y1) / height}%`,
+          width: `${(100 * (x2 - x1)) / width}%`, height: `${(100 * (y2 - y1)) / height}%`,
         });
         mark.classList.toggle("off", !this.photo.chosen(face.face));
         const number = document.createElement("span");
@@ -133,7 +133,7 @@ export class Stage {
   /** Width of the brush in the photo's pixels: a share of the largest face, so that it fits any photo. */
   get width() {
     const face = this.photo.result?.faces[0];
-    const span = face ? face.box_px[2] : this.photo.width / 3;
+    const span = face ? face.box_px[2] - face.box_px[0] : this.photo.width / 3;
     return Math.max(1, (span * this.parts.size.value) / 100);
   }
 
