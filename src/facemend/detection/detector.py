@@ -39,7 +39,7 @@ class Face:
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """The box as x, y, width and height, as `Options.faces` takes it: the top left pixel is 0, 0, 1, 1."""
+        """x, y, width and height, as `Options.faces` takes it: the top left pixel is 0, 0, 1, 1."""
         x1, y1, x2, y2 = self.box_px
         return x1 + 0.5, y1 + 0.5, x2 - x1, y2 - y1
 
