@@ -30,6 +30,7 @@ _WORDS = {
     "weights": "the shipped networks",
     "errors": "each says what to do",
     "escaping": "strangers' text, made harmless",
+    "progress": "how far long work has come",
     "safe_path": "no code out of the current folder",
     "thresholds": "numbers that were tuned",
 }

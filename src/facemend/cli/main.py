@@ -60,10 +60,16 @@ class _Facemend(click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE:  # whoever reads has enough: click ends in silence
                 raise
-            where = f"{error.filename}: " if error.filename else ""
             _drop_output()
-            click.echo(f"facemend: {printable(where + reason_of(error))}", err=True)
+            click.echo(f"facemend: {printable(_reason_at_the_edge(error))}", err=True)
             ctx.exit(FacemendError.exit_code)
+
+
+def _reason_at_the_edge(error: OSError) -> str:
+    """What an error of the system says that no command has expected."""
+    if isinstance(error, FileNotFoundError) and not error.filename:
+        return "the current folder was removed; change to one that is there"
+    return f"{error.filename}: {reason_of(error)}" if error.filename else reason_of(error)
 
 
 def _open_closed_streams() -> None:
@@ -76,8 +82,8 @@ def _open_closed_streams() -> None:
             with suppress(OSError):
                 os.fstat(number)
                 continue  # somebody else's file has the number already
-            os.open(os.devnull, os.O_RDWR)
-            setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 (open to the end)
+            # The system gives it the lowest number that is free, which is the one that was closed.
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 (to the end)
 
 
 def _drop_output() -> None:
