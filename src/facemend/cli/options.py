@@ -152,6 +152,27 @@ def read_signing(certificate: Path | None, key: Path | None) -> "Credentials | N
     return read_credentials(certificate, key)
 
 
+_ADVICE = {
+    "force=True": "--force",
+    "strip=True": "--strip",
+    "primary_only=True": "--primary-only",
+    "aligned=True": "--aligned",
+    "recursive=True": "--recursive",
+    "in_place=True": "--in-place",
+    'device="cpu"': "--device cpu",
+    "faces=[(x, y, width, height)]": "--face X,Y,W,H",
+}
+"""What the library's errors advise, in the words of the command line."""
+
+
+def advised(error: object) -> str:
+    """What an error says, with the command line's options in place of Python's arguments."""
+    text = str(error)
+    for argument, option in _ADVICE.items():
+        text = text.replace(argument, option)
+    return text
+
+
 def say(text: object, *, error: bool = False) -> None:
     """Prints text whose newlines are ours. Control characters of a stranger are shown, not obeyed."""
     click.echo(printable_lines(str(text)), err=error)

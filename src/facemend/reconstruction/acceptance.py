@@ -13,6 +13,7 @@ from PIL import ImageFilter
 from facemend.alignment import Points, View, canonical_landmarks
 from facemend.detection import Face
 from facemend.images import Alpha, Image, Mask, resize
+from facemend.occlusion.types import OcclusionClass
 from facemend.reconstruction.blending import dilate
 from facemend.reconstruction.model import ModelOutput
 from facemend.reconstruction.options import THRESHOLD, Options, Remove
@@ -125,6 +126,25 @@ def alpha_of(alpha: npt.NDArray[np.float32], remove: Remove) -> Alpha:
     """The alpha of the classes to remove, (H, W), out of a model's alpha by class, (2, H, W)."""
     of_classes: Alpha = alpha[_CHANNELS[remove]].max(axis=0)
     return of_classes
+
+
+def classes_that_stay(
+    alpha: npt.NDArray[np.float32] | None, remove: Remove, threshold: float
+) -> tuple[OcclusionClass, ...]:
+    """The classes that hide a part of a crop and are not to be removed.
+
+    Args:
+        alpha: a model's alpha by class, (2, H, W). None if it finds none.
+        threshold: an alpha above it is occluded.
+    """
+    if alpha is None:
+        return ()
+    smallest_px = round(THRESHOLDS.smallest_region * alpha[0].size)
+    return tuple(
+        name
+        for channel, name in enumerate(OcclusionClass)
+        if channel not in _CHANNELS[remove] and large_regions(alpha[channel] > threshold, smallest_px).any()
+    )
 
 
 def has_core(alpha: Alpha, threshold: float) -> bool:

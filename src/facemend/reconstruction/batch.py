@@ -11,13 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from facemend.detection import Face
 from facemend.errors import NoFaceFound, OutputError, PictureError, UsageError
 from facemend.escaping import printable
-from facemend.files import open_log, parse_json, read_own, sha256_of, written_whole
+from facemend.files import is_disk_unfit, open_log, parse_json, read_own, sha256_of, written_whole
 from facemend.io import format_named, write_png
 from facemend.parallel import Engine, LocalEngine, cores
 from facemend.reconstruction.credentials import Credentials
@@ -25,7 +24,7 @@ from facemend.reconstruction.find import output_paths, read_document
 from facemend.reconstruction.options import Device, Options
 from facemend.reconstruction.outputs import Task
 from facemend.reconstruction.provenance import Provenance, read_provenance
-from facemend.reconstruction.reconstructor import Reconstructor
+from facemend.reconstruction.reconstructor import Reconstruction, Reconstructor
 
 RECORD_NAME = "facemend-unchanged.jsonl"
 
@@ -140,11 +139,13 @@ class FaceSummary:
         face: where it is.
         coverage: share of the whole picture's pixels that were reconstructed, 0-1.
         interval_levels: the mean of its `interval` over what was reconstructed, or None.
+        stays: the classes that hide a part of it and were not asked for.
     """
 
     face: Face
     coverage: float
     interval_levels: float | None = None
+    stays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,8 @@ def run_tasks(
 ) -> Iterator[TaskResult]:
     """Reconstructs pictures. What became of each comes in their order.
 
-    A bad picture fails alone, and what is finished is skipped. From four pictures on, processes share them.
+    A bad picture fails alone, and so does an output that cannot be written. What is finished is skipped.
+    From four pictures on, processes share them.
 
     Args:
         options: what to do with every picture.
@@ -229,8 +231,8 @@ def run_tasks(
         engine: who does the work instead of such processes, for any number of pictures.
 
     Raises:
-        OutputError: an output exists and is other work (before anything is written), or cannot be
-            written.
+        OutputError: an output exists and is other work (before anything is written), no record can be kept
+            in a folder, or the disk is full or read only.
         ModelError, UsageError: as `Reconstructor` does.
         FacemendError: a worker died.
     """
@@ -241,13 +243,12 @@ def run_tasks(
     expected = reconstructor.provenance(None, options)
     finished: dict[Task, Provenance] = {}
     replaced: set[Task] = set()
-    if not force:
-        for task in tasks:
-            made, there = _earlier_work(task, expected, records)
-            if made is not None:
-                finished[task] = made
-            if there:
-                replaced.add(task)
+    for task in () if force else tasks:
+        made, there = _earlier_work(task, expected, records)
+        if made is not None:
+            finished[task] = made
+        if there:
+            replaced.add(task)
     waiting = [(task, force or task in replaced) for task in tasks if task not in finished]
     workers = min(cores() if jobs is None else jobs, len(waiting))
     if engine is None and workers > 1 and len(waiting) >= _FEWEST_FOR_WORKERS:
@@ -285,13 +286,15 @@ def _in_order(
 def reconstruct_task(
     reconstructor: Reconstructor, task: Task, options: Options, *, overwrite: bool
 ) -> TaskResult:
-    """Reconstructs one picture and writes what the task names. A bad picture is reported, not raised.
+    """Reconstructs one picture and writes what the task names.
+
+    A bad picture is reported, not raised, and so is an output that cannot be written.
 
     Args:
         overwrite: replace what lies at the outputs.
 
     Raises:
-        OutputError: an output cannot be written.
+        OutputError: the disk is full or read only.
         ModelError, UsageError: as `Reconstructor` does.
     """
     try:
@@ -299,16 +302,25 @@ def reconstruct_task(
         data = result.encode(format_named(task.output))
     except (PictureError, NoFaceFound, OutputError) as error:
         return TaskResult(task, Outcome.FAILED, None, str(error))
+    try:
+        _write(task, result, data, overwrite=overwrite)
+    except OutputError as error:
+        if is_disk_unfit(error):
+            raise
+        return TaskResult(task, Outcome.FAILED, None, str(error))
+    return TaskResult(task, outcome_of(result), result.provenance, faces=summaries_of(result))
+
+
+def _write(task: Task, result: Reconstruction, data: bytes, *, overwrite: bool) -> None:
+    mode = result.photo.file_mode
     if task.occlusion_output is not None:
-        gray = np.rint(result.removed * 255).astype(np.uint8)
-        text, mode = result.provenance.to_text(), result.photo.file_mode
-        write_png(task.occlusion_output, gray, text=text, force=overwrite, most_mode=mode)
-    if not (task.in_place and data == result.photo.source):
-        replacing, mode = overwrite or task.in_place, result.photo.file_mode
-        with written_whole(task.output, force=replacing, most_mode=mode) as temporary:
-            temporary.write_bytes(data)
-    faces = tuple(FaceSummary(f.face, f.coverage, f.interval_levels) for f in result.faces)
-    return TaskResult(task, _outcome(faces), result.provenance, faces=faces)
+        text = result.provenance.to_text()
+        write_png(task.occlusion_output, result.removed_levels, text=text, force=overwrite, most_mode=mode)
+    if task.in_place and data == result.photo.source:
+        return
+    replacing = overwrite or task.in_place
+    with written_whole(task.output, force=replacing, most_mode=mode, keep_links=task.in_place) as temporary:
+        temporary.write_bytes(data)
 
 
 def reconstruct_new(
@@ -443,10 +455,16 @@ def _find_at(
     return FindResult(source, tuple(paths), found.to_json())
 
 
-def _outcome(faces: Sequence[FaceSummary]) -> Outcome:
-    if not faces:
+def summaries_of(result: Reconstruction) -> tuple[FaceSummary, ...]:
+    """What was done to each face."""
+    return tuple(FaceSummary(f.face, f.coverage, f.interval_levels, f.stays) for f in result.faces)
+
+
+def outcome_of(result: Reconstruction) -> Outcome:
+    """What became of a picture."""
+    if not result.faces:
         return Outcome.NO_FACE
-    return Outcome.RECONSTRUCTED if any(face.coverage > 0 for face in faces) else Outcome.UNCHANGED
+    return Outcome.RECONSTRUCTED if any(face.coverage > 0 for face in result.faces) else Outcome.UNCHANGED
 
 
 def _note(records: Records, done: TaskResult) -> None:
@@ -471,7 +489,7 @@ def _earlier_work(
     Raises:
         OutputError: an output is other work.
     """
-    there = [path for path in task.outputs if _exists(path)]
+    there = [path for path in task.outputs if _is_file(path)]
     if not there:
         return None, there
     expected = replace(expected, input_sha256=_sha256(task.source))
@@ -490,16 +508,16 @@ def _earlier_work(
         else:
             raise OutputError(
                 f"{path} exists already and is not this reconstruction; choose another output or add "
-                "--force"
+                "force=True"
             )
     return (finished[0] if len(finished) == len(task.outputs) else None), there
 
 
-def _exists(path: Path) -> bool:
+def _is_file(path: Path) -> bool:
     try:
-        return path.exists()
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        return path.is_file()
+    except OSError:
+        return False  # said when it is to be written
 
 
 def _sha256(path: Path) -> str | None:

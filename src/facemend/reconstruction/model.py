@@ -208,7 +208,7 @@ class Model:
         self.description = ModelDescription.from_json(self._model.texts[METADATA_KEY])
         self._check_shapes()
         if device == Device.CUDA and self._model.providers[0] != _CUDA:
-            raise ModelError("ONNX Runtime cannot start CUDA on this machine; use --device cpu")
+            raise ModelError('ONNX Runtime cannot start CUDA on this machine; use device="cpu"')
 
     def __call__(
         self, images: npt.NDArray[np.uint8], hints: npt.NDArray[np.bool_] | None = None
@@ -287,7 +287,7 @@ def _providers(device: Device | str) -> list[str]:
     if device == Device.CUDA and not has_cuda:
         raise ModelError(
             "this ONNX Runtime has no CUDA; install onnxruntime-gpu in place of onnxruntime, "
-            "or use --device cpu"
+            'or use device="cpu"'
         )
     return [_CUDA, CPU] if has_cuda and device != Device.CPU else [CPU]
 
@@ -298,7 +298,7 @@ def shipped_model_path() -> Path:
     Raises:
         ModelError: this copy of facemend carries none.
     """
-    return _shipped("facemend.onnx", "name a model file (--model FILE)")
+    return _shipped("facemend.onnx", "name a model file of your own")
 
 
 def shipped_discriminator_path() -> Path:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +23,21 @@ from facemend.errors import NoFaceFound, UsageError
 from facemend.files import seed_of
 from facemend.images import Alpha, Image, Mask, digest_of
 from facemend.occlusion.types import OcclusionClass
-from facemend.reconstruction.acceptance import covered_probability, find_occlusion, large_regions
-from facemend.reconstruction.blending import DILATION_PX, FEATHER_PX, RING_PX, blend, feather, match_grain
+from facemend.reconstruction.acceptance import (
+    classes_that_stay,
+    covered_probability,
+    find_occlusion,
+    large_regions,
+)
+from facemend.reconstruction.blending import (
+    DILATION_PX,
+    FEATHER_PX,
+    RING_PX,
+    blend,
+    feather,
+    keep_tone,
+    match_grain,
+)
 from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Options
@@ -49,6 +62,7 @@ class FaceReconstruction:
         interval: float32 (h, w), how far off the reconstruction may be: nine in ten of the true colour
             values under the occlusion lie within ± this many levels (of 255) of the output; 0 where
             `weight` is 0; None if the model does not say.
+        stays: the classes that hide a part of the face and were not asked for, such as glasses.
     """
 
     face: Face
@@ -59,6 +73,7 @@ class FaceReconstruction:
     coverage: float
     before: Image
     interval: Alpha | None = None
+    stays: tuple[OcclusionClass, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -352,7 +367,10 @@ def reconstruct_faces(
     size = photo.shape[1], photo.shape[0]
     mask, free = options.mask_of(*size, name), options.free_of(*size, name)
     if mask is not None and not faces:
-        raise NoFaceFound(f"{name} has no face to reconstruct under the mask; say where one is with --face")
+        raise NoFaceFound(
+            f"{name} has no face to reconstruct under the mask; say where one is with "
+            "faces=[(x, y, width, height)]"
+        )
     result, done = photo.copy(), []
     left = None if mask is None else mask & free
     highest = max((face.confidence for face in faces), default=0.0)
@@ -372,12 +390,13 @@ def reconstruct_faces(
             left[seen.view.box] &= weight == 0
         weight = np.where(free[seen.view.box], weight, np.float32(0))
         reconstructed = _blend_face(result, seen, removed, weight)
+        stays = () if left is not None else _staying(seen, options)
         result[seen.view.box] = reconstructed[0]
-        done.append(reconstructed[1])
+        done.append(replace(reconstructed[1], stays=stays))
     if left is not None and left.any():
         raise UsageError(
             f"the mask marks {int(left.sum())} pixels that belong to no face found; keep to the faces, or "
-            "pass ready crops as aligned"
+            "pass ready crops with aligned=True"
         )
     return result, tuple(done)
 
@@ -405,10 +424,18 @@ def _blend_face(
         above = match_grain(before[part], above, weight[part] > 0, view.scale, rng)
         pixels = before.copy()
         pixels[part] = blend(before[part], above, weight[part])
+        pixels = keep_tone(before, pixels, weight)
     by_class = _ByClass(view, found)
     coverage = float((weight > 0).sum()) / (photo.shape[0] * photo.shape[1])
     done = FaceReconstruction(face, view.box, by_class, removed, weight, coverage, before, interval)
     return pixels, done
+
+
+def _staying(seen: PassResult, options: Options) -> tuple[OcclusionClass, ...]:
+    alpha = seen.output.alpha
+    return classes_that_stay(
+        None if alpha is None else alpha[0], options.remove, options.occlusion_threshold
+    )
 
 
 def _in_photo(view: View, found: Alpha, threshold: float) -> tuple[Alpha, Alpha]:

@@ -36,6 +36,12 @@ class Region:
     box_px: tuple[int, int, int, int]
     coverage: float
 
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """The box as x, y, width and height."""
+        x1, y1, x2, y2 = self.box_px
+        return x1, y1, x2 - x1, y2 - y1
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -155,7 +161,7 @@ def _describe_picture(path: Path) -> dict[str, Any]:
         "model_sha256": made.model_sha256,
         "input_sha256": made.input_sha256,
         "options": dict(made.options),
-        "regions": [{"box_px": list(r.box_px), "coverage": r.coverage} for r in made.regions],
+        "regions": [{"box_px": list(r.box), "coverage": r.coverage} for r in made.regions],
     }
 
 

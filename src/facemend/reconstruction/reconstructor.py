@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import logging
+import math
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -15,21 +16,23 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from facemend.alignment import FRAME_LANDMARKS_PX, Points
 from facemend.detection import Detector, Face
 from facemend.detection.detector import MIN_SIZE_PX
-from facemend.errors import PictureError, UsageError
+from facemend.errors import UsageError
 from facemend.files import sha256_of, written_whole
 from facemend.images import Alpha, Image
 from facemend.io import (
+    SUFFIXES,
     Format,
     Photo,
     encode_photo,
     format_named,
+    photo_of_array,
     photo_of_pillow,
-    photo_of_pixels,
     read_photo,
 )
 from facemend.reconstruction.aligned import reconstruct_aligned
@@ -51,8 +54,9 @@ from facemend.thresholds import THRESHOLDS
 if TYPE_CHECKING:
     from facemend.detection.yunet import YuNet
 
-Source: TypeAlias = str | Path | IO[bytes] | PillowImage.Image | Image
-"""A path, an open binary file, a Pillow image, or a uint8 (H, W, 3) RGB array."""
+Source: TypeAlias = str | Path | IO[bytes] | bytes | PillowImage.Image | npt.NDArray[np.uint8]
+"""A path, an open binary file, a file's bytes, a Pillow image, or a uint8 array: (H, W) gray, (H, W, 3) RGB
+or (H, W, 4) RGBA."""
 _LOG = logging.getLogger("facemend")
 
 
@@ -84,9 +88,12 @@ class Reconstruction:
         return self.photo.to_pillow()
 
     @property
-    def array(self) -> Image:
-        """The picture as displayed: uint8 (H, W, 3) RGB, without its transparency."""
-        return self.photo.pixels
+    def array(self) -> npt.NDArray[np.uint8]:
+        """The picture as displayed: uint8 (H, W, 3) RGB, without its transparency.
+
+        If the input was an array, it has that array's form: (H, W) gray, or (H, W, 4) RGBA.
+        """
+        return self.photo.to_array()
 
     @property
     def before(self) -> Image:
@@ -104,19 +111,27 @@ class Reconstruction:
 
     @property
     def removed(self) -> Alpha:
-        """float32 (H, W), 0-1: the occlusion that was reconstructed, of all faces."""
+        """float32 (H, W), 0-1: what was reconstructed, of all faces. 0 where the picture is the input."""
         whole = np.zeros(self.photo.pixels.shape[:2], dtype=np.float32)
         for face in self.faces:
             if face.changed:
-                whole[face.box] = np.maximum(whole[face.box], face.removed)
+                # The rim fades out, and what fades is changed as well.
+                removed = np.maximum(face.removed, face.weight) * (face.weight > 0)
+                whole[face.box] = np.maximum(whole[face.box], removed)
         return whole
 
-    def save(self, path: Path | str, *, strip: bool = False, force: bool = False) -> None:
+    @property
+    def removed_levels(self) -> npt.NDArray[np.uint8]:
+        """uint8 (H, W): `removed` as a picture, 255 for 1. Every pixel that changed is at least 1."""
+        return np.ceil(self.removed * 255).astype(np.uint8)
+
+    def save(self, path: Path | str | IO[bytes], *, strip: bool = False, force: bool = False) -> None:
         """Writes the picture with its provenance in the format that the suffix names, whole or not at all.
 
         Without an occlusion, and in the format that it came in, it is the input's file, byte for byte.
 
         Args:
+            path: or an open binary file, which gets the format of the input (PNG if that was none).
             strip: leave out EXIF with its location, XMP, IPTC and comments of the input.
 
         Raises:
@@ -124,6 +139,12 @@ class Reconstruction:
                 hold the picture.
             UsageError: the suffix names no format that facemend writes.
         """
+        if not isinstance(path, Path | str):
+            if not hasattr(path, "write"):
+                raise UsageError(f"save takes a path or an open binary file, not {type(path).__name__}")
+            kind = self.photo.format if self.photo.format in SUFFIXES.values() else Format.PNG
+            path.write(self.encode(kind, strip=strip))
+            return
         path = Path(path)
         data = self.encode(format_named(path), strip=strip)
         with written_whole(path, force=force, most_mode=self.photo.file_mode) as temporary:
@@ -153,8 +174,8 @@ class Reconstruction:
 
     def _repr_html_(self) -> str:
         """For a notebook: before, after and the occlusion, with a line for each face."""
-        white = np.repeat(np.rint(self.removed * 255).astype(np.uint8)[:, :, None], 3, axis=2)
-        shown = {"before": self.before, "after": self.array, "occlusion": white}
+        white = np.repeat(self.removed_levels[:, :, None], 3, axis=2)
+        shown = {"before": self.before, "after": self.photo.pixels, "occlusion": white}
         figures = "".join(
             f'<figure style="margin:0"><img alt="{title}" src="data:image/png;base64,{_png(image)}">'
             f"<figcaption>{title}</figcaption></figure>"
@@ -230,7 +251,8 @@ class Reconstructor:
         """Reconstructs what hides the faces of a photo. No pixel outside the occlusions changes.
 
         Args:
-            source: a path, an open binary file, a Pillow image, or a uint8 (H, W, 3) RGB array.
+            source: a path, an open binary file, a file's bytes, a Pillow image, or a uint8 array: (H, W) or
+                (H, W, 1) gray, (H, W, 3) RGB, (H, W, 4) RGBA.
             options: what to do (None: the defaults of `Options`).
             changes: fields of `Options` with other values, such as `aligned=True`.
 
@@ -330,7 +352,7 @@ class Reconstructor:
         if locates and least <= THRESHOLDS.min_confidence:  # whoever asks for more wants no doubtful faces
             least *= THRESHOLDS.hidden_face
         found = []
-        for face in self._detector(photo.pixels, min_confidence=least):
+        for face in search_faces(photo.pixels, self._detector, least):
             width_px = face.box_px[2] - face.box_px[0]
             if width_px >= MIN_SIZE_PX:
                 found.append(face)
@@ -394,13 +416,77 @@ def _shipped() -> Reconstructor:
 def _read(source: Source) -> tuple[Photo, str | None]:
     """The photo, and the sha256 of its file if it was one."""
     if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
-            raise PictureError(f"the array is {source.dtype} {source.shape}; pass uint8 (H, W, 3) RGB")
-        return photo_of_pixels(source, "the array"), None
+        return photo_of_array(source, "the array"), None
     if isinstance(source, PillowImage.Image):
         return photo_of_pillow(source), None
+    if not (isinstance(source, str | Path | bytes) or hasattr(source, "read")):
+        raise UsageError(
+            f"a photo is a path, an open binary file, its bytes, a Pillow image or an array, not "
+            f"{type(source).__name__}"
+        )
     photo = read_photo(Path(source) if isinstance(source, str) else source)
     return photo, hashlib.sha256(photo.source or b"").hexdigest()
+
+
+_CLEARLY = 0.1  # by how much more confident a turned photo has to make the detector
+_PANORAMA, _TILE, _TILE_STEP, _SCANNED_PX = 2.5, 2.0, 1.5, 1280
+"""A photo so much longer than wide, and longer than what is scanned, is searched in tiles: their length and
+their distance in widths of the photo."""
+
+
+def search_faces(photo: Image, detect: "Detect", least: float) -> tuple[Face, ...]:
+    """The faces of a photo, those of a panorama and of a photo that lies on its side or upside down, too.
+
+    Where no sure face is found, the photo is turned by quarters. The way in which one is surest counts.
+
+    Args:
+        photo: (H, W, 3).
+        least: the confidence from which a face counts.
+    """
+    found = _search_tiles(photo, detect, least)
+    surest = max((face.confidence for face in found), default=0.0)
+    if surest >= THRESHOLDS.sure_location:
+        return found
+    needed = max(THRESHOLDS.turned, surest + _CLEARLY)
+    for quarters in (1, 3, 2):
+        turned = detect(np.ascontiguousarray(np.rot90(photo, quarters)), min_confidence=least)
+        confidence = max((face.confidence for face in turned), default=0.0)
+        if confidence >= needed:
+            needed, found = confidence, tuple(_turned_back(face, quarters, photo) for face in turned)
+    return found
+
+
+def _search_tiles(photo: Image, detect: "Detect", least: float) -> tuple[Face, ...]:
+    shape = photo.shape[:2]
+    short, long = sorted(shape)
+    if long <= max(_SCANNED_PX, _PANORAMA * short):
+        return detect(photo, min_confidence=least)
+    count = math.ceil((long - _TILE * short) / (_TILE_STEP * short)) + 1
+    faces: list[Face] = []
+    for start in np.linspace(0, long - _TILE * short, count).round().astype(int).tolist():
+        corner = np.array([start, 0] if shape[1] == long else [0, start])
+        end = corner[::-1] + min(long, round(_TILE * short))
+        tile = np.ascontiguousarray(photo[corner[1] : end[0], corner[0] : end[1]])
+        faces += [_shifted(face, corner) for face in detect(tile, min_confidence=least)]
+    faces.sort(key=lambda face: -face.confidence)
+    kept: list[Face] = []
+    for face in faces:
+        if all(_overlap(np.array(face.box_px), other) <= _SAME for other in kept):
+            kept.append(face)
+    return tuple(sorted(kept, key=lambda face: face.box_px[0] - face.box_px[2]))
+
+
+def _turned_back(face: Face, quarters: int, photo: Image) -> Face:
+    """A face of a photo turned by quarters, counterclockwise, as it lies in the photo."""
+    last_y, last_x = (side - 1 for side in photo.shape[:2])
+
+    def back(points: Points) -> Points:
+        x, y = points.T
+        return np.stack({1: (last_x - y, x), 2: (last_x - x, last_y - y), 3: (y, last_y - x)}[quarters], 1)
+
+    corners = back(np.array(face.box_px).reshape(2, 2))
+    (x1, y1), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    return Face((x1, y1, x2, y2), back(face.landmarks_px), face.confidence)
 
 
 Detect = Callable[..., tuple[Face, ...]]

@@ -201,6 +201,7 @@ class Server:
             description=f"Finds what hides the faces of a photo and reconstructs it. {NOTICE}",
             docs_url=None,  # they would load scripts from elsewhere
             redoc_url=None,
+            redirect_slashes=False,  # a redirect would name http behind a proxy, and send the photo there
             lifespan=self._life,
         )
         api.add_api_route(

@@ -302,6 +302,9 @@ GONE = 499
 """The status that is counted for a client that went away. No client sees it."""
 
 
+_HEALTH = frozenset({"/healthz", "/readyz"})
+
+
 class AccessMiddleware:
     """Admits or refuses requests, and turns every error into a response."""
 
@@ -348,7 +351,9 @@ class AccessMiddleware:
             # A proxy before this server may have believed the other one (RFC 9112, 6.3).
             raise Problem(400, "bad_form", "the request has two lengths; send one")
         host = headers.get("host", "")
-        if self._settings.hosts is not None and _name_of(host) not in self._settings.hosts:
+        known = self._settings.hosts is None or _name_of(host) in self._settings.hosts
+        # Balancers ask by an address, or by no name at all, and the response says nothing.
+        if not known and scope["path"] not in _HEALTH:
             raise Problem(
                 421,
                 "wrong_host",

@@ -141,6 +141,7 @@ def test_a_cover_that_goes_on_below_the_crop_is_gone(model: Model, side_px: floa
     x, y = np.moveaxis(places @ to_crop.T, 2, 0)
     cover = (abs(x - 127) < 50) & (y > 190) & (y < 270)
     photo = gradient(1000, 900)
+    photo[columns // 20 % 2 == 0, 2] ^= 255  # more than one colour for each lightness
     photo[cover] = COVER
     mended, (done,) = reconstruct_faces(photo, [face], model, Options())
     weight = np.zeros(photo.shape[:2], dtype=np.float32)
@@ -193,6 +194,7 @@ def test_a_face_is_found_and_mended_in_a_photo(reconstructor: Reconstructor) -> 
     region = result.faces[0].region
     assert region is not None
     x1, y1, x2, y2 = region.box_px
+    assert region.box == (x1, y1, x2 - x1, y2 - y1)
     outside = np.ones(photo.shape[:2], dtype=np.bool_)
     outside[y1:y2, x1:x2] = False
     np.testing.assert_array_equal(result.array[outside], photo[outside])

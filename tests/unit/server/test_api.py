@@ -614,3 +614,18 @@ def _until(true: Any) -> None:
             return
         threading.Event().wait(0.01)
     raise AssertionError("it never came to that")
+
+
+def test_health_is_told_under_any_name_and_by_head(client: TestClient) -> None:
+    for path in ("/healthz", "/readyz"):
+        for host in ("10.0.0.7:8000", "balancer", ""):
+            assert client.get(path, headers={"host": host}).status_code == 200
+    for path in ("/healthz", "/readyz", "/v1/models", "/metrics", "/"):
+        told = client.head(path)
+        assert (told.status_code, told.content) == (200, b"")
+
+
+def test_no_photo_is_sent_on_to_another_address(client: TestClient, png: bytes) -> None:
+    found = client.post("/v1/reconstruct/", files={"photo": png}, follow_redirects=False)
+    assert found.status_code == 404
+    assert "location" not in found.headers
