@@ -291,7 +291,9 @@ class Server:
     async def _example(self, before: PageFile) -> Response:
         """The page's example as this server's model reconstructs it, worked on once."""
         if self._example_after is None:
-            _, body = await self._respond(Form(memoryview(before.data), None, FormOptions()))
+            _, body = await self._respond(
+                Form(memoryview(before.data), None, FormOptions.model_validate({}))
+            )
             self._example_after = body
         headers = {"Cache-Control": "no-cache"}
         return Response(self._example_after, media_type=before.media_type, headers=headers)

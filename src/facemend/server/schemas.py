@@ -105,7 +105,7 @@ def _boxes(value: object) -> object:
         boxes = []
     if not 1 <= len(boxes) <= _MAX_BOXES or not all(map(_is_box, boxes)):
         message = f"send x,y,width,height in pixels; a space stands between faces, {_MAX_BOXES} at most"
-        raise PydanticCustomError("boxes", message)  # type: ignore[arg-type]  # it is a literal
+        raise PydanticCustomError("boxes", message)
     return boxes
 
 
