@@ -12,7 +12,6 @@ import numpy as np
 
 from facemend import io
 from facemend.alignment import view_of
-from facemend.detection import Face
 from facemend.errors import NoFaceFound, PictureError, reason_of
 from facemend.images import Alpha, Image, Mask
 from facemend.io import MAX_PIXELS, Format, Photo, encode_photo, format_of, read_photo
@@ -20,13 +19,11 @@ from facemend.io.formats import DAMAGED, HEIC_PACKAGE, SUFFIXES, open_photo
 from facemend.io.png import encode_png
 from facemend.occlusion import OcclusionClass
 from facemend.reconstruction.find import Findings
-from facemend.reconstruction.options import Remove
 from facemend.reconstruction.pipeline import FaceReconstruction
 from facemend.reconstruction.provenance import NOTICE, Provenance
 from facemend.reconstruction.reconstructor import Reconstruction, Reconstructor
 from facemend.server.schemas import FORMATS, MEDIA_TYPES, Base64, FormOptions, Problem
 from facemend.server.settings import Limits
-from facemend.thresholds import THRESHOLDS
 
 _SPACE = re.compile(rb"\s+")
 _SCAN = b"\xff\xda"  # inside of a JPEG's coded pixels, 0 follows every 255
@@ -201,7 +198,7 @@ def reconstruct(
             face,
             number in chosen,
             () if options.aligned else _reach(photo, face, side_px),
-            () if request.mask or options.answer == "picture" else _staying(face, options.remove),
+            () if request.mask or options.answer == "picture" else face.stays,
         )
         for number, face in zip(numbers, found.faces, strict=True)
     )
@@ -283,16 +280,6 @@ def find(
     return FoundPhoto(found, content, time.monotonic() - began)
 
 
-def _staying(face: FaceReconstruction, remove: Remove) -> tuple[OcclusionClass, ...]:
-    """The classes that hide a part of the face and that `remove` leaves out."""
-    return tuple(
-        name
-        for name, alpha in face.occlusion.items()
-        if remove not in (Remove.ALL, name)
-        and (alpha > THRESHOLDS.occlusion).mean() > THRESHOLDS.smallest_region
-    )
-
-
 def warm_up(reconstructor: Reconstructor) -> None:
     """Runs both networks once: the first run is the slow one."""
     side_px = reconstructor.model.description.size_px
@@ -349,7 +336,7 @@ def _face(face: ReconstructedFace) -> dict[str, object]:
     rows, columns = done.box
     return {
         "face": face.number,
-        "box_px": [round(value, 1) for value in _box_of(done.face)],
+        "box_px": [round(value, 1) for value in done.face.box],
         "landmarks_px": done.face.landmarks_px.round(1).tolist(),
         "confidence": round(done.face.confidence, 3),
         "marked": done.face.marked,
@@ -362,12 +349,6 @@ def _face(face: ReconstructedFace) -> dict[str, object]:
         "occlusions": {str(name): _png(alpha) for name, alpha in done.occlusion.items()},
         "changed": _png((done.weight > 0).astype(np.float32)) if done.changed else None,
     }
-
-
-def _box_of(face: Face) -> tuple[float, float, float, float]:
-    """x, y, width and height, as the form takes it: the top left pixel is 0, 0, 1, 1."""
-    x1, y1, x2, y2 = face.box_px
-    return x1 + 0.5, y1 + 0.5, x2 - x1, y2 - y1
 
 
 def _picture(data: bytes, media_type: str) -> dict[str, str]:
