@@ -8,7 +8,7 @@ import numpy as np
 from facemend.alignment import Points, ValuesT, canonical_landmarks, sample, similarity
 from facemend.detection import Face
 from facemend.images import Alpha, Image, Mask
-from facemend.reconstruction.acceptance import find_occlusion, is_covered
+from facemend.reconstruction.acceptance import evidence_of, find_occlusion, is_covered, probability_of
 from facemend.reconstruction.blending import large_regions
 from facemend.reconstruction.crop import View, view_below, view_of
 from facemend.reconstruction.deblur import deblur
@@ -133,6 +133,37 @@ class Passes:
         hint = view.hint(marked)
         output = deblur(view.crop.image, self.model(view.crop.image[None], hint[None]), hint)
         return PassResult(face, view, output, marked.astype(np.float32))
+
+    def locate(self, photo: Image, face: Face) -> Face:
+        """A face that a clip follows from here on: one that is hidden whole lies under its cover's middle."""
+        seen = self._run(photo, face) if face.confidence < THRESHOLDS.sure_location else None
+        if seen is None or seen.output.alpha is None or not seen.found.any():
+            return face
+        return self._centred(photo, seen).face
+
+    def follow(self, photo: Image, face: Face, highest: float) -> tuple[PassResult, float] | None:
+        """The occlusion of a face whose location is known, and the probability that it is covered.
+
+        A clip decides over its frames whether a face is covered. None if it lies outside the photo.
+
+        Args:
+            highest: the highest confidence of a face in the photo.
+        """
+        seen = self._run(photo, face)
+        if seen is None or seen.output.alpha is None:
+            return None if seen is None else (seen, 1.0)
+        threshold = self.options.occlusion_threshold
+        evidence = evidence_of(photo, seen.view, seen.found, threshold, face.confidence, highest)
+        if evidence is None:
+            return seen._replace(found=np.zeros_like(seen.found)), 0.0
+        return self._lengthened(photo, self._deblurred(seen)), probability_of(evidence)
+
+    @property
+    def rows_px(self) -> int:
+        """Rows of the longest crop that a pass may return."""
+        described = self.model.description
+        longest = 0 if described.tall else round(max(below for *_, below in _WIDER) * described.size_px)
+        return described.height_px + longest
 
     def _view(self, photo: Image, face: Face) -> View | None:
         described = self.model.description

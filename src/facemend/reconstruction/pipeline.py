@@ -72,7 +72,7 @@ def reconstruct_faces(
             seen = passes.find(result, face, highest)
             if seen is None or (face.confidence < options.min_confidence and not seen.found.any()):
                 continue
-            removed, weight = _in_photo(seen.view, seen.found, options.occlusion_threshold)
+            removed, weight = weight_in_photo(seen.view, seen.found, options.occlusion_threshold)
         else:
             seen = passes.with_mask(result, face, left)
             if seen is None:
@@ -120,7 +120,7 @@ def _blend_face(
     return pixels, done
 
 
-def _in_photo(view: View, found: Alpha, threshold: float) -> tuple[Alpha, Alpha]:
+def weight_in_photo(view: View, found: Alpha, threshold: float) -> tuple[Alpha, Alpha]:
     """The occlusion to remove in the view's box, and the reconstruction's share of each pixel there."""
     removed: Alpha = view.put(found).clip(0, 1)
     hole = removed > threshold

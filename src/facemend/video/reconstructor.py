@@ -1,0 +1,234 @@
+"""Frames in, frames out: faces are followed, reconstructed in every frame, and fused over time."""
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+
+from facemend.detection import Face
+from facemend.errors import UsageError
+from facemend.images import Alpha, Image
+from facemend.reconstruction.blending import RING_PX, blend
+from facemend.reconstruction.crop import View, around, view_below
+from facemend.reconstruction.options import Options, options_of
+from facemend.reconstruction.passes import Passes
+from facemend.reconstruction.pipeline import weight_in_photo
+from facemend.reconstruction.reconstructor import Reconstructor, shipped
+from facemend.thresholds import THRESHOLDS
+from facemend.video.fusion import Acceptance, Drawn, Fusion, steady
+from facemend.video.tracking import TrackedFace, Tracker
+
+LOOKAHEAD = 12
+"""Frames that are known before the first of them is decided: 0.4 s of a usual clip."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A part of a frame that was reconstructed.
+
+    Attributes:
+        box: rows and columns of the frame, h by w.
+        above: uint8 (h, w, 3) RGB.
+        weight: float32 (h, w), the share of `above` in each pixel, 0-1.
+    """
+
+    box: tuple[slice, slice]
+    above: Image
+    weight: Alpha
+
+
+@dataclass(frozen=True)
+class FaceInFrame:
+    """What was done to a face in one frame.
+
+    Attributes:
+        track: the same number for the same face through a shot.
+        face: where it is.
+        lost: it is not seen in this frame, and its location is the last one.
+        coverage: share of the frame's pixels that were reconstructed, 0-1.
+    """
+
+    track: int
+    face: Face
+    lost: bool
+    coverage: float
+
+
+@dataclass(frozen=True)
+class FrameReconstruction:
+    """A frame whose faces were reconstructed.
+
+    Attributes:
+        before: uint8 (H, W, 3) RGB.
+        shot: number of the shot, from 0.
+        faces: one entry a face, in the order in which they appeared.
+        patches: what changes, one after the other. Empty where nothing is covered.
+    """
+
+    before: Image
+    shot: int
+    faces: tuple[FaceInFrame, ...]
+    patches: tuple[Patch, ...]
+
+    @property
+    def array(self) -> Image:
+        """uint8 (H, W, 3) RGB. Where the frame is not covered, its pixels are those of `before`."""
+        pixels = self.before
+        for patch in self.patches:
+            pixels = pixels.copy() if pixels is self.before else pixels
+            pixels[patch.box] = blend(pixels[patch.box], patch.above, patch.weight)
+        return pixels
+
+
+def reconstruct_frames(
+    frames: Iterable[Image],
+    options: Options | None = None,
+    /,
+    *,
+    reconstructor: Reconstructor | None = None,
+    **changes: Any,
+) -> Iterator[FrameReconstruction]:
+    """Reconstructs what hides the faces in the frames of one clip. A face looks the same from frame to frame.
+
+    It streams: a result comes `LOOKAHEAD` frames after its frame, and memory does not grow.
+
+    Args:
+        frames: uint8 (H, W, 3) RGB each, all of one size, in their order.
+        options: what to do (None: the defaults of `Options`).
+        reconstructor: a model of your own. None takes the one that comes with facemend.
+        changes: fields of `Options` with other values.
+
+    Raises:
+        UsageError: an option that is for one photo, or as `Reconstructor` does.
+        ModelError: the model cannot be run.
+    """
+    options = options_of(options, changes)
+    _refuse_photo_options(options)
+    return _Stages(reconstructor or shipped(), options).run(frames)
+
+
+def _refuse_photo_options(options: Options) -> None:
+    for given, what in (
+        (options.mask is not None, "a mask"),
+        (bool(options.faces), "a face's location"),
+        (options.aligned, "a ready crop"),
+    ):
+        if given:
+            raise UsageError(f"{what} is for one photo, and faces move in a clip; leave it out")
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What the model says of one face in one frame, before time is taken into account."""
+
+    tracked: TrackedFace
+    view: View
+    drawn: Drawn
+    probability: float
+
+
+@dataclass
+class _Track:
+    """What a face carries from frame to frame."""
+
+    fusion: Fusion
+    acceptance: Acceptance
+    last_found: Alpha | None = None
+    noise: dict[int, Alpha] = field(default_factory=dict)
+
+
+class _Stages:
+    """Two stages: each frame alone, and `LOOKAHEAD` frames later what is shown of it."""
+
+    def __init__(self, reconstructor: Reconstructor, options: Options) -> None:
+        self._options = options
+        self._passes = Passes(reconstructor.model, options, "the clip")
+        detect = partial(reconstructor.detect, options=options)
+        self._tracker = Tracker(detect, self._passes.locate)
+        self._tracks: dict[int, _Track] = {}
+
+    def run(self, frames: Iterable[Image]) -> Iterator[FrameReconstruction]:
+        window: deque[tuple[Image, int, dict[int, _Pass]]] = deque()
+        for frame in frames:
+            window.append((frame, *self._analysed(frame)))
+            if len(window) > LOOKAHEAD:
+                yield self._shown(window)
+                window.popleft()
+        while window:
+            yield self._shown(window)
+            window.popleft()
+
+    def _analysed(self, frame: Image) -> tuple[int, dict[int, _Pass]]:
+        """The shot, and the model's passes over the faces of one frame, by their track."""
+        found = self._tracker(frame)
+        highest = max((each.face.confidence for each in found.faces), default=0.0)
+        passes = {}
+        for tracked in found.faces:
+            followed = self._passes.follow(frame, tracked.face, highest)
+            if followed is not None:
+                view, drawn = _drawn(frame, followed[0], self._passes.rows_px)
+                passes[tracked.track] = _Pass(tracked, view, drawn, followed[1])
+        return found.shot, passes
+
+    def _shown(self, window: "deque[tuple[Image, int, dict[int, _Pass]]]") -> FrameReconstruction:
+        """What is shown of the first frame of the window."""
+        frame, shot, passes = window[0]
+        self._tracks = {number: track for number, track in self._tracks.items() if number in passes}
+        free = self._options.free_of(frame.shape[1], frame.shape[0], "the clip")
+        faces, patches = [], []
+        for number, one in passes.items():
+            ahead = [later[number] for _, _, later in window if number in later]
+            patch = self._patch(number, one, ahead, free)
+            share = 0.0 if patch is None else float((patch.weight > 0).sum()) / free.size
+            faces.append(FaceInFrame(number, one.tracked.face, one.tracked.lost, share))
+            patches += [] if patch is None else [patch]
+        return FrameReconstruction(frame, shot, tuple(faces), tuple(patches))
+
+    def _patch(self, number: int, one: _Pass, ahead: list[_Pass], free: Alpha) -> Patch | None:
+        """What changes on one face, and the state that it leaves to the next frame."""
+        if number not in self._tracks:
+            self._tracks[number] = _Track(Fusion(), Acceptance(THRESHOLDS.accepted))
+        track = self._tracks[number]
+        if one.tracked.moved is not None:
+            track.fusion.move(one.tracked.moved)
+            track.last_found = None
+        before = [] if track.last_found is None else [track.last_found]
+        found = steady([*before, *(each.drawn.found for each in ahead[:2])], len(before))
+        track.last_found = one.drawn.found
+        covered = track.acceptance([each.probability for each in ahead])
+        if not covered:
+            track.fusion = Fusion()
+            return None
+        following = [each.drawn for each in ahead[1:]]
+        fused = track.fusion(replace(one.drawn, found=found), following)
+        return _in_frame(one.view, fused, self._options.occlusion_threshold, free)
+
+
+def _drawn(frame: Image, seen: Any, rows_px: int) -> tuple[View, Drawn]:
+    """What a pass says, in a crop that has the same rows in every frame."""
+    view, output = seen.view, seen.output
+    missing = rows_px - len(seen.found)
+    if missing:
+        view = view_below(frame, view, missing)
+    below = ((0, missing), (0, 0))
+    interval = None if output.interval is None else np.pad(output.interval[0], below, mode="edge")
+    raw = np.pad(output.raw[0], (*below, (0, 0)))
+    return view, Drawn(view.crop.image, raw, np.pad(seen.found, below), interval)
+
+
+def _in_frame(view: View, fused: Drawn, threshold: float, free: Alpha) -> Patch | None:
+    """A fused face where it lies in its frame. None if nothing changes there."""
+    weight = weight_in_photo(view, fused.found, threshold)[1]
+    weight = np.where(free[view.box], weight, np.float32(0))
+    if not weight.any():
+        return None
+    part = around(weight > 0, math.ceil(RING_PX * view.scale))
+    near = view.cut(part)
+    return Patch(near.box, near.put(fused.raw), weight[part])
+
+
