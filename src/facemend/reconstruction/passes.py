@@ -126,7 +126,7 @@ class Passes:
 
         `found` is the mask in the view's box.
         """
-        view = self._view(photo, face)
+        view = self.view(photo, face)
         marked = None if view is None else mask[view.box] & view.inside
         if view is None or marked is None or not marked.any():
             return None
@@ -141,19 +141,20 @@ class Passes:
             return face
         return self._centred(photo, seen).face
 
-    def follow(self, photo: Image, face: Face, highest: float) -> tuple[PassResult, float] | None:
-        """The occlusion of a face whose location is known, and the probability that it is covered.
+    def follow(self, photo: Image, view: View, face: Face, highest: float) -> tuple[PassResult, float]:
+        """The occlusion of a face whose view is known, and the probability that it is covered.
 
-        A clip decides over its frames whether a face is covered. None if it lies outside the photo.
+        A clip decides over its frames whether a face is covered.
 
         Args:
             highest: the highest confidence of a face in the photo.
         """
-        seen = self._run(photo, face)
-        if seen is None or seen.output.alpha is None:
-            return None if seen is None else (seen, 1.0)
+        output = self.model(view.crop.image[None])
+        seen = PassResult(face, view, output, find_occlusion(view.crop.image, output, self.options))
+        if output.alpha is None:
+            return seen, 1.0
         threshold = self.options.occlusion_threshold
-        evidence = evidence_of(photo, seen.view, seen.found, threshold, face.confidence, highest)
+        evidence = evidence_of(photo, view, seen.found, threshold, face.confidence, highest)
         if evidence is None:
             return seen._replace(found=np.zeros_like(seen.found)), 0.0
         return self._lengthened(photo, self._deblurred(seen)), probability_of(evidence)
@@ -165,12 +166,13 @@ class Passes:
         longest = 0 if described.tall else round(max(below for *_, below in _WIDER) * described.size_px)
         return described.height_px + longest
 
-    def _view(self, photo: Image, face: Face) -> View | None:
+    def view(self, photo: Image, face: Face) -> View | None:
+        """Where the model's crop of a face lies, or None if the face lies outside the photo."""
         described = self.model.description
         return view_of(photo, face, described.size_px, tall=described.tall)
 
     def _run(self, photo: Image, face: Face) -> PassResult | None:
-        view = self._view(photo, face)
+        view = self.view(photo, face)
         if view is None:
             return None
         output = self.model(view.crop.image[None])

@@ -3,12 +3,13 @@
 The crops of a followed face lie on one another, so that a pixel of the crop is the same place of the face in
 every frame. What the model draws there is averaged over the frames, each weighted by the precision that its
 interval states, with older ones ever less (an exponentially weighted mean, a Kalman filter of constant
-gain). Where the visible pixels say that the face moves, and where the model has changed its mind for two
-frames, the average begins again. An average from before follows the light.
+gain). A mean is soft. So only what is coarse comes from it, and the detail from one frame, the one nearest
+to the mean. Where the visible pixels say that the face moves, and where the model has changed its answer for
+two frames, both begin again. What is from before follows the light.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,8 @@ class FusionRules:
     memory: float = 0.95
     """Share of its weight that an earlier frame keeps from one frame to the next: about 20 frames count."""
     least_interval_levels: float = 4.0
+    coarse_px: int = 4
+    """The mean keeps what two means over squares of so many pixels to each side leave."""
     motion_shrink: int = 4
     """Motion is measured in crops that are smaller by this factor."""
     motion_blur_px: float = 1.5
@@ -38,6 +41,7 @@ class FusionRules:
     """A change of so many standard deviations of the noise is still noise."""
     moved: float = 7.0
     """A change of so many means that all before it counts for nothing."""
+    most_still_noise_levels: float = 4.0
     motion_reach_px: int = 9
     """How far motion reaches into what hides the face."""
     surprise_blur_px: int = 12
@@ -62,6 +66,7 @@ class FusionRules:
 RULES = FusionRules()
 _FACE = ((0.2, 0.95), (0.22, 0.78))
 """Rows and columns of the crop that show the face, as shares of its side."""
+_STILL_SHRINK = 8
 _DARK = 8.0
 """Added to levels before they are divided: in the dark a ratio says nothing."""
 
@@ -75,12 +80,14 @@ class Drawn:
         raw: uint8 (H, S, 3) RGB.
         found: float32 (H, S), 0-1, the occlusion to remove.
         interval: float32 (H, S), levels, or None if the model does not say.
+        fresh: the model was run on this frame. Else its answer is that of an earlier one.
     """
 
     crop: Image
     raw: Image
     found: Alpha
     interval: Alpha | None
+    fresh: bool = True
 
 
 class Fusion:
@@ -105,19 +112,26 @@ class Fusion:
             self._begin(drawn, following)
         assert self._mean is not None
         light = _light(seen, self._seen, drawn.found)
-        self._mean, self._seen = self._mean * light, self._seen * light
+        self._mean, self._seen, self._detail = (
+            planes * light for planes in (self._mean, self._seen, self._detail)
+        )
         motion = self._motion(seen)
-        raw = drawn.raw.astype(np.float32)
-        reset = np.maximum(motion, self._surprised(raw, drawn.found))
-        self._weight = self._weight * np.float32(RULES.memory) * (1 - reset) + precision
-        gain = (precision / self._weight)[:, :, None]
-        self._mean += gain * (raw - self._mean)
-        self._seen += np.maximum(gain, np.float32(1 - RULES.memory)) * (seen - self._seen)
+        reset = motion
+        if drawn.fresh:
+            raw = drawn.raw.astype(np.float32)
+            reset = np.maximum(motion, self._surprised(raw, drawn.found))
+            self._weight = self._weight * np.float32(RULES.memory) * (1 - reset) + precision
+            gain = (precision / self._weight)[:, :, None]
+            self._mean += gain * (raw - self._mean)
+            if reset.any():
+                self._detail += reset[:, :, None] * (raw - _coarse(raw) - self._detail)
+        share = np.maximum(reset, np.float32(1 - RULES.memory))[:, :, None]
+        self._seen += share * (seen - self._seen)
         release = np.maximum(reset, np.float32(RULES.release))
         shrunk = self._found + release * (drawn.found - self._found)
         self._found = np.maximum(drawn.found, shrunk)
-        interval = drawn.interval
-        return Drawn(drawn.crop, np.rint(self._mean).clip(0, 255).astype(np.uint8), self._found, interval)
+        shown = np.rint(_coarse(self._mean) + self._detail).clip(0, 255).astype(np.uint8)
+        return replace(drawn, raw=shown, found=self._found)
 
     def move(self, moved: Points) -> None:
         """Follows a crop that was moved on the face: `TrackedFace.moved`."""
@@ -126,10 +140,11 @@ class Fusion:
         rows, columns = self._found.shape
         inside = sample(np.ones((rows, columns), dtype=np.float32), moved, columns, rows)
         self._found, self._weight = (
-            sample(plane, moved, columns, rows).clip(0, None)
-            for plane in (self._found, self._weight)
+            sample(plane, moved, columns, rows).clip(0, None) for plane in (self._found, self._weight)
         )
-        self._mean, self._seen = (_moved(planes, moved) for planes in (self._mean, self._seen))
+        self._mean, self._seen, self._detail = (
+            _moved(planes, moved) for planes in (self._mean, self._seen, self._detail)
+        )
         self._weight *= inside > 0.99
 
     def _begin(self, drawn: Drawn, following: Sequence[Drawn]) -> None:
@@ -142,16 +157,22 @@ class Fusion:
         self._noise = RULES.first_noise_levels
         self._usual = RULES.least_surprise_levels / RULES.surprise
         still = np.ones(drawn.found.shape, dtype=np.float32)
+        answers = [self._mean.copy()]
         for later in following:
             if later.crop.shape != drawn.crop.shape:
                 break
             seen = later.crop.astype(np.float32)
             light = _light(self._seen, seen, later.found)
             still = np.minimum(still, 1 - self._motion(seen * light))
-            weight = _precision(later) * still
-            self._weight += weight
-            share = (weight / self._weight)[:, :, None]
-            self._mean += share * (later.raw * light - self._mean)
+            if later.fresh:
+                weight = _precision(later) * still
+                self._weight += weight
+                answers.append(later.raw * light)
+                self._mean += (weight / self._weight)[:, :, None] * (answers[-1] - self._mean)
+        inside = (self._found > RULES.visible) & (still > 0.5)
+        away = [float(np.abs(answer - self._mean)[inside].sum()) for answer in answers]
+        best = answers[int(np.argmin(away))]
+        self._detail = best - _coarse(best)
 
     def _motion(self, seen: Plane) -> Plane:
         """float32 (H, S), 0-1: where the face has moved since what the average was made of."""
@@ -219,6 +240,11 @@ def _blurred(plane: Plane, reach_px: int) -> Plane:
     return plane
 
 
+def _coarse(planes: Plane) -> Plane:
+    """What is coarse in planes (H, S, 3)."""
+    return np.stack([_blurred(planes[:, :, band], RULES.coarse_px) for band in range(3)], axis=2)
+
+
 def _moved(planes: Plane, moved: Points) -> Plane:
     """Planes (H, S, 3) seen through a transform."""
     rows, columns = planes.shape[:2]
@@ -270,3 +296,13 @@ def steady(found: Sequence[Alpha], place: int) -> Alpha:
     return median
 
 
+def is_still(crop: Image, before: Image) -> bool:
+    """Whether nothing has moved between two crops (H, S, 3) of a face but noise and light."""
+    a, b = (
+        np.asarray(PillowImage.fromarray(each).reduce(_STILL_SHRINK), dtype=np.float32)
+        for each in (crop, before)
+    )
+    ratio = np.median((a + _DARK) / (b + _DARK), axis=(0, 1))
+    change = np.abs(a - b * ratio).mean(axis=2)
+    noise = max(float(np.median(change)), RULES.least_noise_levels / 2)
+    return float(change.max()) < RULES.moved * noise and noise < RULES.most_still_noise_levels

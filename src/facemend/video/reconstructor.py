@@ -20,11 +20,13 @@ from facemend.reconstruction.passes import Passes
 from facemend.reconstruction.pipeline import weight_in_photo
 from facemend.reconstruction.reconstructor import Reconstructor, shipped
 from facemend.thresholds import THRESHOLDS
-from facemend.video.fusion import Acceptance, Drawn, Fusion, steady
+from facemend.video.fusion import Acceptance, Drawn, Fusion, is_still, steady
 from facemend.video.tracking import TrackedFace, Tracker
 
 LOOKAHEAD = 12
 """Frames that are known before the first of them is decided: 0.4 s of a usual clip."""
+MOST_REPEATED = 2
+"""Frames for which an answer of the model holds at most where nothing moves."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +126,19 @@ def _refuse_photo_options(options: Options) -> None:
 
 @dataclass(frozen=True)
 class _Pass:
-    """What the model says of one face in one frame, before time is taken into account."""
+    """What the model says of one face in one frame, before time is taken into account.
+
+    Attributes:
+        basis: uint8 (S, S, 3), the crop that the model was run on.
+        repeated: how many frames ago that was.
+    """
 
     tracked: TrackedFace
     view: View
     drawn: Drawn
     probability: float
+    basis: Image
+    repeated: int = 0
 
 
 @dataclass
@@ -151,6 +160,7 @@ class _Stages:
         detect = partial(reconstructor.detect, options=options)
         self._tracker = Tracker(detect, self._passes.locate)
         self._tracks: dict[int, _Track] = {}
+        self._last: dict[int, _Pass] = {}
 
     def run(self, frames: Iterable[Image]) -> Iterator[FrameReconstruction]:
         window: deque[tuple[Image, int, dict[int, _Pass]]] = deque()
@@ -169,11 +179,33 @@ class _Stages:
         highest = max((each.face.confidence for each in found.faces), default=0.0)
         passes = {}
         for tracked in found.faces:
-            followed = self._passes.follow(frame, tracked.face, highest)
-            if followed is not None:
-                view, drawn = _drawn(frame, followed[0], self._passes.rows_px)
-                passes[tracked.track] = _Pass(tracked, view, drawn, followed[1])
+            view = self._passes.view(frame, tracked.face)
+            if view is None:
+                continue
+            earlier = None if tracked.lost or tracked.moved is not None else self._last.get(tracked.track)
+            passes[tracked.track] = (earlier and self._again(frame, tracked, view, earlier)) or self._pass(
+                frame, tracked, view, highest
+            )
+        self._last = passes
         return found.shot, passes
+
+    def _pass(self, frame: Image, tracked: TrackedFace, view: View, highest: float) -> _Pass:
+        seen, probability = self._passes.follow(frame, view, tracked.face, highest)
+        output, missing = seen.output, self._passes.rows_px - len(seen.found)
+        below = ((0, missing), (0, 0))
+        longer = view_below(frame, seen.view, missing) if missing else seen.view
+        interval = None if output.interval is None else np.pad(output.interval[0], below, mode="edge")
+        raw = np.pad(output.raw[0], (*below, (0, 0)))
+        drawn = Drawn(longer.crop.image, raw, np.pad(seen.found, below), interval)
+        return _Pass(tracked, longer, drawn, probability, view.crop.image)
+
+    def _again(self, frame: Image, tracked: TrackedFace, view: View, earlier: _Pass) -> _Pass | None:
+        """The answer of an earlier frame where nothing has moved in the crop since. None where it has."""
+        if earlier.repeated == MOST_REPEATED or not is_still(view.crop.image, earlier.basis):
+            return None
+        longer = view_below(frame, view, self._passes.rows_px - len(view.crop.image))
+        drawn = replace(earlier.drawn, crop=longer.crop.image, fresh=False)
+        return replace(earlier, tracked=tracked, view=longer, drawn=drawn, repeated=earlier.repeated + 1)
 
     def _shown(self, window: "deque[tuple[Image, int, dict[int, _Pass]]]") -> FrameReconstruction:
         """What is shown of the first frame of the window."""
@@ -209,18 +241,6 @@ class _Stages:
         return _in_frame(one.view, fused, self._options.occlusion_threshold, free)
 
 
-def _drawn(frame: Image, seen: Any, rows_px: int) -> tuple[View, Drawn]:
-    """What a pass says, in a crop that has the same rows in every frame."""
-    view, output = seen.view, seen.output
-    missing = rows_px - len(seen.found)
-    if missing:
-        view = view_below(frame, view, missing)
-    below = ((0, missing), (0, 0))
-    interval = None if output.interval is None else np.pad(output.interval[0], below, mode="edge")
-    raw = np.pad(output.raw[0], (*below, (0, 0)))
-    return view, Drawn(view.crop.image, raw, np.pad(seen.found, below), interval)
-
-
 def _in_frame(view: View, fused: Drawn, threshold: float, free: Alpha) -> Patch | None:
     """A fused face where it lies in its frame. None if nothing changes there."""
     weight = weight_in_photo(view, fused.found, threshold)[1]
@@ -230,5 +250,3 @@ def _in_frame(view: View, fused: Drawn, threshold: float, free: Alpha) -> Patch 
     part = around(weight > 0, math.ceil(RING_PX * view.scale))
     near = view.cut(part)
     return Patch(near.box, near.put(fused.raw), weight[part])
-
-

@@ -344,7 +344,9 @@ def _sampled(gray: PillowImage.Image, to_frame: Points, side: int) -> Plane:
 
 def _inside(gray: PillowImage.Image, to_frame: Points, side: int) -> npt.NDArray[np.bool_]:
     """bool (side, side): which pixels of a crop lie in the frame."""
-    ends = np.array([(x, y) for x in (0, CROP_SIZE_PX - 1) for y in (0, CROP_SIZE_PX - 1)], dtype=np.float64)
+    ends = np.array(
+        [(x, y) for x in (0, CROP_SIZE_PX - 1) for y in (0, CROP_SIZE_PX - 1)], dtype=np.float64
+    )
     corners = _apply(to_frame, ends)
     if (corners >= 1).all() and (corners < np.array(gray.size) - 2).all():
         return np.ones((side, side), dtype=np.bool_)
@@ -407,5 +409,3 @@ class _Cuts:
         if not cut:
             self._usual += 0.2 * (change - self._usual)
         return cut
-
-
