@@ -29,9 +29,9 @@ import cv2
 import numpy as np
 from PIL import Image as PillowImage
 
-from facemend.alignment import FRAME_LANDMARKS_PX, Points, crop_face, frame_to_crop, similarity
+from facemend.alignment import FRAME_LANDMARKS_PX, Points, crop_face, frame_to_crop, similarity, trust_eyes
 from facemend.datasets import Split, open_source, take_split
-from facemend.detection import Detector, Face, trust_eyes
+from facemend.detection import Detector, Face
 from facemend.detection.detector import overlaps
 from facemend.files import seed_of
 from facemend.images import Image

@@ -19,9 +19,9 @@ import numpy as np
 import onnxruntime
 import torch
 
+from facemend.reconstruction.model import shipped_model_path
 from facemend.training.config import GeneratorConfig
 from facemend.training.networks import make_generator, parameter_count
-from facemend.weights import shipped_model_path
 
 _TURN = 6
 _RESULT = Path(__file__).parent / "results" / "inference.json"

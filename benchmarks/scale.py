@@ -33,8 +33,7 @@ from facemend.datasets.build import PairResult, build_dataset
 from facemend.datasets.pairs import Recipe
 from facemend.io import write_png
 from facemend.occlusion import occlude
-from facemend.parallel import Engine, LocalEngine
-from facemend.parallel.ray import RayEngine
+from facemend.parallel import Engine, LocalEngine, RayEngine
 from facemend.reconstruction.batch import ReconstructorSetup, run_tasks
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.options import Options

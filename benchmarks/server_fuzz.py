@@ -22,7 +22,7 @@ from PIL import Image as PillowImage
 from facemend.errors import FacemendError
 from facemend.io import read_photo
 from facemend.reconstruction.demo import read_portraits
-from facemend.server.problems import Problem
+from facemend.server.schemas import Problem
 from facemend.server.service import check_head, read_mask
 from facemend.server.settings import Limits
 

@@ -23,14 +23,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
-from facemend.alignment import CROP_SIZE_PX, Points, crop_face
+from facemend.alignment import CROP_SIZE_PX, Points, View, crop_face, view_of
 from facemend.detection import Detector, Face
 from facemend.files import seed_of
 from facemend.images import Image, Mask
 from facemend.metrics.psnr import psnr
 from facemend.occlusion import occlude
 from facemend.reconstruction.blending import blend
-from facemend.reconstruction.crop import View, view_of
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.video.reconstructor import reconstruct_frames

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from facemend.datasets.csv_files import parse_table
+from facemend.datasets.faces import parse_table
 from facemend.datasets.remote import open_stored
 from facemend.errors import FacemendError
 from facemend.evaluation.external import read_external
@@ -22,8 +22,8 @@ from facemend.files import parse_json
 from facemend.io import encode_photo, photo_of_pixels, read_image, read_photo, read_record
 from facemend.io.formats import Format
 from facemend.io.xmp import RECORD, XmpError, read_property, with_properties
+from facemend.onnx_model import read_texts
 from facemend.reconstruction.model import ModelDescription
-from facemend.reconstruction.model_file import read_texts
 from tests.stand_in import DESCRIPTION, write_model
 from tests.tiny_celeba import gradient
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from facemend.errors import ModelError
-from facemend.server import service, worker
+from facemend.server import service, workers
 
 PROGRAM = "from tests.hostile_worker import main; main()"
 HANGS, CRASHES, HOGS, FAILS, LACKS_MODEL = b"#hangs", b"#crashes", b"#hogs", b"#fails", b"#lacks-model"
@@ -36,7 +36,7 @@ def main() -> None:
         return check_head(data, name, limits)
 
     service.reconstruct, service.check_head = hostile_reconstruct, hostile_check
-    worker.main()
+    workers.main()
 
 
 def _obey(photo: bytes) -> None:

@@ -18,7 +18,7 @@ from facemend.evaluation.report import take_examples, to_html
 from facemend.evaluation.scoring import open_slow_metrics
 from facemend.images import Image
 from facemend.reconstruction.demo import read_portraits
-from facemend.weights import shipped_model_path
+from facemend.reconstruction.model import shipped_model_path
 
 _OUT = Path(__file__).resolve().parents[1] / "docs/sample-report.html"
 

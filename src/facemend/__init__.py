@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from facemend.detection import Face
-    from facemend.reconstruction.reconstructor import Reconstructor, reconstruct
-    from facemend.reconstruction.results import Reconstruction
+    from facemend.reconstruction.reconstructor import Reconstruction, Reconstructor, reconstruct
 
 __version__ = "0.1.0"
 
@@ -22,7 +21,7 @@ __all__ = ["Face", "FacemendError", "Reconstruction", "Reconstructor", "__versio
 
 _HOMES = {
     "Face": "facemend.detection",
-    "Reconstruction": "facemend.reconstruction.results",
+    "Reconstruction": "facemend.reconstruction.reconstructor",
     "Reconstructor": "facemend.reconstruction.reconstructor",
     "reconstruct": "facemend.reconstruction.reconstructor",
 }

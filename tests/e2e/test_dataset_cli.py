@@ -14,7 +14,7 @@ from PIL import Image as PillowImage
 
 from facemend.cli.dataset import build
 from facemend.cli.main import main
-from facemend.datasets.layouts import Layout, PictureFormat
+from facemend.datasets.pairs import Layout, PictureFormat
 from facemend.datasets.shards import ShardFormat
 from facemend.io import read_image, write_png
 from facemend.occlusion import KINDS

@@ -15,8 +15,7 @@ import pytest
 
 from facemend.datasets import FaceSource, open_source
 from facemend.datasets.build import PairResult, build_dataset
-from facemend.datasets.layouts import PictureFormat
-from facemend.datasets.pairs import Recipe
+from facemend.datasets.pairs import PictureFormat, Recipe
 from facemend.datasets.remote import Place
 from facemend.datasets.shards import SHARD_PAIRS, ShardFormat, build_shards
 from facemend.errors import OutputError, PictureError
@@ -26,8 +25,7 @@ from facemend.evaluation.evaluate import Plan, evaluate
 from facemend.evaluation.results import EvaluationReport
 from facemend.evaluation.run import Setup
 from facemend.io import write_png
-from facemend.parallel import LocalEngine
-from facemend.parallel.ray import RayEngine
+from facemend.parallel import LocalEngine, RayEngine
 from facemend.reconstruction.batch import ReconstructorSetup, run_tasks
 from facemend.reconstruction.options import Options
 from facemend.reconstruction.outputs import plan_tasks

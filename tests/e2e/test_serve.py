@@ -140,8 +140,7 @@ def test_clients_that_do_not_speak_or_do_not_listen_are_left(stand_in_model: Pat
     code = """
 import sys
 from pathlib import Path
-from facemend.server.app import Server
-from facemend.server.serving import open_socket, run
+from facemend.server.app import Server, open_socket, run
 from facemend.server.settings import Limits, Settings
 limits = Limits(head_s=0.5, receive_s=0.5, send_s=0.5, linger_s=0.5)
 listener = open_socket("127.0.0.1", 0)

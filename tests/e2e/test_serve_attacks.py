@@ -27,12 +27,11 @@ from tests.served import started
 _CODE = """
 import sys
 from pathlib import Path
-from facemend.server import worker_pool
-from facemend.server.app import Server
-from facemend.server.serving import open_socket, run
+from facemend.server import workers
+from facemend.server.app import Server, open_socket, run
 from facemend.server.settings import Limits, Settings
 from tests.hostile_worker import PROGRAM
-worker_pool._PROGRAM = PROGRAM
+workers._PROGRAM = PROGRAM
 limits = Limits(**eval(sys.argv[2]))
 listener = open_socket("127.0.0.1", 0)
 server = Server(Settings(model=Path(sys.argv[1]), threads=1, token=sys.argv[3] or None, limits=limits))
@@ -207,9 +206,8 @@ def test_no_worker_imports_from_the_current_folder(
     # An empty entry means the current folder: many a shell profile leaves one.
     code = """
 import os, sys
-from facemend.server.worker_pool import WorkerProcess
 from facemend.server.settings import Limits
-from facemend.server.worker import setup_message
+from facemend.server.workers import WorkerProcess, setup_message
 os.environ["PYTHONPATH"] = os.pathsep.join(["", *sys.argv[2:]])
 for role in ("inspect", "reconstruct"):
     process = WorkerProcess(setup_message(role, Limits(), sys.argv[1], "cpu", 1), 1000)

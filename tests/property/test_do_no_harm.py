@@ -12,8 +12,7 @@ from PIL import Image
 from facemend.images import Mask
 from facemend.io import encode_photo, read_photo
 from facemend.reconstruction.demo import read_portraits
-from facemend.reconstruction.reconstructor import Reconstructor
-from facemend.reconstruction.results import Reconstruction
+from facemend.reconstruction.reconstructor import Reconstruction, Reconstructor
 from tests.photo_files import MODES, file_of
 from tests.stand_in import COVER, write_model
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image as PillowImage
 from PIL import ImageFilter
 
-from facemend.alignment import Points, canonical_landmarks
+from facemend.alignment import Points, canonical_landmarks, view_of
 from facemend.detection import Face
 from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import occlude
@@ -19,7 +19,6 @@ from facemend.reconstruction.acceptance import (
     find_occlusion,
     probability_of,
 )
-from facemend.reconstruction.crop import view_of
 from facemend.reconstruction.demo import Portrait, read_portraits
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Options, Remove
@@ -51,7 +50,7 @@ MASK = _box(66, 150, 187, 242)
 
 def _evidence(photo: Image, alpha: Alpha, face: Face | None = None, surest: float = 0.95) -> Evidence:
     face = face or _face()
-    view = view_of(photo, face, SIDE)
+    view = view_of(photo, face.landmarks_px, SIDE)
     assert view is not None
     evidence = evidence_of(photo, view, alpha, 0.5, face.confidence, surest)
     assert evidence is not None

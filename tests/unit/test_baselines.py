@@ -101,6 +101,6 @@ def test_biharmonic_is_measured_on_the_first_pictures_only() -> None:
 
 def test_without_opencv_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
-    monkeypatch.delitem(sys.modules, "facemend.metrics.opencv", raising=False)
+    monkeypatch.delitem(sys.modules, "facemend.metrics.image", raising=False)
     with pytest.raises(FacemendError, match=r"pip install \"facemend\[evaluate\]\""):
-        importlib.import_module("facemend.metrics.opencv")
+        importlib.import_module("facemend.metrics.image")

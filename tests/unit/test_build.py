@@ -11,8 +11,7 @@ from PIL import Image as PillowImage
 
 from facemend.datasets import FaceRecord, FaceSource, open_source
 from facemend.datasets.build import PairResult, build_dataset
-from facemend.datasets.layouts import FOLDERS, Files, Layout, PictureFormat
-from facemend.datasets.pairs import Recipe, make_pair
+from facemend.datasets.pairs import FOLDERS, Files, Layout, PictureFormat, Recipe, make_pair
 from facemend.errors import OutputError, PictureError, SourceError
 from facemend.io import read_image
 from facemend.occlusion import occlude

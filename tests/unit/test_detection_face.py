@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from facemend.alignment import FRAME_LANDMARKS_PX, Points
-from facemend.detection import trust_eyes
+from facemend.alignment import FRAME_LANDMARKS_PX, Points, trust_eyes
 
 TURN: Points = 3 * np.array([(0.8, -0.6), (0.6, 0.8)])
 FACE: Points = FRAME_LANDMARKS_PX @ TURN.T + (400, -20)

@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facemend.detection.scanner import Candidates, Scanner, cells_of, concatenate
+from facemend.detection.detector import Candidates, Scanner, cells_of, concatenate
 from facemend.errors import ModelError
 from facemend.images import Image
 from facemend.reconstruction.demo import read_portraits
-from facemend.weights import shipped_model_path
+from facemend.reconstruction.model import shipped_model_path
 
 WEIGHTS = Path(__file__).parents[2] / "src/facemend/weights"
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
-from facemend.datasets.layouts import PictureFormat, encode
+from facemend.datasets.pairs import PictureFormat, encode
 from facemend.io.png import encode_png_quickly
 from tests.tiny_celeba import gradient
 

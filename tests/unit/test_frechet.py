@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from facemend.metrics.identity import Features, frechet_distance
+from facemend.metrics.network import Features, frechet_distance
 
 RNG = np.random.default_rng(0)
 FIRST = RNG.normal(0, 2, (60, 5)).astype(np.float32)

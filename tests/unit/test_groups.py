@@ -8,7 +8,7 @@ from facemend.datasets.faces import MEASURE
 from facemend.errors import SourceError, UsageError
 from facemend.evaluation.baselines import BASELINES
 from facemend.evaluation.evaluate import Plan, evaluate
-from facemend.evaluation.groups import diverse, join_sources, open_held_out
+from facemend.evaluation.protocol import diverse, join_sources, open_held_out
 from facemend.evaluation.results import EvaluationReport, Group
 from facemend.evaluation.tables import to_markdown
 from facemend.io import write_png

@@ -7,12 +7,12 @@ from facemend.evaluation.baselines import BASELINES
 from facemend.evaluation.evaluate import Plan, evaluate
 from facemend.evaluation.scoring import open_slow_metrics
 from facemend.images import Image
-from facemend.metrics.identity import frechet_distance
+from facemend.metrics.network import frechet_distance
 from facemend.reconstruction.demo import read_portraits
 
 pytest.importorskip("dlib", reason='the identity distance needs pip install "facemend[identity]"')
 
-from facemend.metrics.identity import IdentityNetwork
+from facemend.metrics.network import IdentityNetwork
 
 PORTRAITS = {p.name: crop_face(p.photo, p.landmarks_px).image for p in read_portraits()}
 FIRST, SECOND = PORTRAITS.values()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from facemend.metrics.occlusion import interval_coverage
+from facemend.metrics.image import interval_coverage
 
 HOLE = np.zeros((4, 4), dtype=np.bool_)
 HOLE[:2] = True

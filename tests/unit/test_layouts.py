@@ -5,8 +5,7 @@ import pytest
 
 from facemend.datasets import open_source
 from facemend.datasets.build import build_dataset
-from facemend.datasets.layouts import Files, Layout, PictureFormat
-from facemend.datasets.pairs import Recipe, make_pair
+from facemend.datasets.pairs import Files, Layout, PictureFormat, Recipe, make_pair
 from facemend.errors import UsageError
 from facemend.io import read_image
 from tests.tiny_celeba import make_celeba

@@ -9,8 +9,7 @@ from skimage.morphology import dilation, erosion
 from torchmetrics.functional import jaccard_index
 from torchmetrics.functional.image import peak_signal_noise_ratio as torch_psnr
 
-from facemend.metrics.image import sharpness, ssim
-from facemend.metrics.occlusion import occlusion_iou
+from facemend.metrics.image import occlusion_iou, sharpness, ssim
 from facemend.metrics.psnr import psnr
 from tests.reference_pictures import SIZE_PX, read_pairs
 

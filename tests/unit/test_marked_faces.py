@@ -9,8 +9,7 @@ from facemend.detection import Face
 from facemend.errors import UsageError
 from facemend.images import Image
 from facemend.reconstruction.demo import read_portraits
-from facemend.reconstruction.pipeline import add_marked_faces
-from facemend.reconstruction.reconstructor import Reconstructor
+from facemend.reconstruction.reconstructor import Reconstructor, add_marked_faces
 from tests.tiny_celeba import gradient
 
 

@@ -8,8 +8,7 @@ import onnxruntime
 import pytest
 
 from facemend.errors import ModelError, UsageError
-from facemend.reconstruction.model import Model
-from facemend.weights import shipped_model_path
+from facemend.reconstruction.model import Model, shipped_model_path
 from tests.stand_in import ACCESSORY, COVER, DESCRIPTION, write_model
 from tests.tiny_celeba import gradient
 
@@ -131,6 +130,6 @@ def test_an_unknown_device_and_no_threads_are_used_wrongly(stand_in_model: Path)
 
 
 def test_a_copy_without_weights_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facemend.weights.__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("facemend.reconstruction.model._WEIGHTS", tmp_path)
     with pytest.raises(ModelError, match=r"carries no facemend\.onnx; name a model file"):
         shipped_model_path()

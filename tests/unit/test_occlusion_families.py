@@ -10,9 +10,8 @@ from facemend.images import Alpha, Image
 from facemend.occlusion import BENCHMARK_KINDS, KINDS, Extent, Kind, OccludedFace, occlude
 from facemend.occlusion.canvas import region_around
 from facemend.occlusion.geometry import box, face_geometry
-from facemend.occlusion.hands_hair import own_hair
 from facemend.occlusion.mask_shapes import STYLES
-from facemend.occlusion.objects import OBJECTS
+from facemend.occlusion.objects import OBJECTS, own_hair
 from facemend.occlusion.textures import PATTERNS
 from tests.tiny_celeba import gradient
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from facemend.images import Alpha
-from facemend.metrics.occlusion import occlusion_iou
+from facemend.metrics.image import occlusion_iou
 
 
 def box(x1: int, y1: int, x2: int, y2: int, value: float = 1) -> Alpha:

@@ -5,7 +5,7 @@ from facemend.alignment import canonical_landmarks
 from facemend.images import Mask
 from facemend.occlusion import occlude
 from facemend.reconstruction.demo import Portrait, read_portraits
-from facemend.reconstruction.passes import landmarks_under, whole_cover
+from facemend.reconstruction.pipeline import landmarks_under, whole_cover
 from facemend.reconstruction.reconstructor import Reconstructor
 
 

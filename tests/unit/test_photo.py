@@ -4,12 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facemend.alignment import Points, canonical_landmarks
+from facemend.alignment import Points, canonical_landmarks, view_of
 from facemend.detection import Face
 from facemend.errors import NoFaceFound, UsageError
 from facemend.images import Image
 from facemend.occlusion import OcclusionClass
-from facemend.reconstruction.crop import view_of
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import Options, Remove
@@ -46,7 +45,7 @@ def model(stand_in_model: Path) -> Model:
 @pytest.mark.parametrize("side_px", [60, 256, 333, 900])
 def test_a_crop_is_put_back_where_it_was_cut_out(side_px: float, degrees: float) -> None:
     photo = gradient(1000, 800)
-    view = view_of(photo, _face(side_px, 480.3, 420.7, degrees), 256)
+    view = view_of(photo, _face(side_px, 480.3, 420.7, degrees).landmarks_px, 256)
     assert view is not None
     assert view.scale == pytest.approx(side_px / 256)
     inside = view.put(np.ones((256, 256), dtype=np.float32)) > 0.999
@@ -133,7 +132,7 @@ def test_where_nothing_was_drawn_nothing_is_dark(model: Model, end: int, lowest:
 @pytest.mark.parametrize("side_px", [100, 256, 700])
 def test_a_cover_that_goes_on_below_the_crop_is_gone(model: Model, side_px: float, degrees: float) -> None:
     face = _face(side_px, 500, 450, degrees)
-    view = view_of(np.zeros((900, 1000, 3), dtype=np.uint8), face, 256)
+    view = view_of(np.zeros((900, 1000, 3), dtype=np.uint8), face.landmarks_px, 256)
     assert view is not None
     # In the crop: from the mouth to 15 rows below its edge.
     rows, columns = np.indices((900, 1000))
@@ -230,7 +229,7 @@ def test_a_tall_model_reconstructs_what_lies_below_the_square_as_far_as_the_fram
     assert model.description.height_px == 320
     photo, face = gradient(600, 700), _face(256, 300, 250, degrees)
     photo = _covered(photo, face)
-    view = view_of(photo, face, 256, tall=True)
+    view = view_of(photo, face.landmarks_px, 256, tall=True)
     assert view is not None
     below = np.zeros((320, 256), dtype=np.float32)
     below[150:, 110:140] = 1

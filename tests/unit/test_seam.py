@@ -3,7 +3,7 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from facemend.images import Alpha, Image
-from facemend.metrics.seam import Edge, find_edge, seam_gradient, seam_ssim
+from facemend.metrics.image import Edge, find_edge, seam_gradient, seam_ssim
 
 
 def box(low: int = 20, high: int = 44, side_px: int = 64) -> Alpha:

@@ -14,8 +14,7 @@ import pytest
 from facemend.datasets import FaceSource, open_source
 from facemend.datasets.build import build_dataset
 from facemend.datasets.faces import FaceRecord
-from facemend.datasets.layouts import PictureFormat
-from facemend.datasets.pairs import Recipe
+from facemend.datasets.pairs import PictureFormat, Recipe
 from facemend.datasets.remote import Place
 from facemend.datasets.shards import ShardFormat, build_shards
 from facemend.errors import OutputError, PictureError, SourceError

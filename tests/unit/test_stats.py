@@ -6,8 +6,7 @@ import pytest
 
 from facemend.datasets import FaceSource, open_source
 from facemend.datasets.build import build_dataset
-from facemend.datasets.layouts import Files, Layout
-from facemend.datasets.pairs import Recipe, make_pair
+from facemend.datasets.pairs import Files, Layout, Recipe, make_pair
 from facemend.datasets.stats import draw_histograms, measure_dataset
 from facemend.errors import SourceError
 from tests.tiny_celeba import make_celeba

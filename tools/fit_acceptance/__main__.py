@@ -21,7 +21,7 @@ import numpy as np
 
 from facemend.files import seed_of
 from facemend.reconstruction.acceptance import Evidence
-from facemend.weights import shipped_model_path
+from facemend.reconstruction.model import shipped_model_path
 from tools.fit_acceptance.finds import collect, read_cache
 from tools.fit_acceptance.table import fit, report
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from facemend.alignment import Points
+from facemend.alignment import Points, view_of
 from facemend.detection import Detector
 from facemend.detection.detector import MIN_SIZE_PX
 from facemend.reconstruction.acceptance import Evidence, evidence_of, find_occlusion
-from facemend.reconstruction.crop import view_of
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import THRESHOLD, Options
 from facemend.thresholds import THRESHOLDS
@@ -30,7 +29,7 @@ def finds_of(photo: Photo, detect: Detector, model: Model) -> list[dict[str, obj
     surest = max((face.confidence for face in faces), default=0.0)
     finds: list[dict[str, object]] = []
     for face in faces:
-        view = view_of(photo.image, face, model.description.size_px)
+        view = view_of(photo.image, face.landmarks_px, model.description.size_px)
         if view is None:
             continue
         crop = view.crop.image

@@ -1,12 +1,12 @@
 """The photos that the table is fitted to, each with what is known of it."""
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from facemend.datasets.folder import open_table
 from facemend.detection import Detector, Face
 from facemend.files import seed_of
 from facemend.images import Alpha, Image, resize
@@ -65,12 +65,13 @@ def examples(shared: Path, detect: Detector) -> Iterator[Photo]:
         for folder in folders
         for path in find_pictures(shared / folder, recursive=False)
     ]
-    with (shared / "faces" / "faces.csv").open() as file:
-        rows = [
-            row for row in csv.DictReader(file) if row["use"] == "train" and float(row["coverage178"]) > 0.7
-        ]
-    chosen = np.random.default_rng(0).permutation(len(rows))[:_FACES]
-    files += [("faces/images", rows[place]["file"]) for place in chosen]
+    frames = [
+        record.name
+        for record in open_table(shared / "faces").records
+        if record.use == "train" and record.traits["coverage"] > 0.7
+    ]
+    chosen = np.random.default_rng(0).permutation(len(frames))[:_FACES]
+    files += [("faces/images", frames[place]) for place in chosen]
     for place in np.random.default_rng(1).permutation(len(files)):
         source, name = files[place]
         image = read_image(shared / source / name)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from facemend.detection.scanner import STRIDES_PX
+from facemend.detection.detector import STRIDES_PX
 
 _STEM, _FINE, _WIDTH, _SHARED = 16, 32, 64, 48
 _SAID = 15  # score, box, five points

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemend.alignment import Points
-from facemend.detection.scanner import STRIDES_PX, cells_of
+from facemend.detection.detector import STRIDES_PX, cells_of
 
 # The faces that each grid finds, by the root of the box's area; a face may be two grids' business.
 _SIZES_PX = ((0.0, 56.0), (40.0, 120.0), (84.0, np.inf))

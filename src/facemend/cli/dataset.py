@@ -112,8 +112,7 @@ def build(
     from tqdm import tqdm
 
     from facemend.datasets.build import build_dataset
-    from facemend.datasets.layouts import Files, Layout, PictureFormat
-    from facemend.datasets.pairs import Recipe, equal_shares, parse_shares
+    from facemend.datasets.pairs import Files, Layout, PictureFormat, Recipe, equal_shares, parse_shares
     from facemend.datasets.remote import Place, is_url
     from facemend.datasets.shards import SHARD_PAIRS, ShardFormat, build_shards
     from facemend.parallel import EngineName, open_engine

@@ -24,7 +24,7 @@ from facemend.reconstruction.options import Options, options_of
 
 if TYPE_CHECKING:
     from facemend.reconstruction.batch import FaceSummary, ReconstructorSetup, TaskResult
-    from facemend.reconstruction.results import Reconstruction
+    from facemend.reconstruction.reconstructor import Reconstruction
 
 _STREAM = (Path("-"),)
 

@@ -112,8 +112,7 @@ def serve(
     server once the photos that have begun are done.
     """
     try:
-        from facemend.server.app import Server
-        from facemend.server.serving import open_socket, run
+        from facemend.server.app import Server, open_socket, run
         from facemend.server.settings import (
             LOOPBACK_NAMES,
             MEGABYTE,

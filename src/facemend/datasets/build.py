@@ -12,8 +12,17 @@ from typing import Any
 
 from facemend import __version__
 from facemend.datasets.faces import FaceRecord, FaceSource
-from facemend.datasets.layouts import FOLDERS, Files, Layout, PictureFormat, encode
-from facemend.datasets.pairs import Pair, Recipe, faces_for, make_pair
+from facemend.datasets.pairs import (
+    FOLDERS,
+    Files,
+    Layout,
+    Pair,
+    PictureFormat,
+    Recipe,
+    encode,
+    faces_for,
+    make_pair,
+)
 from facemend.errors import OutputError, PictureError
 from facemend.files import (
     UnfitFile,

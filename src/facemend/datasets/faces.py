@@ -1,5 +1,7 @@
 """Faces of one source: records, pictures, and what is known of each face."""
 
+import csv
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -144,3 +146,24 @@ def is_turned(record: FaceRecord) -> bool:
 
 GROUPS: Mapping[str, Callable[[FaceRecord], bool]] = {"dark_skin": has_dark_skin, "turned": is_turned}
 """Every group by its name in `oversample`."""
+
+
+def parse_table(data: bytes, name: str, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file by column. A missing value is an empty text.
+
+    Args:
+        name: the file's name for errors.
+        columns: required columns. Others are allowed.
+
+    Raises:
+        SourceError: the file is not CSV in UTF-8, lacks a column, or has no rows.
+    """
+    try:
+        text = io.StringIO(data.decode("utf-8-sig"), newline="")
+        reader = csv.DictReader(text, restkey="", restval="")
+        rows = [{key: value for key, value in row.items() if isinstance(value, str)} for row in reader]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise SourceError(f"{name} is not CSV in UTF-8: {error}") from error
+    if not rows or not set(columns) <= set(rows[0]):
+        raise SourceError(f"{name} needs the columns {' and '.join(columns)}")
+    return rows

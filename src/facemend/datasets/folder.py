@@ -10,7 +10,6 @@ from typing import TextIO
 import numpy as np
 
 from facemend.alignment import Points
-from facemend.datasets.csv_files import parse_table
 from facemend.datasets.faces import (
     AGE,
     COVERAGE,
@@ -21,6 +20,7 @@ from facemend.datasets.faces import (
     YAW,
     FaceRecord,
     FaceSource,
+    parse_table,
     points_of,
 )
 from facemend.errors import SourceError, reason_of

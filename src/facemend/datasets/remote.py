@@ -17,8 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from facemend.alignment import Points
-from facemend.datasets.csv_files import parse_table
-from facemend.datasets.faces import FaceRecord, FaceSource
+from facemend.datasets.faces import FaceRecord, FaceSource, parse_table
 from facemend.datasets.folder import IDENTITY_FILE, check_names
 from facemend.errors import FacemendError, OutputError, PictureError, SourceError, reason_of
 from facemend.files import MOST_TEXT_BYTES, UnfitFile, fingerprint_of, parse_json

@@ -30,8 +30,7 @@ from facemend.datasets.build import (
     unreadable_error,
 )
 from facemend.datasets.faces import FaceSource
-from facemend.datasets.layouts import Files, PictureFormat, encode
-from facemend.datasets.pairs import Recipe, faces_for, make_pair
+from facemend.datasets.pairs import Files, PictureFormat, Recipe, encode, faces_for, make_pair
 from facemend.datasets.remote import Place
 from facemend.errors import OutputError, PictureError
 from facemend.files import parse_json

@@ -11,8 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from facemend.datasets.celeba import PARTITION, read_partition
-from facemend.datasets.csv_files import parse_table
-from facemend.datasets.faces import MEASURE, FaceRecord, FaceSource, known_identities
+from facemend.datasets.faces import MEASURE, FaceRecord, FaceSource, known_identities, parse_table
 from facemend.errors import LeakError, SourceError
 from facemend.files import read_named, seed_of
 

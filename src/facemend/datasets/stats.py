@@ -13,8 +13,7 @@ from PIL import ImageDraw, ImageFont
 
 from facemend.datasets.build import MANIFEST_FILE, OPTIONS_FILE, Row, read_rows
 from facemend.datasets.faces import FaceSource
-from facemend.datasets.layouts import Files, Layout, PictureFormat
-from facemend.datasets.pairs import Recipe, faces_for, make_pair
+from facemend.datasets.pairs import Files, Layout, PictureFormat, Recipe, faces_for, make_pair
 from facemend.errors import SourceError
 from facemend.escaping import printable
 from facemend.files import parse_json, read_own, seed_of

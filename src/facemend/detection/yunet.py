@@ -11,8 +11,7 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from facemend.alignment import Points
-from facemend.detection.detector import non_max_suppression
-from facemend.detection.face import Face, check_search
+from facemend.detection.detector import Face, check_search, non_max_suppression
 from facemend.errors import ModelError
 from facemend.images import Image
 from facemend.onnx_model import OnnxModel

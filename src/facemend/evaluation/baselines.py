@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
@@ -16,7 +17,6 @@ from facemend.evaluation.cache import read_arrays
 from facemend.evaluation.systems import FIRST_PICTURES, Delivery, Images, Masks, System
 from facemend.files import fingerprint_of, open_own, seed_of, written_whole
 from facemend.images import Image, Mask, resize
-from facemend.metrics.opencv import cv2
 
 SIDE_PX = 64
 """Components are taken at this size: finer detail is beyond them."""

@@ -14,13 +14,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, Self
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from facemend.errors import OutputError
 from facemend.evaluation.results import UNITS, Measure
 from facemend.files import parse_json, sha256_of_parts
-from facemend.metrics.opencv import cv2
 
 Vectors = npt.NDArray[np.float32]
 """(2, D): a network's features of the delivered picture, and of the truth."""

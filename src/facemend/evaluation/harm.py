@@ -12,23 +12,21 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from facemend import __version__
 from facemend.datasets.faces import MEASURE, TURNED_ABOVE_YAW, yaw_of
 from facemend.datasets.folder import IMAGES, table_of
-from facemend.degradations import add_noise, compress
+from facemend.degradations import add_noise, blur_by, blur_gaussian, compress, disc, grey, line, sepia
 from facemend.detection import Detector, Face
 from facemend.errors import SourceError
 from facemend.evaluation.cache import CacheBuffer, ScoreCache, Scores, key_of
-from facemend.evaluation.groups import open_held_out
+from facemend.evaluation.protocol import open_held_out
 from facemend.evaluation.statistics import wilson_interval
 from facemend.evaluation.tables import Table
 from facemend.files import seed_of
 from facemend.images import Image, digest_of
 from facemend.io import find_pictures, read_photo
-from facemend.metrics.opencv import cv2
 from facemend.parallel import Engine, LocalEngine
 from facemend.reconstruction.reconstructor import Reconstructor
 
@@ -40,8 +38,6 @@ _BORDER_SHARE = 1 / 3
 _NO_FACE_SHARE = 1 / 3
 _NOISE_LEVELS = 15.0
 _QUALITY = 30
-_LUMA = np.array([0.299, 0.587, 0.114])
-_SEPIA = np.array([(0.393, 0.769, 0.189), (0.349, 0.686, 0.168), (0.272, 0.534, 0.131)])
 _CHANGED = ("unoccluded", "changed")
 
 
@@ -78,39 +74,18 @@ Condition = Callable[[UncoveredPhoto, np.random.Generator], Image | None]
 
 def _blur(share: float, photo: UncoveredPhoto, rng: np.random.Generator) -> Image:
     """Out of focus: a Gaussian whose sigma is a share of the face's width."""
-    sigma = share * photo.face_width_px
-    return np.asarray(cv2.GaussianBlur(photo.pixels, (0, 0), sigma), dtype=np.uint8)
+    return blur_gaussian(photo.pixels, share * photo.face_width_px)
 
 
 def _lens(share: float, photo: UncoveredPhoto, rng: np.random.Generator) -> Image:
     """Out of focus as lenses blur: a disc whose radius is a share of the face's width."""
-    radius = share * photo.face_width_px
-    reach = int(np.ceil(radius))
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    disc = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1)
-    return _filter(photo.pixels, disc)
+    return blur_by(photo.pixels, disc(share * photo.face_width_px))
 
 
 def _motion(photo: UncoveredPhoto, rng: np.random.Generator) -> Image:
     """Blurred along a line in a random direction."""
-    length = max(2.0, _MOTION_SHARE * photo.face_width_px)
-    angle = rng.uniform(0, np.pi)
-    steps = np.linspace(-length / 2, length / 2, 8 * int(np.ceil(length)))
-    reach = int(np.ceil(length / 2)) + 1
-    kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
-    at = np.rint(steps[:, None] * (np.sin(angle), np.cos(angle))).astype(int) + reach
-    np.add.at(kernel, (at[:, 0], at[:, 1]), 1)
-    return _filter(photo.pixels, kernel)
-
-
-def _filter(pixels: Image, kernel: npt.NDArray[np.float64]) -> Image:
-    filtered = cv2.filter2D(pixels, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT)
-    return np.asarray(filtered, dtype=np.uint8)
-
-
-def _in_colours(matrix: npt.NDArray[np.float64], photo: UncoveredPhoto, rng: np.random.Generator) -> Image:
-    """Each new channel is a mixture of red, green and blue: matrix (3, 3)."""
-    return np.rint(photo.pixels @ matrix.T).clip(0, 255).astype(np.uint8)
+    length_px = max(2.0, _MOTION_SHARE * photo.face_width_px)
+    return blur_by(photo.pixels, line(length_px, rng.uniform(0, 180)))
 
 
 def _at_border(photo: UncoveredPhoto, rng: np.random.Generator) -> Image | None:
@@ -132,8 +107,8 @@ CONDITIONS: Mapping[str, Condition] = {
     IN_PROFILE: lambda photo, rng: photo.pixels if photo.turned else None,
     **{f"Gaussian blur, {share:.0%}": partial(_blur, share) for share in _SHARES},
     **{f"lens blur, {share:.0%}": partial(_lens, share) for share in _SHARES},
-    "black and white": partial(_in_colours, np.tile(_LUMA, (3, 1))),
-    "sepia": partial(_in_colours, _SEPIA),
+    "black and white": lambda photo, rng: grey(photo.pixels),
+    "sepia": lambda photo, rng: sepia(photo.pixels, 1),
     "motion blur": _motion,
     f"JPEG {_QUALITY}": lambda photo, rng: compress(photo.pixels, _QUALITY),
     "noise": lambda photo, rng: add_noise(photo.pixels, _NOISE_LEVELS, rng),

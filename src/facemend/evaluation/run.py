@@ -13,13 +13,48 @@ from facemend.evaluation.baselines import Learnt, choose_baselines, learn
 from facemend.evaluation.cache import ScoreCache
 from facemend.evaluation.evaluate import Plan, evaluate, refuse_leaks
 from facemend.evaluation.external import export_inputs, open_systems
-from facemend.evaluation.protocol import V1, Protocol, open_protocol
+from facemend.evaluation.protocol import V1, Protocol, diverse, real_cutouts
+from facemend.evaluation.published_masks import published_masks
 from facemend.evaluation.report import CACHE_NAME, JSON_NAME, MARKDOWN_NAME, check_folder, write_report
 from facemend.evaluation.scoring import SlowMetrics, open_slow_metrics
 from facemend.evaluation.systems import OpenModel, System, open_model
 from facemend.evaluation.tables import short_table
 from facemend.files import write_text
 from facemend.parallel import Engine, LocalEngine
+
+NAMES = ("v1", "published-masks", "diverse", "real-cutouts")
+"""Every protocol of faces to reconstruct. `harm` measures whole photos instead (see `harm.py`)."""
+
+
+def open_protocol(name: str, *, templates: Path | None = None, cutouts: Path | None = None) -> Protocol:
+    """The protocol of a name.
+
+    Args:
+        name: of NAMES.
+        templates: MaskTheFace's, for `published-masks`.
+        cutouts: masks cut out of photographs, for `real-cutouts`.
+
+    Raises:
+        UsageError: the name is unknown, or a folder is missing or belongs to another protocol.
+        SourceError: a folder does not hold what the protocol needs.
+    """
+    if name not in NAMES:
+        raise UsageError(f"unknown protocol {name!r}; choose from {', '.join(NAMES)}")
+    if templates is not None and name != "published-masks":
+        raise UsageError("--templates is for --protocol published-masks")
+    if cutouts is not None and name != "real-cutouts":
+        raise UsageError("--cutouts is for --protocol real-cutouts")
+    if name == "published-masks":
+        if templates is None:
+            raise UsageError("--protocol published-masks needs MaskTheFace's templates: --templates FOLDER")
+        return published_masks(templates)
+    if name == "real-cutouts":
+        if cutouts is None:
+            raise UsageError("--protocol real-cutouts needs masks cut out of photos: --cutouts FOLDER")
+        return real_cutouts(cutouts)
+    if name == "diverse":
+        return diverse()
+    return V1
 
 
 @dataclass(frozen=True)
@@ -29,7 +64,7 @@ class EvaluationOptions:
     Attributes:
         models: as `open_systems` takes them.
         sources: CelebA, folders or URLs, as `--data` takes them.
-        protocol: of `protocol.NAMES`, or "harm".
+        protocol: of `NAMES`, or "harm".
         templates, cutouts: folders that some protocols need (see `open_protocol`).
         split, split_file: the people to measure on (see `take_split`).
         kinds: names of occlusions, or "all" (see `Protocol.choose_kinds`).

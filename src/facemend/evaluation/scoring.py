@@ -14,11 +14,18 @@ from facemend.evaluation.cache import CacheBuffer, Scores, key_of
 from facemend.evaluation.results import AS_DRAWN, Measure
 from facemend.evaluation.systems import System
 from facemend.images import Alpha, Image, digest_of
-from facemend.metrics.image import ms_ssim, sharpness, ssim
+from facemend.metrics.image import (
+    find_edge,
+    interval_coverage,
+    ms_ssim,
+    occlusion_iou,
+    seam_gradient,
+    seam_ssim,
+    sharpness,
+    ssim,
+)
 from facemend.metrics.network import FeatureNetwork, PairNetwork
-from facemend.metrics.occlusion import interval_coverage, occlusion_iou
 from facemend.metrics.psnr import psnr
-from facemend.metrics.seam import find_edge, seam_gradient, seam_ssim
 from facemend.occlusion import OccludedFace
 
 EDITED_SHARE = 0.01
@@ -79,7 +86,7 @@ def open_slow_metrics(
     sources: dict[Measure, str] = {}
     left_out = {}
     if identity:
-        from facemend.metrics.identity import IdentityNetwork
+        from facemend.metrics.network import IdentityNetwork
 
         describe[IDENTITY] = IdentityNetwork().describe
     else:

@@ -24,7 +24,7 @@ from facemend.evaluation.results import (
 )
 from facemend.evaluation.scoring import FRECHET
 from facemend.files import seed_of
-from facemend.metrics.identity import frechet_distance
+from facemend.metrics.network import frechet_distance
 
 _DRAWS = 1000
 _INTERVAL_PERCENT = (2.5, 97.5)

@@ -52,15 +52,19 @@ def is_below(picture: Path, folder: Path, outputs: Iterable[Path]) -> bool:
     return any(place in picture.resolve().parents for place in below)
 
 
-def _walk(folder: Path, recursive: bool, outputs: set[Path]) -> Iterator[Path]:
-    with suppress(PermissionError), os.scandir(folder) as entries:
-        for entry in entries:
-            name = PurePath(entry.name)
-            path = folder / name
-            if is_hidden(name):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                if recursive and not (outputs and path.resolve() in outputs):
-                    yield from _walk(path, recursive, outputs)
-            elif is_picture(name) and entry.is_file():
-                yield path
+def _walk(top: Path, recursive: bool, outputs: set[Path]) -> Iterator[Path]:
+    waiting = [top]  # no recursion: folders may be nested deeper than functions
+    while waiting:
+        folder = waiting.pop()
+        # A path may also be longer than the system opens.
+        with suppress(PermissionError) if folder == top else suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                name = PurePath(entry.name)
+                path = folder / name
+                if is_hidden(name):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    if recursive and not (outputs and path.resolve() in outputs):
+                        waiting.append(path)
+                elif is_picture(name) and entry.is_file():
+                    yield path

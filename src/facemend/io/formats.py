@@ -20,7 +20,7 @@ from PIL import (
 from PIL import Image as PillowImage
 
 from facemend.errors import UsageError
-from facemend.io.limits import refuse_costly
+from facemend.io.limits import refuse_costly, refuse_costly_exif
 
 MAX_PIXELS: Final = 200_000_000
 """The largest photo that is read unasked: 600 MB in memory. No camera of today makes a larger one."""
@@ -88,6 +88,7 @@ _STARTS = (
     (b"MM\0+", Format.TIFF),
     (b"BM", Format.BMP),
 )
+_EXIF_STARTS = (b"Exif\0\0", b"II", b"MM")
 _OPENERS: dict[Format, Callable[[IO[bytes]], PillowImage.Image]] = {
     Format.PNG: PngImagePlugin.PngImageFile,
     Format.JPEG: JpegImagePlugin.jpeg_factory,
@@ -145,7 +146,19 @@ def open_photo(file: BytesIO | mmap, kind: Format, *, head: bool = False) -> Pil
         opener: Callable[[IO[bytes]], PillowImage.Image] = HeifImageFile
     else:
         opener = _OPENERS[kind]
+    if kind is Format.AVIF:
+        _refuse_avif(file)
     return opener(cast(IO[bytes], file))
+
+
+def _refuse_avif(file: BytesIO | mmap) -> None:
+    """Pillow reads an AVIF's EXIF as it opens the file: it is counted before. Raises one of `DAMAGED`."""
+    from PIL import _avif
+
+    data = file.getvalue() if isinstance(file, BytesIO) else file[:]
+    for said in _avif.AvifDecoder(data, AvifImagePlugin.DECODE_CODEC_CHOICE, 1).get_info():
+        if isinstance(said, bytes) and said.startswith(_EXIF_STARTS):
+            refuse_costly_exif(said)
 
 
 def _brand_of(brands: bytes) -> Format | None:

@@ -24,10 +24,17 @@ _MOST_DIRECTORIES: Final = 64
 
 # One byte each, no repetition: a search never looks at a byte twice.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
-_SCAN, _END, _TEMPORARY, _RESTARTS = 0xDA, 0xD9, 0x01, range(0xD0, 0xD8)
-_APP1, _EXIF = 0xE1, b"Exif\0\0"
+_SCAN, _END, _TEMPORARY, _FILL, _RESTARTS = 0xDA, 0xD9, 0x01, 0xFF, range(0xD0, 0xD8)
+_APP1, _EXIF, _APP2, _MPF = 0xE1, b"Exif\0\0", 0xE2, b"MPF\0"
+_MOST_EXIF_PIECES: Final = 128
+"""Of a JPEG. A reader copies all that came before to each further piece."""
+_RUN_LENGTHS, _MOST_RUN_PIXELS = (1, 2), 25_000_000
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
-_STRIPS, _TILES, _XMP, _ICC = 273, 324, 700, 34675
+_BYTES = frozenset({1, 2, 7})
+"""Types of a TIFF whose values stay bytes. A reader makes an object of each other number."""
+_MOST_NUMBERS: Final = 100_000
+_PIECES = frozenset({273, 279, 324, 325})
+"""Tags that say where strips and tiles lie."""
 _SUBDIRECTORIES = frozenset({0x8769, 0x8825, 0xA005})
 """Tags whose value is the place of a further directory: EXIF, GPS, interoperability."""
 
@@ -57,13 +64,19 @@ def refuse_costly(data: Data, kind: str, *, head: bool = False) -> None:
             _refuse_many(data, _boxes(data), "boxes")
         case "TIFF":
             refuse_costly_tiff(data)
+        case "BMP":
+            _refuse_bmp(data)
 
 
 def refuse_costly_exif(exif: bytes) -> None:
-    """Counts an EXIF block's entries. Raises CostlyFile as `refuse_costly` does."""
+    """Counts an EXIF block's entries, with or without the `Exif` before it, which readers take twice.
+
+    Raises:
+        CostlyFile: as `refuse_costly` does.
+    """
     if len(exif) > MOST_METADATA_BYTES:
         raise CostlyFile(f"its EXIF takes more than {MOST_METADATA_BYTES >> 20} MiB")
-    refuse_costly_tiff(exif)
+    refuse_costly_tiff(exif.removeprefix(_EXIF).removeprefix(_EXIF))
 
 
 def _most_pieces(data: Data) -> int:
@@ -78,8 +91,37 @@ def _refuse_many(data: Data, pieces: Iterator[int], what: str) -> None:
 
 
 def _refuse_jpeg(data: Data, head: bool) -> None:
-    at, segments, fill, scans, exif = 2, 0, 0, 0, 0
+    segments, fill, scans, exif_bytes = 0, 0, 0, 0
+    exif: list[bytes] = []
+    pictures = b""  # the directory of further ones; a reader takes the last
     most = _most_pieces(data)
+    for marker, start, end in _jpeg_segments(data):
+        segments += marker != _FILL
+        fill += marker == _FILL
+        scans += marker == _SCAN
+        if marker == _APP1 and data[start : start + len(_EXIF)] == _EXIF:
+            exif.append(data[start + len(_EXIF) : end])
+            exif_bytes += end - start
+        elif marker == _APP2 and data[start : start + len(_MPF)] == _MPF:
+            pictures = data[start + len(_MPF) : end]
+        if segments > most or fill > _MOST_FILL:
+            raise CostlyFile(f"it has more than {most} segments, or {_MOST_FILL} bytes between them")
+        if scans > _MOST_SCANS:
+            raise CostlyFile(f"it draws its pixels in more than {_MOST_SCANS} scans")
+        if exif_bytes > MOST_METADATA_BYTES or len(exif) > _MOST_EXIF_PIECES:
+            raise CostlyFile(
+                f"its EXIF takes more than {MOST_METADATA_BYTES >> 20} MiB or {_MOST_EXIF_PIECES} pieces"
+            )
+        if head and scans:
+            break
+    refuse_costly_exif(b"".join(exif))
+    refuse_costly_tiff(pictures)
+
+
+def _jpeg_segments(data: Data) -> Iterator[tuple[int, int, int]]:
+    """The segments of a JPEG: the second byte of the marker, the first byte behind the length, and the first
+    one behind the segment. A fill byte counts as a segment with the marker 255."""
+    at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF or data[at + 1] in (0, _TEMPORARY, *_RESTARTS):
             # Coded pixels, or bytes that mean nothing, up to the next marker.
@@ -88,24 +130,22 @@ def _refuse_jpeg(data: Data, head: bool) -> None:
                 return
             at = found.start()
         marker = data[at + 1]
-        if marker == 0xFF:
-            fill, at = fill + 1, at + 1
-        elif marker == _END:
+        if marker == _END:
             return
-        else:
-            segments += 1
-            scans += marker == _SCAN
-            length = int.from_bytes(data[at + 2 : at + 4], "big")
-            exif += length if marker == _APP1 and data[at + 4 : at + 10] == _EXIF else 0
-            at += 2 + max(length, 2)
-        if segments > most or fill > _MOST_FILL:
-            raise CostlyFile(f"it has more than {most} segments, or {_MOST_FILL} bytes between them")
-        if scans > _MOST_SCANS:
-            raise CostlyFile(f"it draws its pixels in more than {_MOST_SCANS} scans")
-        if exif > MOST_METADATA_BYTES:
-            raise CostlyFile(f"its EXIF takes more than {MOST_METADATA_BYTES >> 20} MiB")
-        if head and scans:
-            return
+        if marker == _FILL:
+            yield marker, at, at + 1
+            at += 1
+            continue
+        length = max(int.from_bytes(data[at + 2 : at + 4], "big"), 2)
+        yield marker, at + 4, at + 2 + length
+        at += 2 + length
+
+
+def _refuse_bmp(data: Data) -> None:
+    """A run-length coded picture: two bytes make a row, and a reader draws pixel by pixel."""
+    width_px, height_px = (abs(_number("<l", data, at)) for at in (18, 22))
+    if _number("<L", data, 30) in _RUN_LENGTHS and width_px * height_px > _MOST_RUN_PIXELS:
+        raise CostlyFile(f"it is run-length coded with more than {_MOST_RUN_PIXELS // 1_000_000} megapixels")
 
 
 def _png_chunks(data: Data) -> Iterator[int]:
@@ -149,7 +189,7 @@ def refuse_costly_tiff(data: Data) -> None:
     head, entry = (order + "Q", order + "HHQ8s") if big else (order + "L", order + "HHL4s")
     counted = order + ("Q" if big else "H")
     at = _number(head, data, 8 if big else 4)
-    waiting, seen, total = [at], set[int](), 0
+    waiting, seen, total, numbers = [at], set[int](), 0, 0
     while waiting:
         at = waiting.pop()
         if not 0 < at < len(data) or at in seen:
@@ -168,8 +208,11 @@ def refuse_costly_tiff(data: Data) -> None:
             total += length if length <= len(data) else 0
             if total > len(data):
                 raise CostlyFile("its directories name more bytes than it has")
-            if tag in (_STRIPS, _TILES) and values > _most_pieces(data):
+            if tag in _PIECES and values > _most_pieces(data):
                 raise CostlyFile(f"its pixels lie in {values} pieces")
+            numbers += values if kind not in _BYTES and tag not in _PIECES and length <= len(data) else 0
+            if numbers > _MOST_NUMBERS:
+                raise CostlyFile(f"its directories hold more than {_MOST_NUMBERS} numbers")
             if tag in _SUBDIRECTORIES:
                 waiting.append(_number(head, inside, 0))
         waiting.append(_number(head, data, start + count * size))

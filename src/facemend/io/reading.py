@@ -19,6 +19,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from facemend.errors import PictureError, reason_of
+from facemend.files import open_named
 from facemend.images import Image, Mask
 from facemend.io import jpeg, lossy, png, tiff
 from facemend.io.formats import DAMAGED, HEIC_PACKAGE, MAX_PIXELS, Format, format_of, open_photo
@@ -268,7 +269,7 @@ def _bytes_of(source: Path | IO[bytes] | bytes, name: str) -> tuple[bytes, int]:
         if isinstance(source, bytes):
             return source, _NO_FILE
         if isinstance(source, Path):
-            with source.open("rb") as file:
+            with open_named(source) as file:
                 return _bounded(file, name), _mode_of(file)
         return _bounded(source, name), _mode_of(source)
     except FileNotFoundError as error:

@@ -12,6 +12,7 @@ from facemend.io.formats import DAMAGED, START_LENGTH, format_of, open_photo
 
 MOST_BYTES = 1 << 20
 """Of a packet. Cameras write some kB; editors that note every step of a picture's life some hundred."""
+_MOST_URI_LETTERS = 256
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _PREFIXES = {
     "http://ns.adobe.com/xap/1.0/": "xmp",
@@ -114,6 +115,7 @@ class _Scan:
         self._parser.buffer_text = True
         self._parser.namespace_prefixes = True  # names come as URI, local name and prefix
         self._parser.StartDoctypeDeclHandler = _refuse_dtd
+        self._parser.StartNamespaceDeclHandler = _refuse_long_namespace
         self._parser.StartElementHandler = self._start
         self._parser.CharacterDataHandler = self._text
         self._parser.EndElementHandler = self._end
@@ -219,6 +221,12 @@ def _skip(packet: bytes, at: int, these: bytes, *, until: bool = False) -> int:
 
 
 _NAMES = {CREATOR_TOOL, DIGITAL_SOURCE_TYPE, RECORD}
+
+
+def _refuse_long_namespace(_: str | None, uri: str | None) -> None:
+    """The parser says it in full with every name: thousands of names would take gigabytes."""
+    if len(uri or "") > _MOST_URI_LETTERS:
+        raise XmpError(f"it has a namespace of more than {_MOST_URI_LETTERS} letters")
 
 
 def _refuse_dtd(*_: object) -> None:

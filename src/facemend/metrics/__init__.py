@@ -1,1 +1,1 @@
-"""Metrics on uint8 pictures, range 255. One metric a file, each tested against a reference or by hand."""
+"""Metrics on uint8 pictures, range 255. Each is tested against a reference or by hand."""

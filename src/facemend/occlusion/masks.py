@@ -24,9 +24,9 @@ from facemend.occlusion.canvas import (
 )
 from facemend.occlusion.cloth import RESPIRATORS, Cloth, choose_cloth, lit_dome
 from facemend.occlusion.geometry import FaceGeometry, curve, ellipse, line, rounded_box
-from facemend.occlusion.hands_hair import draw_grip, draw_strands, hair_colour, own_hair
 from facemend.occlusion.light import Light, light_of, scaled, shifted
 from facemend.occlusion.mask_shapes import MIDDLE, STYLES, Cut, draw_cut, foreshortening
+from facemend.occlusion.objects import draw_grip, draw_strands, hair_colour, own_hair
 from facemend.occlusion.textures import BENCHMARK_PATTERNS, PATTERNS, Pattern
 from facemend.occlusion.types import Extent, Layer, Parameter
 

@@ -10,11 +10,10 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 from PIL import ImageFilter
 
-from facemend.alignment import Crop, Points, canonical_landmarks
+from facemend.alignment import Crop, Points, View, canonical_landmarks
 from facemend.detection import Face
 from facemend.images import Alpha, Image, Mask, resize
 from facemend.reconstruction.blending import alpha_of, dilate, large_regions, largest_region
-from facemend.reconstruction.crop import View
 from facemend.reconstruction.model import ModelOutput
 from facemend.reconstruction.options import Options, Remove
 from facemend.thresholds import THRESHOLDS

@@ -12,24 +12,25 @@ from PIL import Image as PillowImage
 
 from facemend.alignment import (
     Points,
+    View,
     aligned_rows,
     canonical_landmarks,
     crop_from_aligned,
     paste_into_aligned,
     repeat_below,
     similarity,
+    trust_eyes,
+    view_of,
 )
-from facemend.detection import Detector, Face, trust_eyes
+from facemend.detection import Detector, Face
 from facemend.errors import UsageError
 from facemend.images import Alpha, Image, Mask
 from facemend.occlusion import OcclusionClass
 from facemend.reconstruction.blending import Composite, composite, resize_alpha, wanted_alpha
-from facemend.reconstruction.crop import View, view_of
 from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Options
-from facemend.reconstruction.pipeline import reconstruct_faces
-from facemend.reconstruction.results import FaceReconstruction
+from facemend.reconstruction.pipeline import FaceReconstruction, reconstruct_faces
 from facemend.thresholds import THRESHOLDS
 
 _LOG = logging.getLogger("facemend")
@@ -159,7 +160,7 @@ def _realigned(
     image: Image, face: Face, model: Model, options: Options, mask: Mask | None, name: str
 ) -> tuple[Image, tuple[FaceReconstruction, ...]] | None:
     """Reconstructs a face anywhere in a crop. None if its landmarks are a guess, or its mask is cut off."""
-    view = view_of(image, face, model.description.size_px)
+    view = view_of(image, face.landmarks_px, model.description.size_px)
     if view is None or (mask is not None and not _sees(view, mask)):
         return None
     # The user says that there is a face: no doubt of the detector counts.

@@ -23,8 +23,7 @@ from facemend.parallel import Engine, LocalEngine, cores
 from facemend.reconstruction.options import Device, Options
 from facemend.reconstruction.outputs import Task
 from facemend.reconstruction.provenance import Provenance, read_provenance
-from facemend.reconstruction.reconstructor import Reconstructor
-from facemend.reconstruction.results import Reconstruction
+from facemend.reconstruction.reconstructor import Reconstruction, Reconstructor
 
 RECORD_NAME = "facemend-unchanged.jsonl"
 

@@ -20,6 +20,7 @@ from facemend.reconstruction.options import Device
 METADATA_KEY = "facemend"
 FORMAT = 1
 _MOST_PX = 8192
+_WEIGHTS = Path(__file__).parents[1] / "weights"
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "name": (str,),
     "size_px": (int,),
@@ -289,3 +290,28 @@ def _providers(device: Device | str) -> list[str]:
             "or use --device cpu"
         )
     return [_CUDA, CPU] if has_cuda and device != Device.CPU else [CPU]
+
+
+def shipped_model_path() -> Path:
+    """The model file that is used when nobody names another.
+
+    Raises:
+        ModelError: this copy of facemend carries none.
+    """
+    return _shipped("facemend.onnx", "name a model file (--model FILE)")
+
+
+def shipped_discriminator_path() -> Path:
+    """The discriminator of that model, as safetensors. Training resumes from both.
+
+    Raises:
+        ModelError: this copy of facemend carries none.
+    """
+    return _shipped("discriminator.safetensors", "start from a checkpoint")
+
+
+def _shipped(name: str, instead: str) -> Path:
+    path = _WEIGHTS / name
+    if not path.is_file():
+        raise ModelError(f"this copy of facemend carries no {name}; {instead}")
+    return path

@@ -1,23 +1,352 @@
 """The faces of a photo: each is cut out, reconstructed and put back. No other pixel changes."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from facemend.alignment import FRAME_LANDMARKS_PX, Points
+from facemend.alignment import (
+    Points,
+    ValuesT,
+    View,
+    around,
+    canonical_landmarks,
+    sample,
+    similarity,
+    view_below,
+    view_of,
+)
 from facemend.detection import Face
 from facemend.errors import NoFaceFound, UsageError
 from facemend.files import seed_of
-from facemend.images import Alpha, Image, digest_of
+from facemend.images import Alpha, Image, Mask, digest_of
 from facemend.occlusion import OcclusionClass
-from facemend.reconstruction.blending import DILATION_PX, FEATHER_PX, RING_PX, blend, feather, match_grain
-from facemend.reconstruction.crop import View, around
-from facemend.reconstruction.model import Model
-from facemend.reconstruction.options import Box, Options
-from facemend.reconstruction.passes import Passes, PassResult
-from facemend.reconstruction.results import FaceReconstruction
+from facemend.reconstruction.acceptance import evidence_of, find_occlusion, is_covered, probability_of
+from facemend.reconstruction.blending import (
+    DILATION_PX,
+    FEATHER_PX,
+    RING_PX,
+    blend,
+    feather,
+    large_regions,
+    match_grain,
+)
+from facemend.reconstruction.deblur import deblur
+from facemend.reconstruction.model import Model, ModelOutput
+from facemend.reconstruction.options import Options
+from facemend.reconstruction.provenance import Region
+from facemend.thresholds import THRESHOLDS
+
+
+@dataclass(frozen=True)
+class FaceReconstruction:
+    """What was done to one face.
+
+    Attributes:
+        face: where it is.
+        box: rows and columns of the picture, h by w, that the arrays below cover.
+        occlusion: the occlusion found by class, each float32 (h, w), 0-1. Empty if the model finds none.
+        removed: float32 (h, w), 0-1, the occlusion that was reconstructed: that of the classes asked
+            for, or the user's mask.
+        weight: float32 (h, w), the reconstruction's share of each pixel, 0-1; where it is 0, and outside
+            the box, the picture is the input.
+        coverage: share of the whole picture's pixels that were reconstructed, 0-1.
+        before: uint8 (h, w, 3) RGB, the box's pixels before.
+        interval: float32 (h, w), how far off the reconstruction may be: nine in ten of the true colour
+            values under the occlusion lie within ± this many levels (of 255) of the output; 0 where
+            `weight` is 0; None if the model does not say.
+    """
+
+    face: Face
+    box: tuple[slice, slice]
+    occlusion: Mapping[OcclusionClass, Alpha]
+    removed: Alpha
+    weight: Alpha
+    coverage: float
+    before: Image
+    interval: Alpha | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was reconstructed."""
+        return self.coverage > 0
+
+    @property
+    def interval_levels(self) -> float | None:
+        """How far off it may be, on average: the mean of `interval` over what was reconstructed."""
+        if self.interval is None or not self.changed:
+            return None
+        return float(self.interval[self.weight > 0].mean())
+
+    @property
+    def region(self) -> Region | None:
+        """The part of the picture that was reconstructed, or None."""
+        if not self.changed:
+            return None
+        y, x = np.nonzero(self.weight)
+        top, left = self.box[0].start, self.box[1].start
+        box_px = (
+            left + int(x.min()),
+            top + int(y.min()),
+            left + int(x.max()) + 1,
+            top + int(y.max()) + 1,
+        )
+        return Region(box_px, self.coverage)
+
+
+_COVER = np.array([(62.0, 104.0), (191.0, 234.0)]) / 256
+"""Where a cover from brows to chin begins and ends in a canonical crop, x and y as shares of its side."""
+_AREA, _SOLID, _HEIGHT = 0.21, 0.68, 0.745
+"""Shares. A cover of the whole face takes at least the first of the crop and the second of the upright
+rectangle around it, unless both eyes are under it. Its height is at most the third. A mask is smaller, a
+balaclava higher and open at the eyes."""
+_EYE_RADIUS = 0.03  # of the crop's side
+_LARGEST_STEP = 1.3  # that the face's size is corrected by
+
+
+def whole_cover(found: Mask) -> Mask | None:
+    """The region (S, S) of a canonical crop that hides a face from brows to chin, or None."""
+    region = large_regions(found, int(found.sum()) // 2 + 1)
+    if not region.any():
+        return None
+    low, high = _ends(region)
+    width, height = high - low + 1
+    solid = region.sum() >= _SOLID * width * height and region.mean() >= _AREA
+    return region if height <= _HEIGHT * len(region) and (solid or _hides_eyes(region)) else None
+
+
+def landmarks_under(cover: Mask, crop_to_photo: Points) -> Points:
+    """The landmarks (5, 2) in the photo of a face that lies in the middle of its cover.
+
+    Of a cover that the crop cuts off that is the middle of what is seen: the crop that these landmarks give
+    shows more of it.
+
+    Args:
+        cover: bool (S, S), in a canonical crop, not empty.
+        crop_to_photo: (2, 3), see `frame.Crop`.
+    """
+    side = len(cover)
+    low, high = _ends(cover)
+    usual_low, usual_high = _COVER * side
+    scale = float(np.sqrt((high - low + 1).prod() / (usual_high - usual_low).prod()))
+    scale = min(max(scale, 1 / _LARGEST_STEP), _LARGEST_STEP)
+    in_crop = (low + high) / 2 + scale * (canonical_landmarks(side) - (usual_low + usual_high) / 2)
+    in_photo: Points = in_crop @ crop_to_photo[:, :2].T + crop_to_photo[:, 2]
+    return in_photo
+
+
+def _ends(region: Mask) -> tuple[Points, Points]:
+    """The first and the last pixel of a region that is not empty, each x and y."""
+    y, x = (np.flatnonzero(region.any(axis=axis)) for axis in (1, 0))
+    return np.array([x[0], y[0]], dtype=np.float64), np.array([x[-1], y[-1]], dtype=np.float64)
+
+
+def _hides_eyes(region: Mask) -> bool:
+    """Whether nothing is seen of either eye."""
+    side = len(region)
+    radius = _EYE_RADIUS * side
+    for place in canonical_landmarks(side)[:2]:
+        x, y = (slice(round(at - radius), round(at + radius) + 1) for at in place.tolist())
+        if not region[y, x].all():
+            return False
+    return True
+
+
+_MORE_PASSES = 3  # over a face that is hidden whole
+_CUT_OFF = 0.12  # share of the crop's last row that a cover takes which goes on below
+_WIDER = ((1.1, 0.05, 0.09), (1.15, 0.075, 0.14))
+"""Wider crops, the first in which the cover ends is taken: its side, how much lower it lies, and how much
+it shows of what lies below, in sides of the crop."""
+_ENDS = 0.15  # share of its width at the edge that a cover may have at the end of that; more is a scarf
+_FADED, _BESIDE = 0.02, 0.04  # where both crops are mixed; how far a cover may widen below
+
+
+class PassResult(NamedTuple):
+    """A face, where it was cut out, the model's output, and the occlusion to remove in the crop."""
+
+    face: Face
+    view: View
+    output: ModelOutput
+    found: Alpha
+
+
+@dataclass(frozen=True)
+class Passes:
+    """The model's passes over the faces of one photo.
+
+    Attributes:
+        options: what to reconstruct.
+        name: what the log calls the photo.
+    """
+
+    model: Model
+    options: Options
+    name: str
+
+    def find(self, photo: Image, face: Face, highest: float) -> PassResult | None:
+        """The occlusion of a face, or None if the face lies outside the photo.
+
+        Args:
+            highest: the highest confidence of a face in the photo.
+        """
+        seen = self._run(photo, face)
+        if seen is None or seen.output.alpha is None:
+            return seen
+        threshold = self.options.occlusion_threshold
+        if not is_covered(photo, face, seen.view, seen.found, threshold, highest, self.name):
+            return seen._replace(found=np.zeros_like(seen.found))
+        if face.confidence < THRESHOLDS.sure_location:
+            seen = self._centred(photo, seen)
+        return self._lengthened(photo, self._deblurred(seen))
+
+    def with_mask(self, photo: Image, face: Face, mask: Mask) -> PassResult | None:
+        """A face under a mask (H, W) of the photo, or None if its view shows none of the mask.
+
+        `found` is the mask in the view's box.
+        """
+        view = self.view(photo, face)
+        marked = None if view is None else mask[view.box] & view.inside
+        if view is None or marked is None or not marked.any():
+            return None
+        hint = view.hint(marked)
+        output = deblur(view.crop.image, self.model(view.crop.image[None], hint[None]), hint)
+        return PassResult(face, view, output, marked.astype(np.float32))
+
+    def locate(self, photo: Image, face: Face) -> Face:
+        """A face that a clip follows from here on: one that is hidden whole lies under its cover's middle."""
+        seen = self._run(photo, face) if face.confidence < THRESHOLDS.sure_location else None
+        if seen is None or seen.output.alpha is None or not seen.found.any():
+            return face
+        return self._centred(photo, seen).face
+
+    def follow(self, photo: Image, view: View, face: Face, highest: float) -> tuple[PassResult, float]:
+        """The occlusion of a face whose view is known, and the probability that it is covered.
+
+        A clip decides over its frames whether a face is covered.
+
+        Args:
+            highest: the highest confidence of a face in the photo.
+        """
+        output = self.model(view.crop.image[None])
+        seen = PassResult(face, view, output, find_occlusion(view.crop.image, output, self.options))
+        if output.alpha is None:
+            return seen, 1.0
+        threshold = self.options.occlusion_threshold
+        evidence = evidence_of(photo, view, seen.found, threshold, face.confidence, highest)
+        if evidence is None:
+            return seen._replace(found=np.zeros_like(seen.found)), 0.0
+        return self._lengthened(photo, self._deblurred(seen)), probability_of(evidence)
+
+    @property
+    def rows_px(self) -> int:
+        """Rows of the longest crop that a pass may return."""
+        described = self.model.description
+        longest = 0 if described.tall else round(max(below for *_, below in _WIDER) * described.size_px)
+        return described.height_px + longest
+
+    def view(self, photo: Image, face: Face) -> View | None:
+        """Where the model's crop of a face lies, or None if the face lies outside the photo."""
+        described = self.model.description
+        return view_of(photo, face.landmarks_px, described.size_px, tall=described.tall)
+
+    def _run(self, photo: Image, face: Face) -> PassResult | None:
+        view = self.view(photo, face)
+        if view is None:
+            return None
+        output = self.model(view.crop.image[None])
+        return PassResult(face, view, output, find_occlusion(view.crop.image, output, self.options))
+
+    def _deblurred(self, seen: PassResult) -> PassResult:
+        """The same, its reconstruction made to agree with what a blur lets through."""
+        output = deblur(seen.view.crop.image, seen.output, seen.found > self.options.occlusion_threshold)
+        return seen._replace(output=output)
+
+    def _centred(self, photo: Image, seen: PassResult) -> PassResult:
+        """A face that is hidden whole, relocated to the middle of its cover. Any other face as it was."""
+        for _ in range(_MORE_PASSES):
+            cover = whole_cover(seen.found[: seen.found.shape[1]] > self.options.occlusion_threshold)
+            if cover is None:
+                break
+            moved = _moved(seen.face, landmarks_under(cover, seen.view.crop.crop_to_photo))
+            closer = self._run(photo, moved)
+            if closer is None or not closer.found.any():
+                break
+            seen = closer
+        return seen
+
+    def _lengthened(self, photo: Image, seen: PassResult) -> PassResult:
+        """A face whose cover is cut off by the lower edge of the crop, with what lies below it.
+
+        The face itself comes from the crop: in the wider one it lies where the model does not expect it.
+        A cover whose end is not seen there either may be clothes, and stays cut off.
+        """
+        side = len(seen.found)
+        cut = np.flatnonzero(seen.found[-1] > self.options.occlusion_threshold)
+        if self.model.description.tall or len(cut) < _CUT_OFF * side:
+            return seen
+        columns = np.arange(side)
+        beside = np.minimum(columns - cut[0], cut[-1] - columns) < -_BESIDE * side
+        middle, to_photo = (side - 1) / 2, seen.view.crop.crop_to_photo
+        for larger, lower, below in _WIDER:
+            # The wider crop's pixel p is the crop's pixel corner + larger * p.
+            corner = middle * (1 - larger) + np.array([0, lower * side])
+            in_crop = corner + larger * canonical_landmarks(side)
+            moved = _moved(seen.face, in_crop @ to_photo[:, :2].T + to_photo[:, 2])
+            wider = self._run(photo, moved)
+            if wider is None:
+                break
+            to_wider = np.column_stack([np.eye(2) / larger, -corner / larger])
+            longer = _Longer(side, round(below * side), to_wider)
+            found = longer(seen.found, wider.found)
+            found[:side] = seen.found
+            found[side:, beside] = 0
+            if (found[-1] > self.options.occlusion_threshold).sum() <= _ENDS * len(cut):
+                view = view_below(photo, seen.view, longer.rows)
+                output = longer.output(seen.output, self._deblurred(wider).output)
+                return PassResult(seen.face, view, output, found)
+        return seen
+
+
+@dataclass(frozen=True)
+class _Longer:
+    """A crop that goes on below with what a wider one shows there. Its last rows fade into that."""
+
+    side: int
+    rows: int
+    to_wider: Points
+
+    def __call__(self, crop: ValuesT, wider: ValuesT) -> ValuesT:
+        """(S, S, …) and (S, S, …) to (S + rows, S, …)."""
+        longer = sample(wider, self.to_wider, self.side, self.side + self.rows)
+        kept = self.side - round(_FADED * self.side)
+        longer[:kept] = crop[:kept]
+        share = np.linspace(0, 1, self.side - kept + 2)[1:-1].reshape(-1, *[1] * (crop.ndim - 1))
+        mixed = crop[kept:] + share * (longer[kept : self.side].astype(np.float64) - crop[kept:])
+        longer[kept : self.side] = np.rint(mixed) if crop.dtype == np.uint8 else mixed
+        return longer
+
+    def output(self, crop: ModelOutput, wider: ModelOutput) -> ModelOutput:
+        """What the model says of both, each one face."""
+        raw = self(crop.raw[0], wider.raw[0])[None]
+        alpha = interval = None
+        if crop.alpha is not None and wider.alpha is not None:
+            both = zip(crop.alpha[0], wider.alpha[0], strict=True)
+            alpha = np.stack([self(*planes) for planes in both])[None]
+        if crop.interval is not None and wider.interval is not None:
+            interval = self(crop.interval[0], wider.interval[0])[None]
+        return ModelOutput(raw, alpha, interval)
+
+
+def _moved(face: Face, landmarks_px: Points) -> Face:
+    """A face with its landmarks elsewhere, and its box with them."""
+    there = similarity(face.landmarks_px, landmarks_px)
+    low, high = np.reshape(face.box_px, (2, 2))
+    middle = there[:, :2] @ (low + high) / 2 + there[:, 2]
+    half = np.hypot(*there[:, 0]) * (high - low) / 2
+    (x1, y1), (x2, y2) = (middle - half).tolist(), (middle + half).tolist()
+    return Face((x1, y1, x2, y2), landmarks_px, face.confidence)
 
 
 class _ByClass(Mapping[OcclusionClass, Alpha]):
@@ -132,72 +461,3 @@ def weight_in_photo(view: View, found: Alpha, threshold: float) -> tuple[Alpha, 
     # At the crop's own edge the hole would be dilated to where nothing was drawn.
     weight[part] = feather(hole[part], dilation_px, feather_px) * view.cut(part).inside
     return removed, weight
-
-
-Detect = Callable[..., tuple[Face, ...]]
-"""(image, min_confidence=…, min_size_px=…) → faces."""
-_DOUBTFUL = 0.05  # the confidence that is enough where the user says that there is a face
-_SAME = 0.35  # intersection over union of two boxes of one face
-_MARGIN = 0.5  # of the close view, in widths and heights of the face
-_TYPICAL_PX = np.array([43.0, 70.0, 135.0, 191.0])
-"""The detector's box of an upright face in CelebA's frame, which a box drawn by hand is taken for."""
-
-
-def add_marked_faces(
-    photo: Image, found: Sequence[Face], boxes: Sequence[Box], detect: Detect, name: str
-) -> tuple[Face, ...]:
-    """The faces found and those that the user marks. One that is both is there once.
-
-    Args:
-        photo: (H, W, 3).
-        name: what an error calls the photo.
-
-    Raises:
-        UsageError: a box lies outside the photo.
-    """
-    faces = list(found)
-    for x, y, width, height in boxes:
-        box = np.array([x - 0.5, y - 0.5, x + width - 0.5, y + height - 0.5])
-        if (box[2:] <= 0).any() or (box[:2] >= photo.shape[1::-1]).any():
-            raise UsageError(f"the face {x:g},{y:g},{width:g},{height:g} lies outside {name}")
-        same = [face for face in faces if _overlap(box, face) > _SAME]
-        faces = [face for face in faces if _overlap(box, face) <= _SAME]
-        faces.append(
-            replace(same[0], confidence=1.0, marked=True) if same else _find_in_box(photo, box, detect)
-        )
-    return tuple(faces)
-
-
-def _find_in_box(photo: Image, box: Points, detect: Detect) -> Face:
-    """The face in a box, by the landmarks that the detector sees there, or by those of a typical face."""
-    size = box[2:] - box[:2]
-    low = np.floor(box[:2] - _MARGIN * size).clip(0).astype(int)
-    high = np.ceil(box[2:] + _MARGIN * size).astype(int)
-    close = np.ascontiguousarray(photo[low[1] : high[1], low[0] : high[0]])
-    faces = [
-        _shifted(face, low)
-        for face in detect(close, min_confidence=_DOUBTFUL, min_size_px=max(12.0, float(size.min()) / 2))
-    ]
-    best = max(faces, key=lambda face: _overlap(box, face), default=None)
-    if best is not None and _overlap(box, best) > _SAME:
-        return replace(best, confidence=1.0, marked=True)
-    scale = size / (_TYPICAL_PX[2:] - _TYPICAL_PX[:2])
-    # One scale for x and y: a wide box is a face with its ears, not a broad one.
-    landmarks = (box[:2] + box[2:]) / 2 + (
-        FRAME_LANDMARKS_PX - (_TYPICAL_PX[:2] + _TYPICAL_PX[2:]) / 2
-    ) * float(np.sqrt(scale.prod()))
-    x1, y1, x2, y2 = box.tolist()
-    return Face((x1, y1, x2, y2), landmarks, 1.0, marked=True)
-
-
-def _shifted(face: Face, by: Points) -> Face:
-    x1, y1, x2, y2 = (np.array(face.box_px) + np.tile(by, 2)).tolist()
-    return Face((x1, y1, x2, y2), face.landmarks_px + by, face.confidence)
-
-
-def _overlap(box: Points, face: Face) -> float:
-    other = np.array(face.box_px)
-    sides = (np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])).clip(0)
-    common = float(sides.prod())
-    areas = float((box[2:] - box[:2]).prod() + (other[2:] - other[:2]).prod())
-    return common / (areas - common)

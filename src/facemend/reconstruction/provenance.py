@@ -10,8 +10,8 @@ from facemend import __version__
 from facemend.errors import ModelError, PictureError
 from facemend.files import open_named, parse_json, sha256_of
 from facemend.io import START_LENGTH, Note, format_of, read_record
+from facemend.onnx_model import read_texts
 from facemend.reconstruction.model import METADATA_KEY, ModelDescription
-from facemend.reconstruction.model_file import read_texts
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 """IPTC's term for a photo with parts that a trained model made."""

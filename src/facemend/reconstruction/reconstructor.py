@@ -3,36 +3,148 @@
 import hashlib
 import inspect
 import logging
+from base64 import b64encode
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property
+from html import escape
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import numpy as np
 from PIL import Image as PillowImage
 
+from facemend.alignment import FRAME_LANDMARKS_PX, Points
 from facemend.detection import Detector, Face
 from facemend.detection.detector import MIN_SIZE_PX
 from facemend.detection.yunet import YuNet
-from facemend.errors import PictureError
+from facemend.errors import PictureError, UsageError
 from facemend.files import sha256_of
-from facemend.images import Image
-from facemend.io import Photo, photo_of_pillow, photo_of_pixels, read_photo
+from facemend.images import Alpha, Image
+from facemend.io import Photo, photo_of_pillow, photo_of_pixels, read_photo, write_photo
 from facemend.reconstruction.aligned import reconstruct_aligned
-from facemend.reconstruction.model import Model
-from facemend.reconstruction.options import Device, Options, options_of
-from facemend.reconstruction.pipeline import add_marked_faces, reconstruct_faces
+from facemend.reconstruction.model import Model, shipped_model_path
+from facemend.reconstruction.options import Box, Device, Options, options_of
+from facemend.reconstruction.pipeline import FaceReconstruction, reconstruct_faces
 from facemend.reconstruction.provenance import Provenance
-from facemend.reconstruction.results import Reconstruction
 from facemend.thresholds import THRESHOLDS
-from facemend.weights import shipped_model_path
 
 Source: TypeAlias = str | Path | IO[bytes] | PillowImage.Image | Image
 """A path, an open binary file, a Pillow image, or a uint8 (H, W, 3) RGB array."""
 _LOG = logging.getLogger("facemend")
+
+
+_SHOWN_PX = 320  # in a notebook
+
+
+@dataclass(frozen=True, repr=False)
+class Reconstruction:
+    """A picture whose faces were reconstructed. In a notebook it shows itself.
+
+    Attributes:
+        photo: the picture, with everything that the input's file held beside its pixels.
+        faces: one entry a face, the largest first. Empty if none was found.
+        provenance: how it was made.
+    """
+
+    photo: Photo
+    faces: tuple[FaceReconstruction, ...]
+    provenance: Provenance
+
+    @cached_property
+    def image(self) -> PillowImage.Image:
+        """The picture as displayed, of the input's size and mode (L, LA, RGB or RGBA).
+
+        Without an occlusion it shows the input, unchanged.
+        """
+        return self.photo.to_pillow()
+
+    @property
+    def array(self) -> Image:
+        """The picture as displayed: uint8 (H, W, 3) RGB, without its transparency."""
+        return self.photo.pixels
+
+    @property
+    def before(self) -> Image:
+        """The input as displayed: uint8 (H, W, 3) RGB."""
+        pixels = self.photo.pixels.copy()
+        for face in reversed(self.faces):  # a later face was reconstructed over what came before
+            if face.changed:
+                pixels[face.box] = face.before
+        return pixels
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was reconstructed in any face."""
+        return any(face.changed for face in self.faces)
+
+    @property
+    def removed(self) -> Alpha:
+        """float32 (H, W), 0-1: the occlusion that was reconstructed, of all faces."""
+        whole = np.zeros(self.photo.pixels.shape[:2], dtype=np.float32)
+        for face in self.faces:
+            if face.changed:
+                whole[face.box] = np.maximum(whole[face.box], face.removed)
+        return whole
+
+    def save(self, path: Path | str, *, strip: bool = False, force: bool = False) -> None:
+        """Writes the picture with its provenance in the format that the suffix names, whole or not at all.
+
+        Without an occlusion, and in the format that it came in, it is the input's file, byte for byte.
+
+        Args:
+            strip: leave out EXIF with its location, XMP, IPTC and comments of the input.
+
+        Raises:
+            OutputError: the file exists and `force` is not set, the disk refuses, or the format cannot
+                hold the picture.
+            UsageError: the suffix names no format that facemend writes.
+        """
+        write_photo(Path(path), self.photo, note=self.provenance.to_note(), strip=strip, force=force)
+
+    def __repr__(self) -> str:
+        height_px, width_px = self.photo.pixels.shape[:2]
+        changed = sum(face.changed for face in self.faces)
+        faces = "1 face" if len(self.faces) == 1 else f"{len(self.faces)} faces"
+        return (
+            f"Reconstruction({self.photo.name!r}, {width_px}×{height_px}, {faces}, {changed} reconstructed)"
+        )
+
+    def _repr_html_(self) -> str:
+        """For a notebook: before, after and the occlusion, with a line for each face."""
+        white = np.repeat(np.rint(self.removed * 255).astype(np.uint8)[:, :, None], 3, axis=2)
+        shown = {"before": self.before, "after": self.array, "occlusion": white}
+        figures = "".join(
+            f'<figure style="margin:0"><img alt="{title}" src="data:image/png;base64,{_png(image)}">'
+            f"<figcaption>{title}</figcaption></figure>"
+            for title, image in shown.items()
+        )
+        faces = "".join(f"<li>{_line_of(face)}</li>" for face in self.faces) or "<li>no face found</li>"
+        return (
+            f"<p>{escape(repr(self))}</p>"
+            f'<div style="display:flex;flex-wrap:wrap;gap:8px">{figures}</div><ol>{faces}</ol>'
+        )
+
+
+def _png(image: Image) -> str:
+    """A copy of at most `_SHOWN_PX` a side, as PNG in base64."""
+    picture, file = PillowImage.fromarray(image), BytesIO()
+    picture.thumbnail((_SHOWN_PX, _SHOWN_PX))
+    picture.save(file, "PNG")
+    return b64encode(file.getvalue()).decode()
+
+
+def _line_of(done: FaceReconstruction) -> str:
+    x1, y1, x2, y2 = done.face.box_px
+    line = f"{x2 - x1:.0f}×{y2 - y1:.0f} px at {x1:.0f}, {y1:.0f}, confidence {done.face.confidence:.2f}: "
+    if not done.changed:
+        return line + "no occlusion, unchanged"
+    line += f"{done.coverage:.1%} of the picture reconstructed"
+    levels = done.interval_levels
+    return line if levels is None else f"{line}, ± {levels:.0f} of 255 levels"
 
 
 class Reconstructor:
@@ -214,3 +326,72 @@ def _read(source: Source) -> tuple[Photo, str | None]:
         return photo_of_pillow(source), None
     photo = read_photo(Path(source) if isinstance(source, str) else source)
     return photo, hashlib.sha256(photo.source or b"").hexdigest()
+
+
+Detect = Callable[..., tuple[Face, ...]]
+"""(image, min_confidence=…, min_size_px=…) → faces."""
+_DOUBTFUL = 0.05  # the confidence that is enough where the user says that there is a face
+_SAME = 0.35  # intersection over union of two boxes of one face
+_MARGIN = 0.5  # of the close view, in widths and heights of the face
+_TYPICAL_PX = np.array([43.0, 70.0, 135.0, 191.0])
+"""The detector's box of an upright face in CelebA's frame, which a box drawn by hand is taken for."""
+
+
+def add_marked_faces(
+    photo: Image, found: Sequence[Face], boxes: Sequence[Box], detect: Detect, name: str
+) -> tuple[Face, ...]:
+    """The faces found and those that the user marks. One that is both is there once.
+
+    Args:
+        photo: (H, W, 3).
+        name: what an error calls the photo.
+
+    Raises:
+        UsageError: a box lies outside the photo.
+    """
+    faces = list(found)
+    for x, y, width, height in boxes:
+        box = np.array([x - 0.5, y - 0.5, x + width - 0.5, y + height - 0.5])
+        if (box[2:] <= 0).any() or (box[:2] >= photo.shape[1::-1]).any():
+            raise UsageError(f"the face {x:g},{y:g},{width:g},{height:g} lies outside {name}")
+        same = [face for face in faces if _overlap(box, face) > _SAME]
+        faces = [face for face in faces if _overlap(box, face) <= _SAME]
+        faces.append(
+            replace(same[0], confidence=1.0, marked=True) if same else _find_in_box(photo, box, detect)
+        )
+    return tuple(faces)
+
+
+def _find_in_box(photo: Image, box: Points, detect: Detect) -> Face:
+    """The face in a box, by the landmarks that the detector sees there, or by those of a typical face."""
+    size = box[2:] - box[:2]
+    low = np.floor(box[:2] - _MARGIN * size).clip(0).astype(int)
+    high = np.ceil(box[2:] + _MARGIN * size).astype(int)
+    close = np.ascontiguousarray(photo[low[1] : high[1], low[0] : high[0]])
+    faces = [
+        _shifted(face, low)
+        for face in detect(close, min_confidence=_DOUBTFUL, min_size_px=max(12.0, float(size.min()) / 2))
+    ]
+    best = max(faces, key=lambda face: _overlap(box, face), default=None)
+    if best is not None and _overlap(box, best) > _SAME:
+        return replace(best, confidence=1.0, marked=True)
+    scale = size / (_TYPICAL_PX[2:] - _TYPICAL_PX[:2])
+    # One scale for x and y: a wide box is a face with its ears, not a broad one.
+    landmarks = (box[:2] + box[2:]) / 2 + (
+        FRAME_LANDMARKS_PX - (_TYPICAL_PX[:2] + _TYPICAL_PX[2:]) / 2
+    ) * float(np.sqrt(scale.prod()))
+    x1, y1, x2, y2 = box.tolist()
+    return Face((x1, y1, x2, y2), landmarks, 1.0, marked=True)
+
+
+def _shifted(face: Face, by: Points) -> Face:
+    x1, y1, x2, y2 = (np.array(face.box_px) + np.tile(by, 2)).tolist()
+    return Face((x1, y1, x2, y2), face.landmarks_px + by, face.confidence)
+
+
+def _overlap(box: Points, face: Face) -> float:
+    other = np.array(face.box_px)
+    sides = (np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])).clip(0)
+    common = float(sides.prod())
+    areas = float((box[2:] - box[:2]).prod() + (other[2:] - other[:2]).prod())
+    return common / (areas - common)

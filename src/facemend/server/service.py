@@ -11,17 +11,16 @@ from io import BytesIO
 import numpy as np
 
 from facemend import io
+from facemend.alignment import view_of
 from facemend.errors import PictureError, reason_of
 from facemend.images import Alpha, Image, Mask
 from facemend.io import MAX_PIXELS, Format, Photo, encode_photo, format_of, read_photo
 from facemend.io.formats import DAMAGED, HEIC_PACKAGE, SUFFIXES, open_photo
 from facemend.io.png import encode_png
-from facemend.reconstruction.crop import view_of
+from facemend.reconstruction.pipeline import FaceReconstruction
 from facemend.reconstruction.provenance import NOTICE, Provenance
-from facemend.reconstruction.reconstructor import Reconstructor
-from facemend.reconstruction.results import FaceReconstruction, Reconstruction
-from facemend.server.problems import Problem
-from facemend.server.schemas import FORMATS, MEDIA_TYPES, Base64, FormOptions
+from facemend.reconstruction.reconstructor import Reconstruction, Reconstructor
+from facemend.server.schemas import FORMATS, MEDIA_TYPES, Base64, FormOptions, Problem
 from facemend.server.settings import Limits
 
 _SPACE = re.compile(rb"\s+")
@@ -217,7 +216,7 @@ def _kind_of(request: ReconstructionRequest, photo: Photo) -> Format:
 
 def _reach(photo: Photo, face: FaceReconstruction, side_px: int) -> tuple[tuple[float, float], ...]:
     """The corners of the face's crop, as they lie in the photo, one after the other around it."""
-    view = view_of(photo.pixels, face.face, side_px)
+    view = view_of(photo.pixels, face.face.landmarks_px, side_px)
     if view is None:
         return ()
     last = side_px - 1

@@ -1,17 +1,33 @@
-"""Mixtures of several sources of faces: the share of each, and who is sampled more often."""
+"""Mixtures of several sources of faces: the share of each, who is sampled more often, zoom augmentation."""
 
+import json
+import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from facemend.alignment import (
+    FRAME_HEIGHT_PX,
+    FRAME_LANDMARKS_PX,
+    FRAME_WIDTH_PX,
+    Points,
+    aligned_rows,
+    frame_to_crop,
+    sample,
+    similarity,
+)
 from facemend.datasets import FaceRecord, FaceSource, Split, open_source, take_split
-from facemend.datasets.faces import GROUPS, MEASURE
+from facemend.datasets.faces import COVERAGE, GROUPS, MEASURE, ReadPicture
 from facemend.datasets.remote import is_url
-from facemend.datasets.zoom import zoomed
+from facemend.detection import Detector
 from facemend.errors import SourceError
+from facemend.files import fingerprint_of, seed_of, write_text
+from facemend.images import Image, resize
+from facemend.parallel import cores
 from facemend.training.config import SourceConfig
 
 
@@ -136,3 +152,122 @@ def _open(path: str, key: str) -> FaceSource:
             f"{key}.path: {path} does not exist; like --data it is relative to the current folder"
         )
     return open_source(path)
+
+
+_LOOSEST, _TIGHTEST = 0.5, 1.0  # 0 is CelebA's framing, 1 the picture's own
+_BORDER = 0.3  # share of the side: the detector needs some room around a face
+_LARGEST_PX = 256  # a larger picture is shrunk to this side, which is sharp enough for a frame
+_SQUARE_PX = -frame_to_crop(np.zeros(2), FRAME_WIDTH_PX)
+"""The first pixel (x, y) of the canonical square in the frame."""
+
+
+@dataclass(frozen=True)
+class _Framing:
+    """The framing of a picture.
+
+    Attributes:
+        to_own: (2, 3), maps pixels of the frame that is shown to the frame around the picture.
+        landmarks_px: (5, 2) in the frame that is shown.
+    """
+
+    to_own: Points
+    landmarks_px: Points
+
+    @property
+    def coverage(self) -> float:
+        """The share of the shown canonical square that is real picture."""
+        side = np.arange(FRAME_WIDTH_PX, step=4.0)
+        points = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2) + _SQUARE_PX
+        square = points @ self.to_own[:, :2].T + self.to_own[:, 2] - _SQUARE_PX
+        return float(((square >= -0.5) & (square <= FRAME_WIDTH_PX - 0.5)).all(axis=1).mean())
+
+
+def zoomed(source: FaceSource, cache: Path | None = None) -> FaceSource:
+    """A source of tight squares as 178×218 frames. Pictures without a face are left out, with a warning.
+
+    Detectors and other tools crop faces tighter than CelebA. Each picture gets a framing between the two:
+    from its own to half the way to CelebA's. Beyond the picture, its border is repeated.
+
+    Args:
+        cache: folder that keeps the detector's landmarks (None: they are not kept).
+
+    Raises:
+        SourceError: no face is found in any picture.
+        PictureError: a picture cannot be read, or is neither a square nor a 178×218 frame.
+    """
+    found = _own_landmarks(source, cache)
+    framings = {name: _framing(name, points) for name, points in found.items() if points is not None}
+    if not framings:
+        raise SourceError(f"no face is found in the {len(source)} pictures of {source.name}")
+    if lost := len(source) - len(framings):
+        warnings.warn(f"{lost} of {len(source)} pictures of {source.name} do not show a face", stacklevel=2)
+    records = [
+        replace(
+            record,
+            frame_landmarks_px=framings[record.name].landmarks_px,
+            traits={**record.traits, COVERAGE: framings[record.name].coverage},
+        )
+        for record in source.records
+        if record.name in framings
+    ]
+    reader = _Reader(source.read, framings)
+    return FaceSource(source.name, records, reader, fingerprint_of("zoom", source.fingerprint))
+
+
+def _framing(name: str, own_px: Points) -> _Framing:
+    """Between CelebA's framing and the picture's own, as the picture's name draws it."""
+    tightness = np.random.default_rng(seed_of("zoom", name)).uniform(_LOOSEST, _TIGHTEST)
+    to_own = similarity(FRAME_LANDMARKS_PX + tightness * (own_px - FRAME_LANDMARKS_PX), own_px)
+    return _Framing(to_own, (own_px - to_own[:, 2]) @ np.linalg.inv(to_own[:, :2]).T)
+
+
+class _Reader:
+    """Reads a picture as the 178×218 frame that its framing shows."""
+
+    def __init__(self, read: ReadPicture, framings: Mapping[str, _Framing]) -> None:
+        self._read, self._framings = read, framings
+
+    def __call__(self, name: str) -> Image:
+        image = self._read(name)
+        image = image[aligned_rows(image, name)]
+        side_px = min(len(image), _LARGEST_PX)
+        padded = np.pad(
+            resize(image, side_px, side_px), ((side_px,) * 2, (side_px,) * 2, (0, 0)), mode="edge"
+        )
+        unit = side_px / FRAME_WIDTH_PX
+        to_picture = self._framings[name].to_own.copy()
+        to_picture[:, 2] -= _SQUARE_PX
+        to_picture *= unit
+        to_picture[:, 2] += 0.5 * unit - 0.5 + side_px
+        return sample(padded, to_picture, FRAME_WIDTH_PX, FRAME_HEIGHT_PX)
+
+
+def _own_landmarks(source: FaceSource, cache: Path | None) -> dict[str, Points | None]:
+    """Each face's landmarks if the picture itself is the canonical square: (5, 2) in the 178×218 frame."""
+    names = [record.name for record in source.records]
+    path = None
+    if cache is not None:
+        path = cache / f"landmarks-{fingerprint_of(source.name, source.fingerprint, *names)}.json"
+        if path.exists():
+            known = json.loads(path.read_text(encoding="utf-8"))
+            return {name: None if known[name] is None else np.array(known[name]) for name in names}
+    detector = Detector(threads=1)
+    with ThreadPoolExecutor(cores()) as pool:
+        points = list(pool.map(lambda name: _find(detector, source.read(name), name), names))
+    found = dict(zip(names, points, strict=True))
+    if path is not None:
+        rows = {name: None if each is None else each.round(2).tolist() for name, each in found.items()}
+        write_text(path, json.dumps(rows), force=True)  # processes that start together write the same
+    return {name: None if each is None else each.round(2) for name, each in found.items()}
+
+
+def _find(detector: Detector, image: Image, name: str) -> Points | None:
+    """The landmarks of a picture's largest face, in the frame around the picture."""
+    image = image[aligned_rows(image, name)]
+    side_px = len(image)
+    border_px = round(_BORDER * side_px)
+    faces = detector(np.pad(image, ((border_px, border_px), (border_px, border_px), (0, 0)), mode="edge"))
+    if not faces:
+        return None
+    own: Points = (faces[0].landmarks_px - border_px + 0.5) * (FRAME_WIDTH_PX / side_px) - 0.5
+    return own + _SQUARE_PX

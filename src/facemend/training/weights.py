@@ -18,8 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from facemend.errors import TrainingError
+from facemend.reconstruction.model import shipped_discriminator_path, shipped_model_path
 from facemend.training.checkpoint import load_checkpoint
-from facemend.weights import shipped_discriminator_path, shipped_model_path
 
 WeightFormat = Literal["fp32", "fp16", "int8"]
 """fp32 as trained, fp16 in half the size, int8 in half of fp16 (the large weights, see `quantise`)."""

@@ -14,7 +14,7 @@ from facemend.detection import Face
 from facemend.errors import UsageError
 from facemend.images import Alpha, Image
 from facemend.reconstruction.blending import RING_PX, blend
-from facemend.reconstruction.crop import View, around, view_below
+from facemend.alignment import View, around, view_below
 from facemend.reconstruction.options import Options, options_of
 from facemend.reconstruction.passes import Passes
 from facemend.reconstruction.pipeline import weight_in_photo

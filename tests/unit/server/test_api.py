@@ -54,7 +54,7 @@ def client(settings: Settings) -> Iterator[TestClient]:
 @pytest.fixture
 def hostile_workers(monkeypatch: pytest.MonkeyPatch, repo_root: Path) -> None:
     """Workers that do what a photo says: see tests/hostile_worker.py."""
-    monkeypatch.setattr("facemend.server.worker_pool._PROGRAM", hostile_worker.PROGRAM)
+    monkeypatch.setattr("facemend.server.workers._PROGRAM", hostile_worker.PROGRAM)
     monkeypatch.setenv("PYTHONPATH", f"{repo_root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
 
 

@@ -21,13 +21,11 @@ from starlette.testclient import TestClient
 from benchmarks.server_attacks import padded_photos, slow_photos
 from facemend.errors import PictureError
 from facemend.server.app import Server
-from facemend.server.bodies import Memory
-from facemend.server.form import read_form
-from facemend.server.problems import Problem
+from facemend.server.middleware import Memory
+from facemend.server.schemas import Problem, read_form
 from facemend.server.service import check_head
 from facemend.server.settings import Limits, Settings
-from facemend.server.worker import MessageError, read_message, write_message
-from facemend.server.worker_pool import Coalescer, _environment
+from facemend.server.workers import Coalescer, MessageError, _environment, read_message, write_message
 from tests import hostile_worker
 
 LIMITS = Limits(
@@ -38,7 +36,7 @@ LIMITS = Limits(
 @pytest.fixture(scope="module")
 def server(stand_in_model: Path, repo_root: Path) -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("facemend.server.worker_pool._PROGRAM", hostile_worker.PROGRAM)
+        patch.setattr("facemend.server.workers._PROGRAM", hostile_worker.PROGRAM)
         patch.setenv("PYTHONPATH", f"{repo_root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
         patch.setenv("FACEMEND_TOKEN", "a secret")
         settings = Settings(
@@ -467,7 +465,7 @@ def test_a_worker_knows_no_token_and_imports_nothing_from_here(monkeypatch: pyte
 
 
 def test_an_answer_that_would_be_too_large_is_refused(stand_in_model: Path) -> None:
-    from facemend.server.worker import open_reconstruction, respond, setup_message
+    from facemend.server.workers import open_reconstruction, respond, setup_message
 
     limits = replace(LIMITS, response_bytes=20_000)
     _, work = open_reconstruction(setup_message("reconstruct", limits, stand_in_model, "cpu", 1), limits)

@@ -8,7 +8,7 @@ pytest.importorskip("fastapi", reason="needs the serve extra: pip install 'facem
 from benchmarks.server_fuzz import LIMITS, fuzz, seeds
 from facemend.errors import FacemendError
 from facemend.io import read_photo
-from facemend.server.problems import Problem
+from facemend.server.schemas import Problem
 from facemend.server.service import check_head
 
 

@@ -7,7 +7,7 @@ import torch
 
 from facemend.alignment import FRAME_LANDMARKS_PX
 from facemend.datasets import open_source
-from facemend.detection.scanner import Scanner, cells_of
+from facemend.detection.detector import Scanner, cells_of
 from tests.tiny_celeba import make_celeba
 from tools.train_detector.export import export
 from tools.train_detector.labels import LabelledFace

@@ -6,10 +6,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from facemend.training.config import DiscriminatorConfig, GeneratorConfig, LossConfig, PhaseConfig
-from facemend.training.dry_run import generator_gmacs
-from facemend.training.networks import GeneratorOutput, make_discriminator, make_generator, parameter_count
-from facemend.training.networks.generators import coordinates
-from facemend.training.networks.patchgan import MultiScale
+from facemend.training.networks import (
+    GeneratorOutput,
+    MultiScale,
+    coordinates,
+    make_discriminator,
+    make_generator,
+    parameter_count,
+)
+from facemend.training.run import generator_gmacs
 
 
 def test_the_papers_generator_has_the_papers_parameters() -> None:

@@ -5,12 +5,11 @@ import pytest
 
 from facemend.alignment import FRAME_LANDMARKS_PX, crop_face
 from facemend.datasets import FaceRecord, FaceSource
-from facemend.datasets import zoom as module
-from facemend.datasets.zoom import zoomed
 from facemend.detection import Detector
 from facemend.errors import SourceError
 from facemend.images import Image
 from facemend.reconstruction.demo import read_portraits
+from facemend.training.sources import zoomed
 
 _PORTRAITS = read_portraits()
 
@@ -50,7 +49,7 @@ def test_every_picture_has_a_framing_of_its_own_and_keeps_it() -> None:
 
 def test_faces_are_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = zoomed(_source(), tmp_path)
-    monkeypatch.setattr(module, "Detector", lambda threads: pytest.fail("found again"))
+    monkeypatch.setattr("facemend.training.sources.Detector", lambda threads: pytest.fail("found again"))
     again = zoomed(_source(), tmp_path)
     for one, other in zip(first.records, again.records, strict=True):
         np.testing.assert_array_equal(one.frame_landmarks_px, other.frame_landmarks_px)

@@ -1,15 +1,61 @@
-"""The generators: our light U-Net and the paper's."""
+"""Generators and discriminators: our light U-Net, the paper's U-Net, and PatchGANs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facemend.alignment import CROP_SIZE_PX
-from facemend.training.networks import GeneratorOutput
+from facemend.training.config import DiscriminatorConfig, GeneratorConfig
+
+
+class GeneratorOutput(NamedTuple):
+    """What a generator returns.
+
+    Attributes:
+        raw: (N, 3, H, W), the reconstruction, colours in [-1, 1]. Values a little beyond are clipped later.
+        alpha_logits: (N, 2, H, W) for covers and accessories. None: it does not detect occlusions.
+        interval: (N, 1, H, W), ≥ 0: nine in ten of a pixel's true colour values lie within ± this of `raw`.
+            None: it does not predict one.
+    """
+
+    raw: Tensor
+    alpha_logits: Tensor | None = None
+    interval: Tensor | None = None
+
+
+class Generator(Protocol):
+    """A network that reconstructs the face.
+
+    It takes the occluded picture (N, 3, H, W) in [-1, 1] and the hint (N, 1, H, W): 1 = occluded, 0 =
+    unknown.
+    """
+
+    def __call__(self, image: Tensor, hint: Tensor) -> GeneratorOutput:
+        """Reconstructs the face."""
+
+
+def make_generator(config: GeneratorConfig) -> nn.Module:
+    """A fresh generator with the `forward` of `Generator`."""
+    return Pix2PixUNet() if config.kind == "pix2pix" else LightUNet(config.widths)
+
+
+def make_discriminator(config: DiscriminatorConfig) -> nn.Module:
+    """A fresh discriminator: (N, 3 + 3 [+ 1], H, W) to its features, the last of them the logits.
+
+    With several scales it returns a list of features for each.
+    """
+    network = PatchGAN70 if config.kind == "patch70" else CropPatchGAN
+    return network() if config.scales == 1 else MultiScale([network() for _ in range(config.scales)])
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Number of weights that a network learns."""
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 class LightUNet(nn.Module):
@@ -181,3 +227,91 @@ def initialise(module: nn.Module) -> None:
         return
     if module.bias is not None:
         nn.init.zeros_(module.bias)
+
+
+class _PatchGAN(nn.Module):
+    """A discriminator that classifies every patch of a picture on its own.
+
+    Isola et al., CVPR 2017 (arXiv 1611.07004), section 3.2.2. `forward` returns the features of every
+    layer, for feature matching (Wang et al., CVPR 2018, arXiv 1711.11585). The last are the logits, one per
+    patch, positive for real.
+    """
+
+    layers: nn.ModuleList
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(N, C, H, W) to the outputs of all layers, the logits (N, 1, h, w) last."""
+        features = []
+        for layer in self.layers:
+            x = layer(x)
+            features.append(x)
+        return features
+
+
+class PatchGAN70(_PatchGAN):
+    """The paper's 70×70 PatchGAN on the occluded picture and a real or fake one: C64-C128-C256-C512."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            [
+                nn.Sequential(nn.Conv2d(6, 64, 4, 2, 1), nn.LeakyReLU(0.2)),
+                _normalised(64, 128, stride=2),
+                _normalised(128, 256, stride=2),
+                _normalised(256, 512, stride=1),
+                nn.Conv2d(512, 1, 4, 1, 1),
+            ]
+        )
+        self.apply(initialise)
+
+
+class CropPatchGAN(_PatchGAN):
+    """A small PatchGAN for a square around the masked area: occluded, real or fake, and the true mask.
+
+    Its channels cost a quarter of the paper's, and no time goes into pixels outside the square.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            [
+                nn.Sequential(nn.Conv2d(7, 48, 4, 2, 1), nn.LeakyReLU(0.2)),
+                _grouped(48, 96, kernel=4, stride=2),
+                _grouped(96, 192, kernel=4, stride=2),
+                _grouped(192, 192, kernel=3, stride=1),
+                nn.Conv2d(192, 1, 3, 1, 1),
+            ]
+        )
+
+
+class MultiScale(nn.Module):
+    """Several PatchGANs, each at half the resolution of the one before.
+
+    Wang et al., CVPR 2018 (pix2pixHD), section 3.2: the coarsest has the largest receptive field.
+    """
+
+    def __init__(self, scales: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.judges = nn.ModuleList(scales)  # the name of these weights in every checkpoint
+
+    def forward(self, x: Tensor) -> list[list[Tensor]]:
+        """(N, C, H, W) to the features of every scale, the finest first."""
+        features = []
+        for discriminator in self.judges:
+            features.append(discriminator(x))
+            x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
+        return features
+
+
+def _normalised(before: int, width: int, *, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, width, 4, stride, 1, bias=False),
+        nn.InstanceNorm2d(width, affine=True),
+        nn.LeakyReLU(0.2),
+    )
+
+
+def _grouped(before: int, width: int, *, kernel: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, width, kernel, stride, 1), nn.GroupNorm(8, width), nn.LeakyReLU(0.2)
+    )
