@@ -13,8 +13,6 @@ Writes benchmarks/results/video.json.
 import argparse
 import json
 import math
-import resource
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from facemend.alignment import CROP_SIZE_PX, Points, View, crop_face, view_of
-from facemend.detection import Detector, Face
+from facemend.detection import Detector
 from facemend.files import seed_of
 from facemend.images import Image, Mask
 from facemend.metrics.psnr import psnr
@@ -152,9 +150,7 @@ def cover(clip: Clip, kind: str) -> CoveredClip:
 
 
 def _view(frame: Image, landmarks_px: Points) -> View:
-    corners = landmarks_px.min(axis=0).tolist(), landmarks_px.max(axis=0).tolist()
-    face = Face((*corners[0], *corners[1]), landmarks_px, 1.0)
-    view = view_of(frame, face, CROP_SIZE_PX)
+    view = view_of(frame, landmarks_px, CROP_SIZE_PX)
     assert view is not None, "the face lies outside the frame"
     return view
 

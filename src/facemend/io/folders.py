@@ -57,7 +57,10 @@ def _walk(top: Path, recursive: bool, outputs: set[Path]) -> Iterator[Path]:
     while waiting:
         folder = waiting.pop()
         # A path may also be longer than the system opens.
-        with suppress(PermissionError) if folder == top else suppress(OSError), os.scandir(folder) as entries:
+        with (
+            suppress(PermissionError) if folder == top else suppress(OSError),
+            os.scandir(folder) as entries,
+        ):
             for entry in entries:
                 name = PurePath(entry.name)
                 path = folder / name

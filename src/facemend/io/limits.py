@@ -145,7 +145,9 @@ def _refuse_bmp(data: Data) -> None:
     """A run-length coded picture: two bytes make a row, and a reader draws pixel by pixel."""
     width_px, height_px = (abs(_number("<l", data, at)) for at in (18, 22))
     if _number("<L", data, 30) in _RUN_LENGTHS and width_px * height_px > _MOST_RUN_PIXELS:
-        raise CostlyFile(f"it is run-length coded with more than {_MOST_RUN_PIXELS // 1_000_000} megapixels")
+        raise CostlyFile(
+            f"it is run-length coded with more than {_MOST_RUN_PIXELS // 1_000_000} megapixels"
+        )
 
 
 def _png_chunks(data: Data) -> Iterator[int]:

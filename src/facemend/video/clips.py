@@ -23,14 +23,15 @@ from facemend.errors import FacemendError, OutputError, PictureError, UsageError
 from facemend.images import Alpha, Image
 
 if TYPE_CHECKING:
-    import av
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
     from av.video.frame import VideoFrame
 
 SUFFIXES: Final = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
 """Of the clips that are read and written, in lower case."""
-READ_ONLY_SUFFIXES: Final = frozenset({".avi", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".3gp", ".wmv", ".flv"})
+READ_ONLY_SUFFIXES: Final = frozenset(
+    {".avi", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".3gp", ".wmv", ".flv"}
+)
 """Of those that are read. They become MP4."""
 KEY = "facemend"
 """Of the container's metadata: the provenance, as JSON."""
@@ -65,7 +66,9 @@ ENCODERS: Final[Mapping[Codec, _Encoder]] = {
         {"crf": "20", "b": "0", "cpu-used": "4", "row-mt": "1"},
         {"lossless": "1", "cpu-used": "4", "row-mt": "1"},
     ),
-    Codec.AV1: _Encoder("libsvtav1", {"crf": "20", "preset": "8", "svtav1-params": "enable-stat-report=0"}, None),
+    Codec.AV1: _Encoder(
+        "libsvtav1", {"crf": "20", "preset": "8", "svtav1-params": "enable-stat-report=0"}, None
+    ),
     Codec.FFV1: _Encoder("ffv1", {"level": "3"}, {"level": "3"}),
 }
 """The quality of each codec: chosen so that no difference is seen, and stated in docs/video.md."""
@@ -79,7 +82,13 @@ _CONTAINERS: Mapping[str, Sequence[Codec]] = {
 _PACKAGE = "clips need one more package: pip install 'facemend[video]'"
 _HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of ITU-T H.273
 _FULL_RANGE, _UNSPECIFIED, _RGB = 2, 2, 0
-_MATRICES = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
+_MATRICES = {
+    1: (0.2126, 0.0722),
+    5: (0.299, 0.114),
+    6: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+}
 """Red's and blue's shares of luma, by the matrix coefficients of ITU-T H.273."""
 _HD_PX = 720
 """Height from which a clip that names no colour matrix is taken for BT.709; a lower one for BT.601."""
@@ -126,14 +135,18 @@ def check_output(path: Path, codec: Codec, *, lossless: bool) -> None:
     lossless with it."""
     held = _CONTAINERS.get(path.suffix.lower())
     if held is None:
-        raise UsageError(f"clips are written as MP4, MOV, MKV and WebM; name the output {path.with_suffix('.mp4')}")
+        raise UsageError(
+            f"clips are written as MP4, MOV, MKV and WebM; name the output {path.with_suffix('.mp4')}"
+        )
     if codec not in held:
         raise UsageError(
             f"{path} cannot hold {codec}; choose --codec {' or '.join(held)}, or name the output "
             f"{path.with_suffix('.mkv')}"
         )
     if lossless and ENCODERS[codec].lossless is None:
-        raise UsageError(f"{codec} cannot be written without loss here; choose --codec ffv1, h264, h265 or vp9")
+        raise UsageError(
+            f"{codec} cannot be written without loss here; choose --codec ffv1, h264, h265 or vp9"
+        )
 
 
 class ClipReader:
@@ -247,9 +260,13 @@ class ClipReader:
     def _check(self) -> None:
         codec = self.stream.codec_context
         if not codec.width or not codec.height or not codec.pix_fmt:
-            raise PictureError(f"{self.path} is not a clip that can be read: it does not say how large it is")
+            raise PictureError(
+                f"{self.path} is not a clip that can be read: it does not say how large it is"
+            )
         if codec.color_trc in _HDR:
-            raise PictureError(f"{self.path} is HDR ({_HDR[codec.color_trc]}); convert it to standard range first")
+            raise PictureError(
+                f"{self.path} is HDR ({_HDR[codec.color_trc]}); convert it to standard range first"
+            )
         if codec.pix_fmt not in _FORMATS:
             raise PictureError(
                 f"{self.path} has the pixel format {codec.pix_fmt}; convert it to one of {', '.join(_FORMATS)}"
@@ -395,7 +412,9 @@ class ClipWriter:
         self._av = _import_av()
         self._reader, self._codec, self._lossless = reader, codec, lossless
         self._path = path
-        options = {"movflags": "+use_metadata_tags"} if path.suffix.lower() in (".mp4", ".m4v", ".mov") else {}
+        options = (
+            {"movflags": "+use_metadata_tags"} if path.suffix.lower() in (".mp4", ".m4v", ".mov") else {}
+        )
         try:
             self._container: OutputContainer = self._av.open(str(path), "w", container_options=options)
         except (self._av.FFmpegError, OSError) as error:
@@ -523,7 +542,9 @@ class ClipWriter:
         # Full range is a flag where the older format for it is not known.
         plain = name.replace("yuvj", "yuv") if name not in formats else name
         if plain not in formats:
-            raise OutputError(f"{self._codec} cannot hold the pixel format {name}; choose --codec h264, h265 or ffv1")
+            raise OutputError(
+                f"{self._codec} cannot hold the pixel format {name}; choose --codec h264, h265 or ffv1"
+            )
         kind = _FORMATS[name]
         odd = frame.width % kind.across or frame.height % kind.down
         if odd and self._codec in (Codec.H264, Codec.H265, Codec.AV1):
@@ -532,7 +553,9 @@ class ClipWriter:
                 "ffv1 with a name that ends in .mkv"
             )
         quality = encoder.lossless if self._lossless else encoder.quality
-        stream = self._container.add_stream(encoder.name, rate=self._reader.rate, options=dict(quality or {}))
+        stream = self._container.add_stream(
+            encoder.name, rate=self._reader.rate, options=dict(quality or {})
+        )
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = frame.width, frame.height, plain
         context.time_base = stream.time_base = source.time_base

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +151,11 @@ def plan_clips(
     """
     sources: dict[Path, Path] = {}
     for path in inputs:
-        found = find_clips(path, recursive=recursive) if path.is_dir() else [path]
+        found = [path]
+        if path.is_dir():
+            found = find_clips(path, recursive=recursive)
+        elif has_magic(path.name) and not path.exists():
+            found = [clip for clip in sorted(path.parent.glob(path.name)) if not sidecar_of(clip).exists()]
         if not found:
             raise PictureError(f"{path} holds no clips to reconstruct")
         sources |= {clip: clip.relative_to(path) if path.is_dir() else Path(clip.name) for clip in found}

@@ -3,21 +3,20 @@
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-
+from facemend.alignment import Crop, View, around, view_below
 from facemend.detection import Face
 from facemend.errors import UsageError
+from facemend.files import seed_of
 from facemend.images import Alpha, Image
-from facemend.reconstruction.blending import RING_PX, blend
-from facemend.alignment import View, around, view_below
+from facemend.reconstruction.blending import RING_PX, add_grain, blend, missing_grain
 from facemend.reconstruction.options import Options, options_of
-from facemend.reconstruction.passes import Passes
-from facemend.reconstruction.pipeline import weight_in_photo
+from facemend.reconstruction.pipeline import Passes, weight_in_photo
 from facemend.reconstruction.reconstructor import Reconstructor, shipped
 from facemend.thresholds import THRESHOLDS
 from facemend.video.fusion import Acceptance, Drawn, Fusion, is_still, steady
@@ -27,6 +26,9 @@ LOOKAHEAD = 12
 """Frames that are known before the first of them is decided: 0.4 s of a usual clip."""
 MOST_REPEATED = 2
 """Frames for which an answer of the model holds at most where nothing moves."""
+
+
+_GRAIN_GAIN, _FINEST_GRAIN = 0.2, 4
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,33 @@ class _Track:
 
     fusion: Fusion
     acceptance: Acceptance
+    grain: "_Grain"
     last_found: Alpha | None = None
-    noise: dict[int, Alpha] = field(default_factory=dict)
+
+
+class _Grain:
+    """The noise of a reconstructed face. It lies on the face and moves with it, as the grain of skin does."""
+
+    def __init__(self, track: int) -> None:
+        self._track, self._levels, self._noise = track, 0.0, np.zeros((0, 0), dtype=np.float32)
+
+    def __call__(self, before: Image, above: Image, weight: Alpha, near: View) -> Image:
+        """`above` (h, w, 3) with the noise that the frame has beside the hole; see `match_grain`."""
+        missing = missing_grain(before, above, weight > 0, near.scale)
+        self._levels += (missing - self._levels) * (_GRAIN_GAIN if self._levels else 1.0)
+        if near.scale <= 1 or not self._levels:
+            return above
+        finer = min(math.ceil(near.scale), _FINEST_GRAIN)
+        shape = near.crop.image.shape[0] * finer, near.crop.image.shape[1] * finer
+        if self._noise.shape != shape:
+            rng = np.random.default_rng(seed_of("grain", self._track))
+            self._noise = rng.standard_normal(shape, dtype=np.float32)
+        linear, offset = near.crop.crop_to_photo[:, :2], near.crop.crop_to_photo[:, 2]
+        corner = np.full(2, 0.5 / finer - 0.5)
+        to_photo = np.column_stack([linear / finer, linear @ corner + offset])
+        noise = replace(near, crop=Crop(near.crop.image, to_photo)).put(self._noise)
+        spread = float(noise[weight > 0].std())
+        return above if not spread else add_grain(above, noise * np.float32(self._levels / spread))
 
 
 class _Stages:
@@ -215,16 +242,18 @@ class _Stages:
         faces, patches = [], []
         for number, one in passes.items():
             ahead = [later[number] for _, _, later in window if number in later]
-            patch = self._patch(number, one, ahead, free)
+            patch = self._patch(frame, number, one, ahead, free)
             share = 0.0 if patch is None else float((patch.weight > 0).sum()) / free.size
             faces.append(FaceInFrame(number, one.tracked.face, one.tracked.lost, share))
             patches += [] if patch is None else [patch]
         return FrameReconstruction(frame, shot, tuple(faces), tuple(patches))
 
-    def _patch(self, number: int, one: _Pass, ahead: list[_Pass], free: Alpha) -> Patch | None:
+    def _patch(
+        self, frame: Image, number: int, one: _Pass, ahead: list[_Pass], free: Alpha
+    ) -> Patch | None:
         """What changes on one face, and the state that it leaves to the next frame."""
         if number not in self._tracks:
-            self._tracks[number] = _Track(Fusion(), Acceptance(THRESHOLDS.accepted))
+            self._tracks[number] = _Track(Fusion(), Acceptance(THRESHOLDS.accepted), _Grain(number))
         track = self._tracks[number]
         if one.tracked.moved is not None:
             track.fusion.move(one.tracked.moved)
@@ -238,7 +267,11 @@ class _Stages:
             return None
         following = [each.drawn for each in ahead[1:]]
         fused = track.fusion(replace(one.drawn, found=found), following)
-        return _in_frame(one.view, fused, self._options.occlusion_threshold, free)
+        patch = _in_frame(one.view, fused, self._options.occlusion_threshold, free)
+        if patch is None:
+            return None
+        near = replace(one.view, box=patch.box)
+        return replace(patch, above=track.grain(frame[patch.box], patch.above, patch.weight, near))
 
 
 def _in_frame(view: View, fused: Drawn, threshold: float, free: Alpha) -> Patch | None:

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
-from facemend.alignment import CROP_SIZE_PX, Points, canonical_landmarks, similarity
-from facemend.detection import Face, trust_eyes
+from facemend.alignment import CROP_SIZE_PX, Points, canonical_landmarks, similarity, trust_eyes
+from facemend.detection import Face
 from facemend.images import Image
 
 Plane = npt.NDArray[np.float32]
