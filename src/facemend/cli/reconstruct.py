@@ -241,7 +241,9 @@ def _are_clips(paths: tuple[Path, ...], recursive: bool) -> bool:
     clips = [path for path in paths if is_clip(path) and not path.is_dir()]
     if len(clips) + len(folders) < len(paths):
         if clips:
-            raise UsageError("photos and clips do not go together; reconstruct the clips in a run of their own")
+            raise UsageError(
+                "photos and clips do not go together; reconstruct the clips in a run of their own"
+            )
         return False
     return bool(clips) or any(
         find_clips(folder, recursive=recursive) and not find_pictures(folder, recursive=recursive)

@@ -221,15 +221,21 @@ class Passes:
             return face
         return self._centred(photo, seen).face
 
-    def follow(self, photo: Image, view: View, face: Face, highest: float) -> tuple[PassResult, float]:
+    def follow(
+        self, photo: Image, view: View, face: Face, highest: float, *, mirrored: bool = False
+    ) -> tuple[PassResult, float]:
         """The occlusion of a face whose view is known, and the probability that it is covered.
 
         A clip decides over its frames whether a face is covered.
 
         Args:
             highest: the highest confidence of a face in the photo.
+            mirrored: the model sees the face in a mirror, which gives another answer of the same worth.
         """
-        output = self.model(view.crop.image[None])
+        if mirrored:
+            output = self.model(np.ascontiguousarray(view.crop.image[None, :, ::-1])).mirrored()
+        else:
+            output = self.model(view.crop.image[None])
         seen = PassResult(face, view, output, find_occlusion(view.crop.image, output, self.options))
         if output.alpha is None:
             return seen, 1.0

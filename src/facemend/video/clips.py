@@ -93,6 +93,8 @@ _MATRICES = {
 _HD_PX = 720
 """Height from which a clip that names no colour matrix is taken for BT.709; a lower one for BT.601."""
 _SQUARE = 0.02
+_OF_THE_FILE = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
+"""Texts that describe the input's container, which is written anew."""
 
 
 @dataclass(frozen=True)
@@ -420,7 +422,8 @@ class ClipWriter:
         except (self._av.FFmpegError, OSError) as error:
             raise OutputError(f"cannot write {path}: {reason_of(error)}") from error
         self.left_out: list[str] = []
-        self._texts = ({} if strip else dict(reader.container.metadata)) | dict(texts)
+        kept = {} if strip else dict(reader.container.metadata)
+        self._texts = {key: text for key, text in kept.items() if key not in _OF_THE_FILE} | dict(texts)
         self._last_pts: int | None = None
         self._early: list[Packet] = []
         self._queue: queue.Queue[VideoFrame | Packet | None] = queue.Queue(maxsize=8)

@@ -37,11 +37,12 @@ class FusionRules:
     """In pixels of the smaller crops."""
     least_noise_levels: float = 1.2
     first_noise_levels: float = 3.0
-    still: float = 3.5
+    still: float = 3.0
     """A change of so many standard deviations of the noise is still noise."""
-    moved: float = 7.0
+    moved: float = 5.0
     """A change of so many means that all before it counts for nothing."""
-    most_still_noise_levels: float = 4.0
+    still_levels: float = 5.0
+    """Change of an eighth of the crop's pixels, averaged, that is too small for the model to run again."""
     motion_reach_px: int = 9
     """How far motion reaches into what hides the face."""
     surprise_blur_px: int = 12
@@ -120,7 +121,7 @@ class Fusion:
         if drawn.fresh:
             raw = drawn.raw.astype(np.float32)
             reset = np.maximum(motion, self._surprised(raw, drawn.found))
-            self._weight = self._weight * np.float32(RULES.memory) * (1 - reset) + precision
+            self._weight = self._weight * np.float32(RULES.memory) * (1 - reset) ** 2 + precision
             gain = (precision / self._weight)[:, :, None]
             self._mean += gain * (raw - self._mean)
             if reset.any():
@@ -297,12 +298,12 @@ def steady(found: Sequence[Alpha], place: int) -> Alpha:
 
 
 def is_still(crop: Image, before: Image) -> bool:
-    """Whether nothing has moved between two crops (H, S, 3) of a face but noise and light."""
+    """Whether nothing of a face has moved between two crops (H, S, 3): they differ by noise and light."""
+    rows, columns = (slice(round(a * crop.shape[1]), round(b * crop.shape[1])) for a, b in _FACE)
     a, b = (
-        np.asarray(PillowImage.fromarray(each).reduce(_STILL_SHRINK), dtype=np.float32)
+        np.asarray(PillowImage.fromarray(each[rows, columns]).reduce(_STILL_SHRINK), dtype=np.float32)
         for each in (crop, before)
     )
-    ratio = np.median((a + _DARK) / (b + _DARK), axis=(0, 1))
-    change = np.abs(a - b * ratio).mean(axis=2)
-    noise = max(float(np.median(change)), RULES.least_noise_levels / 2)
-    return float(change.max()) < RULES.moved * noise and noise < RULES.most_still_noise_levels
+    light = np.median((a + _DARK) / (b + _DARK), axis=(0, 1))
+    change = np.abs(a + _DARK - (b + _DARK) * light).mean(axis=2)
+    return float(change.max()) < max(RULES.still_levels, 6 * float(np.median(change)))

@@ -132,7 +132,9 @@ class _Pass:
 
     Attributes:
         basis: uint8 (S, S, 3), the crop that the model was run on.
+        mirrored: it was run on that in a mirror.
         repeated: how many frames ago that was.
+        first: the face has moved before: there is one answer to this crop alone.
     """
 
     tracked: TrackedFace
@@ -140,7 +142,9 @@ class _Pass:
     drawn: Drawn
     probability: float
     basis: Image
+    mirrored: bool
     repeated: int = 0
+    first: bool = True
 
 
 @dataclass
@@ -209,30 +213,40 @@ class _Stages:
             view = self._passes.view(frame, tracked.face)
             if view is None:
                 continue
-            earlier = None if tracked.lost or tracked.moved is not None else self._last.get(tracked.track)
-            passes[tracked.track] = (earlier and self._again(frame, tracked, view, earlier)) or self._pass(
-                frame, tracked, view, highest
-            )
+            passes[tracked.track] = self._passed(frame, tracked, view, highest)
         self._last = passes
         return found.shot, passes
 
-    def _pass(self, frame: Image, tracked: TrackedFace, view: View, highest: float) -> _Pass:
-        seen, probability = self._passes.follow(frame, view, tracked.face, highest)
+    def _passed(self, frame: Image, tracked: TrackedFace, view: View, highest: float) -> _Pass:
+        """A face that moves is passed to the model in every frame. One that does not is passed now and then,
+        every second time in a mirror: the mean of both answers is nearer to the truth."""
+        earlier = self._last.get(tracked.track)
+        if (
+            earlier is None
+            or tracked.lost
+            or tracked.moved is not None
+            or not is_still(view.crop.image, earlier.basis)
+        ):
+            return self._pass(frame, tracked, view, highest, False)
+        if earlier.repeated < MOST_REPEATED and not earlier.first:
+            longer = view_below(frame, view, self._passes.rows_px - len(view.crop.image))
+            drawn = replace(earlier.drawn, crop=longer.crop.image, fresh=False)
+            return replace(
+                earlier, tracked=tracked, view=longer, drawn=drawn, repeated=earlier.repeated + 1
+            )
+        return replace(self._pass(frame, tracked, view, highest, not earlier.mirrored), first=False)
+
+    def _pass(
+        self, frame: Image, tracked: TrackedFace, view: View, highest: float, mirrored: bool
+    ) -> _Pass:
+        seen, probability = self._passes.follow(frame, view, tracked.face, highest, mirrored=mirrored)
         output, missing = seen.output, self._passes.rows_px - len(seen.found)
         below = ((0, missing), (0, 0))
         longer = view_below(frame, seen.view, missing) if missing else seen.view
         interval = None if output.interval is None else np.pad(output.interval[0], below, mode="edge")
         raw = np.pad(output.raw[0], (*below, (0, 0)))
         drawn = Drawn(longer.crop.image, raw, np.pad(seen.found, below), interval)
-        return _Pass(tracked, longer, drawn, probability, view.crop.image)
-
-    def _again(self, frame: Image, tracked: TrackedFace, view: View, earlier: _Pass) -> _Pass | None:
-        """The answer of an earlier frame where nothing has moved in the crop since. None where it has."""
-        if earlier.repeated == MOST_REPEATED or not is_still(view.crop.image, earlier.basis):
-            return None
-        longer = view_below(frame, view, self._passes.rows_px - len(view.crop.image))
-        drawn = replace(earlier.drawn, crop=longer.crop.image, fresh=False)
-        return replace(earlier, tracked=tracked, view=longer, drawn=drawn, repeated=earlier.repeated + 1)
+        return _Pass(tracked, longer, drawn, probability, view.crop.image, mirrored)
 
     def _shown(self, window: "deque[tuple[Image, int, dict[int, _Pass]]]") -> FrameReconstruction:
         """What is shown of the first frame of the window."""

@@ -151,7 +151,8 @@ class _Track:
     offset: Points = field(init=False)
     seen: int = 1
     moved: Points | None = None
-    box: Points = field(init=False)
+    middle: Points = field(init=False)
+    half: Points = field(init=False)
 
     def __post_init__(self) -> None:
         self.confidence = self.begun.confidence
@@ -159,14 +160,14 @@ class _Track:
         self.template = _sampled(self.gray, self.to_frame, RULES.levels_px[-1])
         self.speed = np.zeros(2)
         self.offset = np.zeros((5, 2))
-        corners = np.reshape(self.begun.box_px, (2, 2))
-        self.box = _apply(_inverse(self.to_frame), corners)
+        low, high = np.reshape(self.begun.box_px, (2, 2))
+        self.middle = _apply(_inverse(self.to_frame), (low + high) / 2)
+        self.half = (high - low) / 2 / float(np.hypot(*self.to_frame[:, 0]))
 
     def face(self) -> Face:
         """The face where it is now."""
-        low, high = self.box
-        middle = _apply(self.to_frame, (low + high) / 2)
-        half = np.hypot(*self.to_frame[:, 0]) * np.abs(high - low) / 2
+        middle = _apply(self.to_frame, self.middle)
+        half = np.hypot(*self.to_frame[:, 0]) * self.half
         (x1, y1), (x2, y2) = (middle - half).tolist(), (middle + half).tolist()
         landmarks_px = _apply(self.to_frame, canonical_landmarks())
         return Face((x1, y1, x2, y2), landmarks_px, self.confidence, self.begun.marked)
@@ -217,7 +218,8 @@ class _Track:
         there = similarity(canonical_landmarks(), canonical_landmarks() + self.offset)
         self.moved = there
         self.to_frame = _compose(self.to_frame, there)
-        self.box = _apply(_inverse(there), self.box)
+        self.middle = _apply(_inverse(there), self.middle)
+        self.half = self.half / float(np.hypot(*there[:, 0]))
         self.template = _sampled(gray, self.to_frame, RULES.levels_px[-1])
         self.offset[:] = 0
 
