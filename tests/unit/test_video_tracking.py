@@ -72,7 +72,8 @@ def test_a_face_that_is_hidden_for_a_moment_keeps_its_track() -> None:
     hidden = [frame.copy() for frame in frames]
     for frame, landmarks_px in list(zip(hidden, landmarks, strict=True))[3:6]:
         x, y = landmarks_px.mean(axis=0).astype(int)
-        frame[y - 50 : y + 50, x - 45 : x + 45] = np.arange(90)[None, :, None] + 60
+        part = frame[y - 50 : y + 50, x - 45 : x + 45]
+        part[:] = part.mean() + np.linspace(-25, 25, 90)[None, :, None]
     shown = {number: [_face(landmarks[number])] for number in (0, 6, 7, 8)}
     at = 0
 
