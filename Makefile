@@ -5,7 +5,7 @@ PYTHON ?= python3
 
 help:
 	@echo "make demo     the light core in its own environment, and its picture: facemend-demo.png"
-	@echo "make test     every test; one file: make test ARGS=tests/unit/test_seam.py"
+	@echo "make test     every test; one file: make test ARGS=tests/unit/metrics/test_seam.py"
 	@echo "make lint     format, style, types, imports"
 	@echo "make check    lint and test"
 	@echo "make bench    every benchmark, one after the other"

@@ -3,11 +3,11 @@
     python benchmarks/video.py [--videos FOLDER] [--frames N] [--kinds nose_mask,blur_full] [--look FOLDER]
     python benchmarks/video.py --speed
 
-Clips are rendered from the two portraits that come with facemend: pan, zoom, roll, light and noise. Those of
-a folder come on top. A cover is drawn once in canonical coordinates and moves with the head. Flicker is the
-mean absolute change from frame to frame inside the hole, in canonical coordinates, over the truth's own.
-`--speed` times a 720p clip, decode and encode with it, and measures the memory of a short and of a long one.
-Writes benchmarks/results/video.json.
+Clips are rendered from the two portraits that come with facemend: pan, zoom, roll, light and noise. Those
+of a folder come on top. A cover is drawn once in canonical coordinates and moves with the head. Flicker is
+the mean absolute change from frame to frame inside the hole, in canonical coordinates, over the truth's
+own. `--speed` times a 720p clip, decode and encode with it, and measures the memory of a short and of a
+longer one. Writes benchmarks/results/video.json.
 """
 
 import argparse

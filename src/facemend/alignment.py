@@ -51,6 +51,16 @@ class Crop:
     image: Image
     crop_to_photo: Points
 
+    def inside(self, photo: Image) -> Mask:
+        """bool (size, size): the pixels of the crop that lie in the photo."""
+        (a, b, x), (c, d, y) = self.crop_to_photo
+        rows, columns = np.ogrid[: self.image.shape[0], : self.image.shape[1]]
+        in_x, in_y = a * columns + b * rows + x, c * columns + d * rows + y
+        inside: Mask = (abs(2 * in_x + 1 - photo.shape[1]) <= photo.shape[1]) & (
+            abs(2 * in_y + 1 - photo.shape[0]) <= photo.shape[0]
+        )
+        return inside
+
 
 def frame_to_crop(landmarks_px: Points, size_px: int = CROP_SIZE_PX) -> Points:
     """Maps points (..., 2) in the 178×218 frame to the canonical crop of the given size."""

@@ -4,12 +4,16 @@ Files that a command keeps for itself in a folder (`read_own`, `open_log`) may h
 stranger: a link there is never followed, and nothing but a regular file is opened.
 """
 
+import csv
 import errno
 import hashlib
+import io
 import json
+import math
 import os
 import stat
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +23,8 @@ from facemend.errors import OutputError, reason_of
 
 MOST_TEXT_BYTES: Final = 64 << 20
 """The largest description, table or list that is read whole; the largest of CelebA's takes 25 MB."""
+_MOST_COLUMNS: Final = 1000
+_MOST_DOTS: Final = 500
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 """A pipe without a writer is opened at once, and then refused."""
@@ -99,6 +105,23 @@ def open_log(path: Path) -> TextIO:
     return os.fdopen(number, "a", encoding="utf-8")
 
 
+def refuse_links(home: Path, folder: Path) -> None:
+    """Makes sure that a folder below an output folder is really there: a link would lead out of it.
+
+    Args:
+        home: the folder that the user named, which may be a link.
+        folder: below it; it need not exist.
+
+    Raises:
+        OutputError: the folder, or one between the two, is a link.
+    """
+    for place in (folder, *folder.parents):
+        if place == home:
+            return
+        if place.is_symlink():
+            raise OutputError(f"{place} is a link; remove it, or choose another folder")
+
+
 def read_named(path: Path, most_bytes: int = MOST_TEXT_BYTES) -> bytes:
     """The bytes of a file that the user named. Raises as `read_own` does, but follows links."""
     with open_named(path) as file:
@@ -118,7 +141,7 @@ def parse_json(text: str | bytes) -> Any:
             character (a lone surrogate), which no file could be written with.
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
         if "\\u" in text if isinstance(text, str) else b"\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
@@ -148,8 +171,48 @@ def fingerprint_of(*parts: object) -> str:
     return sha256_of_parts(*parts)[:16]
 
 
+def parse_csv(data: bytes) -> tuple[list[str], list[dict[str, str]]]:
+    """The columns of a CSV file and its rows; a value that is missing has no key.
+
+    A row takes as much as stands in it, however many columns there are.
+
+    Raises:
+        ValueError: it is not CSV in UTF-8, or has more than 1,000 columns.
+    """
+    lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+    try:
+        names = next(lines, [])
+        if len(names) > _MOST_COLUMNS:
+            raise ValueError(f"it has more than {_MOST_COLUMNS} columns")
+        return names, [dict(zip(names, row, strict=False)) for row in lines if row]
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
+
+
+def parse_toml(data: bytes) -> dict[str, Any]:
+    """The table of a TOML file.
+
+    Raises:
+        ValueError: it is not TOML in UTF-8, is nested too deeply, or has a line with too many dots: Python
+            reads a dotted key in time that grows with the square of its parts.
+    """
+    if any(line.count(b".") > _MOST_DOTS for line in data.splitlines()):
+        raise ValueError(f"it has a line with more than {_MOST_DOTS} dots")
+    try:
+        return tomllib.loads(data.decode())
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is too large for a number")
+    return value
 
 
 def _open_regular(path: Path, flags: int) -> int:

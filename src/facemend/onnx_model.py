@@ -144,6 +144,8 @@ _TEXTS, _KEY, _VALUE = 14, 1, 2
 """Fields of onnx.ModelProto (metadata_props) and of onnx.StringStringEntryProto."""
 _NUMBER, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 _MOST_FIELDS = 10_000
+_MOST_PARTS = 100
+"""Of a text, which has a key and a value."""
 _MOST_TEXT_BYTES = 16 << 20
 """Of all texts together: the description of a model trained on 10,000 people takes 0.7 MB."""
 
@@ -175,14 +177,15 @@ def _texts(data: Data) -> dict[str, str]:
         if total > _MOST_TEXT_BYTES:
             raise ValueError(f"its texts take more than {_MOST_TEXT_BYTES >> 20} MiB")
         entry = data[start:end]
-        parts = {field: entry[first:last].decode() for field, first, last in _fields(entry, 0, len(entry))}
+        fields = _fields(entry, 0, len(entry), _MOST_PARTS)
+        parts = {field: entry[first:last].decode() for field, first, last in fields}
         texts[parts.get(_KEY, "")] = parts.get(_VALUE, "")
     return texts
 
 
-def _fields(data: Data, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+def _fields(data: Data, at: int, end: int, most: int = _MOST_FIELDS) -> Iterator[tuple[int, int, int]]:
     """The fields that have a length: their number, their first byte, and the first one behind."""
-    for _ in range(_MOST_FIELDS):
+    for _ in range(most):
         if at >= end:
             return
         tag, at = _varint(data, at, end)
@@ -199,7 +202,7 @@ def _fields(data: Data, at: int, end: int) -> Iterator[tuple[int, int, int]]:
             at += length
         else:
             raise ValueError("it is no ONNX file")
-    raise ValueError(f"it has more than {_MOST_FIELDS} fields")
+    raise ValueError(f"it has more than {most} fields")
 
 
 def _varint(data: Data, at: int, end: int) -> tuple[int, int]:

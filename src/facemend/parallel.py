@@ -12,6 +12,7 @@ import pickle
 import signal
 import sys
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -145,6 +146,7 @@ def _start(open_work: Callable[[], Callable[[int], Any]]) -> None:
     # Ctrl-C reaches every process; the parent alone answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    warnings.filterwarnings("ignore", module="PIL")  # of what is in a stranger's file
 
 
 def _die_with_parent() -> None:

@@ -13,7 +13,7 @@ from facemend.evaluation.evaluate import Plan, evaluate
 from facemend.evaluation.external import open_systems
 from facemend.evaluation.report import take_examples, to_html
 from facemend.evaluation.scoring import open_slow_metrics
-from tests.unit.test_evaluate import SOURCE
+from tests.unit.evaluation.test_evaluate import SOURCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -12,8 +12,8 @@ from facemend.evaluation.results import EvaluationReport, Group
 from facemend.evaluation.run import NAMES
 from facemend.io import write_png
 from tests.tiny_celeba import gradient, make_celeba, write_split
-from tests.unit.test_groups import row, write_faces
-from tests.unit.test_published_masks import write_templates
+from tests.unit.evaluation.test_groups import row, write_faces
+from tests.unit.evaluation.test_published_masks import write_templates
 
 HOLE = ("hole", "psnr")
 SPLITS = ("train", "train", "val", "test", "test")

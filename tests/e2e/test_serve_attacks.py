@@ -9,7 +9,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -128,6 +128,42 @@ def test_after_a_refusal_a_slow_body_does_not_keep_its_connection(
                 answer = connection.makefile("rb").read()  # up to the end of the connection
             assert answer.split()[1] in (b"400", b"401", b"404", b"421"), answer
             assert b"\r\nconnection: close\r\n" in answer.lower()
+
+
+def test_heads_of_many_lines_and_bodies_of_tiny_chunks_end_their_connection(
+    stand_in_model: Path, repo_root: Path
+) -> None:
+    lines, chunked = b"a:\r\n" * 3000, b"Transfer-Encoding: chunked\r\n\r\n"
+    photo = b"POST /v1/reconstruct HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    form = b"Content-Type: multipart/form-data; boundary=x-x-x\r\n"
+    with attacked(stand_in_model, repo_root) as (_, port):
+        for request in (
+            b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n" + lines + b"\r\n",
+            b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\na: b\r\n" + b" c\r\n" * 15_000 + b"\r\n",
+            photo + form + chunked + b"0\r\n" + lines + b"\r\n",
+            photo + form + chunked + b"1\r\nx\r\n" * 1000,
+            photo + form + chunked + b"zz\r\n",
+            b"POST /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n" + chunked + b"1\r\nx\r\n" * 1000,
+        ):
+            with _connect(port) as connection, suppress(ConnectionError):
+                connection.sendall(request)
+                answer = connection.makefile("rb").read()  # up to the end of the connection
+                assert answer.split()[1:2] in ([b"400"], [b"404"], []), answer
+        with _connect(port) as connection:  # a chunk that is none, in the middle of a refusal
+            connection.sendall(b"POST /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n" + chunked)
+            assert connection.recv(12) == b"HTTP/1.1 404"
+            connection.sendall(b"zz\r\n")
+            with suppress(ConnectionError):
+                connection.makefile("rb").read()
+        form = form_of(photo_of(64))
+        pieces = b"".join(
+            b"%x\r\n%s\r\n" % (len(form[at : at + 200]), form[at : at + 200])
+            for at in range(0, len(form), 200)
+        )
+        with _connect(port) as connection:  # small chunks of an honest client
+            head = _head(0, "Connection: close").replace(b"Content-Length: 0", chunked[:-4])
+            connection.sendall(head + pieces + b"0\r\n\r\n")
+            assert connection.makefile("rb").readline().split()[1] == b"200"
 
 
 def test_slow_bodies_and_idle_connections_keep_nobody_out(stand_in_model: Path, repo_root: Path) -> None:

@@ -20,14 +20,36 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, PngImagePlugin
 
 from facemend.cli.main import main
+from facemend.errors import SourceError, TrainingError
+from facemend.occlusion.cutouts import find_masks
 from facemend.reconstruction.batch import RECORD_NAME
 from facemend.reconstruction.model import METADATA_KEY
+from facemend.training.config import read_config
 from tests.stand_in import COVER, DESCRIPTION, write_model
 from tests.tiny_celeba import gradient, make_celeba
 
 Run = Callable[..., click.testing.Result]
 Refuse = Callable[..., str]
 
+_CONFIG = """
+name = "tiny"
+precision = "fp32"
+workers = 0
+validation_faces = 1
+generator = { widths = [4, 8] }
+discriminator = { crop_px = 32 }
+data = { kinds = { nose_mask = 1.0 } }
+
+[[phases]]
+name = "only"
+images = 4
+size_px = 64
+batch = 2
+learning_rate = 1e-3
+
+[phases.losses]
+l1_hole = 1.0
+"""
 _ESCAPE = "\x1b]0;pwned\x07\x1b[2J\x9b31m\u202e"
 
 
@@ -181,6 +203,84 @@ def test_a_pattern_leads_through_no_link(run: Run, stand_in_model: Path) -> None
     Path("theirs/more").symlink_to("../private")
     run("reconstruct", "theirs/**", "--aligned", "--model", stand_in_model)
     assert [path.name for path in Path("private").iterdir()] == ["mine.png"]
+
+
+@pytest.mark.parametrize(
+    ("link", "words"),
+    [
+        ("out/sub", ("reconstruct", "in", "-o", "out", "--recursive", "--aligned", "--model", "MODEL")),
+        ("out/train", ("dataset", "build", "CELEBA", "out", "--count", "1", "--layout", "imagefolder")),
+        ("out/train", ("dataset", "build", "CELEBA", "out", "--count", "1", "--layout", "pix2pix")),
+        ("out/shards", ("dataset", "build", "CELEBA", "out", "--count", "1", "--layout", "webdataset")),
+        ("out/manifest", ("dataset", "build", "CELEBA", "out", "--count", "1", "--layout", "parquet")),
+        ("out/cache", ("evaluate", "--data", "CELEBA", "--limit", "1", "--baselines", "copy", "-o", "out")),
+        ("out/inputs", ("evaluate", "--data", "CELEBA", "--limit", "1", "--export-inputs", "out")),
+        ("out/masks", ("evaluate", "--data", "CELEBA", "--limit", "1", "--export-inputs", "out")),
+        ("out/tensorboard", ("train", "tiny.toml", "--data", "CELEBA", "-o", "out")),
+        ("out/checkpoints", ("train", "tiny.toml", "--data", "CELEBA", "-o", "out")),
+        ("out/samples", ("train", "tiny.toml", "--data", "CELEBA", "-o", "out")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_a_linked_folder_below_an_output_is_no_way_out_of_it(
+    refuse: Refuse, tmp_path: Path, stand_in_model: Path, link: str, words: tuple[str, ...]
+) -> None:
+    draw(Path("in/sub/a.png"))
+    Path("tiny.toml").write_text(_CONFIG)
+    names = {"MODEL": stand_in_model, "CELEBA": make_celeba(tmp_path / "celeba", tuple(range(11, 41)))}
+    Path("mine").mkdir()
+    Path("mine/letter.txt").write_text("mine")
+    Path("out").mkdir()
+    Path(link).symlink_to("../mine")
+    workers = ("--workers", "1") if words[0] == "dataset" else ()
+    quick = ("--kinds", "nose_mask") if words[0] == "evaluate" else ()
+    said = refuse(1, *(names.get(word, word) for word in words), *workers, *quick, "-q")
+    assert f"{link} is a link" in said
+    assert [path.name for path in Path("mine").iterdir()] == ["letter.txt"]
+
+
+def test_a_dataset_that_is_built_anew_removes_nothing_behind_a_link(run: Run, tmp_path: Path) -> None:
+    celeba = make_celeba(tmp_path / "celeba", tuple(range(11, 41)))
+    Path("mine").mkdir()
+    Path("mine/letter.txt").write_text("mine")
+    Path("pairs").mkdir()
+    Path("pairs/shards").symlink_to("../mine")
+    Path("pairs/dataset.json").write_text("{}")
+    words = ("--layout", "webdataset", "--count", "1", "--workers", "1", "-q", "--force")
+    assert "is a link" in run("dataset", "build", celeba, "pairs", *words).stderr
+    assert Path("mine/letter.txt").read_text() == "mine"
+
+
+def test_a_run_that_is_a_link_is_not_deleted(refuse: Refuse, tmp_path: Path) -> None:
+    celeba = make_celeba(tmp_path / "celeba", tuple(range(11, 41)))
+    Path("mine/checkpoints").mkdir(parents=True)
+    Path("run").symlink_to("mine")
+    Path("tiny.toml").write_text(_CONFIG)
+    assert "is a link" in refuse(2, "train", "tiny.toml", "--data", celeba, "-o", "run", "--fresh", "-q")
+    assert Path("mine/checkpoints").is_dir()
+
+
+@pytest.mark.parametrize("path", ["photo", "mask", "zip", "points"])
+def test_nothing_waits_for_a_pipe(refuse: Refuse, tmp_path: Path, stand_in_model: Path, path: str) -> None:
+    words: tuple[str | Path, ...] = ("--aligned", "--model", stand_in_model)
+    match path:
+        case "photo":
+            os.mkfifo("a.png")
+            words = ("reconstruct", "a.png", *words)
+        case "mask":
+            os.mkfifo("mask.png")
+            words = ("reconstruct", draw(Path("a.png")), "--mask", "mask.png", *words)
+        case "zip":
+            Path("celeba").mkdir()
+            os.mkfifo("celeba/img_align_celeba.zip")
+            words = ("dataset", "build", "celeba", "pairs", "--count", "1", "-q")
+        case "points":
+            celeba = make_celeba(tmp_path / "celeba", tuple(range(11, 41)))
+            Path("masks").mkdir()
+            os.mkfifo("masks/points.csv")
+            words = ("evaluate", "--data", celeba, "--protocol", "published-masks")
+            words += ("--templates", "masks", "-o", "report", "-q")
+    assert "regular file" in refuse(1, *words) or path == "points"
 
 
 # Kind 6: terminals and reports
@@ -354,6 +454,33 @@ def _tar(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
     return file.getvalue()
 
 
+def _lzma_zip(start: int) -> bytes:
+    """An archive whose picture is packed by LZMA and damaged from a place on."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("ann/a.png", bytes(3000))
+    data = bytearray(file.getvalue())
+    at = data.find(b"ann/a.png") + len(b"ann/a.png") + start
+    data[at : at + 5] = b"\xff" * 5
+    return bytes(data)
+
+
+def _header(info: tarfile.TarInfo, size: int) -> bytes:
+    """A header of a tar with any size, a negative one too."""
+    data = bytearray(info.tobuf())
+    data[124:136] = size.to_bytes(12, "big", signed=True) if size < 0 else b"%011o\0" % size
+    data[148:156] = b"%06o\0 " % (256 + sum(data[:148]) + sum(data[156:512]))
+    return bytes(data)
+
+
+def _extended(text: bytes) -> bytes:
+    """A tar whose one member has an extended header of this text."""
+    info = tarfile.TarInfo("x")
+    info.type = tarfile.XHDTYPE
+    padding = bytes(-len(text) % 512)
+    return _header(info, len(text)) + text + padding + tarfile.TarInfo("a.png").tobuf() + bytes(1024)
+
+
 def _link(name: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, "nothing"
@@ -372,6 +499,11 @@ def _link(name: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
         ("half.tar", _tar((tarfile.TarInfo("a.json"), b'{"source": "\\ud800"}'))),
         ("wide.tar", _tar((tarfile.TarInfo("a.json"), bytes(2 << 20)))),
         ("no.tar", b"\0\xff" * 600),
+        ("lzma.zip", _lzma_zip(4)),
+        ("more-lzma.zip", _lzma_zip(20)),
+        ("back.tar", _header(tarfile.TarInfo("a.png"), -512) + bytes(1024)),
+        ("digits.tar", _extended(b"1" * 500_000)),
+        ("long.tar", _extended(b"1 a=b\n" * 400_000)),
         ("no.parquet", b"PAR1" + b"\xff" * 60 + b"PAR1"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -407,8 +539,9 @@ def test_a_row_group_of_gigabytes_is_not_unpacked(refuse: Refuse) -> None:
 
 @pytest.mark.parametrize(
     "table",
-    [b"file,identity\na.png,%s\n" % (b"x" * 200_000), b"file,identity\n\xff,\xfe\n", b"file\0,\n\0\n", b""],
-)
+    [b"file,identity\na.png,%s\n" % (b"x" * 200_000), b"file,identity\n\xff,\xfe\n", b"file\0,\n\0\n", b"",
+     b"file,identity" + b",c" * 1000 + b"\na.png,ann\n"],
+)  # fmt: skip
 def test_tables_of_strangers_are_one_line(refuse: Refuse, table: bytes) -> None:
     draw(Path("in/a.png"))
     Path("in/identities.csv").write_bytes(table)
@@ -416,8 +549,42 @@ def test_tables_of_strangers_are_one_line(refuse: Refuse, table: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "table", [b"template,a\n" + b"x" * 200_000, b"template\n\xff\n", b"", b"template\n", b"OUTSIDE"]
+)
+def test_tables_of_templates_are_one_line(refuse: Refuse, tmp_path: Path, table: bytes) -> None:
+    celeba = make_celeba(tmp_path / "celeba", tuple(range(11, 41)))
+    Path("masks").mkdir()
+    points = ",".join(f"{point}_{axis}_px" for point in "abcdef" for axis in "xy")
+    outside = f"template,{points}\n../secret.png{',1' * 12}\n".encode()
+    draw(Path("secret.png"))
+    Path("masks/points.csv").write_bytes(outside if table == b"OUTSIDE" else table)
+    words = ("--protocol", "published-masks", "--templates", "masks", "-o", "report", "-q")
+    said = refuse(1, "evaluate", "--data", celeba, *words)
+    assert "outside" in said or table != b"OUTSIDE"
+
+
+@pytest.mark.parametrize("table", [b"file,a\n" + b"x" * 200_000, b"file\n\xff\n", b"a\n1\n"])
+def test_tables_of_cutouts_are_errors(tmp_path: Path, table: bytes) -> None:
+    (tmp_path / "cut").mkdir()
+    Image.fromarray(np.full((218, 178, 4), 200, dtype=np.uint8)).save(tmp_path / "cut/a.png")
+    (tmp_path / "cut.csv").write_bytes(table)
+    with pytest.raises(SourceError, match=r"cut\.csv"):
+        find_masks(tmp_path / "cut")
+
+
+def test_a_table_that_names_a_picture_twice_is_read_once(refuse: Refuse) -> None:
+    # Counting each name in the whole list took time that grew with the square of 20,000.
+    Path("faces/images").mkdir(parents=True)
+    names = "".join(f"{number}.png\n" for number in range(20_000))
+    Path("faces/faces.csv").write_text(f"file\n{names}19999.png\n")
+    said = refuse(1, "dataset", "build", "faces", "pairs", "--count", "1", "-q")
+    assert "names 19999.png twice" in said
+
+
+@pytest.mark.parametrize(
     "text",
-    ["a = " + "[" * 100_000, "\xff", 'name = "x"', 'image = "x"', "name = 1\nfile = 2\nsize_px = []",
+    ["a." * 50_000 + "b = 1", "seed = " + "1" * 5000,
+     "a = " + "[" * 100_000, "\xff", 'name = "x"', 'image = "x"', "name = 1\nfile = 2\nsize_px = []",
      "[image]\nname = 'a'\nrange = 5\n[output]\nname = 'b'\nrange = [0, 1]\n",
      "name = 'a'\nfile = {}\nsize_px = 9\n[image]\nname = []\norder = {}\nrange = [0, 1]\n"
      "[output]\nname = 'b'\nrange = [0, 1]\n"],
@@ -471,6 +638,23 @@ def test_a_cache_that_is_a_link_is_refused(refuse: Refuse, tmp_path: Path) -> No
     assert Path("mine.sqlite").read_bytes() == before
 
 
+def test_a_journal_beside_a_cache_deletes_nothing(refuse: Refuse, tmp_path: Path) -> None:
+    # A journal names a further one by its path, and SQLite deletes that file once it has rolled back.
+    celeba = make_celeba(tmp_path / "celeba", tuple(range(11, 41)))
+    Path("mine.txt").write_text("mine\n")
+    _cache(_ROW)
+    pages = Path("report/cache/scores.sqlite").stat().st_size // 4096
+    name = str(Path("mine.txt").resolve()).encode()
+    magic = bytes.fromhex("d9d505f920a163d7")
+    head = magic + b"".join(number.to_bytes(4, "big") for number in (0, 0, pages, 512, 4096))
+    place = (1 << 30) // 4096 + 1
+    tail = place.to_bytes(4, "big") + name + len(name).to_bytes(4, "big") + sum(name).to_bytes(4, "big")
+    Path("report/cache/scores.sqlite-journal").write_bytes(head.ljust(512, b"\0") + tail + magic)
+    words = ("--kinds", "nose_mask", "--baselines", "copy", "--limit", "1", "-o", "report", "-q")
+    assert "delete both" in refuse(1, "evaluate", "--data", celeba, *words)
+    assert Path("mine.txt").exists()
+
+
 @pytest.mark.parametrize(
     "manifest",
     ["[" * 100_000, "[]", '{"format": 1, "protocol": "x", "inputs": 3}', "link",
@@ -496,3 +680,47 @@ def test_a_checkpoint_of_another_kind_is_one_line(refuse: Refuse, tmp_path: Path
     for header in ("[" * 100_000, "[]", "{}", json.dumps(wrong | {"data": 1, "commit": []})):
         save_file({"a": np.zeros(1)}, folder / "0000000001.safetensors", {"facemend": header})
         assert "no readable checkpoint" in refuse(1, "export", "run", "-o", "m.onnx")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": {"phases": 5}}, {"config": {"phases": [5]}}, {"config": {"phases": [{"losses": 5}]}},
+        {"progress": {"images_seen": -5, "seconds": 1}},
+        {"progress": {"images_seen": 4, "seconds": 10**400}},
+        {"progress": {"images_seen": 10**30, "seconds": 1}}, {},
+    ],
+)  # fmt: skip
+def test_a_checkpoint_that_was_tampered_with_is_one_line(
+    refuse: Refuse, tmp_path: Path, change: dict[str, object]
+) -> None:
+    from safetensors.numpy import save_file
+
+    celeba = make_celeba(tmp_path / "celeba", tuple(range(11, 41)))
+    Path("tiny.toml").write_text(_CONFIG)
+    config = read_config(Path("tiny.toml")).model_dump(mode="json")
+    fields = {
+        "config": config,
+        "progress": {"images_seen": 2, "seconds": 1},
+        "training_people": None,
+        "data": "x",
+        "commit": "x",
+    }
+    Path("run/checkpoints").mkdir(parents=True)
+    path = Path("run/checkpoints/0000000002.safetensors")
+    save_file({"generator/a": np.zeros(1)}, path, {"facemend": json.dumps(fields | change)})
+    refuse(1, "export", "run", "-o", "m.onnx")
+    refuse(1, "train", "tiny.toml", "--data", celeba, "-o", "run", "-q")
+
+
+def test_tensors_of_another_network_are_one_line() -> None:
+    import torch
+
+    from facemend.training.checkpoint import fitting, restore_optimizer
+
+    optimizer = torch.optim.Adam(torch.nn.Linear(2, 2).parameters())
+    for name, value in (("x/y", 1), ("a", 1), ("99/exp_avg", 1), ("0/exp_avg/z", 1)):
+        with pytest.raises(TrainingError, match="not of its networks"), fitting():
+            restore_optimizer(optimizer, {name: torch.full((1,), float(value))})
+    with pytest.raises(TrainingError, match="not of its networks"), fitting():
+        torch.nn.Linear(2, 2).load_state_dict({"weight": torch.zeros(3)})

@@ -8,9 +8,12 @@ from facemend.files import (
     UnfitFile,
     open_log,
     open_named,
+    parse_csv,
     parse_json,
+    parse_toml,
     read_named,
     read_own,
+    refuse_links,
     sha256_of,
     write_text,
     written_whole,
@@ -136,3 +139,38 @@ def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path, mode: int
     (tmp_path / "a").chmod(mode)
     write_text(tmp_path / "a", "new", force=True)
     assert (tmp_path / "a").stat().st_mode & 0o777 == mode
+
+
+def test_a_row_of_a_table_takes_what_stands_in_it() -> None:
+    # Filled up to the columns, 300 kB of rows would take 40 GB.
+    names, rows = parse_csv(b"file,identity," + b",".join(b"c%d" % n for n in range(900)) + b"\na,b\n\nc\n")
+    assert len(names) == 902
+    assert rows == [{"file": "a", "identity": "b"}, {"file": "c"}]
+    for data in (b",".join([b"c"] * 1001), b"\xff", b"a\n" + b"x" * 200_000):
+        with pytest.raises(ValueError):  # noqa: PT011 (Python's own words)
+            parse_csv(data)
+
+
+def test_a_number_beyond_all_numbers_is_none() -> None:
+    assert parse_json('{"a": 1.5, "b": 1e300}') == {"a": 1.5, "b": 1e300}
+    for text in ("1e999", "-1e999", '{"a": [' + "1" * 400 + ".0]}"):
+        with pytest.raises(ValueError, match="too large for a number"):
+            parse_json(text)
+
+
+def test_a_link_below_an_output_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "out").symlink_to("elsewhere")  # the user named it
+    refuse_links(tmp_path / "out", tmp_path / "out" / "deep")
+    refuse_links(tmp_path / "out", tmp_path / "out")
+    (tmp_path / "elsewhere" / "sub").symlink_to("deep")
+    for below in ("sub", "sub/further"):
+        with pytest.raises(OutputError, match="sub is a link"):
+            refuse_links(tmp_path / "out", tmp_path / "out" / below)
+
+
+def test_toml_of_strangers_is_bounded() -> None:
+    assert parse_toml(b'a.b = 1\nc = "...."\n') == {"a": {"b": 1}, "c": "...."}
+    for text in (b"a." * 1000 + b"b = 1", b"a = " + b"[" * 5000, b"a = " + b"1" * 5000, b"\xff", b"a = "):
+        with pytest.raises(ValueError):  # noqa: PT011 (also Python's own words)
+            parse_toml(text)

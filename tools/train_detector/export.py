@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from facemend.errors import ExportError
 from facemend.files import written_whole
+from facemend.training.checkpoint import quantise
 from facemend.training.export import forget_origins
-from facemend.training.weights import quantise
 from tools.train_detector.network import DetectorNetwork
 
 _OPSET = 18

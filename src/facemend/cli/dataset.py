@@ -115,6 +115,7 @@ def build(
     from facemend.datasets.pairs import Files, Layout, PictureFormat, Recipe, equal_shares, parse_shares
     from facemend.datasets.remote import Place, is_url
     from facemend.datasets.shards import SHARD_PAIRS, ShardFormat, build_shards
+    from facemend.files import refuse_links
     from facemend.parallel import EngineName, open_engine
 
     def show(results: Iterable[Result], total: int, unit: str) -> Iterable[Result]:
@@ -141,6 +142,7 @@ def build(
     else:
         files = Files(Layout(layout), pictures)
         home = folder = files.layout.home(Path(out), split)
+        refuse_links(Path(out), folder)
         report = build_dataset(
             _open(source, split, split_file, folder),
             folder,

@@ -8,7 +8,7 @@ import click
 from facemend.cli.options import say
 
 if TYPE_CHECKING:
-    from facemend.training.weights import WeightFormat
+    from facemend.training.checkpoint import WeightFormat
 
 
 @click.command()

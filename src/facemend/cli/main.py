@@ -34,6 +34,8 @@ class _Facemend(click.Group):
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _say_warning
+                # Of what is in a stranger's file: one file can give thousands.
+                warnings.filterwarnings("ignore", module="PIL")
                 return super().invoke(ctx)
         except FacemendError as error:
             click.echo(f"facemend: {printable(error)}", err=True)

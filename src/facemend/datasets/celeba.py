@@ -13,7 +13,7 @@ from facemend.alignment import Points
 from facemend.datasets.faces import FaceRecord, FaceSource, ReadPicture, points_of
 from facemend.datasets.remote import MEMBER_ERRORS, read_member
 from facemend.errors import PictureError, SourceError
-from facemend.files import fingerprint_of, read_named
+from facemend.files import fingerprint_of, open_named, read_named
 from facemend.images import Image
 from facemend.io import find_pictures, is_picture, read_image
 
@@ -115,7 +115,7 @@ class _ZipReader:
     def _open(self) -> zipfile.ZipFile:
         if self._archive is None or self._owner != os.getpid():
             try:
-                self._archive = zipfile.ZipFile(self._path)
+                self._archive = zipfile.ZipFile(open_named(self._path))
             except MEMBER_ERRORS as error:
                 raise SourceError(f"{self._path} is not a readable zip archive: {error}") from error
             self._owner = os.getpid()

@@ -1,7 +1,5 @@
 """Faces of one source: records, pictures, and what is known of each face."""
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -10,7 +8,7 @@ import numpy as np
 
 from facemend.alignment import CROP_SIZE_PX, Points, crop_from_aligned
 from facemend.errors import SourceError
-from facemend.files import sha256_of_parts
+from facemend.files import parse_csv, sha256_of_parts
 from facemend.images import Image
 
 MEASURE = "measure"
@@ -149,7 +147,7 @@ GROUPS: Mapping[str, Callable[[FaceRecord], bool]] = {"dark_skin": has_dark_skin
 
 
 def parse_table(data: bytes, name: str, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file by column. A missing value is an empty text.
+    """The rows of a CSV file by column. A missing value of a required column is an empty text.
 
     Args:
         name: the file's name for errors.
@@ -159,11 +157,10 @@ def parse_table(data: bytes, name: str, columns: Sequence[str]) -> list[dict[str
         SourceError: the file is not CSV in UTF-8, lacks a column, or has no rows.
     """
     try:
-        text = io.StringIO(data.decode("utf-8-sig"), newline="")
-        reader = csv.DictReader(text, restkey="", restval="")
-        rows = [{key: value for key, value in row.items() if isinstance(value, str)} for row in reader]
-    except (csv.Error, UnicodeDecodeError) as error:
+        names, rows = parse_csv(data)
+    except ValueError as error:
         raise SourceError(f"{name} is not CSV in UTF-8: {error}") from error
-    if not rows or not set(columns) <= set(rows[0]):
+    if not rows or not set(columns) <= set(names):
         raise SourceError(f"{name} needs the columns {' and '.join(columns)}")
-    return rows
+    empty = dict.fromkeys(columns, "")
+    return [empty | row for row in rows]

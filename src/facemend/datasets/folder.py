@@ -1,11 +1,9 @@
 """Folders of face crops, with or without a table about them."""
 
-import csv
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
@@ -25,7 +23,7 @@ from facemend.datasets.faces import (
 )
 from facemend.errors import SourceError, reason_of
 from facemend.escaping import printable
-from facemend.files import fingerprint_of, read_named
+from facemend.files import fingerprint_of, parse_csv, read_named
 from facemend.images import Image
 from facemend.io import find_pictures, read_image
 
@@ -105,7 +103,7 @@ def table_of(root: Path) -> Path | None:
     if not (root / IMAGES).is_dir():
         return None
     tables = (root / "faces.csv", root / f"{root.resolve().name}.csv")
-    return next((path for path in tables if path.is_file() and "file" in _columns(path)), None)
+    return next((path for path in tables if path.is_file() and "file" in _parsed(path)[0]), None)
 
 
 def open_table(root: Path) -> FaceSource:
@@ -121,8 +119,8 @@ def open_table(root: Path) -> FaceSource:
     name = root.resolve().name
     records = [_record(table, line, row, name) for line, row in enumerate(rows, 2)]
     names = [record.name for record in records]
-    if len(set(names)) < len(names):
-        twice = next(each for each in names if names.count(each) > 1)
+    twice, times = Counter(names).most_common(1)[0]
+    if times > 1:
         raise SourceError(f"{table} names {twice} twice")
     there = {path.name for path in find_pictures(root / IMAGES, recursive=False)}
     if missing := [each for each in names if each not in there]:
@@ -131,25 +129,17 @@ def open_table(root: Path) -> FaceSource:
     return FaceSource(name, records, _Reader(root / IMAGES), fingerprint_of("table", newest, *names))
 
 
-def _columns(table: Path) -> list[str]:
-    with _opened(table) as file:
-        return next(csv.reader(file), [])
-
-
-def _rows(table: Path) -> list[Mapping[str, str]]:
-    with _opened(table) as file:
-        rows: list[Mapping[str, str]] = list(csv.DictReader(file))
+def _rows(table: Path) -> list[dict[str, str]]:
+    _, rows = _parsed(table)
     if not rows:
         raise SourceError(f"{table} names no picture")
     return rows
 
 
-@contextmanager
-def _opened(table: Path) -> Iterator[TextIO]:
+def _parsed(table: Path) -> tuple[list[str], list[dict[str, str]]]:
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            yield file
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        return parse_csv(read_named(table))
+    except (OSError, ValueError) as error:
         raise SourceError(f"{table} cannot be read: {error}") from error
 
 
@@ -161,7 +151,7 @@ def _record(table: Path, line: int, row: Mapping[str, str], source: str) -> Face
         raise SourceError(f"{table}, line {line}: {error}") from error
     if not all(np.isfinite(value) for value in traits.values()):
         raise SourceError(f"{table}, line {line}: a value is no number")
-    file = row["file"]
+    file = row.get("file", "")
     person = row.get("person") or file
     labels = {name: row[name] for name in (SEX, SOURCE) if row.get(name)}
     use = row.get("use") or None

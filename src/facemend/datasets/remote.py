@@ -2,7 +2,10 @@
 
 import hashlib
 import io
+import lzma
+import os
 import posixpath
+import re
 import struct
 import tarfile
 import uuid
@@ -11,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -20,7 +24,7 @@ from facemend.alignment import Points
 from facemend.datasets.faces import FaceRecord, FaceSource, parse_table
 from facemend.datasets.folder import IDENTITY_FILE, check_names
 from facemend.errors import FacemendError, OutputError, PictureError, SourceError, reason_of
-from facemend.files import MOST_TEXT_BYTES, UnfitFile, fingerprint_of, parse_json
+from facemend.files import MOST_TEXT_BYTES, UnfitFile, fingerprint_of, parse_json, refuse_links
 from facemend.images import Image
 from facemend.io import is_picture, read_image
 from facemend.io.folders import is_hidden
@@ -85,6 +89,7 @@ class Place:
         try:
             files, path = self._at(temporary)
             if files.type_name == "local":  # elsewhere folders are names alone
+                refuse_links(Path(self._at("")[1]), Path(path).parent)
                 files.create_dir(posixpath.dirname(path))
             try:
                 with files.open_output_stream(path) as stream:
@@ -122,14 +127,25 @@ class Place:
         from pyarrow import fs
 
         files, path = self._at(folder)
+        if files.type_name == "local":
+            return _local_infos(files, path, self._at("")[1])
         selector = fs.FileSelector(path, recursive=True, allow_not_found=True)
         base = self._at("")[1]
         found = [info for info in files.get_file_info(selector) if info.type == fs.FileType.File]
-        return sorted((posixpath.relpath(info.path, base), info) for info in found)
+        return sorted(((posixpath.relpath(info.path, base), info) for info in found), key=itemgetter(0))
 
     def _at(self, name: str) -> tuple[Any, str]:
         files, base = _file_system(self.url)
         return files, posixpath.join(base, name) if name else base
+
+
+def _local_infos(files: Any, folder: str, base: str) -> list[tuple[str, Any]]:
+    """The files below a folder of this machine. Subfolders that are links are not entered."""
+    from pyarrow import fs
+
+    paths = [os.path.join(home, name) for home, _, names in os.walk(folder) for name in names]  # noqa: PTH118
+    found = [info for info in files.get_file_info(paths) if info.type == fs.FileType.File]
+    return sorted(((posixpath.relpath(info.path, base), info) for info in found), key=itemgetter(0))
 
 
 _opened: dict[str, tuple[Any, str]] = {}
@@ -171,6 +187,7 @@ MEMBER_ERRORS: Final = (
     NotImplementedError,
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
     struct.error,
 )
 """What zipfile raises on archives that are damaged, encrypted, or made to harm."""
@@ -207,6 +224,7 @@ _MOST_WORD = 4096
 """Letters of a name or of a person's."""
 _NOTE_ROWS = 4096
 """Rows of a Parquet file whose names are read together."""
+_MANY_DIGITS = re.compile(rb"[0-9]{100}")
 _DAMAGED = (*MEMBER_ERRORS, tarfile.TarError, OverflowError, MemoryError)
 
 
@@ -358,7 +376,10 @@ def _list_tar(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]:
     for file in files:
         pictures: dict[str, tarfile.TarInfo] = {}
         notes: dict[str, dict[str, Any]] = {}
-        with place.open(file) as data, tarfile.open(fileobj=data, mode="r:") as archive:
+        with (
+            place.open(file) as data,
+            tarfile.open(fileobj=data, mode="r:", tarinfo=_Member) as archive,
+        ):
             for member in archive:
                 key, _, ending = member.name.rpartition("/")[2].partition(".")
                 key = posixpath.join(posixpath.dirname(member.name), key)
@@ -373,6 +394,29 @@ def _list_tar(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]:
             name = str(note.get("source", member.name))
             where = member.offset_data, member.size
             yield name, Entry(file, where, _word(note.get("identity")), _points(note.get("landmarks")))
+
+
+class _Member(tarfile.TarInfo):
+    """A member of a tar that no stranger made to take for ever.
+
+    Python before 3.11.10 and 3.11.14 searches an extended header in time that grows with the square of its
+    digits (CVE-2024-6232), and goes back and forth where a size is negative (CVE-2025-8194).
+    """
+
+    def _block(self, count: int) -> int:
+        if count < 0:
+            raise tarfile.ReadError("a member has a negative size")
+        return super()._block(count)  # type: ignore[misc, no-any-return]
+
+    def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.size > _MOST_NOTE_BYTES:
+            raise tarfile.ReadError("a header is larger than any")
+        file: Any = archive.fileobj
+        start = file.tell()
+        if _MANY_DIGITS.search(file.read(self.size)):
+            raise tarfile.ReadError("a header has a number that is longer than any")
+        file.seek(start)
+        return super()._proc_pax(archive)  # type: ignore[misc, no-any-return]
 
 
 def _note(archive: tarfile.TarFile, member: tarfile.TarInfo) -> dict[str, Any]:

@@ -5,6 +5,7 @@ middle is near. It also gives the box and the landmarks of that face, from the m
 units of its side. `tools/train_detector` trains the network.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image as PillowImage
 from facemend.alignment import Points, crop_face
 from facemend.errors import UsageError
 from facemend.images import Image, to_network
-from facemend.onnx_model import OnnxModel
+from facemend.onnx_model import OnnxModel, Tensor
 from facemend.thresholds import THRESHOLDS
 
 
@@ -72,6 +73,7 @@ UNFIT = "is not this network of the face detector; install facemend again"
 """What both networks of the detector take, and what is said of a file that is another."""
 _SCAN_OUTPUTS = ("confidence", "boxes", "landmarks")
 _GRAY = 127
+_MIRRORED = [1, 0, 2, 4, 3]  # the landmarks' order in a mirror
 _LARGEST_LOG = 5.0  # of a box's side in cells: 150 of them
 
 
@@ -122,25 +124,37 @@ class Scanner:
         """
         self._model = OnnxModel(path, _SCAN_OUTPUTS, inputs=[INPUT], unfit=UNFIT, threads=threads)
 
-    def __call__(self, picture: Image, least: float) -> Candidates:
-        """All cells of a picture (H, W, 3) that are surer than `least`.
+    def __call__(self, pictures: Sequence[Image], least: float) -> list[Candidates]:
+        """Of each picture (H, W, 3), all cells that are surer than `least`.
 
         Raises:
             ModelError: the network cannot be run.
         """
-        height, width = (-(-side // STRIDES_PX[-1]) * STRIDES_PX[-1] for side in picture.shape[:2])
-        padded = np.full((1, height, width, 3), _GRAY, dtype=np.uint8)
-        padded[0, : picture.shape[0], : picture.shape[1]] = picture
-        outputs = self._model.run({INPUT: to_network(padded)})
-        confidence, boxes, landmarks = (output[0].astype(np.float64) for output in outputs.values())
-        sure = np.flatnonzero(confidence > least)
-        middles, strides = (each[sure] for each in cells_of(height, width))
-        centres = middles + boxes[sure, :2] * strides
-        half = np.exp(boxes[sure, 2:].clip(max=_LARGEST_LOG)) * strides / 2
-        points = landmarks[sure].reshape(-1, 5, 2) * strides[:, None] + middles[:, None] - 0.5
-        return Candidates(
-            confidence[sure], np.concatenate([centres - half, centres + half], axis=1), points
-        )
+        padded = [_padded(picture) for picture in pictures]
+        batches = list(map(to_network, padded))
+        outputs = [self._model.run({INPUT: batch}) for batch in batches]
+        return [
+            _decoded(output, batch.shape[2:], least) for output, batch in zip(outputs, batches, strict=True)
+        ]
+
+
+def _padded(picture: Image) -> Image:
+    """A picture as a batch of one, filled up with gray to whole cells of the coarsest grid."""
+    height, width = (-(-side // STRIDES_PX[-1]) * STRIDES_PX[-1] for side in picture.shape[:2])
+    padded = np.full((1, height, width, 3), _GRAY, dtype=np.uint8)
+    padded[0, : picture.shape[0], : picture.shape[1]] = picture
+    return padded
+
+
+def _decoded(outputs: Mapping[str, Tensor], size_px: tuple[int, ...], least: float) -> Candidates:
+    """The cells of a picture's grids, of this height and width, that are surer than `least`."""
+    confidence, boxes, landmarks = (output[0].astype(np.float64) for output in outputs.values())
+    sure = np.flatnonzero(confidence > least)
+    middles, strides = (each[sure] for each in cells_of(*size_px))
+    centres = middles + boxes[sure, :2] * strides
+    half = np.exp(boxes[sure, 2:].clip(max=_LARGEST_LOG)) * strides / 2
+    points = landmarks[sure].reshape(-1, 5, 2) * strides[:, None] + middles[:, None] - 0.5
+    return Candidates(confidence[sure], np.concatenate([centres - half, centres + half], axis=1), points)
 
 
 def cells_of(height_px: int, width_px: int) -> tuple[Points, Points]:
@@ -194,7 +208,7 @@ class Refiner:
         self._model = OnnxModel(path, _REFINED_OUTPUTS, inputs=[INPUT], unfit=UNFIT, threads=threads)
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> Refinement:
-        """Scores squares and locates the faces in them.
+        """Scores squares and locates the faces in them: the mean over them and their mirror images.
 
         Args:
             images: uint8 (N, 48, 48, 3) RGB.
@@ -202,11 +216,23 @@ class Refiner:
         Raises:
             ModelError: the network cannot be run.
         """
-        outputs = self._model.run({INPUT: to_network(images)})
-        confidence, offsets, landmarks = (
-            output.reshape(len(images), -1).astype(np.float64) for output in outputs.values()
+        batches = list(map(to_network, (images, images[:, :, ::-1])))
+        outputs = [self._model.run({INPUT: batch}) for batch in batches]
+        plain, mirror = map(_refinement, outputs)
+        offsets = mirror.offsets[:, [2, 1, 0, 3]] * (-1, 1, -1, 1)
+        landmarks = mirror.landmarks[:, _MIRRORED] * (-1, 1) + (1, 0)
+        return Refinement(
+            (plain.confidence + mirror.confidence) / 2,
+            (plain.offsets + offsets) / 2,
+            (plain.landmarks + landmarks) / 2,
         )
-        return Refinement(confidence[:, 0], offsets, landmarks.reshape(-1, 2, 5).transpose(0, 2, 1))
+
+
+def _refinement(outputs: Mapping[str, Tensor]) -> Refinement:
+    confidence, offsets, landmarks = (
+        output.reshape(len(output), -1).astype(np.float64) for output in outputs.values()
+    )
+    return Refinement(confidence[:, 0], offsets, landmarks.reshape(-1, 2, 5).transpose(0, 2, 1))
 
 
 _MOST_INWARDS = 0.45
@@ -268,7 +294,6 @@ _SAME_CANDIDATE, _SAME_FACE, _SAME_PART = 0.4, 0.4, 0.6
 _OUTPUT_PX = 48  # side of the second network's input
 # It wants a face tightly cut, the canonical crop is wider: this part of it, 80 px wide.
 _UPRIGHT_CROP_PX, _UPRIGHT_CORNER_PX = 80, np.array([16, 22])
-_MIRRORED = [1, 0, 2, 4, 3]  # the landmarks' order in a mirror
 # Copies are averaged over areas, as those were that the networks learned from.
 _FILTER = PillowImage.Resampling.BOX
 
@@ -322,20 +347,21 @@ class Detector:
         Raises:
             ModelError: the network cannot be run.
         """
-        found = self._scan(image, min_confidence)
+        (found,) = self._scan([image], min_confidence)
         return found.landmarks_px[np.argsort(-found.confidence, kind="stable")]
 
     def _candidates(self, copy: PillowImage.Image) -> Candidates:
         """What may be faces in any of the scans, each once, in pixels of the copy."""
-        scans, level = [], copy
-        while True:
-            pixels = np.asarray(level, dtype=np.uint8)
-            scans.append(self._scan(pixels, _PLAUSIBLE).scaled(np.divide(copy.size, level.size)))
-            size = [max(1, round(side / _SCAN_STEP)) for side in level.size]
-            if max(size) < _SMALLEST_SCAN_PX:
-                break
-            level = level.resize((size[0], size[1]), _FILTER)
-        all_of_them = concatenate(scans)
+        levels = [copy]
+        while max(size := _next_size(levels[-1])) >= _SMALLEST_SCAN_PX:
+            levels.append(levels[-1].resize(size, _FILTER))
+        scans = self._scan([np.asarray(level, dtype=np.uint8) for level in levels], _PLAUSIBLE)
+        all_of_them = concatenate(
+            [
+                scan.scaled(np.divide(copy.size, level.size))
+                for scan, level in zip(scans, levels, strict=True)
+            ]
+        )
         best = non_max_suppression(all_of_them.boxes, all_of_them.confidence, _SAME_CANDIDATE)
         return all_of_them[best[:_MOST_CANDIDATES]]
 
@@ -370,7 +396,7 @@ class Detector:
         photo = np.asarray(copy, dtype=np.uint8)
         crops = [crop_face(photo, points, _UPRIGHT_CROP_PX) for points in landmarks_px]
         (x, y), side = _UPRIGHT_CORNER_PX, _OUTPUT_PX
-        refined = self._refine_both_ways(np.stack([c.image[y : y + side, x : x + side] for c in crops]))
+        refined = self._refiner(np.stack([c.image[y : y + side, x : x + side] for c in crops]))
         boxes = apply_offsets(np.tile((0.0, 0.0, 1.0, 1.0), (len(crops), 1)), refined.offsets)
         middles, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
         points = np.concatenate([refined.landmarks, middles[:, None]], axis=1)
@@ -380,17 +406,6 @@ class Detector:
         half = sizes * side / 2 * np.hypot(back[:, 0, :1], back[:, 1, :1])
         middles = points[:, 5] + 0.5
         return refined.confidence, np.concatenate([middles - half, middles + half], axis=1), points[:, :5]
-
-    def _refine_both_ways(self, patches: Image) -> Refinement:
-        """The second network's mean over patches (N, 48, 48, 3) and of their mirror images."""
-        plain, mirror = self._refiner(patches), self._refiner(patches[:, :, ::-1])
-        offsets = mirror.offsets[:, [2, 1, 0, 3]] * (-1, 1, -1, 1)
-        landmarks = mirror.landmarks[:, _MIRRORED] * (-1, 1) + (1, 0)
-        return Refinement(
-            (plain.confidence + mirror.confidence) / 2,
-            (plain.offsets + offsets) / 2,
-            (plain.landmarks + landmarks) / 2,
-        )
 
 
 def find_faces(
@@ -425,6 +440,11 @@ def _working_copy(image: Image) -> tuple[PillowImage.Image, Points]:
     shrink = max(1.0, max(photo.size) / _LONGEST_PX)
     size = max(1, round(photo.width / shrink)), max(1, round(photo.height / shrink))
     return photo.resize(size, _FILTER, reducing_gap=1.0), np.divide(photo.size, size)
+
+
+def _next_size(level: PillowImage.Image) -> tuple[int, int]:
+    """Width and height of the copy that is scanned after this one."""
+    return max(1, round(level.width / _SCAN_STEP)), max(1, round(level.height / _SCAN_STEP))
 
 
 def _face(box: Points, landmarks: Points, confidence: float) -> Face:

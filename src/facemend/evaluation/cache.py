@@ -92,6 +92,9 @@ class ScoreCache:
             path.exists() and not path.is_file()
         ):
             raise OutputError(f"{path} is a link or not a file; delete it")
+        # A cache keeps its log in -wal. A journal may name any other file, which SQLite would delete.
+        if Path(f"{path}-journal").exists():
+            raise OutputError(f"{path}-journal is not of a cache of scores; delete both")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             # Every row is one transaction. A lost last one is measured again.

@@ -1,7 +1,6 @@
 """Systems from a path: a model file, any ONNX network with a description, or a folder of pictures."""
 
 import json
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -16,7 +15,15 @@ from facemend.datasets import FaceSource
 from facemend.errors import ConfigError, ModelError, PictureError
 from facemend.evaluation.protocol import PROTOCOL, kinds_for, make_input
 from facemend.evaluation.systems import Delivery, Images, Masks, OpenModel, System, open_model
-from facemend.files import parse_json, read_named, read_own, sha256_of, write_text
+from facemend.files import (
+    parse_json,
+    parse_toml,
+    read_named,
+    read_own,
+    refuse_links,
+    sha256_of,
+    write_text,
+)
 from facemend.images import Batch, Image, Mask, digest_of, from_network, resize, to_network
 from facemend.io import read_image, write_png
 from facemend.onnx_model import OnnxModel
@@ -153,11 +160,9 @@ def read_external(path: Path) -> ExternalModel:
         ConfigError: the file is not TOML, a key is missing or unknown, or a value makes no sense.
     """
     try:
-        table = tomllib.loads(read_named(path, _MOST_BYTES).decode())
+        table = parse_toml(read_named(path, _MOST_BYTES))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{path} cannot be read: it is nested too deeply") from error
     image = _build(ImageInput, table.pop("image", {}), f"{path}, [image]")
     output = _build(ImageOutput, table.pop("output", {}), f"{path}, [output]")
     mask = table.pop("mask", None)
@@ -282,6 +287,8 @@ def export_inputs(
     Raises:
         OutputError: a file exists and `force` is not set, or the disk refuses.
     """
+    for part in (INPUTS, MASKS):
+        refuse_links(folder, folder / part)
     exported = []
     for record in tqdm(source.records, unit="face", disable=None if progress else True):
         crop = source.crop(record)

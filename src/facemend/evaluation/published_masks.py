@@ -7,7 +7,6 @@ facemend gets these pictures as a user would pass them: resized to CelebA's fram
 changes is put back into the 256×256 picture. Every other pixel stays.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -23,7 +22,7 @@ from facemend.errors import PictureError, SourceError
 from facemend.evaluation.protocol import Protocol, open_split
 from facemend.evaluation.results import Published
 from facemend.evaluation.systems import Delivery, Images, Masks, System
-from facemend.files import seed_of
+from facemend.files import parse_csv, read_named, seed_of
 from facemend.images import Alpha, Image, resize
 from facemend.io import read_cutout
 from facemend.occlusion import Extent, OccludedFace, Occlusion, OcclusionClass
@@ -73,8 +72,7 @@ def open_templates(folder: Path) -> tuple[Template, ...]:
     """
     table = folder / POINTS_FILE
     try:
-        with table.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        _, rows = parse_csv(read_named(table))
         templates = tuple(
             Template(
                 folder / row["template"],
@@ -86,6 +84,8 @@ def open_templates(folder: Path) -> tuple[Template, ...]:
         raise SourceError(f"{table} cannot be read; pass MaskTheFace's templates by --templates") from error
     except (KeyError, TypeError, ValueError) as error:
         raise SourceError(f"{table} has no line template, a_x_px, a_y_px … f_y_px: {error!r}") from error
+    if any(row["template"] != Path(row["template"]).name for row in rows):
+        raise SourceError(f"{table} names a template outside {folder}")
     missing = [template.path for template in templates if not template.path.is_file()]
     if missing or not templates:
         raise SourceError(f"{missing[0]} is missing" if missing else f"{table} names no template")

@@ -19,7 +19,7 @@ from facemend.evaluation.report import CACHE_NAME, JSON_NAME, MARKDOWN_NAME, che
 from facemend.evaluation.scoring import SlowMetrics, open_slow_metrics
 from facemend.evaluation.systems import OpenModel, System, open_model
 from facemend.evaluation.tables import short_table
-from facemend.files import write_text
+from facemend.files import refuse_links, write_text
 from facemend.parallel import Engine, LocalEngine
 
 NAMES = ("v1", "published-masks", "diverse", "real-cutouts")
@@ -156,6 +156,7 @@ def run_evaluation(options: EvaluationOptions, folder: Path, engine: Engine) -> 
     )
     systems, slow = setup()
     check_folder(folder, force=options.force)
+    refuse_links(folder, folder / CACHE_NAME)
     refuse_leaks(systems, faces, options.split)
     baselines = _open_baselines(options, protocol, cache)
     systems += baselines
@@ -188,6 +189,7 @@ def _run_harm(options: EvaluationOptions, folder: Path, engine: Engine) -> str:
     if len(options.models) != 1 or len(options.sources) != 1:
         raise UsageError("--protocol harm measures one MODEL on one folder of photos, --data FOLDER")
     check_folder(folder, force=options.force)
+    refuse_links(folder, folder / CACHE_NAME)
     source = Path(options.sources[0])
     with ScoreCache(options.cache or folder / CACHE_NAME) as scores:
         report = harm.measure_harm(

@@ -11,7 +11,8 @@ from facemend.alignment import crop_from_aligned
 from facemend.errors import ModelError
 from facemend.images import resize
 from facemend.occlusion import OccludedFace
-from facemend.reconstruction.blending import composite, resize_alpha, wanted_alpha
+from facemend.reconstruction.acceptance import wanted_alpha
+from facemend.reconstruction.blending import composite, resize_alpha
 from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import THRESHOLD, Remove

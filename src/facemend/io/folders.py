@@ -56,11 +56,9 @@ def _walk(top: Path, recursive: bool, outputs: set[Path]) -> Iterator[Path]:
     waiting = [top]  # no recursion: folders may be nested deeper than functions
     while waiting:
         folder = waiting.pop()
-        # A path may also be longer than the system opens.
-        with (
-            suppress(PermissionError) if folder == top else suppress(OSError),
-            os.scandir(folder) as entries,
-        ):
+        # A path below may also be longer than the system opens.
+        passed_over = PermissionError if folder == top else OSError
+        with suppress(passed_over), os.scandir(folder) as entries:
             for entry in entries:
                 name = PurePath(entry.name)
                 path = folder / name

@@ -28,7 +28,8 @@ _SCAN, _END, _TEMPORARY, _FILL, _RESTARTS = 0xDA, 0xD9, 0x01, 0xFF, range(0xD0, 
 _APP1, _EXIF, _APP2, _MPF = 0xE1, b"Exif\0\0", 0xE2, b"MPF\0"
 _MOST_EXIF_PIECES: Final = 128
 """Of a JPEG. A reader copies all that came before to each further piece."""
-_RUN_LENGTHS, _MOST_RUN_PIXELS = (1, 2), 25_000_000
+_LONG_HEAD, _RUN_LENGTHS, _MOST_RUN_PIXELS = 40, (1, 2), 25_000_000
+"""Of a BMP."""
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 _BYTES = frozenset({1, 2, 7})
 """Types of a TIFF whose values stay bytes. A reader makes an object of each other number."""
@@ -119,8 +120,8 @@ def _refuse_jpeg(data: Data, head: bool) -> None:
 
 
 def _jpeg_segments(data: Data) -> Iterator[tuple[int, int, int]]:
-    """The segments of a JPEG: the second byte of the marker, the first byte behind the length, and the first
-    one behind the segment. A fill byte counts as a segment with the marker 255."""
+    """The segments of a JPEG: the marker's second byte, the first byte behind the length, and the first one
+    behind the segment. A fill byte counts as a segment with the marker 255."""
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF or data[at + 1] in (0, _TEMPORARY, *_RESTARTS):
@@ -143,11 +144,11 @@ def _jpeg_segments(data: Data) -> Iterator[tuple[int, int, int]]:
 
 def _refuse_bmp(data: Data) -> None:
     """A run-length coded picture: two bytes make a row, and a reader draws pixel by pixel."""
-    width_px, height_px = (abs(_number("<l", data, at)) for at in (18, 22))
-    if _number("<L", data, 30) in _RUN_LENGTHS and width_px * height_px > _MOST_RUN_PIXELS:
-        raise CostlyFile(
-            f"it is run-length coded with more than {_MOST_RUN_PIXELS // 1_000_000} megapixels"
-        )
+    if _number("<L", data, 14) < _LONG_HEAD or _number("<L", data, 30) not in _RUN_LENGTHS:
+        return
+    if abs(_number("<l", data, 18) * _number("<l", data, 22)) > _MOST_RUN_PIXELS:
+        largest = _MOST_RUN_PIXELS // 1_000_000
+        raise CostlyFile(f"it is run-length coded with more than {largest} megapixels")
 
 
 def _png_chunks(data: Data) -> Iterator[int]:

@@ -12,7 +12,7 @@ from facemend.io.formats import DAMAGED, START_LENGTH, format_of, open_photo
 
 MOST_BYTES = 1 << 20
 """Of a packet. Cameras write some kB; editors that note every step of a picture's life some hundred."""
-_MOST_URI_LETTERS = 256
+_NAMESPACE, _MOST_URI_BYTES = b"xmlns", 256
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _PREFIXES = {
     "http://ns.adobe.com/xap/1.0/": "xmp",
@@ -70,7 +70,28 @@ def read_property(packet: bytes, name: str) -> str | None:
 def _scan(packet: bytes) -> "_Scan":
     if len(packet) > MOST_BYTES:
         raise XmpError(f"it takes more than {MOST_BYTES >> 20} MiB")
+    # The parser goes on after an error of ours, so both are refused before.
+    if b"<!DOCTYPE" in packet:
+        raise XmpError("it has a DTD, which no XMP needs")
+    _refuse_long_namespaces(packet)
     return _Scan(packet)
+
+
+def _refuse_long_namespaces(packet: bytes) -> None:
+    """The parser copies a namespace for each name that is in it: 1 MiB of names would become 36 GB."""
+    at = packet.find(_NAMESPACE)
+    while at >= 0:
+        behind = at + len(_NAMESPACE)
+        near = packet[behind : behind + _MOST_URI_BYTES]
+        starts = [start for quote in (b'"', b"'") if (start := near.find(quote)) >= 0]
+        name = near[: min(starts, default=len(near))]
+        declares = packet[at - 1] in _SPACE and (not starts or name.rstrip(_SPACE).endswith(b"="))
+        if declares and name[:1] in (b":", b"=", *(bytes((space,)) for space in _SPACE)):
+            start = behind + len(name)
+            end = packet.find(packet[start : start + 1], start + 1, start + 2 + _MOST_URI_BYTES)
+            if not starts or end < 0:
+                raise XmpError(f"it has a namespace of more than {_MOST_URI_BYTES} letters")
+        at = packet.find(_NAMESPACE, behind)
 
 
 def _without_padding(packet: bytes) -> bytes:
@@ -114,8 +135,6 @@ class _Scan:
         self._parser = expat.ParserCreate("UTF-8", " ")
         self._parser.buffer_text = True
         self._parser.namespace_prefixes = True  # names come as URI, local name and prefix
-        self._parser.StartDoctypeDeclHandler = _refuse_dtd
-        self._parser.StartNamespaceDeclHandler = _refuse_long_namespace
         self._parser.StartElementHandler = self._start
         self._parser.CharacterDataHandler = self._text
         self._parser.EndElementHandler = self._end
@@ -221,16 +240,6 @@ def _skip(packet: bytes, at: int, these: bytes, *, until: bool = False) -> int:
 
 
 _NAMES = {CREATOR_TOOL, DIGITAL_SOURCE_TYPE, RECORD}
-
-
-def _refuse_long_namespace(_: str | None, uri: str | None) -> None:
-    """The parser says it in full with every name: thousands of names would take gigabytes."""
-    if len(uri or "") > _MOST_URI_LETTERS:
-        raise XmpError(f"it has a namespace of more than {_MOST_URI_LETTERS} letters")
-
-
-def _refuse_dtd(*_: object) -> None:
-    raise XmpError("it has a DTD, which no XMP needs")
 
 
 PNG_KEY = "facemend"

@@ -4,7 +4,6 @@ A cut-out is placed by the face's landmarks. A mask is found in a folder, split 
 cleaned here. `real_masks` fits it to a face.
 """
 
-import csv
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from PIL import Image as PillowImage
 from PIL import ImageFilter
 
 from facemend.alignment import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, Points
-from facemend.errors import PictureError, SourceError
+from facemend.errors import PictureError, SourceError, reason_of
+from facemend.files import parse_csv, read_named
 from facemend.images import Image
 from facemend.io import find_pictures, picture_size, read_cutout
 from facemend.occlusion.canvas import nothing
@@ -286,11 +286,13 @@ def _rows_of(folder: Path) -> dict[str, dict[str, str]]:
     path = table_of(folder)
     if not path.is_file():
         return {}
-    with path.open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    if rows and "file" not in rows[0]:
+    try:
+        names, rows = parse_csv(read_named(path))
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path} cannot be read: {reason_of(error)}") from error
+    if rows and "file" not in names:
         raise SourceError(f"{path} has no column file; it names the cut-outs of {folder}")
-    return {row["file"]: row for row in rows}
+    return {row["file"]: row for row in rows if "file" in row}
 
 
 def _described(path: Path, row: dict[str, str]) -> MaskFile:

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from facemend.images import Alpha, Image, Mask
-from facemend.occlusion.geometry import FaceGeometry
+
+if TYPE_CHECKING:
+    from facemend.occlusion.geometry import FaceGeometry
 
 Parameter = float | int | str | tuple[float, ...] | tuple[int, ...]
 
@@ -60,7 +63,7 @@ class Kind:
         occlusion_class: covers or accessories.
     """
 
-    draw: Callable[[Image, FaceGeometry, np.random.Generator], Layer]
+    draw: "Callable[[Image, FaceGeometry, np.random.Generator], Layer]"
     occlusion_class: OcclusionClass
 
 

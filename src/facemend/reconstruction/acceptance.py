@@ -1,4 +1,4 @@
-"""Whether a face in a photo is covered: one probability, from what the detector and the model say of it."""
+"""What in a crop is an occlusion, and whether a face is covered: one probability, from what was found."""
 
 import logging
 import math
@@ -10,12 +10,12 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 from PIL import ImageFilter
 
-from facemend.alignment import Crop, Points, View, canonical_landmarks
+from facemend.alignment import Points, View, canonical_landmarks
 from facemend.detection import Face
 from facemend.images import Alpha, Image, Mask, resize
-from facemend.reconstruction.blending import alpha_of, dilate, large_regions, largest_region
+from facemend.reconstruction.blending import dilate
 from facemend.reconstruction.model import ModelOutput
-from facemend.reconstruction.options import Options, Remove
+from facemend.reconstruction.options import THRESHOLD, Options, Remove
 from facemend.thresholds import THRESHOLDS
 
 _RIM_PX = 3  # around a region, where its alpha fades
@@ -29,7 +29,7 @@ class Shapes:
     """What tells covers from what else lies on a face. Lengths are in sides of the crop.
 
     All of it was set by hand when the decision became one probability (2026-11-30), and is held by
-    tests/unit/test_acceptance.py.
+    tests/unit/reconstruction/test_acceptance.py.
     """
 
     flat_levels: float = 10.0
@@ -112,6 +112,31 @@ class Evidence:
     beyond: float
 
 
+_CHANNELS = {Remove.COVERS: [0], Remove.ACCESSORIES: [1], Remove.ALL: [0, 1]}
+
+
+def wanted_alpha(alpha: npt.NDArray[np.float32], remove: Remove, threshold: float = THRESHOLD) -> Alpha:
+    """The alpha to remove, (H, W), out of a model's alpha by class, (2, H, W). It is 0 without a core."""
+    wanted = alpha_of(alpha, remove)
+    return wanted if has_core(wanted, threshold) else np.zeros_like(wanted)
+
+
+def alpha_of(alpha: npt.NDArray[np.float32], remove: Remove) -> Alpha:
+    """The alpha of the classes to remove, (H, W), out of a model's alpha by class, (2, H, W)."""
+    of_classes: Alpha = alpha[_CHANNELS[remove]].max(axis=0)
+    return of_classes
+
+
+def has_core(alpha: Alpha, threshold: float) -> bool:
+    """Whether a connected region of a crop's alpha is large enough, and sure enough, to be an occlusion.
+
+    Args:
+        threshold: an alpha above it is occluded.
+    """
+    certain = alpha > threshold + THRESHOLDS.sure * (1 - threshold)
+    return bool(large_regions(certain, round(THRESHOLDS.smallest_region * alpha.size)).any())
+
+
 def find_occlusion(crop: Image, output: ModelOutput, options: Options) -> Alpha:
     """The occlusion found in one crop (S, S, 3), as float32 (S, S). It is 0 outside of possible covers."""
     if output.alpha is None:  # it finds nothing: all is delivered
@@ -121,21 +146,22 @@ def find_occlusion(crop: Image, output: ModelOutput, options: Options) -> Alpha:
     smallest_px = round(THRESHOLDS.smallest_region * found.size)
     region = large_regions(found > threshold, smallest_px)
     if options.remove is Remove.COVERS:
+        landmarks = canonical_landmarks(region.shape[1])
         accessory = alpha_of(output.alpha[0], Remove.ALL)
-        bar = _flat_over_eyes(crop, large_regions(accessory > threshold, smallest_px))
-        region = _without_headwear(_without_glasses(region)) | bar
+        bar = _flat_over_eyes(crop, large_regions(accessory > threshold, smallest_px), landmarks)
+        region = _without_headwear(_without_glasses(region, landmarks), landmarks) | bar
         found = np.where(dilate(bar, _RIM_PX), accessory, found)
     return np.where(dilate(region, _RIM_PX), found, np.float32(0))
 
 
-def _flat_over_eyes(crop: Image, region: Mask) -> Mask:
+def _flat_over_eyes(crop: Image, region: Mask, landmarks: Points) -> Mask:
     """The part of a region (S, S) that is a censor bar or an eye patch: of one colour, over the eyes.
 
     The model takes both for accessories, since they lie where glasses do. A bar over both eyes fills a
     rectangle, glasses do not.
     """
     side = region.shape[1]
-    eyes = [_square(place, SHAPES.eye_radius * side) for place in canonical_landmarks(side)[:2]]
+    eyes = [_square(place, SHAPES.eye_radius * side) for place in landmarks[:2]]
     near = np.concatenate([crop[eye][region[eye]] for eye in eyes])
     none = np.zeros_like(region)
     if not len(near):
@@ -169,7 +195,7 @@ def _filling(region: Mask) -> float:
     return float(len(places) * 0.98**2 / (high - low + 1).prod())
 
 
-def _without_headwear(region: Mask) -> Mask:
+def _without_headwear(region: Mask, landmarks: Points) -> Mask:
     """A region (S, S) without what lies at the eyes or above and is not part of the cover's body.
 
     It is most often a cap or glasses in the colour of the mask. Straps beside the eyes stay in it.
@@ -179,7 +205,7 @@ def _without_headwear(region: Mask) -> Mask:
     body = largest_region(~dilate(~region, neck))
     if not body.any():
         return region
-    (left, eyes_y), (right, _) = canonical_landmarks(side)[:2]
+    (left, eyes_y), (right, _) = landmarks[:2]
     y, x = np.ogrid[: len(region), :side]
     at_eyes = (y < eyes_y + SHAPES.below_eyes * side) & (
         abs(x - (left + right) / 2) < SHAPES.face_half_width * side
@@ -189,11 +215,11 @@ def _without_headwear(region: Mask) -> Mask:
     return cover
 
 
-def _without_glasses(region: Mask) -> Mask:
+def _without_glasses(region: Mask, landmarks: Points) -> Mask:
     """A region (S, S) without glasses that touch the cover below: it ends at the waist between the two."""
     side, widths = region.shape[1], region.sum(axis=1)
     rows = np.flatnonzero(widths)
-    eyes_y, nose_y = canonical_landmarks(side)[[0, 2], 1].round().astype(int).tolist()
+    eyes_y, nose_y = landmarks[[0, 2], 1].round().astype(int).tolist()
     if not len(rows) or not eyes_y - SHAPES.glasses_height * side < rows[0] < eyes_y:
         return region
     waist = eyes_y + int(widths[eyes_y:nose_y].argmin())
@@ -223,15 +249,15 @@ def evidence_of(
     region = large_regions(alpha > threshold, round(THRESHOLDS.smallest_region * alpha.size))
     if not region.any():
         return None
-    crop, seen = view.crop.image[:side], _inside_photo(photo, view.crop)[:side]
     y, x = (np.flatnonzero(region.any(axis=axis)) for axis in (1, 0))
+    crop, seen, scale = view.crop.image[:side], view.crop.inside(photo)[:side], view.scale
     places = canonical_landmarks(side)
     mouth = _alpha_at(alpha, places[2:])
     if confidence < THRESHOLDS.min_confidence and mouth < 0.5:
         return None
     # The edge itself is a detail of neither side.
     parts = ~dilate(~region, _BAND_PX) & seen, ~dilate(region, _BAND_PX) & seen
-    (inside, _), (outside, coarse) = _details(crop, *parts, view.scale)
+    (inside, _), (outside, coarse) = _details(crop, *parts, scale)
     return Evidence(
         confidence=confidence,
         below_surest=highest - confidence,
@@ -286,17 +312,6 @@ def _log(name: str, face: Face, reason: str) -> None:
     )  # fmt: skip
 
 
-def _inside_photo(photo: Image, crop: Crop) -> Mask:
-    """bool (H, S): the pixels of a crop that lie in the photo."""
-    (a, b, x), (c, d, y) = crop.crop_to_photo
-    rows, columns = np.ogrid[: crop.image.shape[0], : crop.image.shape[1]]
-    in_x, in_y = a * columns + b * rows + x, c * columns + d * rows + y
-    inside: Mask = (abs(2 * in_x + 1 - photo.shape[1]) <= photo.shape[1]) & (
-        abs(2 * in_y + 1 - photo.shape[0]) <= photo.shape[0]
-    )
-    return inside
-
-
 def _alpha_at(alpha: Alpha, places: Points) -> float:
     """The mean alpha around landmarks (N, 2)."""
     radius = SHAPES.landmark_radius * len(alpha)
@@ -342,3 +357,59 @@ def _details(
         )
 
     return measured(inside), measured(outside)
+
+
+def large_regions(mask: Mask, smallest_px: int) -> Mask:
+    """Those pixels of a mask (H, W) whose connected region takes at least `smallest_px` pixels.
+
+    Connected is what touches by a side.
+    """
+    rows, starts, ends, sizes, _ = _runs(mask)
+    return _mask_of_runs(mask, rows, starts, ends, sizes >= smallest_px)
+
+
+def largest_region(mask: Mask) -> Mask:
+    """The largest connected region of a mask (H, W), the first of several."""
+    rows, starts, ends, sizes, roots = _runs(mask)
+    return _mask_of_runs(
+        mask, rows, starts, ends, roots == roots[sizes.argmax()] if len(roots) else roots > 0
+    )
+
+
+_Runs = npt.NDArray[np.intp]
+
+
+def _runs(mask: Mask) -> tuple[_Runs, _Runs, _Runs, _Runs, _Runs]:
+    """All runs of set pixels in rows: row, start and end, and the size and the name of their region.
+
+    Runs of a row are joined with those of the row above.
+    """
+    edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    (rows, starts), ends = np.argwhere(edges == 1).T, np.argwhere(edges == -1).T[1]
+    parents = np.arange(len(rows))
+    above = 0
+    for run, (row, start, end) in enumerate(zip(rows, starts, ends, strict=True)):
+        while rows[above] < row - 1 or (rows[above] == row - 1 and ends[above] <= start):
+            above += 1
+        touching = above
+        while rows[touching] == row - 1 and starts[touching] < end:
+            parents[_root(parents, run)] = _root(parents, touching)
+            touching += 1
+    roots = np.array([_root(parents, run) for run in range(len(rows))], dtype=np.intp)
+    sizes = np.bincount(roots, weights=ends - starts, minlength=len(rows))
+    return rows, starts, ends, sizes[roots].astype(np.intp), roots
+
+
+def _mask_of_runs(mask: Mask, rows: _Runs, starts: _Runs, ends: _Runs, chosen: Mask) -> Mask:
+    """A mask of the same size with the chosen runs."""
+    drawn = np.zeros_like(mask)
+    for row, start, end in zip(rows[chosen], starts[chosen], ends[chosen], strict=True):
+        drawn[row, start:end] = True
+    return drawn
+
+
+def _root(parents: npt.NDArray[np.intp], run: int) -> int:
+    while parents[run] != run:
+        parents[run] = parents[parents[run]]
+        run = int(parents[run])
+    return run

@@ -25,23 +25,16 @@ from facemend.alignment import (
 from facemend.detection import Detector, Face
 from facemend.errors import UsageError
 from facemend.images import Alpha, Image, Mask
-from facemend.occlusion import OcclusionClass
-from facemend.reconstruction.blending import Composite, composite, resize_alpha, wanted_alpha
+from facemend.occlusion.types import OcclusionClass
+from facemend.reconstruction.acceptance import wanted_alpha
+from facemend.reconstruction.blending import Composite, composite, resize_alpha
 from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Options
 from facemend.reconstruction.pipeline import FaceReconstruction, reconstruct_faces
-from facemend.thresholds import THRESHOLDS
+from facemend.thresholds import FRAMING, THRESHOLDS
 
 _LOG = logging.getLogger("facemend")
-_SCAN_PX = 89  # width of the small copy for the first scan: half a CelebA frame
-_SCAN_CONFIDENCE, _SUREST = 0.2, 6  # which finds of that scan count: among all, one is near by chance
-_LOOK_PX = 256  # width of the largest copy that the whole detector looks at: the face fills it
-_SMALLEST_PX = 12.0  # width of a face in it
-_NEAR, _CANONICAL, _DOUBTFUL = 0.18, 0.3, 0.7
-"""How far a face may lie from its canonical place, see `distance`: by the scan of the small copy, by the
-whole detector, and by the scan if that is sure of no face. CelebA's own crops lie within them, and a
-crop that lies beyond them gains by being re-aligned (docs/photos.md)."""
 
 
 def find_face(image: Image, canonical: Face, detector: Detector) -> Face | None:
@@ -61,21 +54,21 @@ def find_face(image: Image, canonical: Face, detector: Detector) -> Face | None:
     Raises:
         ModelError: a network of the detector cannot be run.
     """
-    small, shrink = _copy(image, _SCAN_PX)
+    small, shrink = _copy(image, FRAMING.scan_px)
     usual_px = _scaled(canonical, 1 / shrink).landmarks_px
-    scanned = detector.scan(small, min_confidence=_SCAN_CONFIDENCE)[:_SUREST]
+    scanned = detector.scan(small, min_confidence=FRAMING.scan_confidence)[: FRAMING.scan_finds]
     scan_off = min((distance(points, usual_px) for points in scanned), default=np.inf)
-    if scan_off <= _NEAR:
+    if scan_off <= FRAMING.near:
         return canonical
-    copy, shrink = _copy(image, _LOOK_PX)
+    copy, shrink = _copy(image, FRAMING.copy_px)
     usual_px = _scaled(canonical, 1 / shrink).landmarks_px
-    faces = detector(copy, min_confidence=0.0, min_size_px=_SMALLEST_PX)
-    if any(distance(face.landmarks_px, usual_px) <= _CANONICAL for face in faces):
+    faces = detector(copy, min_confidence=0.0, min_size_px=FRAMING.smallest_face_px)
+    if any(distance(face.landmarks_px, usual_px) <= FRAMING.canonical for face in faces):
         return canonical
     sure = [face for face in faces if face.confidence >= THRESHOLDS.min_confidence]
     if sure:
         return _scaled(max(sure, key=lambda face: face.confidence), shrink)
-    return canonical if scan_off <= _DOUBTFUL else None
+    return canonical if scan_off <= FRAMING.doubtful else None
 
 
 def distance(landmarks_px: Points, canonical_px: Points) -> float:
@@ -109,11 +102,6 @@ def _scaled(face: Face, factor: float) -> Face:
     """A face in a picture that is so much larger."""
     x1, y1, x2, y2 = ((np.array(face.box_px) + 0.5) * factor - 0.5).tolist()
     return Face((x1, y1, x2, y2), (face.landmarks_px + 0.5) * factor - 0.5, face.confidence)
-
-
-_LEAST_COVER = 0.03
-"""Share of a re-aligned face's crop that a cover takes inside the picture: less is a streak of the border,
-which is repeated beyond it."""
 
 
 def reconstruct_aligned(
@@ -171,7 +159,8 @@ def _realigned(
     threshold = options.occlusion_threshold
     if _hides_eyes(done, threshold):
         return None
-    if (done.removed > threshold).sum() < _LEAST_COVER * (view.scale * view.crop.image.shape[1]) ** 2:
+    crop_area_px = (view.scale * view.crop.image.shape[1]) ** 2
+    if (done.removed > threshold).sum() < FRAMING.least_cover * crop_area_px:
         return image.copy(), (_unchanged(done),)
     return result, (done,)
 

@@ -23,7 +23,7 @@ from facemend.parallel import Engine, LocalEngine, cores
 from facemend.reconstruction.options import Device, Options
 from facemend.reconstruction.outputs import Task
 from facemend.reconstruction.provenance import Provenance, read_provenance
-from facemend.reconstruction.reconstructor import Reconstruction, Reconstructor
+from facemend.reconstruction.reconstructor import Reconstructor
 
 RECORD_NAME = "facemend-unchanged.jsonl"
 
@@ -49,14 +49,14 @@ class Records:
     """The records of a run's output folders. One process reads and writes them."""
 
     def __init__(self) -> None:
-        self._known: dict[Path, list[Copy]] = {}
+        self._known: dict[Path, dict[str, list[Copy]]] = {}
 
     def find(
         self, output: Path, input_sha256: str, model_sha256: str, options: Mapping[str, str]
     ) -> Copy | None:
         """The copy that this work came to earlier, or None if it is not noted."""
         wanted = (output.name, input_sha256, model_sha256, dict(options))
-        for copy in self._of(output.parent):
+        for copy in self._of(output.parent).get(output.name, ()):
             if (copy.name, copy.input_sha256, copy.model_sha256, dict(copy.options)) == wanted:
                 return copy
         return None
@@ -67,9 +67,10 @@ class Records:
         Raises:
             OutputError: the record cannot be written.
         """
-        if copy in self._of(output.parent):
+        known = self._of(output.parent).setdefault(copy.name, [])
+        if copy in known:
             return
-        self._of(output.parent).append(copy)
+        known.append(copy)
         path = output.parent / RECORD_NAME
         try:
             with open_log(path) as file:
@@ -81,24 +82,26 @@ class Records:
         """Makes sure that notes can be kept in a folder. Raises OutputError: something else lies there."""
         self._of(folder)
 
-    def _of(self, folder: Path) -> list[Copy]:
+    def _of(self, folder: Path) -> dict[str, list[Copy]]:
+        """The copies of a folder by their names."""
         if folder not in self._known:
             self._known[folder] = _read(folder / RECORD_NAME)
         return self._known[folder]
 
 
-def _read(path: Path) -> list[Copy]:
+def _read(path: Path) -> dict[str, list[Copy]]:
     """Raises OutputError: what lies there is not a file of ours, such as a link."""
     try:
         lines = read_own(path).split(b"\n")
     except (FileNotFoundError, NotADirectoryError):  # said when something is to be written
-        return []
+        return {}
     except OSError as error:
         raise OutputError(f"cannot read {path}: {error.strerror or error}") from error
-    copies = []
+    copies: dict[str, list[Copy]] = {}
     for line in lines:
         try:
-            copies.append(_copy_of(parse_json(line)))
+            copy = _copy_of(parse_json(line))
+            copies.setdefault(copy.name, []).append(copy)
         except (ValueError, TypeError, KeyError, AttributeError):  # half a line, of a run that was killed
             continue
     return copies
@@ -296,7 +299,7 @@ def reconstruct_task(
         with written_whole(task.output, force=replacing, most_mode=mode) as temporary:
             temporary.write_bytes(data)
     faces = tuple(FaceSummary(f.face, f.coverage, f.interval_levels) for f in result.faces)
-    return TaskResult(task, _outcome(result), result.provenance, faces=faces)
+    return TaskResult(task, _outcome(faces), result.provenance, faces=faces)
 
 
 def _open_worker(
@@ -313,10 +316,10 @@ def _reconstruct_at(
     return reconstruct_task(reconstructor, task, options, overwrite=overwrite)
 
 
-def _outcome(result: Reconstruction) -> Outcome:
-    if not result.faces:
+def _outcome(faces: Sequence[FaceSummary]) -> Outcome:
+    if not faces:
         return Outcome.NO_FACE
-    return Outcome.RECONSTRUCTED if result.changed else Outcome.UNCHANGED
+    return Outcome.RECONSTRUCTED if any(face.coverage > 0 for face in faces) else Outcome.UNCHANGED
 
 
 def _note(records: Records, done: TaskResult) -> None:

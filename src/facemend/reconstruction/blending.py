@@ -1,4 +1,4 @@
-"""Putting a reconstruction into its picture: regions, feathered edges, composite, grain."""
+"""Putting a reconstruction into its picture: feathered edges, composite, grain."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,8 +10,7 @@ from PIL import ImageFilter
 
 from facemend.alignment import CROP_SIZE_PX
 from facemend.images import Alpha, Image, Mask, resize
-from facemend.reconstruction.options import THRESHOLD, Remove
-from facemend.thresholds import THRESHOLDS
+from facemend.reconstruction.options import THRESHOLD
 
 
 def dilate(mask: Mask, radius_px: int) -> Mask:
@@ -27,62 +26,6 @@ def feather(mask: Mask, dilation_px: int, feather_px: int) -> Alpha:
     window = 2 * feather_px + 1
     total = _box_sum(dilate(mask, dilation_px + feather_px), feather_px, "edge")
     return (total / np.float32(window * window)).astype(np.float32)
-
-
-def large_regions(mask: Mask, smallest_px: int) -> Mask:
-    """Those pixels of a mask (H, W) whose connected region takes at least `smallest_px` pixels.
-
-    Connected is what touches by a side.
-    """
-    rows, starts, ends, sizes, _ = _runs(mask)
-    return _mask_of_runs(mask, rows, starts, ends, sizes >= smallest_px)
-
-
-def largest_region(mask: Mask) -> Mask:
-    """The largest connected region of a mask (H, W), the first of several."""
-    rows, starts, ends, sizes, roots = _runs(mask)
-    return _mask_of_runs(
-        mask, rows, starts, ends, roots == roots[sizes.argmax()] if len(roots) else roots > 0
-    )
-
-
-_Runs = npt.NDArray[np.intp]
-
-
-def _runs(mask: Mask) -> tuple[_Runs, _Runs, _Runs, _Runs, _Runs]:
-    """All runs of set pixels in rows: row, start and end, and the size and the name of their region.
-
-    Runs of a row are joined with those of the row above.
-    """
-    edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    (rows, starts), ends = np.argwhere(edges == 1).T, np.argwhere(edges == -1).T[1]
-    parents = np.arange(len(rows))
-    above = 0
-    for run, (row, start, end) in enumerate(zip(rows, starts, ends, strict=True)):
-        while rows[above] < row - 1 or (rows[above] == row - 1 and ends[above] <= start):
-            above += 1
-        touching = above
-        while rows[touching] == row - 1 and starts[touching] < end:
-            parents[_root(parents, run)] = _root(parents, touching)
-            touching += 1
-    roots = np.array([_root(parents, run) for run in range(len(rows))], dtype=np.intp)
-    sizes = np.bincount(roots, weights=ends - starts, minlength=len(rows))
-    return rows, starts, ends, sizes[roots].astype(np.intp), roots
-
-
-def _mask_of_runs(mask: Mask, rows: _Runs, starts: _Runs, ends: _Runs, chosen: Mask) -> Mask:
-    """A mask of the same size with the chosen runs."""
-    drawn = np.zeros_like(mask)
-    for row, start, end in zip(rows[chosen], starts[chosen], ends[chosen], strict=True):
-        drawn[row, start:end] = True
-    return drawn
-
-
-def _root(parents: npt.NDArray[np.intp], run: int) -> int:
-    while parents[run] != run:
-        parents[run] = parents[parents[run]]
-        run = int(parents[run])
-    return run
 
 
 def _box_sum(mask: Mask, radius_px: int, border: Literal["constant", "edge"]) -> npt.NDArray[np.int32]:
@@ -101,7 +44,6 @@ def _box_sum(mask: Mask, radius_px: int, border: Literal["constant", "edge"]) ->
 
 DILATION_PX, FEATHER_PX = 2, 1
 """In pixels of a 256×256 crop. Larger and smaller pictures scale them."""
-_CHANNELS = {Remove.COVERS: [0], Remove.ACCESSORIES: [1], Remove.ALL: [0, 1]}
 
 
 @dataclass(frozen=True)
@@ -154,28 +96,6 @@ def blend(below: Image, above: Image, weight: Alpha) -> Image:
     return result
 
 
-def wanted_alpha(alpha: npt.NDArray[np.float32], remove: Remove, threshold: float = THRESHOLD) -> Alpha:
-    """The alpha to remove, (H, W), out of a model's alpha by class, (2, H, W). It is 0 without a core."""
-    wanted = alpha_of(alpha, remove)
-    return wanted if has_core(wanted, threshold) else np.zeros_like(wanted)
-
-
-def alpha_of(alpha: npt.NDArray[np.float32], remove: Remove) -> Alpha:
-    """The alpha of the classes to remove, (H, W), out of a model's alpha by class, (2, H, W)."""
-    of_classes: Alpha = alpha[_CHANNELS[remove]].max(axis=0)
-    return of_classes
-
-
-def has_core(alpha: Alpha, threshold: float) -> bool:
-    """Whether a connected region of a crop's alpha is large enough, and sure enough, to be an occlusion.
-
-    Args:
-        threshold: an alpha above it is occluded.
-    """
-    certain = alpha > threshold + THRESHOLDS.sure * (1 - threshold)
-    return bool(large_regions(certain, round(THRESHOLDS.smallest_region * alpha.size)).any())
-
-
 def resize_alpha(alpha: Alpha, width_px: int, height_px: int) -> Alpha:
     """Resizes float32 (H, W) in 0-1 with the filter of `images.resize`, and keeps it in 0-1."""
     if alpha.shape == (height_px, width_px):
@@ -212,7 +132,7 @@ def match_grain(image: Image, raw: Image, hole: Mask, scale: float, rng: np.rand
 
 
 def missing_grain(image: Image, raw: Image, hole: Mask, scale: float) -> float:
-    """The standard deviation, in levels, of the noise that `match_grain` adds. Its arguments are that one's."""
+    """The standard deviation, in levels, of the noise that `match_grain` adds; it has its arguments."""
     beside = dilate(hole, round(RING_PX * scale)) & ~hole
     if scale <= 1 or not beside.any():
         return 0.0

@@ -1,12 +1,12 @@
 """Files, folders and patterns: which pictures are meant, and what is written where, before anything is."""
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from facemend.errors import OutputError, PictureError, UsageError
-from facemend.files import sha256_of
+from facemend.files import refuse_links, sha256_of
 from facemend.io import SUFFIXES, find_pictures, format_named, is_picture
 from facemend.io.folders import is_below, is_hidden
 from facemend.reconstruction.provenance import read_provenance
@@ -61,6 +61,7 @@ def plan_tasks(
     Raises:
         PictureError: a folder without pictures, or a pattern without a match.
         OutputError: an output would overwrite an input.
+        OutputError: a subfolder of the output is a link.
         UsageError: two inputs with one output, an output that is neither a folder nor of a format that
             facemend writes, or `in_place` where it cannot be.
     """
@@ -69,7 +70,8 @@ def plan_tasks(
     walk = _Walk(recursive, in_place, outputs)
     found = list(dict.fromkeys(pair for path in inputs for pair in walk.pictures(path)))
     if len(inputs) > 1:
-        found = [pair for pair in found if not _was_written_here(pair[0], found)]
+        places = {(source.parent, source.stem) for source, _ in found}
+        found = [pair for pair in found if not _was_written_here(pair[0], places)]
     into_folder = output is not None and (many or output.is_dir() or not output.suffix)
     if output is not None and not into_folder:
         format_named(output)
@@ -88,6 +90,9 @@ def plan_tasks(
             stem = target.stem
         occlusion = target.with_name(f"{stem}{_OCCLUSION_ENDING}.png") if save_occlusion else None
         tasks.append(Task(source, target, occlusion, in_place))
+    if output is not None and into_folder:
+        for folder in {task.output.parent for task in tasks}:
+            refuse_links(output, folder)
     _check_apart(tasks)
     return tasks
 
@@ -185,17 +190,13 @@ def _is_copy(picture: Path) -> bool:
         return False  # said when its turn comes
 
 
-def _was_written_here(picture: Path, found: Sequence[tuple[Path, Path]]) -> bool:
-    """Whether a shell's `*` named an earlier output beside its input."""
-    sources = {source for source, _ in found}
+def _was_written_here(picture: Path, places: Set[tuple[Path, str]]) -> bool:
+    """Whether a shell's `*` named an earlier output beside its input, by all inputs' folders and stems."""
     for ending in (_ENDING, _OCCLUSION_ENDING):
         stem = picture.stem.removesuffix(ending)
         if stem == picture.stem:
             continue
-        originals = {
-            source for source in sources if source.parent == picture.parent and source.stem == stem
-        }
-        if originals and (read_provenance(picture) or _is_copy(picture)):
+        if (picture.parent, stem) in places and (read_provenance(picture) or _is_copy(picture)):
             return True
     return False
 

@@ -22,22 +22,20 @@ from facemend.detection import Face
 from facemend.errors import NoFaceFound, UsageError
 from facemend.files import seed_of
 from facemend.images import Alpha, Image, Mask, digest_of
-from facemend.occlusion import OcclusionClass
-from facemend.reconstruction.acceptance import evidence_of, find_occlusion, is_covered, probability_of
-from facemend.reconstruction.blending import (
-    DILATION_PX,
-    FEATHER_PX,
-    RING_PX,
-    blend,
-    feather,
+from facemend.occlusion.types import OcclusionClass
+from facemend.reconstruction.acceptance import (
+    evidence_of,
+    find_occlusion,
+    is_covered,
     large_regions,
-    match_grain,
+    probability_of,
 )
+from facemend.reconstruction.blending import DILATION_PX, FEATHER_PX, RING_PX, blend, feather, match_grain
 from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Options
 from facemend.reconstruction.provenance import Region
-from facemend.thresholds import THRESHOLDS
+from facemend.thresholds import PASSES, THRESHOLDS
 
 
 @dataclass(frozen=True)
@@ -96,16 +94,6 @@ class FaceReconstruction:
         return Region(box_px, self.coverage)
 
 
-_COVER = np.array([(62.0, 104.0), (191.0, 234.0)]) / 256
-"""Where a cover from brows to chin begins and ends in a canonical crop, x and y as shares of its side."""
-_AREA, _SOLID, _HEIGHT = 0.21, 0.68, 0.745
-"""Shares. A cover of the whole face takes at least the first of the crop and the second of the upright
-rectangle around it, unless both eyes are under it. Its height is at most the third. A mask is smaller, a
-balaclava higher and open at the eyes."""
-_EYE_RADIUS = 0.03  # of the crop's side
-_LARGEST_STEP = 1.3  # that the face's size is corrected by
-
-
 def whole_cover(found: Mask) -> Mask | None:
     """The region (S, S) of a canonical crop that hides a face from brows to chin, or None."""
     region = large_regions(found, int(found.sum()) // 2 + 1)
@@ -113,8 +101,9 @@ def whole_cover(found: Mask) -> Mask | None:
         return None
     low, high = _ends(region)
     width, height = high - low + 1
-    solid = region.sum() >= _SOLID * width * height and region.mean() >= _AREA
-    return region if height <= _HEIGHT * len(region) and (solid or _hides_eyes(region)) else None
+    solid = region.sum() >= PASSES.cover_solid * width * height and region.mean() >= PASSES.cover_area
+    low_enough = height <= PASSES.cover_height * len(region)
+    return region if low_enough and (solid or _hides_eyes(region)) else None
 
 
 def landmarks_under(cover: Mask, crop_to_photo: Points) -> Points:
@@ -129,9 +118,9 @@ def landmarks_under(cover: Mask, crop_to_photo: Points) -> Points:
     """
     side = len(cover)
     low, high = _ends(cover)
-    usual_low, usual_high = _COVER * side
+    usual_low, usual_high = np.array([PASSES.cover_low, PASSES.cover_high]) * side
     scale = float(np.sqrt((high - low + 1).prod() / (usual_high - usual_low).prod()))
-    scale = min(max(scale, 1 / _LARGEST_STEP), _LARGEST_STEP)
+    scale = min(max(scale, 1 / PASSES.largest_step), PASSES.largest_step)
     in_crop = (low + high) / 2 + scale * (canonical_landmarks(side) - (usual_low + usual_high) / 2)
     in_photo: Points = in_crop @ crop_to_photo[:, :2].T + crop_to_photo[:, 2]
     return in_photo
@@ -146,21 +135,12 @@ def _ends(region: Mask) -> tuple[Points, Points]:
 def _hides_eyes(region: Mask) -> bool:
     """Whether nothing is seen of either eye."""
     side = len(region)
-    radius = _EYE_RADIUS * side
+    radius = PASSES.eye_radius * side
     for place in canonical_landmarks(side)[:2]:
         x, y = (slice(round(at - radius), round(at + radius) + 1) for at in place.tolist())
         if not region[y, x].all():
             return False
     return True
-
-
-_MORE_PASSES = 3  # over a face that is hidden whole
-_CUT_OFF = 0.12  # share of the crop's last row that a cover takes which goes on below
-_WIDER = ((1.1, 0.05, 0.09), (1.15, 0.075, 0.14))
-"""Wider crops, the first in which the cover ends is taken: its side, how much lower it lies, and how much
-it shows of what lies below, in sides of the crop."""
-_ENDS = 0.15  # share of its width at the edge that a cover may have at the end of that; more is a scarf
-_FADED, _BESIDE = 0.02, 0.04  # where both crops are mixed; how far a cover may widen below
 
 
 class PassResult(NamedTuple):
@@ -215,7 +195,7 @@ class Passes:
         return PassResult(face, view, output, marked.astype(np.float32))
 
     def locate(self, photo: Image, face: Face) -> Face:
-        """A face that a clip follows from here on: one that is hidden whole lies under its cover's middle."""
+        """A face that a clip follows from here on. One that is hidden whole lies in its cover's middle."""
         seen = self._run(photo, face) if face.confidence < THRESHOLDS.sure_location else None
         if seen is None or seen.output.alpha is None or not seen.found.any():
             return face
@@ -249,7 +229,9 @@ class Passes:
     def rows_px(self) -> int:
         """Rows of the longest crop that a pass may return."""
         described = self.model.description
-        longest = 0 if described.tall else round(max(below for *_, below in _WIDER) * described.size_px)
+        longest = (
+            0 if described.tall else round(max(below for *_, below in PASSES.wider) * described.size_px)
+        )
         return described.height_px + longest
 
     def view(self, photo: Image, face: Face) -> View | None:
@@ -271,7 +253,7 @@ class Passes:
 
     def _centred(self, photo: Image, seen: PassResult) -> PassResult:
         """A face that is hidden whole, relocated to the middle of its cover. Any other face as it was."""
-        for _ in range(_MORE_PASSES):
+        for _ in range(PASSES.more_passes):
             cover = whole_cover(seen.found[: seen.found.shape[1]] > self.options.occlusion_threshold)
             if cover is None:
                 break
@@ -290,12 +272,12 @@ class Passes:
         """
         side = len(seen.found)
         cut = np.flatnonzero(seen.found[-1] > self.options.occlusion_threshold)
-        if self.model.description.tall or len(cut) < _CUT_OFF * side:
+        if self.model.description.tall or len(cut) < PASSES.cut_off * side:
             return seen
         columns = np.arange(side)
-        beside = np.minimum(columns - cut[0], cut[-1] - columns) < -_BESIDE * side
+        beside = np.minimum(columns - cut[0], cut[-1] - columns) < -PASSES.beside * side
         middle, to_photo = (side - 1) / 2, seen.view.crop.crop_to_photo
-        for larger, lower, below in _WIDER:
+        for larger, lower, below in PASSES.wider:
             # The wider crop's pixel p is the crop's pixel corner + larger * p.
             corner = middle * (1 - larger) + np.array([0, lower * side])
             in_crop = corner + larger * canonical_landmarks(side)
@@ -308,7 +290,7 @@ class Passes:
             found = longer(seen.found, wider.found)
             found[:side] = seen.found
             found[side:, beside] = 0
-            if (found[-1] > self.options.occlusion_threshold).sum() <= _ENDS * len(cut):
+            if (found[-1] > self.options.occlusion_threshold).sum() <= PASSES.ends * len(cut):
                 view = view_below(photo, seen.view, longer.rows)
                 output = longer.output(seen.output, self._deblurred(wider).output)
                 return PassResult(seen.face, view, output, found)
@@ -326,7 +308,7 @@ class _Longer:
     def __call__(self, crop: ValuesT, wider: ValuesT) -> ValuesT:
         """(S, S, …) and (S, S, …) to (S + rows, S, …)."""
         longer = sample(wider, self.to_wider, self.side, self.side + self.rows)
-        kept = self.side - round(_FADED * self.side)
+        kept = self.side - round(PASSES.faded * self.side)
         longer[:kept] = crop[:kept]
         share = np.linspace(0, 1, self.side - kept + 2)[1:-1].reshape(-1, *[1] * (crop.ndim - 1))
         mixed = crop[kept:] + share * (longer[kept : self.side].astype(np.float64) - crop[kept:])
@@ -443,12 +425,12 @@ def _blend_face(
         part = around(weight > 0, math.ceil(RING_PX * view.scale))
         near = view.cut(part)
         above = near.put(output.raw[0])
+        if interval is not None and output.interval is not None:
+            interval[part] = near.put(output.interval[0]).clip(0) * (weight[part] > 0)
         rng = np.random.default_rng(seed_of("grain", digest_of(view.crop.image)))
         above = match_grain(before[part], above, weight[part] > 0, view.scale, rng)
         pixels = before.copy()
         pixels[part] = blend(before[part], above, weight[part])
-        if interval is not None and output.interval is not None:
-            interval[part] = near.put(output.interval[0]).clip(0) * (weight[part] > 0)
     by_class = _ByClass(view, found)
     coverage = float((weight > 0).sum()) / (photo.shape[0] * photo.shape[1])
     done = FaceReconstruction(face, view.box, by_class, removed, weight, coverage, before, interval)
@@ -462,7 +444,10 @@ def weight_in_photo(view: View, found: Alpha, threshold: float) -> tuple[Alpha, 
     weight = np.zeros_like(removed)
     if not hole.any():
         return removed, weight
-    dilation_px, feather_px = (max(1, round(px * view.scale)) for px in (DILATION_PX, FEATHER_PX))
+    dilation_px, feather_px = (
+        max(1, round(DILATION_PX * view.scale)),
+        max(1, round(FEATHER_PX * view.scale)),
+    )
     part = around(hole, dilation_px + 2 * feather_px + 1)
     # At the crop's own edge the hole would be dilated to where nothing was drawn.
     weight[part] = feather(hole[part], dilation_px, feather_px) * view.cut(part).inside

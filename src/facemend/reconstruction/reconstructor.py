@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from html import escape
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -20,7 +20,6 @@ from PIL import Image as PillowImage
 from facemend.alignment import FRAME_LANDMARKS_PX, Points
 from facemend.detection import Detector, Face
 from facemend.detection.detector import MIN_SIZE_PX
-from facemend.detection.yunet import YuNet
 from facemend.errors import PictureError, UsageError
 from facemend.files import sha256_of
 from facemend.images import Alpha, Image
@@ -31,6 +30,9 @@ from facemend.reconstruction.options import Box, Device, Options, options_of
 from facemend.reconstruction.pipeline import FaceReconstruction, reconstruct_faces
 from facemend.reconstruction.provenance import Provenance
 from facemend.thresholds import THRESHOLDS
+
+if TYPE_CHECKING:
+    from facemend.detection.yunet import YuNet
 
 Source: TypeAlias = str | Path | IO[bytes] | PillowImage.Image | Image
 """A path, an open binary file, a Pillow image, or a uint8 (H, W, 3) RGB array."""
@@ -173,7 +175,7 @@ class Reconstructor:
         """
         self.model = Model(model_path or shipped_model_path(), device=device, threads=threads)
         self._threads = threads
-        self._yunet = None if detector is None else YuNet(Path(detector), threads=threads)
+        self._yunet = None if detector is None else _open_yunet(Path(detector), threads)
         self._detector_sha256 = None if detector is None else sha256_of(Path(detector))
 
     @cached_property
@@ -182,7 +184,7 @@ class Reconstructor:
         return Detector(threads=self._threads)
 
     @property
-    def _detector(self) -> Detector | YuNet:
+    def _detector(self) -> "Detector | YuNet":
         return self._yunet or self._own_detector
 
     def __call__(self, source: Source, options: Options | None = None, /, **changes: Any) -> Reconstruction:
@@ -200,7 +202,8 @@ class Reconstructor:
             NoFaceFound: there is a mask, and no face under it.
             ModelError: the model cannot be run.
         """
-        options = options_of(options, changes)
+        if changes or options is None:
+            options = options_of(options, changes)
         photo, input_sha256 = _read(source)
         if options.aligned:
             pixels, faces = reconstruct_aligned(
@@ -214,7 +217,7 @@ class Reconstructor:
             photo = photo.without_metadata()
         if options.primary_only:
             photo = photo.without_layers()
-        regions = tuple(face.region for face in faces if face.region)
+        regions = tuple(region for face in faces if (region := face.region))
         provenance = replace(self.provenance(input_sha256, options), regions=regions)
         return Reconstruction(photo, faces, provenance)
 
@@ -308,6 +311,12 @@ def _show_options(function: Any) -> None:
 
 _show_options(Reconstructor.__call__)
 _show_options(reconstruct)
+
+
+def _open_yunet(path: Path, threads: int | None) -> "YuNet":
+    from facemend.detection.yunet import YuNet  # seldom needed
+
+    return YuNet(path, threads=threads)
 
 
 @cache

@@ -347,6 +347,30 @@ async def _http_response(request: Request, error: Exception) -> Response:
     return response_of(Problem(error.status_code, "not_found", message))
 
 
+_PIECE_BYTES, _MOST_HEAD_BYTES, _MOST_HEADERS = 8192, 16_384, 100
+_FEW_CHUNKS, _CHUNK_BYTES = 100, 128
+"""So many chunks a body may have, and one more for each of these bytes."""
+
+
+class BoundedConnection(h11.Connection):
+    """HTTP/1.1 with few lines in a head and no tiny chunks: each of them takes time of its own."""
+
+    _chunks = _body_bytes = 0
+
+    def next_event(self) -> Any:
+        """As h11 does. Raises RemoteProtocolError also for a request with too many headers or chunks."""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._chunks = self._body_bytes = 0
+        elif isinstance(event, h11.Data):
+            self._chunks += event.chunk_start
+            self._body_bytes += len(event.data)
+        few = len(getattr(event, "headers", ())) <= _MOST_HEADERS
+        if not few or self._chunks > _FEW_CHUNKS + self._body_bytes // _CHUNK_BYTES:
+            raise h11.RemoteProtocolError("too many headers or chunks", error_status_hint=431)
+        return event
+
+
 class PatientProtocol(H11Protocol):
     """HTTP/1.1 with time limits, and a limit for connections.
 
@@ -356,6 +380,7 @@ class PatientProtocol(H11Protocol):
 
     def __init__(self, *arguments: Any, limits: Limits, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.conn = BoundedConnection(h11.SERVER, _MOST_HEAD_BYTES)
         self._limits = limits
         self._head_timer: asyncio.TimerHandle | None = None
         self._life_timer: asyncio.TimerHandle | None = None
@@ -369,9 +394,23 @@ class PatientProtocol(H11Protocol):
         self._watch_head()
 
     def data_received(self, data: bytes) -> None:
-        """Gives every further head its time."""
-        super().data_received(data)
+        """Gives every further head its time. The parser sees pieces, and refuses a large head early."""
+        for start in range(0, len(data), _PIECE_BYTES):
+            if self.transport.is_closing():
+                return
+            super().data_received(data[start : start + _PIECE_BYTES])
         self._watch_head()
+
+    def _should_upgrade(self) -> bool:
+        """No request becomes a WebSocket, and none fills the log with advice on how it could."""
+        return False
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is no HTTP. In the middle of a response there is nothing to say."""
+        if self.conn.our_state is h11.SEND_RESPONSE or self.conn.our_state is h11.IDLE:
+            super().send_400_response(msg)
+        else:
+            self.transport.abort()
 
     def handle_events(self) -> None:
         """Gives every request the time of its life."""

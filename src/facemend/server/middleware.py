@@ -448,10 +448,10 @@ def _address_of(origin: str) -> str:
 def _name_of(host: str) -> str:
     """The name in a Host header, in lower case and without its port."""
     name, colon, port = host.rpartition(":")
-    return (name if colon and port.isdigit() else host).lower()
+    return (name if colon and port.isdecimal() else host).lower()
 
 
 def _same_token(header: str, token: str) -> bool:
     scheme, _, credentials = header.partition(" ")
-    same = hmac.compare_digest(credentials.strip().encode("latin-1"), token.encode())
+    same = hmac.compare_digest(credentials.strip(" \t").encode("latin-1"), token.encode())
     return same and scheme.lower() == "bearer"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from facemend.datasets.faces import GROUPS, MEASURE
 from facemend.errors import ConfigError
-from facemend.files import read_named
+from facemend.files import parse_toml, read_named
 from facemend.occlusion import FOLDER_KINDS, KINDS
 
 _MOST_BYTES = 1 << 20
@@ -346,12 +346,10 @@ def _read_tables(path: Path, extended_by: tuple[Path, ...]) -> tuple[dict[str, A
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_named(path, _MOST_BYTES).decode())
+        return parse_toml(read_named(path, _MOST_BYTES))
     except OSError as error:
         raise ConfigError(f"cannot read the config {path}: {error.strerror or error}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{path} is nested too deeply") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path} is no valid TOML: {error}") from error
 
 
@@ -386,7 +384,7 @@ def _set(content: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: write key=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         value = text
     except RecursionError as error:
         raise ConfigError(f"--set {key}: the value is nested too deeply") from error

@@ -22,15 +22,17 @@ from facemend.files import written_whole
 from facemend.reconstruction.model import METADATA_KEY, ModelDescription
 from facemend.training.checkpoint import (
     Checkpoint,
+    WeightFormat,
     best_checkpoint,
+    fitting,
     header_of,
     load_checkpoint,
     newest_checkpoint,
+    quantise,
 )
 from facemend.training.config import PhaseConfig, TrainingConfig
 from facemend.training.logging import read_log
 from facemend.training.networks import make_generator
-from facemend.training.weights import WeightFormat, quantise
 
 _OPSET = 18
 _MAX_DIFFERENCE = 1e-3
@@ -218,7 +220,8 @@ class _ExportedGenerator(nn.Module):
 
 def _generator(config: TrainingConfig, checkpoint: Checkpoint) -> nn.Module:
     generator = make_generator(config.generator)
-    generator.load_state_dict(checkpoint.exported())
+    with fitting():
+        generator.load_state_dict(checkpoint.exported())
     return generator.eval()
 
 

@@ -8,13 +8,23 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import torch
 from accelerate import Accelerator
 from torch import nn
 from tqdm import tqdm
 
+from facemend.alignment import canonical_landmarks, repeat_below, tall_height
 from facemend.datasets import FaceSource
 from facemend.errors import TrainingError
-from facemend.files import seed_of
+from facemend.files import refuse_links, seed_of
+from facemend.images import Image, Mask, from_network, to_network
+from facemend.metrics.image import ssim
+from facemend.metrics.psnr import psnr
+from facemend.occlusion import kinds_with, occlude
+from facemend.reconstruction.acceptance import wanted_alpha
+from facemend.reconstruction.blending import composite
+from facemend.reconstruction.options import Remove
 from facemend.training.batches import ECHO_BUFFER, PackedBatch, PairBatch, echo_batches
 from facemend.training.checkpoint import (
     load_checkpoint,
@@ -22,25 +32,24 @@ from facemend.training.checkpoint import (
     numbered_checkpoint,
     save_best,
     save_checkpoint,
+    starting_weights,
 )
-from facemend.training.config import PhaseConfig, TrainingConfig
+from facemend.training.config import DataConfig, PhaseConfig, TrainingConfig
 from facemend.training.data import (
     Crops,
     OccludedFaces,
     PairedPictures,
     cached_crops,
     decode_pair,
+    halves,
     load_batches,
     mixed_crops,
 )
 from facemend.training.distributed import any_process, check_same_start, join_processes
-from facemend.training.features import SIDE_PX as FEATURES_SIDE_PX
-from facemend.training.features import cached_features, open_features
 from facemend.training.logging import RunLogger
+from facemend.training.losses import FEATURES_SIDE_PX, cached_features, open_features
 from facemend.training.sources import Mixture
 from facemend.training.trainer import Trainer, TrainingState
-from facemend.training.validation import Validator, occluded_cases, paired_cases
-from facemend.training.weights import starting_weights
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,8 @@ def train(
         TrainingError: the run in the folder has another config, a loss is NaN or infinite or has diverged,
             or a batch cannot be shared equally.
     """
+    for name in ("checkpoints", "samples", "tensorboard", "cache"):
+        refuse_links(run, run / name)
     team = accelerator or join_processes(run, config.trackers)
     faces = Mixture.of(train_faces).first(config.data.images)
     checkpoint = newest_checkpoint(run)
@@ -194,7 +205,7 @@ def open_batches(
     return (packed.unpack() for packed in batches)
 
 
-def _validator(config: TrainingConfig, val_faces: FaceSource) -> Validator:
+def _validator(config: TrainingConfig, val_faces: FaceSource) -> "Validator":
     faces = val_faces.first(config.validation_faces)
     if config.data.pairs:
         return Validator(partial(paired_cases, faces))
@@ -214,7 +225,7 @@ def _passed(interval: int, before: int, now: int) -> bool:
     return now // interval > before // interval
 
 
-def _validate(trainer: Trainer, validator: Validator, logger: RunLogger, run: Path) -> None:
+def _validate(trainer: Trainer, validator: "Validator", logger: RunLogger, run: Path) -> None:
     """In the first process, for which the others wait: scores, samples, and the phase's best checkpoint.
 
     Scores of two phases cannot be compared (their sizes and losses differ), so each starts anew.
@@ -255,3 +266,119 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Case:
+    """One picture to reconstruct.
+
+    Attributes:
+        kind: of its occlusion, or "pair".
+        image, target: uint8 (H, W, 3) RGB.
+        hole: bool (H, W), the masked area.
+    """
+
+    kind: str
+    image: Image
+    target: Image
+    hole: Mask
+
+
+def occluded_cases(faces: FaceSource, data: DataConfig, size_px: int) -> list[Case]:
+    """Each face under one occlusion around the canonical landmarks, the kinds in turn."""
+    used = list(data.shares)
+    kinds = kinds_with(data.shares, None if data.cutouts is None else Path(data.cutouts))
+    cases = []
+    for index, record in enumerate(faces.records):
+        kind = used[index % len(used)]
+        seed = seed_of("validation", record.name, kind)
+        face = occlude(faces.crop(record, size_px), canonical_landmarks(size_px), kind, seed, kinds)
+        cases.append(Case(kind, face.image, face.target, face.occlusion.mask))
+    return cases
+
+
+def paired_cases(pairs: FaceSource, size_px: int) -> list[Case]:
+    """Each pair as it is. The masked area is the whole picture."""
+    pictures = [halves(decode_pair(pairs, record, size_px)) for record in pairs.records]
+    everywhere = np.ones((size_px, size_px), dtype=bool)
+    return [Case("pair", image, target, everywhere) for image, target in pictures]
+
+
+@dataclass(frozen=True)
+class _Result:
+    raw: Image
+    composite: Image
+
+
+class Validator:
+    """Measures a generator on a few pictures of the val split, without a hint where the masked area is.
+
+    Args:
+        make_cases: makes them for a size in pixels.
+        tall: pass each square as a tall crop that ends at the square.
+    """
+
+    def __init__(self, make_cases: Callable[[int], list[Case]], *, tall: bool = False) -> None:
+        self._make_cases, self._tall = make_cases, tall
+        self._made: dict[int, list[Case]] = {}
+
+    def measure(self, generator: nn.Module, size_px: int) -> dict[str, float]:
+        """PSNR in dB: hole/KIND, hole (their mean), composite, copy_hole. And ssim, of the composite."""
+        cases = self._cases(size_px)
+        results = self._reconstruct(generator, cases)
+        both = list(zip(results, cases, strict=True))
+        holes = [(c.kind, psnr(d.composite, c.target, c.hole)) for d, c in both]
+        by_kind = {
+            f"hole/{kind}": _mean([value for each, value in holes if each == kind])
+            for kind in dict.fromkeys(case.kind for case in cases)
+        }
+        return {
+            "hole": float(np.mean(list(by_kind.values()))),
+            "copy_hole": _mean([psnr(c.image, c.target, c.hole) for c in cases]),
+            "composite": _mean([psnr(d.composite, c.target) for d, c in both]),
+            "ssim": _mean([ssim(d.composite, c.target) for d, c in both]),
+            **by_kind,
+        }
+
+    def sample_grid(self, generator: nn.Module, size_px: int) -> Image:
+        """A grid, one picture per row: occluded | target | raw | composite."""
+        cases = self._cases(size_px)[:_SAMPLES]
+        rows = [
+            np.hstack([c.image, c.target, d.raw, d.composite])
+            for c, d in zip(cases, self._reconstruct(generator, cases), strict=True)
+        ]
+        return np.vstack(rows)
+
+    def _cases(self, size_px: int) -> list[Case]:
+        if size_px not in self._made:
+            self._made[size_px] = self._make_cases(size_px)
+        return self._made[size_px]
+
+    def _reconstruct(self, generator: nn.Module, cases: list[Case]) -> list[_Result]:
+        """What a user would get: the composite if the network detects occlusions, else its raw output."""
+        results = []
+        device = next(generator.parameters()).device
+        training = generator.training
+        generator.eval()
+        for case in cases:
+            side_px = len(case.image)
+            crop = repeat_below(case.image, tall_height(side_px)) if self._tall else case.image
+            image = torch.from_numpy(to_network(crop[None])).to(device)
+            with torch.inference_mode():
+                raw, logits, _ = generator(image, torch.zeros_like(image[:, :1]))
+            picture = from_network(raw.cpu().numpy())[0, :side_px]
+            if logits is None:
+                results.append(_Result(picture, picture))
+                continue
+            alpha = wanted_alpha(logits.sigmoid()[0, :, :side_px].cpu().numpy(), Remove.ALL)
+            results.append(_Result(picture, composite(case.image, picture, alpha).image))
+        generator.train(training)
+        return results
+
+
+def _mean(values: list[float | None]) -> float:
+    """The mean without None (a perfect picture has no PSNR)."""
+    return float(np.mean([value for value in values if value is not None]))

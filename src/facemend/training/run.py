@@ -114,6 +114,8 @@ def open_parts(
 def _delete(run: Path) -> None:
     if not run.exists():
         return
+    if run.is_symlink():
+        raise UsageError(f"{run} is a link; --fresh will not delete what it leads to")
     if any(run.iterdir()) and not (run / "checkpoints").is_dir():
         raise UsageError(f"{run} is not a run of facemend train; --fresh will not delete it")
     shutil.rmtree(run)

@@ -24,8 +24,8 @@ from facemend.datasets import FaceRecord, FaceSource, Split, open_source, take_s
 from facemend.datasets.faces import COVERAGE, GROUPS, MEASURE, ReadPicture
 from facemend.datasets.remote import is_url
 from facemend.detection import Detector
-from facemend.errors import SourceError
-from facemend.files import fingerprint_of, seed_of, write_text
+from facemend.errors import SourceError, reason_of
+from facemend.files import fingerprint_of, parse_json, read_own, seed_of, write_text
 from facemend.images import Image, resize
 from facemend.parallel import cores
 from facemend.training.config import SourceConfig
@@ -248,9 +248,8 @@ def _own_landmarks(source: FaceSource, cache: Path | None) -> dict[str, Points |
     path = None
     if cache is not None:
         path = cache / f"landmarks-{fingerprint_of(source.name, source.fingerprint, *names)}.json"
-        if path.exists():
-            known = json.loads(path.read_text(encoding="utf-8"))
-            return {name: None if known[name] is None else np.array(known[name]) for name in names}
+        if path.exists() or path.is_symlink():
+            return _known_landmarks(path, names)
     detector = Detector(threads=1)
     with ThreadPoolExecutor(cores()) as pool:
         points = list(pool.map(lambda name: _find(detector, source.read(name), name), names))
@@ -259,6 +258,21 @@ def _own_landmarks(source: FaceSource, cache: Path | None) -> dict[str, Points |
         rows = {name: None if each is None else each.round(2).tolist() for name, each in found.items()}
         write_text(path, json.dumps(rows), force=True)  # processes that start together write the same
     return {name: None if each is None else each.round(2) for name, each in found.items()}
+
+
+def _known_landmarks(path: Path, names: Sequence[str]) -> dict[str, Points | None]:
+    """The landmarks that an earlier call kept. Raises SourceError: the file holds something else."""
+    try:
+        known = parse_json(read_own(path))
+        found = {
+            name: None if (points := known[name]) is None else np.array(points, dtype=np.float64)
+            for name in names
+        }
+        if any(points is not None and points.shape != (5, 2) for points in found.values()):
+            raise ValueError("a face has five points")
+    except (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+        raise SourceError(f"{path} cannot be read ({reason_of(error)}); delete it") from error
+    return found
 
 
 def _find(detector: Detector, image: Image, name: str) -> Points | None:

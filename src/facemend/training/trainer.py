@@ -17,8 +17,10 @@ from facemend.training.batches import PairBatch
 from facemend.training.checkpoint import (
     Checkpoint,
     Progress,
+    StartingWeights,
     check_same_run,
     current_commit,
+    fitting,
     flatten_optimizer,
     restore_optimizer,
 )
@@ -29,7 +31,6 @@ from facemend.training.losses import Objective
 from facemend.training.networks import GeneratorOutput, make_discriminator, make_generator
 from facemend.training.optim import discriminator_optimizer, generator_optimizer, rate_at, set_rate
 from facemend.training.sources import Mixture
-from facemend.training.weights import StartingWeights
 
 
 class TrainingState:
@@ -85,11 +86,13 @@ class TrainingState:
 
     def _resume(self, saved: Checkpoint) -> None:
         check_same_run(saved, self.config, self.people)
-        self.generator.load_state_dict(saved.part("generator"))
-        self.discriminator.load_state_dict(saved.part("discriminator"))
-        self.ema.load_state_dict(saved.part("ema"))
-        if self.scaler.is_enabled():
-            self.scaler.load_state_dict({key: value.item() for key, value in saved.part("scaler").items()})
+        with fitting():
+            self.generator.load_state_dict(saved.part("generator"))
+            self.discriminator.load_state_dict(saved.part("discriminator"))
+            self.ema.load_state_dict(saved.part("ema"))
+            if self.scaler.is_enabled():
+                scaler = {key: value.item() for key, value in saved.part("scaler").items()}
+                self.scaler.load_state_dict(scaler)
         self.images_seen, self.seconds = saved.progress.images_seen, saved.progress.seconds
 
     def _take_over(self, weights: StartingWeights) -> None:
@@ -128,8 +131,9 @@ class Trainer:
         self._generator_optimizer = generator_optimizer(state.generator, phase)
         self._discriminator_optimizer = discriminator_optimizer(state.discriminator, phase)
         if resumed is not None:
-            restore_optimizer(self._generator_optimizer, resumed.part("generator_optimizer"))
-            restore_optimizer(self._discriminator_optimizer, resumed.part("discriminator_optimizer"))
+            with fitting():
+                restore_optimizer(self._generator_optimizer, resumed.part("generator_optimizer"))
+                restore_optimizer(self._discriminator_optimizer, resumed.part("discriminator_optimizer"))
 
     def step(self, batch: PairBatch) -> dict[str, float]:
         """One update of the discriminator, if the phase uses it, and of the generator.

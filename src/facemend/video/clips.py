@@ -1,8 +1,8 @@
 """Clips as files: frames decoded one by one, changed where they are covered, and encoded again.
 
-Nothing but the picture is decoded. Sound, subtitles, chapters and metadata are copied. A frame is changed in
-the decoder's own planes: where a patch has no weight, the encoder gets the decoder's bytes. PyAV (FFmpeg)
-reads and writes, and comes with the extra `video`.
+Nothing but the picture is decoded. Sound, subtitles, chapters and metadata are copied. A frame is changed
+in the decoder's own planes: where a patch has no weight, the encoder gets the decoder's bytes. PyAV
+(FFmpeg) reads and writes, and comes with the extra `video`.
 """
 
 from __future__ import annotations
@@ -271,7 +271,8 @@ class ClipReader:
             )
         if codec.pix_fmt not in _FORMATS:
             raise PictureError(
-                f"{self.path} has the pixel format {codec.pix_fmt}; convert it to one of {', '.join(_FORMATS)}"
+                f"{self.path} has the pixel format {codec.pix_fmt}; convert it to one of "
+                f"{', '.join(_FORMATS)}"
             )
         ratio = self.stream.sample_aspect_ratio
         if ratio and abs(float(ratio) - 1) > _SQUARE:
@@ -387,7 +388,7 @@ def _stored(box: tuple[slice, slice], turns: int, width: int, height: int) -> tu
 
 
 class ClipWriter:
-    """A clip that is being written, in a thread of its own, with everything of the input but its picture."""
+    """A clip that is being written, in a thread of its own, with all of the input but its picture."""
 
     def __init__(
         self,
@@ -529,8 +530,8 @@ class ClipWriter:
             self._container.start_encoding()
         except (self._av.FFmpegError, OSError, ValueError) as error:
             raise OutputError(
-                f"cannot write {self._path}: {reason_of(error)}; another --codec, or a name that ends in .mkv, "
-                "may hold what this clip has"
+                f"cannot write {self._path}: {reason_of(error)}; another --codec, or a name that ends in "
+                ".mkv, may hold what this clip has"
             ) from error
         self._worker.start()
         early, self._early = self._early, []
@@ -552,8 +553,8 @@ class ClipWriter:
         odd = frame.width % kind.across or frame.height % kind.down
         if odd and self._codec in (Codec.H264, Codec.H265, Codec.AV1):
             raise OutputError(
-                f"{self._codec} cannot hold {frame.width}×{frame.height} pixels, an odd size; choose --codec vp9, or "
-                "ffv1 with a name that ends in .mkv"
+                f"{self._codec} cannot hold {frame.width}×{frame.height} pixels, an odd size; "
+                "choose --codec vp9, or ffv1 with a name that ends in .mkv"
             )
         quality = encoder.lossless if self._lossless else encoder.quality
         stream = self._container.add_stream(
@@ -576,7 +577,7 @@ class ClipWriter:
         return stream
 
     def _add_copy(self, stream: Any) -> None:
-        """A stream of the output for one of the input that is copied. What no container takes is left out."""
+        """A stream of the output for one of the input that is copied, unless no container takes it."""
         if stream.type == "data":  # chapters are one, and written from what the container says of them
             self.left_out += [] if self._reader.container.chapters() else [f"a data track ({stream.index})"]
             return

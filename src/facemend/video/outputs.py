@@ -193,8 +193,8 @@ def reconstruct_video(
     """Reconstructs what hides the faces in a clip, and writes it with everything else that the clip holds.
 
     Faces are followed, and each looks the same from frame to frame. A pixel outside the occlusions goes to
-    the encoder as it was decoded. A clip in which nothing is covered is copied, byte for byte, if the output
-    has its suffix. The output appears when it is complete. Memory does not grow with the clip's length.
+    the encoder as it was decoded. A clip in which nothing is covered is copied, byte for byte, if the
+    output has its suffix. The output appears when it is complete. Memory does not grow with the clip's length.
 
     Args:
         source: the clip.

@@ -97,7 +97,7 @@ def reconstruct_frames(
     reconstructor: Reconstructor | None = None,
     **changes: Any,
 ) -> Iterator[FrameReconstruction]:
-    """Reconstructs what hides the faces in the frames of one clip. A face looks the same from frame to frame.
+    """Reconstructs what hides the faces in the frames of one clip. A face looks the same in all of them.
 
     It streams: a result comes `LOOKAHEAD` frames after its frame, and memory does not grow.
 
@@ -158,7 +158,7 @@ class _Track:
 
 
 class _Grain:
-    """The noise of a reconstructed face. It lies on the face and moves with it, as the grain of skin does."""
+    """The noise of a reconstructed face. It lies on the face and moves with it, as skin does."""
 
     def __init__(self, track: int) -> None:
         self._track, self._levels, self._noise = track, 0.0, np.zeros((0, 0), dtype=np.float32)
@@ -218,8 +218,10 @@ class _Stages:
         return found.shot, passes
 
     def _passed(self, frame: Image, tracked: TrackedFace, view: View, highest: float) -> _Pass:
-        """A face that moves is passed to the model in every frame. One that does not is passed now and then,
-        every second time in a mirror: the mean of both answers is nearer to the truth."""
+        """A face that moves is passed to the model in every frame, and one that does not now and then.
+
+        That is every second time in a mirror: the mean of both answers is nearer to the truth.
+        """
         earlier = self._last.get(tracked.track)
         if (
             earlier is None

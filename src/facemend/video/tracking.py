@@ -391,7 +391,7 @@ def _overlap(a: Face, b: Face) -> float:
 
 
 class _Cuts:
-    """Says which frames begin a new shot: those that differ far more from the last than frames usually do."""
+    """Says which frames begin a new shot: they differ far more from the last than frames usually do."""
 
     def __init__(self) -> None:
         self._last: Plane | None = None

@@ -5,6 +5,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path
@@ -16,11 +17,12 @@ from PIL import Image as PillowImage
 
 pytest.importorskip("fastapi", reason="needs the serve extra: pip install 'facemend[serve]'")
 
+import h11
 from starlette.testclient import TestClient
 
 from benchmarks.server_attacks import padded_photos, slow_photos
 from facemend.errors import PictureError
-from facemend.server.app import Server
+from facemend.server.app import BoundedConnection, Server
 from facemend.server.middleware import Memory
 from facemend.server.schemas import Problem, read_form
 from facemend.server.service import check_head
@@ -497,3 +499,30 @@ def test_photos_with_the_padding_that_programs_leave_are_taken() -> None:
     file = BytesIO()
     PillowImage.new("RGB", (64, 64)).save(file, "JPEG", xmp=packet)
     assert check_head(file.getvalue(), "the photo", Limits()) == (64, 64)
+
+
+class TestWhatEachLineCosts:
+    """Kind 3 in HTTP itself: a parser needs time for each line and chunk, however small."""
+
+    def test_tiny_chunks_are_counted(self) -> None:
+        connection = BoundedConnection(h11.SERVER)
+        connection.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.receive_data(b"1\r\nx\r\n" * 40_000)
+        events: list[object] = []
+        with pytest.raises(h11.RemoteProtocolError, match="chunks"):
+            events.extend(iter(connection.next_event, h11.NEED_DATA))
+        assert 90 < len(events) < 110
+
+    def test_chunks_of_a_usual_size_pass(self) -> None:
+        connection = BoundedConnection(h11.SERVER)
+        connection.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.receive_data((b"80\r\n" + b"x" * 128 + b"\r\n") * 1000 + b"0\r\n\r\n")
+        while not isinstance(connection.next_event(), h11.EndOfMessage):
+            pass
+
+    @pytest.mark.parametrize(("lines", "passes"), [(90, True), (110, False)])
+    def test_headers_are_counted(self, lines: int, passes: bool) -> None:
+        connection = BoundedConnection(h11.SERVER)
+        connection.receive_data(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"b:\r\n" * lines + b"\r\n")
+        with nullcontext() if passes else pytest.raises(h11.RemoteProtocolError, match="headers"):
+            assert isinstance(connection.next_event(), h11.Request)

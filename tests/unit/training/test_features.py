@@ -8,18 +8,18 @@ import torch
 
 from facemend.datasets import FaceSource
 from facemend.errors import ConfigError, TrainingError
-from facemend.training import features, loop
+from facemend.training import loop, losses
 from facemend.training.config import FeaturesConfig, TrainingConfig, read_config
 from facemend.training.data import Crops, cached_crops
-from facemend.training.features import (
-    SIDE_PX,
+from facemend.training.losses import (
+    FEATURES_SIDE_PX,
     FeatureNet,
     attribute_table,
     cached_features,
+    deep_features,
     open_features,
     train_features,
 )
-from facemend.training.losses import deep_features
 
 Faces = Callable[..., FaceSource]
 
@@ -47,10 +47,10 @@ def _with_deep_features(config: TrainingConfig) -> TrainingConfig:
 def test_it_learns_what_tells_faces_apart(
     tiny_config: TrainingConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features, "_BATCH", 8)
+    monkeypatch.setattr(losses, "_BATCH", 8)
     rng = np.random.default_rng(0)
     bright = np.arange(12) % 2 == 0
-    images = rng.integers(0, 100, (12, SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
+    images = rng.integers(0, 100, (12, FEATURES_SIDE_PX, FEATURES_SIDE_PX, 3), dtype=np.uint8)
     images[bright] += 150
     crops = Crops(images, np.zeros((12, 5, 2)), [{"Bright": bool(each)} for each in bright])
     network = train_features(_brief(tiny_config, 8 * 60), crops, quiet=True).eval()
@@ -73,7 +73,7 @@ def test_faces_without_attributes_are_refused(attributes: list[dict[str, bool]])
 
 def test_it_is_taught_once(tiny_config: TrainingConfig, faces: Faces, tmp_path: Path) -> None:
     source = _with_attributes(faces(4), _smiles)
-    config, crops = _brief(tiny_config, 64), cached_crops(source, SIDE_PX, tmp_path)
+    config, crops = _brief(tiny_config, 64), cached_crops(source, FEATURES_SIDE_PX, tmp_path)
     path = cached_features(config, source, crops, tmp_path, quiet=True)
     written = path.stat().st_mtime_ns
     assert cached_features(config, source, crops, tmp_path, quiet=True) == path

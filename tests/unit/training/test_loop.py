@@ -10,7 +10,7 @@ import torch
 
 from facemend.datasets.faces import FaceSource
 from facemend.errors import TrainingError
-from facemend.training import loop, trainer, validation
+from facemend.training import loop, trainer
 from facemend.training.batches import PairBatch
 from facemend.training.checkpoint import (
     Progress,
@@ -205,7 +205,7 @@ def test_the_best_checkpoint_is_that_of_the_last_phases_best_validation(
     holes = iter([30.0, 31.0, 20.0, 22.0, 21.0])  # two of the first phase, three of the second
     figures = {"composite": 0.0, "ssim": 0.0, "copy_hole": 0.0}
     measured = lambda self, generator, size_px: {**figures, "hole": next(holes)}  # noqa: E731
-    monkeypatch.setattr(validation.Validator, "measure", measured)
+    monkeypatch.setattr(loop.Validator, "measure", measured)
     often = tiny_config.model_copy(update={"validate_images": 8})
     phases = (often.phases[0].model_copy(update={"images": 12}), often.phases[1])
     often = often.model_copy(update={"phases": phases})

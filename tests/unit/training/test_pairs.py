@@ -8,7 +8,7 @@ from facemend.io import write_png
 from facemend.training.batches import stack
 from facemend.training.config import DataConfig
 from facemend.training.data import PairedPictures, cached_crops, decode_pair, halves, open_pairs
-from facemend.training.validation import paired_cases
+from facemend.training.loop import paired_cases
 from tests.tiny_celeba import gradient
 
 

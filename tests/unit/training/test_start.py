@@ -9,10 +9,9 @@ import torch
 from facemend.datasets.faces import FaceSource
 from facemend.errors import TrainingError
 from facemend.training import export, loop
-from facemend.training.checkpoint import load_checkpoint, numbered_checkpoint
+from facemend.training.checkpoint import load_checkpoint, numbered_checkpoint, starting_weights
 from facemend.training.config import DiscriminatorConfig, GeneratorConfig, TrainingConfig, read_config
 from facemend.training.networks import make_discriminator, make_generator
-from facemend.training.weights import starting_weights
 
 Faces = Callable[..., FaceSource]
 

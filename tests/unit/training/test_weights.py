@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from facemend.cli.export import export
-from facemend.training.weights import WeightFormat, quantise, read_weights
+from facemend.training.checkpoint import WeightFormat, quantise, read_weights
 
 _LARGE, _SMALL, _BIAS = (256, 256, 3, 3), (8, 256, 1, 1), (256,)
 

@@ -7,6 +7,7 @@ from facemend.alignment import FRAME_LANDMARKS_PX, crop_face
 from facemend.datasets import FaceRecord, FaceSource
 from facemend.detection import Detector
 from facemend.errors import SourceError
+from facemend.files import fingerprint_of
 from facemend.images import Image
 from facemend.reconstruction.demo import read_portraits
 from facemend.training.sources import zoomed
@@ -24,6 +25,21 @@ def _tight(number: int, name: str) -> Image:
 def _source(count: int = 2) -> FaceSource:
     records = [FaceRecord(str(n), f"tight:{n}") for n in range(count)]
     return FaceSource("tight", records, lambda name: _tight(int(name), name), "1")
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", "[" * 100_000, '{"0": "x"}', '{"0": [[1]]}', '{"0": [["a"]]}']
+)
+def test_a_cache_that_was_tampered_with_is_refused(tmp_path: Path, text: str) -> None:
+    source = _source(1)
+    path = tmp_path / f"landmarks-{fingerprint_of(source.name, source.fingerprint, '0')}.json"
+    path.write_text(text)
+    with pytest.raises(SourceError, match="delete it"):
+        zoomed(source, tmp_path)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(SourceError, match="is a link"):
+        zoomed(source, tmp_path)
 
 
 def test_tight_faces_become_frames_whose_landmarks_lie_on_the_face(tmp_path: Path) -> None:

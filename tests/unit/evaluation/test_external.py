@@ -13,7 +13,7 @@ from facemend.evaluation.external import open_systems
 from facemend.images import Image
 from facemend.occlusion import OccludedFace, occlude
 from tests.tiny_celeba import gradient
-from tests.unit.test_evaluate import SOURCE
+from tests.unit.evaluation.test_evaluate import SOURCE
 
 FACE = occlude(gradient(64, 64), None, "nose_mask", 0)
 HOLE = FACE.occlusion.mask

@@ -10,7 +10,7 @@ from facemend.evaluation.results import EVERYTHING, Group
 from facemend.evaluation.systems import Delivery, Images, Masks
 from facemend.images import Image
 from tests.tiny_celeba import gradient
-from tests.unit.test_evaluate import SOURCE
+from tests.unit.evaluation.test_evaluate import SOURCE
 
 FACE = make_input(gradient(256, 256), "1.png", "nose_mask")
 CUT_WRONG = [name for name in CONDITIONS if "rotated" in name or "10%" in name]

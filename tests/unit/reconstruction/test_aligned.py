@@ -19,8 +19,9 @@ from facemend.alignment import (
 )
 from facemend.errors import PictureError, UsageError
 from facemend.io import read_mask, read_photo
+from facemend.reconstruction.acceptance import wanted_alpha
 from facemend.reconstruction.batch import Outcome, reconstruct_task
-from facemend.reconstruction.blending import composite, resize_alpha, wanted_alpha
+from facemend.reconstruction.blending import composite, resize_alpha
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.options import Options, Remove
 from facemend.reconstruction.outputs import plan_tasks

@@ -6,7 +6,7 @@ from facemend.errors import FacemendError
 from facemend.evaluation.results import EvaluationReport
 from facemend.evaluation.tables import BEGIN, END, put_table, readme_table
 from facemend.files import sha256_of
-from tests.unit.test_report import SMALL
+from tests.unit.evaluation.test_report import SMALL
 
 
 def test_the_table_goes_between_the_comments_and_nothing_else_changes() -> None:

@@ -217,7 +217,7 @@ FILES = ["detector", "detector_onet"]
 
 def weights_folder(tmp_path: Path, **changed: bytes | None) -> Path:
     """A copy of the detector's files; changed ones have other bytes, or None for no file."""
-    shipped = Path(__file__).parents[2] / "src/facemend/weights"
+    shipped = Path(__file__).parents[3] / "src/facemend/weights"
     for name in FILES:
         data = changed.get(name, (shipped / f"{name}.onnx").read_bytes())
         if data is not None:

@@ -5,7 +5,7 @@ import numpy as np
 from facemend.evaluation.report import draw_error, draw_found, draw_plots, to_html
 from facemend.evaluation.results import AS_DRAWN, Row
 from tests.tiny_celeba import gradient
-from tests.unit.test_report import SMALL
+from tests.unit.evaluation.test_report import SMALL
 
 TRUTH = np.full((8, 8, 3), 100, dtype=np.uint8)
 

@@ -9,7 +9,7 @@ from facemend.images import Image
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.model import shipped_model_path
 
-WEIGHTS = Path(__file__).parents[2] / "src/facemend/weights"
+WEIGHTS = Path(__file__).parents[3] / "src/facemend/weights"
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def shrunk(photo: Image, step: int) -> Image:
 def test_the_surest_cells_of_a_portrait_agree_on_its_face(scanner: Scanner) -> None:
     portrait = read_portraits()[0]
     photo = shrunk(portrait.photo, 2)
-    found = scanner(photo, 0.7)
+    (found,) = scanner([photo], 0.7)
     assert len(found.confidence) > 1
     spread = np.ptp(found.boxes, axis=0) / (found.boxes[0, 2] - found.boxes[0, 0])
     assert spread.max() < 0.4
@@ -51,10 +51,10 @@ def test_the_surest_cells_of_a_portrait_agree_on_its_face(scanner: Scanner) -> N
 def test_what_is_added_to_fill_a_cell_holds_no_face(scanner: Scanner) -> None:
     photo = shrunk(read_portraits()[0].photo, 3)[:, :-7]
     height, width = photo.shape[:2]
-    found = scanner(photo, 0.3)
+    (found,) = scanner([photo], 0.3)
     middles = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
     assert (middles < (width, height)).all()
-    assert len(scanner(photo, 1.0).confidence) == 0
+    assert len(scanner([photo], 1.0)[0].confidence) == 0
 
 
 def test_another_network_is_no_scanner() -> None:

@@ -15,7 +15,7 @@ from facemend.evaluation.protocol import make_input
 from facemend.evaluation.scoring import open_slow_metrics
 from facemend.images import Image, resize
 from facemend.metrics.network import FeatureNetwork, PairNetwork
-from tests.unit.test_evaluate import SOURCE
+from tests.unit.evaluation.test_evaluate import SOURCE
 
 BLACK, WHITE = np.zeros((8, 8, 3), dtype=np.uint8), np.full((8, 8, 3), 255, dtype=np.uint8)
 

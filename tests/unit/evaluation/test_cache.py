@@ -13,7 +13,7 @@ from facemend.evaluation.results import EvaluationReport
 from facemend.evaluation.scoring import SlowMetrics
 from facemend.evaluation.systems import Delivery, Images, Masks, System
 from facemend.images import Image
-from tests.unit.test_evaluate import SOURCE
+from tests.unit.evaluation.test_evaluate import SOURCE
 
 SCORES = Scores(
     {("hole", "psnr"): 20.5, ("occlusion", "iou"): None},

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facemend.images import Mask
-from facemend.reconstruction.blending import large_regions, largest_region
+from facemend.reconstruction.acceptance import large_regions, largest_region
 
 
 def _flooded(mask: Mask, smallest_px: int) -> Mask:

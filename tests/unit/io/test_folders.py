@@ -136,3 +136,34 @@ def test_a_picture_that_lies_sideways_in_its_file_is_cropped_upright(tmp_path: P
     picture.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "b" / "a.png", exif=exif)
     source = open_source(tmp_path)
     np.testing.assert_array_equal(source.crop(source.records[0]), gradient(256, 256))
+
+
+def test_folders_nested_deeper_than_functions_are_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    depth = 1010
+    for _ in range(depth):
+        os.mkdir("a")  # noqa: PTH102
+        os.chdir("a")
+    Path("deep.png").write_bytes(b"")
+    try:
+        found = find_pictures(tmp_path)
+    finally:  # pytest's own function would not go as deep
+        Path("deep.png").unlink()
+        for _ in range(depth):
+            os.chdir("..")
+            os.rmdir("a")  # noqa: PTH106
+    assert [path.name for path in found] == ["deep.png"]
+    assert len(found[0].parts) - len(tmp_path.parts) == depth + 1
+
+
+def test_a_remote_listing_enters_no_linked_folder(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    from facemend.datasets.remote import Place
+
+    _touch(tmp_path, "theirs/a.png", "theirs/sub/b.png", "private/mine.png")
+    (tmp_path / "theirs/more").symlink_to("../private")
+    for name in ("round", "and-round"):  # two make 2 to the power of 40 paths
+        (tmp_path / "theirs" / name).symlink_to(".")
+    assert [name for name, _, _ in Place(str(tmp_path / "theirs")).files()] == ["a.png", "sub/b.png"]

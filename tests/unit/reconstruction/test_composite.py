@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from facemend.images import Alpha
-from facemend.reconstruction.blending import composite, resize_alpha, wanted_alpha
+from facemend.reconstruction.acceptance import wanted_alpha
+from facemend.reconstruction.blending import composite, resize_alpha
 from facemend.reconstruction.options import Remove
 from tests.tiny_celeba import gradient
 

@@ -15,7 +15,7 @@ from facemend.evaluation.external import export_inputs, open_systems
 from facemend.evaluation.results import EvaluationReport
 from facemend.images import digest_of
 from facemend.io import read_image, write_png
-from tests.unit.test_evaluate import SOURCE
+from tests.unit.evaluation.test_evaluate import SOURCE
 
 KINDS = ("nose_mask", "blur")
 

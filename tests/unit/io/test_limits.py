@@ -43,6 +43,26 @@ def tiff(entries: int, values: int, order: str = "<") -> bytes:
     return start + directory + bytes(4 + max(0, values - 12 * entries))
 
 
+def segment(marker: int, data: bytes) -> bytes:
+    return bytes((0xFF, marker)) + struct.pack(">H", len(data) + 2) + data
+
+
+def exif_segment(block: bytes) -> bytes:
+    return segment(0xE1, b"Exif\0\0" + block)
+
+
+def numbers(count: int) -> bytes:
+    """A TIFF with one tag of many fractions, each of which becomes an object."""
+    directory = struct.pack("<HHHLLL", 1, 60_000, 5, count, 26, 0)
+    return b"II*\0" + struct.pack("<L", 8) + directory + struct.pack("<LL", 3, 7) * count
+
+
+def run_lengths(width_px: int, height_px: int, compression: int) -> bytes:
+    """A BMP of a hundred bytes whose rows a reader fills pixel by pixel."""
+    head = struct.pack("<LllHHLLLLLL", 40, width_px, height_px, 1, 8, compression, 4, 0, 0, 0, 0)
+    return b"BM" + struct.pack("<LHHL", 58, 0, 0, 54) + head + b"\1\0\0\0"
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -56,6 +76,14 @@ def tiff(entries: int, values: int, order: str = "<") -> bytes:
         (AVIF + b"\0\0\0\x08free" * 20_000, "boxes"),
         (tiff(100, 10_000), "name more bytes"),
         (tiff(100, 10_000, ">"), "name more bytes"),
+        (with_segments(JPEG, b"\xff\xe1\0\x0aExif\0\0xx" * 200), "EXIF takes more"),
+        (with_segments(JPEG, exif_segment(tiff(400, 48_000))), "name more bytes"),
+        (with_segments(JPEG, exif_segment(b"Exif\0\0" + tiff(400, 48_000))), "name more bytes"),
+        (with_segments(JPEG, segment(0xE2, b"MPF\0" + tiff(400, 48_000))), "name more bytes"),
+        (numbers(150_000), "100000 numbers"),
+        (run_lengths(20_000, 10_000, 1), "run-length"),
+        (run_lengths(20_000, 10_000, 2), "run-length"),
+        (run_lengths(20_000, -10_000, 1), "run-length"),
     ],
 )
 def test_files_of_more_pieces_than_any_photo_are_refused(data: bytes, said: str | None) -> None:
@@ -98,3 +126,21 @@ def test_restart_markers_and_stuffed_bytes_are_pixels() -> None:
     coded = b"\xff\0" * 50_000 + b"".join(b"\xff" + bytes([0xD0 + n % 8]) for n in range(50_000))
     scan = JPEG.rindex(b"\xff\xda")
     refuse_costly(JPEG[: scan + 14] + coded + b"\xff\xd9", "JPEG")
+
+
+def test_the_exif_of_an_avif_is_counted_before_anybody_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded("AVIF", exif=tiff(1, 4000))
+    assert read_photo(data).metadata.exif
+    counted: list[bytes] = []
+    monkeypatch.setattr("facemend.io.formats.refuse_costly_exif", counted.append)
+    read_photo(data)
+    assert counted[0].removeprefix(b"Exif\0\0").startswith(b"II*")
+    monkeypatch.undo()
+    monkeypatch.setattr("facemend.io.limits.MOST_METADATA_BYTES", 1000)
+    with pytest.raises(PictureError, match="EXIF"):
+        read_photo(data)
+
+
+def test_a_small_run_length_coded_bmp_and_one_with_an_old_head_are_read() -> None:
+    refuse_costly(run_lengths(500, 400, 1), "BMP")
+    refuse_costly(b"BM" + bytes(12) + struct.pack("<L", 12) + b"\1\0\0\0" * 8, "BMP")

@@ -214,6 +214,32 @@ def test_no_expression_is_searched_for_in_packets() -> None:
     assert b" " * 500_000 in with_properties(padded, OURS)
 
 
+@pytest.mark.parametrize(
+    "long",
+    [
+        packet(f'<rdf:Description xmlns:a="{"u" * 100_000}">{"<a:b/>" * 1000}</rdf:Description>'),
+        packet(f"<rdf:Description a:b='' xmlns:a = '{'u' * 300}'/>"),
+        packet(f'<rdf:Description xmlns:a{" " * 300}="u"/>'),
+        packet(f'<rdf:Description xmlns\n:a="{"u" * 300}"/>'),
+    ],
+)
+def test_a_long_namespace_is_refused_before_it_is_repeated(
+    long: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The parser copies it for each name, also after an error of ours: 1 MiB of names would become 36 GB.
+    monkeypatch.setattr("facemend.io.xmp._Scan", None)
+    for read in (lambda: read_property(long, RECORD), lambda: with_properties(long, OURS)):
+        with pytest.raises(XmpError, match="namespace of more than 256"):
+            read()
+
+
+def test_namespaces_and_words_about_them_are_read() -> None:
+    said = packet(
+        "<rdf:Description dc:a='\"xmlns\"' xmlns:dc='u'><dc:b>xmlns 'is' </dc:b></rdf:Description>"
+    )
+    assert with_properties(said, OURS)
+
+
 def test_a_packet_larger_than_any_is_refused() -> None:
     with pytest.raises(XmpError, match="more than 1 MiB"):
         with_properties(packet(" " * (1 << 20)), OURS)
