@@ -1,6 +1,7 @@
 """One answer through a shot: steady where nothing moves, and quick where something does."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -33,14 +34,7 @@ def _drawn(rng: np.random.Generator, crop: float = 0.0, level: float = 120.0, ji
 
 
 def _changes(drawn: list[Drawn]) -> float:
-    return float(
-        np.mean(
-            [
-                np.abs(a.raw.astype(int) - b.raw)[_HOLE].mean()
-                for a, b in zip(drawn, drawn[1:], strict=False)
-            ]
-        )
-    )
+    return float(np.mean([np.abs(a.raw.astype(int) - b.raw)[_HOLE].mean() for a, b in pairwise(drawn)]))
 
 
 def test_what_the_model_draws_anew_in_every_frame_becomes_steady() -> None:

@@ -101,8 +101,8 @@ def reconstruct(
 
     PHOTO - reads one picture from stdin and writes it to stdout as PNG.
 
-    A clip (MP4, MOV, MKV, WebM and others) is followed from frame to frame. A folder without photos may hold
-    clips.
+    A clip (MP4, MOV, MKV, WebM and others) is followed from frame to frame. A folder without photos may
+    hold clips.
     """
     from facemend.parallel import EngineName, open_engine
     from facemend.reconstruction.batch import ReconstructorSetup, run_tasks

@@ -1,11 +1,11 @@
 """One reconstruction of a face through a shot: what the model draws in each frame, fused over time.
 
 The crops of a followed face lie on one another, so that a pixel of the crop is the same place of the face
-in every frame. What the model draws there is averaged over the frames, each weighted by the precision that its
-interval states, with older ones ever less (an exponentially weighted mean, a Kalman filter of constant
-gain). A mean is soft. So only what is coarse comes from it, and the detail from one frame, the one nearest
-to the mean. Where the visible pixels say that the face moves, and where the model has changed its answer
-for two frames, both begin again. What is from before follows the light.
+in every frame. What the model draws there is averaged over the frames, each weighted by the precision that
+its interval states. Older ones count ever less (an exponentially weighted mean). A mean is soft. So only
+what is coarse comes from it, and the detail from one frame, the one nearest to the mean. Where the visible
+pixels say that the face moves, and where the model has changed its answer for two frames, both begin again.
+What is from before follows the light.
 """
 
 from collections.abc import Sequence

@@ -194,7 +194,7 @@ def reconstruct_video(
 
     Faces are followed, and each looks the same from frame to frame. A pixel outside the occlusions goes to
     the encoder as it was decoded. A clip in which nothing is covered is copied, byte for byte, if the
-    output has its suffix. The output appears when it is complete. Memory does not grow with the clip's length.
+    output has its suffix. The output appears when it is complete. Memory does not grow with the length.
 
     Args:
         source: the clip.
