@@ -15,6 +15,7 @@ _WORDS = {
     "server": "page and HTTP API",
     "training": "networks, losses, loop",
     "evaluation": "protocol, systems, report",
+    "video": "clips, faces followed, fused",
     "reconstruction": "model file, photo in, photo out",
     "datasets": "faces, splits by person, pairs",
     "detection": "where the faces are",

@@ -14,10 +14,22 @@ if TYPE_CHECKING:
 
     from facemend.detection import Face
     from facemend.reconstruction.reconstructor import Reconstruction, Reconstructor, find, reconstruct
+    from facemend.video.outputs import reconstruct_video
+    from facemend.video.reconstructor import reconstruct_frames
 
 __version__ = "0.1.0"
 
-__all__ = ["Face", "FacemendError", "Reconstruction", "Reconstructor", "__version__", "find", "reconstruct"]
+__all__ = [
+    "Face",
+    "FacemendError",
+    "Reconstruction",
+    "Reconstructor",
+    "__version__",
+    "find",
+    "reconstruct",
+    "reconstruct_frames",
+    "reconstruct_video",
+]
 
 _HOMES = {
     "Face": "facemend.detection",
@@ -25,6 +37,8 @@ _HOMES = {
     "Reconstructor": "facemend.reconstruction.reconstructor",
     "find": "facemend.reconstruction.reconstructor",
     "reconstruct": "facemend.reconstruction.reconstructor",
+    "reconstruct_frames": "facemend.video.reconstructor",
+    "reconstruct_video": "facemend.video.outputs",
 }
 
 

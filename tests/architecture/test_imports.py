@@ -8,6 +8,7 @@ import facemend
 
 HEAVY = ("numpy", "PIL", "onnxruntime", "cv2", "torch", "onnx", "pydantic", "safetensors", "tqdm")
 PUBLIC = ["Face", "FacemendError", "Reconstruction", "Reconstructor", "__version__", "find", "reconstruct"]
+PUBLIC += ["reconstruct_frames", "reconstruct_video"]
 
 
 def _imported_after(code: str) -> set[str]:

@@ -29,6 +29,7 @@ from facemend.escaping import printable, printable_json
 if TYPE_CHECKING:
     from facemend.reconstruction.batch import FaceSummary, ReconstructorSetup, TaskResult
     from facemend.reconstruction.options import Options
+    from facemend.video.outputs import VideoReconstruction
 
 _STREAM = (Path("-"),)
 
@@ -59,6 +60,12 @@ _STREAM = (Path("-"),)
 @engine_option
 @ray_address_option
 @click.option(
+    "--codec",
+    type=click.Choice(["h264", "h265", "vp9", "av1", "ffv1"]),
+    help="Of a clip.  [default: h264, and vp9 in WebM]",
+)
+@click.option("--lossless", is_flag=True, help="Encode a clip without loss.")
+@click.option(
     "--save-occlusion",
     is_flag=True,
     help="Also write NAME_occlusion.png, white where it was reconstructed.",
@@ -80,6 +87,8 @@ def reconstruct(
     jobs: int | None,
     engine: str,
     ray_address: str | None,
+    codec: str | None,
+    lossless: bool,
     save_occlusion: bool,
     as_json: bool,
     force: bool,
@@ -94,6 +103,9 @@ def reconstruct(
     skipped, and so is one that was finished before.
 
     PHOTO - reads one picture from stdin and writes it to stdout as PNG.
+
+    A clip (MP4, MOV, MKV, WebM and others) is followed from frame to frame. A folder without photos may
+    hold clips.
     """
     from facemend.parallel import EngineName, open_engine
     from facemend.reconstruction.batch import ReconstructorSetup, run_tasks
@@ -108,6 +120,15 @@ def reconstruct(
             raise UsageError("a picture from stdin has no --save-occlusion or --in-place; pass a file")
         _reconstruct_stream(setup, options, output, as_json=as_json, force=force, quiet=quiet)
         return
+    if _are_clips(photos, recursive):
+        if save_occlusion or in_place or engine != EngineName.LOCAL:
+            raise UsageError("a clip has no --save-occlusion, --in-place or --engine ray; leave them out")
+        _reconstruct_clips(
+            setup, _plan_clips(photos, output, recursive), options, codec, lossless, force, as_json, quiet
+        )
+        return
+    if codec or lossless:
+        raise UsageError("--codec and --lossless are for clips; leave them out")
     tasks = plan_tasks(
         photos,
         output,
@@ -237,3 +258,83 @@ def _summary(done: list["TaskResult"]) -> str:
 
 def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _are_clips(paths: tuple[Path, ...], recursive: bool) -> bool:
+    """Whether clips are meant: all that is named is one, or folders hold clips and no photos."""
+    from facemend.io import find_pictures
+    from facemend.video.clips import is_clip
+    from facemend.video.outputs import find_clips
+
+    folders = [path for path in paths if path.is_dir()]
+    clips = [path for path in paths if is_clip(path) and not path.is_dir()]
+    if len(clips) + len(folders) < len(paths):
+        if clips:
+            raise UsageError(
+                "photos and clips do not go together; reconstruct the clips in a run of their own"
+            )
+        return False
+    return bool(clips) or any(
+        find_clips(folder, recursive=recursive) and not find_pictures(folder, recursive=recursive)
+        for folder in folders
+    )
+
+
+def _plan_clips(paths: tuple[Path, ...], output: Path | None, recursive: bool) -> list[tuple[Path, Path]]:
+    from facemend.video.outputs import plan_clips
+
+    return plan_clips(paths, output, recursive=recursive)
+
+
+def _reconstruct_clips(
+    setup: "ReconstructorSetup",
+    pairs: list[tuple[Path, Path]],
+    options: "Options",
+    codec: str | None,
+    lossless: bool,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Reconstructs clips, one after the other. One that fails is reported, and the others go on."""
+    from tqdm import tqdm
+
+    from facemend.errors import FacemendError, ModelError
+    from facemend.video.outputs import ClipOutcome, VideoReconstruction, describe, reconstruct_video
+
+    reconstructor, done = setup(), []
+    for source, output in pairs:
+        with tqdm(unit="frame", desc=printable(source.name), leave=False, disable=quiet or None) as bar:
+
+            def advance(frames: int, expected: int | None, bar: "tqdm[Any]" = bar) -> None:
+                bar.total = expected
+                bar.update(frames - bar.n)
+
+            try:
+                result = reconstruct_video(
+                    source, output, options, reconstructor=reconstructor, codec=codec, lossless=lossless,
+                    force=force, progress=advance,
+                )  # fmt: skip
+            except FacemendError as error:
+                if len(pairs) == 1 or isinstance(error, UsageError | ModelError):
+                    raise
+                result = VideoReconstruction(source, output, ClipOutcome.FAILED, error=str(error))
+        done.append(result)
+        for line in ([result.error] if result.error else []) + list(result.notes):
+            say(f"facemend: {printable(line)}", error=True)
+        if not as_json and not quiet and result.error is None:
+            say(_clip_summary(result))
+    if as_json:
+        say(printable_json({"clips": [describe(one) for one in done]}, indent=2))
+    if any(one.error for one in done):
+        click.get_current_context().exit(1)
+
+
+def _clip_summary(result: "VideoReconstruction") -> str:
+    said = {
+        "reconstructed": f"reconstructed in {result.changed_frames} of {result.frames} frames",
+        "unchanged": "without an occlusion, written unchanged",
+        "no face": "without a face, written unchanged",
+        "skipped": "finished before, skipped",
+    }
+    return f"{said[result.outcome.value]}: {printable(result.output)}"

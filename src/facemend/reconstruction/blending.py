@@ -180,14 +180,24 @@ def match_grain(image: Image, raw: Image, hole: Mask, scale: float, rng: np.rand
     Returns:
         (H, W, 3): `raw` with grain, alike in all channels.
     """
-    if scale <= 1:
+    missing = missing_grain(image, raw, hole, scale)
+    if not missing:
         return raw
-    beside = dilate(hole, round(RING_PX * scale)) & ~hole
-    if not beside.any():
-        return raw
-    visible, drawn = _roughness(image)[beside], _roughness(raw)[hole]
-    missing = max(_spread(visible) ** 2 - _spread(drawn) ** 2, 0.0) ** 0.5
     noise = rng.standard_normal(hole.shape, dtype=np.float32) * np.float32(missing)
+    return add_grain(raw, noise)
+
+
+def missing_grain(image: Image, raw: Image, hole: Mask, scale: float) -> float:
+    """The standard deviation, in levels, of the noise that `match_grain` adds; it has its arguments."""
+    beside = dilate(hole, round(RING_PX * scale)) & ~hole
+    if scale <= 1 or not beside.any():
+        return 0.0
+    visible, drawn = _roughness(image)[beside], _roughness(raw)[hole]
+    return float(max(_spread(visible) ** 2 - _spread(drawn) ** 2, 0.0) ** 0.5)
+
+
+def add_grain(raw: Image, noise: npt.NDArray[np.float32]) -> Image:
+    """A picture (H, W, 3) with noise (H, W), in levels, alike in all channels."""
     return np.rint(raw + noise[:, :, None]).clip(0, 255).astype(np.uint8)
 
 

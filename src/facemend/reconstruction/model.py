@@ -172,6 +172,14 @@ class ModelOutput:
             interval=None if self.interval is None else self.interval[:, :count],
         )
 
+    def mirrored(self) -> "ModelOutput":
+        """The same for the crops in a mirror."""
+        return ModelOutput(
+            raw=self.raw[:, :, ::-1],
+            alpha=None if self.alpha is None else self.alpha[:, :, :, ::-1],
+            interval=None if self.interval is None else self.interval[:, :, ::-1],
+        )
+
     def each(self) -> "Iterator[ModelOutput]":
         """What it says about each crop, in order, as batches of one."""
         for place in range(len(self.raw)):

@@ -26,8 +26,10 @@ from facemend.occlusion.types import OcclusionClass
 from facemend.reconstruction.acceptance import (
     classes_that_stay,
     covered_probability,
+    evidence_of,
     find_occlusion,
     large_regions,
+    probability_of,
 )
 from facemend.reconstruction.blending import (
     DILATION_PX,
@@ -213,7 +215,7 @@ class Passes:
 
         `found` is the mask in the view's box.
         """
-        view = self._view(photo, face)
+        view = self.view(photo, face)
         marked = None if view is None else mask[view.box] & view.inside
         if view is None or marked is None or not marked.any():
             return None
@@ -221,13 +223,54 @@ class Passes:
         output = deblur(view.crop.image, self.model(view.crop.image[None], hint[None]), hint)
         return PassResult(face, view, output, marked.astype(np.float32))
 
-    def _view(self, photo: Image, face: Face) -> View | None:
+    def locate(self, photo: Image, face: Face) -> Face:
+        """A face that a clip follows from here on. One that is hidden whole lies in its cover's middle."""
+        seen = self.run(photo, face) if face.confidence < THRESHOLDS.sure_location else None
+        if seen is None or seen.output.alpha is None or not seen.found.any():
+            return face
+        return self._centred(photo, seen).face
+
+    def follow(
+        self, photo: Image, view: View, face: Face, highest: float, *, mirrored: bool = False
+    ) -> tuple[PassResult, float]:
+        """The occlusion of a face whose view is known, and the probability that it is covered.
+
+        A clip decides over its frames whether a face is covered.
+
+        Args:
+            highest: the highest confidence of a face in the photo.
+            mirrored: the model sees the face in a mirror, which gives another answer of the same worth.
+        """
+        if mirrored:
+            output = self.model(np.ascontiguousarray(view.crop.image[None, :, ::-1])).mirrored()
+        else:
+            output = self.model(view.crop.image[None])
+        seen = PassResult(face, view, output, find_occlusion(view.crop.image, output, self.options))
+        if output.alpha is None:
+            return seen, 1.0
+        threshold = self.options.occlusion_threshold
+        evidence = evidence_of(photo, view, seen.found, threshold, face.confidence, highest)
+        if evidence is None:
+            return seen._replace(found=np.zeros_like(seen.found)), 0.0
+        return self._lengthened(photo, self._deblurred(seen)), probability_of(evidence)
+
+    @property
+    def rows_px(self) -> int:
+        """Rows of the longest crop that a pass may return."""
+        described = self.model.description
+        longest = (
+            0 if described.tall else round(max(below for *_, below in PASSES.wider) * described.size_px)
+        )
+        return described.height_px + longest
+
+    def view(self, photo: Image, face: Face) -> View | None:
+        """Where the model's crop of a face lies, or None if the face lies outside the photo."""
         described = self.model.description
         return view_of(photo, face.landmarks_px, described.size_px, tall=described.tall)
 
     def run(self, photo: Image, face: Face) -> PassResult | None:
         """One pass over a face, or None if the face lies outside the photo."""
-        view = self._view(photo, face)
+        view = self.view(photo, face)
         if view is None:
             return None
         output = self.model(view.crop.image[None])
@@ -381,7 +424,7 @@ def reconstruct_faces(
             seen = passes.find(result, face, highest)
             if seen is None or (face.confidence < options.min_confidence and not seen.found.any()):
                 continue
-            removed, weight = _in_photo(seen.view, seen.found, options.occlusion_threshold)
+            removed, weight = weight_in_photo(seen.view, seen.found, options.occlusion_threshold)
         else:
             seen = passes.with_mask(result, face, left)
             if seen is None:
@@ -438,7 +481,7 @@ def _staying(seen: PassResult, options: Options) -> tuple[OcclusionClass, ...]:
     )
 
 
-def _in_photo(view: View, found: Alpha, threshold: float) -> tuple[Alpha, Alpha]:
+def weight_in_photo(view: View, found: Alpha, threshold: float) -> tuple[Alpha, Alpha]:
     """The occlusion to remove in the view's box, and the reconstruction's share of each pixel there."""
     removed: Alpha = view.put(found).clip(0, 1)
     hole = removed > threshold

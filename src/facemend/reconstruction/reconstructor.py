@@ -346,24 +346,46 @@ class Reconstructor:
         return Provenance(self.model.description.name, self.model.sha256, input_sha256, texts)
 
     def _faces_of(self, photo: Photo, options: Options) -> tuple[Face, ...]:
-        """The faces of a photo, with those that may be hidden whole where an occlusion can be located."""
+        """The faces of a photo, and those that the user marks."""
+        found = self.detect(photo.pixels, options, everywhere=True, name=photo.name)
+        return add_marked_faces(photo.pixels, found, options.faces, self._detector, photo.name)
+
+    def detect(
+        self, pixels: Image, options: Options, *, everywhere: bool = False, name: str = "the picture"
+    ) -> list[Face]:
+        """The faces of a picture, with those that may be hidden whole where an occlusion can be located.
+
+        Args:
+            pixels: uint8 (H, W, 3) RGB.
+            everywhere: whether small faces of a panorama, and those of a picture that lies on its side, are
+                searched for as well. That takes several times as long where no sure face is found.
+            name: what the log calls the picture.
+
+        Raises:
+            ModelError: the detector cannot be run.
+        """
         least = options.min_confidence
         locates = self.model.description.finds_occlusion or options.mask is not None
         if locates and least <= THRESHOLDS.min_confidence:  # whoever asks for more wants no doubtful faces
             least *= THRESHOLDS.hidden_face
         found = []
-        for face in search_faces(photo.pixels, self._detector, least):
+        faces = (
+            search_faces(pixels, self._detector, least)
+            if everywhere
+            else self._detector(pixels, min_confidence=least)
+        )
+        for face in faces:
             width_px = face.box_px[2] - face.box_px[0]
             if width_px >= MIN_SIZE_PX:
                 found.append(face)
             else:  # a pattern more often than a face
                 _LOG.info(
                     "%s: face of %.0f px is left alone: narrower than %g px",
-                    photo.name, width_px, MIN_SIZE_PX,
+                    name, width_px, MIN_SIZE_PX,
                 )  # fmt: skip
         if not found:
-            _LOG.info("%s: no face is found with a confidence of %.2f", photo.name, least)
-        return add_marked_faces(photo.pixels, found, options.faces, self._detector, photo.name)
+            _LOG.info("%s: no face is found with a confidence of %.2f", name, least)
+        return found
 
 
 def reconstruct(source: Source, options: Options | None = None, /, **changes: Any) -> Reconstruction:
@@ -371,7 +393,7 @@ def reconstruct(source: Source, options: Options | None = None, /, **changes: An
 
     Use a `Reconstructor` for another model. Arguments and errors are those of `Reconstructor.__call__`.
     """
-    return _shipped()(source, options, **changes)
+    return shipped()(source, options, **changes)
 
 
 def find(source: Source, options: Options | None = None, /, **changes: Any) -> Findings:
@@ -379,7 +401,7 @@ def find(source: Source, options: Options | None = None, /, **changes: Any) -> F
 
     Use a `Reconstructor` for another model. Arguments and errors are those of `Reconstructor.find`.
     """
-    return _shipped().find(source, options, **changes)
+    return shipped().find(source, options, **changes)
 
 
 def _show_options(function: Any, shown: Container[str] | None = None) -> None:
@@ -409,7 +431,8 @@ def _open_yunet(path: Path, threads: int | None) -> "YuNet":
 
 
 @cache
-def _shipped() -> Reconstructor:
+def shipped() -> Reconstructor:
+    """The model that comes with facemend, opened once."""
     return Reconstructor()
 
 

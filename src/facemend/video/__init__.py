@@ -1,0 +1,1 @@
+"""Clips: faces followed through a shot, reconstructed in one way from frame to frame, and written back."""

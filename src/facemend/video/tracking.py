@@ -1,0 +1,413 @@
+"""Faces followed through a clip: found once, then registered from frame to frame, until a cut.
+
+A landmark detector jitters by a pixel or two, and so would the crop. Here the detector says where a face
+is, and how it lies in the crop is measured on the pixels: a template of the face is aligned with each frame
+by a similarity transform and a change of light. The template is what was aligned before.
+
+Source: Baker and Matthews, "Lucas-Kanade 20 Years On: A Unifying Framework", IJCV 56(3), 2004 (the inverse
+compositional algorithm), with weights that outliers lose (Tukey's biweight).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+
+from facemend.alignment import CROP_SIZE_PX, Points, canonical_landmarks, similarity, trust_eyes
+from facemend.detection import Face
+from facemend.images import Image
+
+Plane = npt.NDArray[np.float32]
+Detect = Callable[[Image], Sequence[Face]]
+"""image → the faces that it shows, doubtful ones with them."""
+
+
+@dataclass(frozen=True)
+class TrackingRules:
+    """Everything that was tuned. Lengths are in pixels of the 256 px crop, levels of 255."""
+
+    detect_every: int = 12
+    """Frames from one search of the whole picture to the next."""
+    levels_px: tuple[int, ...] = (32, 64, 128)
+    """Sides of the crop at which a template is aligned, one after the other."""
+    iterations: int = 8
+    converged_px: float = 0.01
+    """A step that moves no corner by more ends the alignment at its level."""
+    least_noise_levels: float = 2.0
+    outlier: float = 4.7
+    """Residuals beyond so many standard deviations count for nothing: Tukey's biweight."""
+    alike: float = 0.75
+    """Correlation of template and frame from which a face counts as followed."""
+    template_gain: float = 0.1
+    """Share of a new frame in the template."""
+    most_lost: int = 15
+    """A face that was not seen for so many frames is given up."""
+    same_face: float = 0.3
+    """Overlap of two boxes (intersection over union) that are one face."""
+    anchor_gain: float = 0.15
+    anchor_px: float = 3.0
+    """How far the crop may lie from where the detector has it on average, before it is moved there."""
+    least_cut_levels: float = 18.0
+    cut_ratio: float = 4.0
+    """A cut changes a small copy of the picture by so many levels, and by so much more than usual."""
+
+
+RULES = TrackingRules()
+_THUMB_PX = (48, 27)
+_FACE = ((0.5, 0.56), (0.38, 0.46))
+"""The ellipse of a face in its crop: middle and half axes, x and y as shares of the side."""
+
+
+@dataclass(frozen=True)
+class TrackedFace:
+    """A face in one frame.
+
+    Attributes:
+        track: the same number for the same face through a shot. No other shot has it.
+        face: its landmarks are the canonical ones, brought to where the face lies.
+        lost: it is not seen in this frame, and its location is the last one.
+        moved: float64 (2, 3), maps pixels (x, y, 1) of this frame's crop to those of the last one, if the
+            crop was moved on the face. None otherwise.
+    """
+
+    track: int
+    face: Face
+    lost: bool = False
+    moved: Points | None = None
+
+
+@dataclass(frozen=True)
+class FrameFaces:
+    """The faces of one frame.
+
+    Attributes:
+        shot: number of the shot, from 0. A cut begins the next one.
+        faces: in the order in which their tracks began.
+    """
+
+    shot: int
+    faces: tuple[TrackedFace, ...]
+
+
+class Tracker:
+    """Follows faces through the frames of one clip, which are passed in their order."""
+
+    def __init__(self, detect: Detect, centre: Callable[[Image, Face], Face] | None = None) -> None:
+        """Starts with no face.
+
+        Args:
+            detect: finds the faces of a frame.
+            centre: gives the better location of a face that was found for the first time, if it has one.
+        """
+        self._detect, self._centre = detect, centre
+        self._tracks: list[_Track] = []
+        self._cuts = _Cuts()
+        self._shot = self._count = self._frame = 0
+        self._next_search = 0
+
+    def __call__(self, frame: Image) -> FrameFaces:
+        """Where the known faces are in the next frame, uint8 (H, W, 3) RGB, and which are new."""
+        if self._cuts(frame):
+            self._tracks, self._next_search = [], self._frame
+            self._shot += self._frame > 0
+        gray = PillowImage.fromarray(frame).convert("L")
+        for track in self._tracks:
+            track.follow(gray)
+        if self._frame >= self._next_search or any(track.lost == 1 for track in self._tracks):
+            self._search(frame, gray)
+            self._next_search = self._frame + RULES.detect_every
+        self._tracks = [track for track in self._tracks if track.lost <= RULES.most_lost]
+        self._frame += 1
+        return FrameFaces(self._shot, tuple(track.tracked() for track in self._tracks))
+
+    def _search(self, frame: Image, gray: PillowImage.Image) -> None:
+        """Searches the whole frame: confirms tracks, finds lost ones again, begins new ones."""
+        free = list(self._tracks)
+        for face in sorted(self._detect(frame), key=lambda face: -face.confidence):
+            same = max(free, key=lambda track: _overlap(track.face(), face), default=None)
+            if same is not None and _overlap(same.face(), face) > RULES.same_face:
+                free.remove(same)
+                same.confirm(face, gray)
+            elif all(_overlap(track.face(), face) <= RULES.same_face for track in self._tracks):
+                begun = self._centre(frame, face) if self._centre else face
+                self._tracks.append(_Track(self._count, begun, gray))
+                self._count += 1
+
+
+@dataclass
+class _Track:
+    """One face: its template, and where it lies in the frame that was seen last."""
+
+    number: int
+    begun: Face
+    gray: PillowImage.Image
+    lost: int = 0
+    confidence: float = field(init=False)
+    to_frame: Points = field(init=False)
+    template: Plane = field(init=False)
+    speed: Points = field(init=False)
+    offset: Points = field(init=False)
+    seen: int = 1
+    moved: Points | None = None
+    middle: Points = field(init=False)
+    half: Points = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.confidence = self.begun.confidence
+        self.to_frame = similarity(canonical_landmarks(), trust_eyes(self.begun.landmarks_px))
+        self.template = _sampled(self.gray, self.to_frame, RULES.levels_px[-1])
+        self.speed = np.zeros(2)
+        self.offset = np.zeros((5, 2))
+        low, high = np.reshape(self.begun.box_px, (2, 2))
+        self.middle = _apply(_inverse(self.to_frame), (low + high) / 2)
+        self.half = (high - low) / 2 / float(np.hypot(*self.to_frame[:, 0]))
+
+    def face(self) -> Face:
+        """The face where it is now."""
+        middle = _apply(self.to_frame, self.middle)
+        half = np.hypot(*self.to_frame[:, 0]) * self.half
+        (x1, y1), (x2, y2) = (middle - half).tolist(), (middle + half).tolist()
+        landmarks_px = _apply(self.to_frame, canonical_landmarks())
+        return Face((x1, y1, x2, y2), landmarks_px, self.confidence, self.begun.marked)
+
+    def tracked(self) -> TrackedFace:
+        """What the tracker says about it. A move is said once."""
+        moved, self.moved = self.moved, None
+        return TrackedFace(self.number, self.face(), self.lost > 0, moved)
+
+    def follow(self, gray: PillowImage.Image) -> None:
+        """Aligns the template with the next frame."""
+        guess = self.to_frame.copy()
+        guess[:, 2] += self.speed
+        found, alike, seen = align(self.template, gray, guess)
+        if alike < RULES.alike:  # it may have stopped, or turned back
+            again = align(self.template, gray, self.to_frame)
+            if again[1] > alike:
+                found, alike, seen = again
+        if alike < RULES.alike:
+            self.lost += 1
+            self.speed = np.zeros(2)
+            return
+        middle = np.full(2, (CROP_SIZE_PX - 1) / 2)
+        self.speed = _apply(found, middle) - _apply(self.to_frame, middle)
+        self.to_frame, self.lost = found, 0
+        self.template = self.template + np.float32(RULES.template_gain) * (seen - self.template)
+
+    def confirm(self, face: Face, gray: PillowImage.Image) -> None:
+        """Takes note of where the detector sees it. A lost face goes on from there."""
+        self.confidence += (face.confidence - self.confidence) / 3
+        landmarks = trust_eyes(face.landmarks_px)
+        if self.lost:
+            guess = similarity(canonical_landmarks() + self.offset, landmarks)
+            found, alike, seen = align(self.template, gray, guess)
+            self.to_frame, self.lost = (found, 0) if alike >= RULES.alike else (guess, 0)
+            if alike < RULES.alike:  # it has turned: what it looks like now is the template
+                seen = _sampled(gray, guess, RULES.levels_px[-1])
+            self.template = seen
+            return
+        self.seen += 1
+        offset = _apply(_inverse(self.to_frame), landmarks) - canonical_landmarks()
+        self.offset += max(RULES.anchor_gain, 1 / self.seen) * (offset - self.offset)
+        if np.hypot(*self.offset[:2].T).mean() > RULES.anchor_px:
+            self._move(gray)
+
+    def _move(self, gray: PillowImage.Image) -> None:
+        """Moves the crop on the face to where the detector has had it on average."""
+        there = similarity(canonical_landmarks(), canonical_landmarks() + self.offset)
+        self.moved = there
+        self.to_frame = _compose(self.to_frame, there)
+        self.middle = _apply(_inverse(there), self.middle)
+        self.half = self.half / float(np.hypot(*there[:, 0]))
+        self.template = _sampled(gray, self.to_frame, RULES.levels_px[-1])
+        self.offset[:] = 0
+
+
+def align(template: Plane, gray: PillowImage.Image, guess: Points) -> tuple[Points, float, Plane]:
+    """Aligns the template of a face with a frame.
+
+    Args:
+        template: float32 (S, S), the gray levels of a crop of side `levels_px[-1]`.
+        gray: the frame, mode L.
+        guess: float64 (2, 3), maps pixels of the 256 px crop to the frame.
+
+    Returns:
+        The transform (2, 3) that was found, the correlation of both there (-1 to 1), and what the frame
+        shows there, (S, S), in the light of the template.
+    """
+    to_frame = guess
+    for side in RULES.levels_px:
+        model = _Template.of(template, side)
+        for _ in range(RULES.iterations):
+            to_frame, step_px = model.step(gray, to_frame)
+            if step_px < RULES.converged_px:
+                break
+    seen, alike = model.compared(gray, to_frame)
+    return to_frame, alike, seen
+
+
+@dataclass(frozen=True)
+class _Template:
+    """A template at one level, with what the algorithm needs of it.
+
+    Attributes:
+        values: (S, S).
+        weight: (S, S), where the face is.
+        descent: (S * S, 6), change of the values with x and y of a point, both from the middle, as scale,
+            turn and shift take them, and with the light's gain and offset.
+    """
+
+    values: Plane
+    weight: Plane
+    descent: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, template: Plane, side: int) -> "_Template":
+        values = _shrunk(template, side)
+        dy, dx = np.gradient(values.astype(np.float64))
+        y, x = np.mgrid[:side, :side] - (side - 1) / 2
+        turns = [dx * x + dy * y, dy * x - dx * y, dx, dy]
+        descent = np.stack([*turns, values, np.ones_like(dx)], axis=-1).reshape(-1, 6)
+        return cls(values, _face_weight(side), descent)
+
+    def step(self, gray: PillowImage.Image, to_frame: Points) -> tuple[Points, float]:
+        """One step of the algorithm: a better transform, and how far it moves a corner, in crop pixels."""
+        side = len(self.values)
+        seen = _sampled(gray, to_frame, side)
+        error = (seen - self.values).ravel().astype(np.float64)
+        weight = (self.weight * _inside(gray, to_frame, side)).ravel() * _biweight(error, self.weight)
+        weighted = self.descent * weight[:, None]
+        hessian = weighted.T @ self.descent
+        hessian[np.diag_indices(6)] *= 1 + 1e-6
+        hessian[np.diag_indices(6)] += 1e-9
+        scale, turn, x, y = np.linalg.solve(hessian, weighted.T @ error)[:4]
+        middle = (side - 1) / 2
+        linear = np.array([(1 + scale, -turn), (turn, 1 + scale)])
+        change = np.column_stack([linear, np.array([x, y]) + middle - linear @ (middle, middle)])
+        factor = CROP_SIZE_PX / side  # from pixels of this level to those of the crop
+        change[:, 2] = change[:, 2] * factor + (factor - 1) / 2 * (1 - linear.sum(axis=1))
+        step_px = float(np.abs([scale * CROP_SIZE_PX, turn * CROP_SIZE_PX, x * factor, y * factor]).max())
+        return _compose(to_frame, _inverse(change)), step_px
+
+    def compared(self, gray: PillowImage.Image, to_frame: Points) -> tuple[Plane, float]:
+        """What a frame shows, in the template's light, and the correlation of both."""
+        side = len(self.values)
+        seen = _sampled(gray, to_frame, side)
+        weight = self.weight * _inside(gray, to_frame, side)
+        weight = weight * _biweight((seen - self.values).ravel(), self.weight).reshape(side, side)
+        total = max(float(weight.sum()), 1e-6)
+        a, b = (plane - float((weight * plane).sum()) / total for plane in (seen, self.values))
+        aa, bb, ab = (float((weight * p * q).sum()) / total for p, q in ((a, a), (b, b), (a, b)))
+        shown = total / max(float(self.weight.sum()), 1e-6)
+        # A part of the face that fits is not enough.
+        alike = min(1.0, 2 * shown) * ab / max((aa * bb) ** 0.5, 1e-6)
+        gain = (bb / aa) ** 0.5 if aa > 1 else 1.0
+        corrected = a * np.float32(min(max(gain, 0.5), 2.0)) + (self.values - b)
+        return corrected.astype(np.float32), alike
+
+
+def _biweight(error: npt.NDArray[np.floating], weight: Plane) -> npt.NDArray[np.float64]:
+    """Tukey's weights of residuals: 1 in their middle, 0 for outliers."""
+    near = error[weight.ravel() > 0]
+    centre = np.median(near)
+    spread = max(1.4826 * float(np.median(np.abs(near - centre))), RULES.least_noise_levels)
+    scaled = (error - centre) / (RULES.outlier * spread)
+    weights: npt.NDArray[np.float64] = np.where(np.abs(scaled) < 1, (1 - scaled**2) ** 2, 0)
+    return weights
+
+
+def _face_weight(side: int) -> Plane:
+    (x0, y0), (rx, ry) = _FACE
+    y, x = (np.mgrid[:side, :side] + 0.5) / side
+    distance = ((x - x0) / rx) ** 2 + ((y - y0) / ry) ** 2
+    weight: Plane = np.clip(2 * (1.25 - distance), 0, 1).astype(np.float32)
+    return weight
+
+
+def _sampled(gray: PillowImage.Image, to_frame: Points, side: int) -> Plane:
+    """A frame seen through a transform of the 256 px crop, as float32 (side, side); 0 beyond the frame."""
+    factor = CROP_SIZE_PX / side
+    linear = to_frame[:, :2] * factor
+    # Pillow measures from pixel corners: the corner of the crop is -0.5 of its pixels.
+    corner = to_frame[:, :2] @ (-0.5, -0.5) + to_frame[:, 2] + 0.5
+    shrink = max(1, int(np.hypot(*linear[:, 0])))
+    ends = np.array([(x, y) for x in (0, side) for y in (0, side)]) @ linear.T + corner
+    low = np.floor(ends.min(axis=0) - 2 * shrink).clip(0, np.array(gray.size) - 1).astype(int)
+    high = np.ceil(ends.max(axis=0) + 2 * shrink).clip(low + 1, gray.size).astype(int)
+    part = gray.crop((*low.tolist(), *high.tolist()))
+    if shrink > 1:
+        part = part.reduce(shrink)
+    coefficients = np.column_stack([linear, corner - low]).ravel() / shrink
+    kind, bilinear = PillowImage.Transform.AFFINE, PillowImage.Resampling.BILINEAR
+    seen = part.convert("F").transform((side, side), kind, coefficients.tolist(), bilinear)
+    return np.asarray(seen, dtype=np.float32)
+
+
+def _inside(gray: PillowImage.Image, to_frame: Points, side: int) -> npt.NDArray[np.bool_]:
+    """bool (side, side): which pixels of a crop lie in the frame."""
+    ends = np.array(
+        [(x, y) for x in (0, CROP_SIZE_PX - 1) for y in (0, CROP_SIZE_PX - 1)], dtype=np.float64
+    )
+    corners = _apply(to_frame, ends)
+    if (corners >= 1).all() and (corners < np.array(gray.size) - 2).all():
+        return np.ones((side, side), dtype=np.bool_)
+    centres = (np.mgrid[:side, :side][::-1].transpose(1, 2, 0) + 0.5) * (CROP_SIZE_PX / side) - 0.5
+    places = _apply(to_frame, centres)
+    inside: npt.NDArray[np.bool_] = ((places >= 1) & (places < np.array(gray.size) - 2)).all(axis=-1)
+    return inside
+
+
+def _shrunk(template: Plane, side: int) -> Plane:
+    factor = len(template) // side
+    if factor == 1:
+        return template
+    shrunk: Plane = template.reshape(side, factor, side, factor).mean(axis=(1, 3))
+    return shrunk
+
+
+def _apply(transform: Points, points: Points) -> Points:
+    moved: Points = points @ transform[:, :2].T + transform[:, 2]
+    return moved
+
+
+def _compose(outer: Points, inner: Points) -> Points:
+    """The transform that applies `inner`, then `outer`."""
+    return np.column_stack([outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2] + outer[:, 2]])
+
+
+def _inverse(transform: Points) -> Points:
+    linear = np.linalg.inv(transform[:, :2])
+    return np.column_stack([linear, -linear @ transform[:, 2]])
+
+
+def _overlap(a: Face, b: Face) -> float:
+    """Intersection over union of two boxes."""
+    one, other = np.array(a.box_px), np.array(b.box_px)
+    sides = (np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])).clip(0)
+    common = float(sides.prod())
+    areas = float((one[2:] - one[:2]).prod() + (other[2:] - other[:2]).prod())
+    return common / (areas - common)
+
+
+class _Cuts:
+    """Says which frames begin a new shot: they differ far more from the last than frames usually do."""
+
+    def __init__(self) -> None:
+        self._last: Plane | None = None
+        self._usual = 0.0
+
+    def __call__(self, frame: Image) -> bool:
+        """Whether the next frame, uint8 (H, W, 3), begins a shot. The first one does."""
+        picture = PillowImage.fromarray(frame)
+        small = picture.resize(_THUMB_PX, PillowImage.Resampling.BOX, reducing_gap=1.0)
+        thumb = np.asarray(small, dtype=np.float32)
+        if self._last is None:
+            self._last = thumb
+            return True
+        change = float(np.abs(thumb - self._last).mean())
+        self._last = thumb
+        cut = change > RULES.least_cut_levels and change > RULES.cut_ratio * self._usual
+        if not cut:
+            self._usual += 0.2 * (change - self._usual)
+        return cut
