@@ -4,7 +4,9 @@ import base64
 import struct
 import zlib
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,7 +140,7 @@ for _kind in ("JPEG", "PNG", "WEBP", "AVIF"):
     }.items():
         if _kind == "AVIF" and "thumbnail" in _name:  # Pillow's writer leaves it out itself
             continue
-        PREVIEWS[f"{_name} in {_kind}"] = lambda kind=_kind, block=_block: photo_with(kind, block)
+        PREVIEWS[f"{_name} in {_kind}"] = partial(photo_with, _kind, _block)
 
 
 def holds_marker(data: bytes) -> bool:
@@ -175,10 +177,9 @@ def test_a_preview_does_not_travel_into_another_format(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_xmp_loses_its_thumbnails_and_nothing_else(kind: str) -> None:
-    options = {"xmp": xmp_with_thumbnail()}
-    if kind == "PNG":
-        options = {"pnginfo": PngImagePlugin.PngInfo()}
-        options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp_with_thumbnail().decode())
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_itxt("XML:com.adobe.xmp", xmp_with_thumbnail().decode())
+    options: dict[str, Any] = {"pnginfo": chunks} if kind == "PNG" else {"xmp": xmp_with_thumbnail()}
     data = file_of(noise("RGB", 16, 16), kind, **options)
     written = changed_file(data)
     assert holds_marker(data)

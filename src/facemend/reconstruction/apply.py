@@ -66,4 +66,5 @@ def _starts(length_px: int, side_px: int) -> list[int]:
 def _window(side_px: int) -> npt.NDArray[np.float32]:
     """The share of a tile in each of its pixels, (side, side, 1): it falls to its edges, and is never 0."""
     ramp = 1 - np.abs(np.linspace(-1, 1, side_px + 2, dtype=np.float32)[1:-1])
-    return (ramp[:, None] * ramp)[:, :, None]
+    window: npt.NDArray[np.float32] = (ramp[:, None] * ramp)[:, :, None]
+    return window
