@@ -547,7 +547,7 @@ class ClipWriter:
         plain = name.replace("yuvj", "yuv") if name not in formats else name
         if plain not in formats:
             raise OutputError(
-                f"{self._codec} cannot hold the pixel format {name}; choose --codec h264, h265 or ffv1"
+                f"{self._codec} cannot hold the pixel format {name}; choose --codec h265, vp9 or ffv1"
             )
         kind = _FORMATS[name]
         odd = frame.width % kind.across or frame.height % kind.down

@@ -94,6 +94,14 @@ class Drawn:
 class Fusion:
     """The state of one face. Frames are passed in their order."""
 
+    _seen: Plane
+    _detail: Plane
+    _weight: Plane
+    _found: Plane
+    _surprises: npt.NDArray[np.int8]
+    _usual: float
+    _noise: float
+
     def __init__(self) -> None:
         self._mean: Plane | None = None
 
@@ -235,8 +243,8 @@ def _blurred(plane: Plane, reach_px: int) -> Plane:
     """The mean over a square of 2 * reach + 1 pixels, (H, S)."""
     width = 2 * reach_px + 1
     for _ in range(2):
-        padded = np.pad(plane, ((reach_px + 1, reach_px), (0, 0)), mode="edge").astype(np.float64)
-        running = padded.cumsum(axis=0)
+        padded = np.pad(plane, ((reach_px + 1, reach_px), (0, 0)), mode="edge")
+        running = padded.cumsum(axis=0, dtype=np.float64)
         plane = ((running[width:] - running[:-width]) / width).T.astype(np.float32)
     return plane
 
