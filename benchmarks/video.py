@@ -127,7 +127,7 @@ def _read(path: Path, count: int) -> Clip:
     landmarks: list[Points] = []
     with av.open(str(path)) as container:
         for decoded in container.decode(video=0):
-            frame = decoded.to_ndarray(format="rgb24")
+            frame = decoded.to_ndarray(format="rgb24").astype(np.uint8)
             faces = tracker(frame).faces
             if len(frames) == count or not faces or (frames and faces[0].moved is not None):
                 break
@@ -186,7 +186,7 @@ def _scores(
         ]
         scores[name] = {
             "flicker": round(_change(frames, covered, clip) / own, 3),
-            "hole_db": round(float(np.mean(db)), 2),
+            "hole_db": round(float(np.mean([each for each in db if each is not None])), 2),
             "sharpness": round(_detail(frames, covered) / _detail(covered.truth, covered), 3),
             "cpu_ms_per_frame": round(1000 * cpu_s / len(frames), 1),
         }

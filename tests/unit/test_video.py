@@ -13,7 +13,7 @@ from facemend.cli.main import main
 from facemend.errors import OutputError, PictureError, UsageError
 from facemend.images import Image
 from facemend.reconstruction.reconstructor import Reconstructor
-from facemend.video.outputs import ClipOutcome, plan_clips
+from facemend.video.outputs import ClipOutcome, VideoReconstruction, plan_clips
 from tests.stand_in import COVER
 from tests.video_clips import covered, planes_of, render, write_clip
 
@@ -65,7 +65,7 @@ def test_a_clip_is_written_with_its_provenance_and_finished_work_is_skipped(
     reconstructor: Reconstructor, source: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out.mkv"
-    work: Callable[[], object] = lambda: reconstruct_video(  # noqa: E731
+    work: Callable[[], VideoReconstruction] = lambda: reconstruct_video(  # noqa: E731
         source, output, reconstructor=reconstructor, codec="vp9", lossless=True
     )
     done = work()

@@ -217,9 +217,8 @@ def _precision(drawn: Drawn) -> Plane:
     """What a frame counts for, pixel by pixel: the inverse of its variance, 1 for the least interval."""
     if drawn.interval is None:
         return np.ones(drawn.found.shape, dtype=np.float32)
-    levels = np.maximum(drawn.interval, np.float32(RULES.least_interval_levels))
-    precision: Plane = (np.float32(RULES.least_interval_levels) / levels) ** 2
-    return precision
+    least = np.float32(RULES.least_interval_levels)
+    return ((least / np.maximum(drawn.interval, least)) ** 2).astype(np.float32)
 
 
 def _light(seen: Plane, before: Plane, found: Alpha) -> Plane:
