@@ -177,9 +177,9 @@ def test_a_preview_does_not_travel_into_another_format(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_xmp_loses_its_thumbnails_and_nothing_else(kind: str) -> None:
-    texts = PngImagePlugin.PngInfo()
-    texts.add_itxt("XML:com.adobe.xmp", xmp_with_thumbnail().decode())
-    options: dict[str, Any] = {"pnginfo": texts} if kind == "PNG" else {"xmp": xmp_with_thumbnail()}
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_itxt("XML:com.adobe.xmp", xmp_with_thumbnail().decode())
+    options: dict[str, Any] = {"pnginfo": chunks} if kind == "PNG" else {"xmp": xmp_with_thumbnail()}
     data = file_of(noise("RGB", 16, 16), kind, **options)
     written = changed_file(data)
     assert holds_marker(data)

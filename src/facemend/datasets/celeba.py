@@ -2,7 +2,8 @@
 
 Liu et al., "Deep Learning Face Attributes in the Wild", ICCV 2015. The pictures stay in
 `img_align_celeba.zip`, or in a folder `img_align_celeba/`. The annotations beside them are read if
-they exist. Kaggle's copy has a folder of that name in the folder, and the annotations as CSV.
+they exist. Kaggle's copy has a folder of that name in the folder, and the annotations as CSV. The authors'
+own drive has them in the folders Img, Anno and Eval.
 """
 
 import os
@@ -23,12 +24,18 @@ IDENTITIES = "identity_CelebA.txt"
 LANDMARKS = "list_landmarks_align_celeba.txt"
 ATTRIBUTES = "list_attr_celeba.txt"
 PARTITION = "list_eval_partition.txt"
+_PICTURES, _ANNOTATIONS = "Img", ("Anno", "Eval")
 _SUFFIX = ".jpg"
 
 
 def is_celeba(root: Path) -> bool:
     """Whether a path looks like CelebA: the archive, its folder, or the folder that holds either."""
-    return root.name in (ARCHIVE, FOLDER) or any((root / name).exists() for name in (ARCHIVE, FOLDER))
+    return root.name in (ARCHIVE, FOLDER) or any(place.exists() for place in _places(root))
+
+
+def _places(home: Path) -> tuple[Path, ...]:
+    """Where the pictures may lie below a folder that holds all of CelebA."""
+    return home / ARCHIVE, home / FOLDER, home / _PICTURES / ARCHIVE, home / _PICTURES / FOLDER
 
 
 def open_celeba(root: Path) -> FaceSource:
@@ -38,11 +45,12 @@ def open_celeba(root: Path) -> FaceSource:
         SourceError: no pictures, or an annotation file that cannot be parsed.
     """
     home = root.parent if root.name in (ARCHIVE, FOLDER) else root
-    pictures = root if root.name in (ARCHIVE, FOLDER) else home / ARCHIVE
-    if home.name == FOLDER:  # the inner one of Kaggle's
+    if root.name in (ARCHIVE, FOLDER):
+        pictures = root
+    else:
+        pictures = next((place for place in _places(home) if place.exists()), home / FOLDER)
+    if home.name in (FOLDER, _PICTURES):  # the inner one of Kaggle's, or of the authors' drive
         home = home.parent
-    if not pictures.exists():
-        pictures = home / FOLDER
     if (pictures / FOLDER).is_dir():
         pictures = pictures / FOLDER
     if pictures.is_dir():
@@ -132,7 +140,9 @@ class _ZipReader:
 
 def _found(path: Path) -> Path | None:
     """An annotation as it is published, or as Kaggle has it. None if there is neither."""
-    return next((each for each in (path, path.with_suffix(".csv")) if each.exists()), None)
+    folders = (path.parent, *(path.parent / name for name in _ANNOTATIONS))
+    places = (folder / name for folder in folders for name in (path.name, path.with_suffix(".csv").name))
+    return next((place for place in places if place.exists()), None)
 
 
 def _lines(path: Path, header: int) -> list[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +23,10 @@ from facemend.errors import FacemendError, OutputError, PictureError, UsageError
 from facemend.images import Alpha, Image
 
 if TYPE_CHECKING:
-    from av.container import InputContainer, OutputContainer
-    from av.packet import Packet
     from av.video.frame import VideoFrame
 
+Packet: TypeAlias = Any
+"""PyAV's. Its type says which kind of stream it belongs to, and here it may be any."""
 SUFFIXES: Final = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
 """Of the clips that are read and written, in lower case."""
 READ_ONLY_SUFFIXES: Final = frozenset(
@@ -171,7 +171,7 @@ class ClipReader:
         self.path = path
         self.damaged: str | None = None
         try:
-            self.container: InputContainer = self._av.open(str(path), metadata_errors="replace")
+            self.container: Any = self._av.open(str(path), metadata_errors="replace")
         except FileNotFoundError as error:
             raise PictureError(f"{path} does not exist") from error
         except (self._av.FFmpegError, OSError, ValueError) as error:
@@ -354,7 +354,9 @@ def _plane(frame: VideoFrame, number: int, bits: int) -> npt.NDArray[np.unsigned
     """A plane (h, w) of a frame, which can be written to."""
     plane = frame.planes[number]
     kind: Any = np.dtype("<u2") if bits > 8 else np.uint8
-    rows = np.frombuffer(plane, dtype=kind).reshape(-1, plane.line_size // np.dtype(kind).itemsize)
+    rows = np.frombuffer(memoryview(plane), dtype=kind).reshape(
+        -1, plane.line_size // np.dtype(kind).itemsize
+    )
     part: npt.NDArray[np.unsignedinteger[Any]] = rows[: plane.height, : plane.width]
     return part
 
@@ -419,7 +421,7 @@ class ClipWriter:
             {"movflags": "+use_metadata_tags"} if path.suffix.lower() in (".mp4", ".m4v", ".mov") else {}
         )
         try:
-            self._container: OutputContainer = self._av.open(str(path), "w", container_options=options)
+            self._container: Any = self._av.open(str(path), "w", container_options=options)
         except (self._av.FFmpegError, OSError) as error:
             raise OutputError(f"cannot write {path}: {reason_of(error)}") from error
         self.left_out: list[str] = []
@@ -427,7 +429,7 @@ class ClipWriter:
         self._texts = {key: text for key, text in kept.items() if key not in _OF_THE_FILE} | dict(texts)
         self._last_pts: int | None = None
         self._early: list[Packet] = []
-        self._queue: queue.Queue[VideoFrame | Packet | None] = queue.Queue(maxsize=8)
+        self._queue: queue.Queue[Any] = queue.Queue(maxsize=8)
         self._error: BaseException | None = None
         self._stream: Any = None
         self._copies: dict[int, Any] = {}
@@ -473,7 +475,7 @@ class ClipWriter:
         except (self._av.FFmpegError, OSError, ValueError):
             return
 
-    def _put(self, item: VideoFrame | Packet | None) -> None:
+    def _put(self, item: Any) -> None:
         while self._error is None:
             try:
                 self._queue.put(item, timeout=1)
@@ -547,7 +549,7 @@ class ClipWriter:
         plain = name.replace("yuvj", "yuv") if name not in formats else name
         if plain not in formats:
             raise OutputError(
-                f"{self._codec} cannot hold the pixel format {name}; choose --codec h264, h265 or ffv1"
+                f"{self._codec} cannot hold the pixel format {name}; choose --codec h265, vp9 or ffv1"
             )
         kind = _FORMATS[name]
         odd = frame.width % kind.across or frame.height % kind.down
@@ -570,7 +572,7 @@ class ClipWriter:
         if source.sample_aspect_ratio:
             context.sample_aspect_ratio = source.sample_aspect_ratio
         context.thread_type = "AUTO"
-        matrix = frame.side_data.get("DISPLAYMATRIX")
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
         if matrix is not None:
             stream.set_display_matrix(np.frombuffer(matrix, dtype=np.int32).tolist())
         stream.metadata.update(source.metadata)

@@ -94,6 +94,14 @@ class Drawn:
 class Fusion:
     """The state of one face. Frames are passed in their order."""
 
+    _seen: Plane
+    _detail: Plane
+    _weight: Plane
+    _found: Plane
+    _surprises: npt.NDArray[np.int8]
+    _usual: float
+    _noise: float
+
     def __init__(self) -> None:
         self._mean: Plane | None = None
 
@@ -209,9 +217,8 @@ def _precision(drawn: Drawn) -> Plane:
     """What a frame counts for, pixel by pixel: the inverse of its variance, 1 for the least interval."""
     if drawn.interval is None:
         return np.ones(drawn.found.shape, dtype=np.float32)
-    levels = np.maximum(drawn.interval, np.float32(RULES.least_interval_levels))
-    precision: Plane = (np.float32(RULES.least_interval_levels) / levels) ** 2
-    return precision
+    least = np.float32(RULES.least_interval_levels)
+    return ((least / np.maximum(drawn.interval, least)) ** 2).astype(np.float32)
 
 
 def _light(seen: Plane, before: Plane, found: Alpha) -> Plane:
@@ -235,8 +242,8 @@ def _blurred(plane: Plane, reach_px: int) -> Plane:
     """The mean over a square of 2 * reach + 1 pixels, (H, S)."""
     width = 2 * reach_px + 1
     for _ in range(2):
-        padded = np.pad(plane, ((reach_px + 1, reach_px), (0, 0)), mode="edge").astype(np.float64)
-        running = padded.cumsum(axis=0)
+        padded = np.pad(plane, ((reach_px + 1, reach_px), (0, 0)), mode="edge")
+        running = padded.cumsum(axis=0, dtype=np.float64)
         plane = ((running[width:] - running[:-width]) / width).T.astype(np.float32)
     return plane
 

@@ -35,8 +35,10 @@ from facemend.video.reconstructor import FrameReconstruction, reconstruct_frames
 
 try:
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+except ImportError:  # Windows, where nobody removes a file that is open
+    _flock: Callable[[int, int], None] | None = None
+else:
+    _flock = fcntl.flock
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -379,11 +381,9 @@ def _is_finished(output: Path, made: Provenance) -> bool:
 @contextmanager
 def _locked(part: Path) -> Iterator[None]:
     """Marks an unfinished output as being written. The mark goes with the process, however it ends."""
-    if fcntl is None:  # Windows lets nobody remove an open file
-        yield
-        return
     with part.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        if _flock is not None:
+            _flock(file.fileno(), fcntl.LOCK_EX)
         yield
 
 
@@ -395,8 +395,8 @@ def _remove_parts(output: Path) -> list[str]:
         if not name.fullmatch(part.name) or part.is_symlink() or not part.is_file():
             continue
         with suppress(OSError), part.open("rb") as file:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _flock is not None:
+                _flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             part.unlink()
             notes = [f"an earlier run was interrupted; {output} begins again"]
     return notes

@@ -13,7 +13,7 @@ from facemend.alignment import Crop, View, around, view_below
 from facemend.detection import Face
 from facemend.errors import UsageError
 from facemend.files import seed_of
-from facemend.images import Alpha, Image
+from facemend.images import Alpha, Image, Mask
 from facemend.reconstruction.blending import RING_PX, add_grain, blend, missing_grain
 from facemend.reconstruction.options import Options, options_of
 from facemend.reconstruction.pipeline import Passes, weight_in_photo
@@ -264,9 +264,7 @@ class _Stages:
             patches += [] if patch is None else [patch]
         return FrameReconstruction(frame, shot, tuple(faces), tuple(patches))
 
-    def _patch(
-        self, frame: Image, number: int, one: _Pass, ahead: list[_Pass], free: Alpha
-    ) -> Patch | None:
+    def _patch(self, frame: Image, number: int, one: _Pass, ahead: list[_Pass], free: Mask) -> Patch | None:
         """What changes on one face, and the state that it leaves to the next frame."""
         if number not in self._tracks:
             self._tracks[number] = _Track(Fusion(), Acceptance(THRESHOLDS.accepted), _Grain(number))
@@ -290,7 +288,7 @@ class _Stages:
         return replace(patch, above=track.grain(frame[patch.box], patch.above, patch.weight, near))
 
 
-def _in_frame(view: View, fused: Drawn, threshold: float, free: Alpha) -> Patch | None:
+def _in_frame(view: View, fused: Drawn, threshold: float, free: Mask) -> Patch | None:
     """A fused face where it lies in its frame. None if nothing changes there."""
     weight = weight_in_photo(view, fused.found, threshold)[1]
     weight = np.where(free[view.box], weight, np.float32(0))

@@ -49,9 +49,11 @@ class TrackingRules:
     anchor_gain: float = 0.15
     anchor_px: float = 3.0
     """How far the crop may lie from where the detector has it on average, before it is moved there."""
-    least_cut_levels: float = 18.0
+    cut_share: float = 0.6
+    least_cut_levels: float = 8.0
     cut_ratio: float = 4.0
-    """A cut changes a small copy of the picture by so many levels, and by so much more than usual."""
+    """A cut changes that share of a small copy of the picture by so many levels, and by so much more than
+    usual."""
 
 
 RULES = TrackingRules()
@@ -294,8 +296,8 @@ class _Template:
         """What a frame shows, in the template's light, and the correlation of both."""
         side = len(self.values)
         seen = _sampled(gray, to_frame, side)
-        weight = self.weight * _inside(gray, to_frame, side)
-        weight = weight * _biweight((seen - self.values).ravel(), self.weight).reshape(side, side)
+        fitting = _biweight((seen - self.values).ravel(), self.weight).reshape(side, side)
+        weight = self.weight * _inside(gray, to_frame, side) * fitting
         total = max(float(weight.sum()), 1e-6)
         a, b = (plane - float((weight * plane).sum()) / total for plane in (seen, self.values))
         aa, bb, ab = (float((weight * p * q).sum()) / total for p, q in ((a, a), (b, b), (a, b)))
@@ -354,8 +356,8 @@ def _inside(gray: PillowImage.Image, to_frame: Points, side: int) -> npt.NDArray
         return np.ones((side, side), dtype=np.bool_)
     centres = (np.mgrid[:side, :side][::-1].transpose(1, 2, 0) + 0.5) * (CROP_SIZE_PX / side) - 0.5
     places = _apply(to_frame, centres)
-    inside: npt.NDArray[np.bool_] = ((places >= 1) & (places < np.array(gray.size) - 2)).all(axis=-1)
-    return inside
+    inside = (places >= 1) & (places < np.array(gray.size) - 2)
+    return np.logical_and(inside[:, :, 0], inside[:, :, 1])
 
 
 def _shrunk(template: Plane, side: int) -> Plane:
@@ -405,7 +407,7 @@ class _Cuts:
         if self._last is None:
             self._last = thumb
             return True
-        change = float(np.abs(thumb - self._last).mean())
+        change = float(np.quantile(np.abs(thumb - self._last).mean(axis=2), 1 - RULES.cut_share))
         self._last = thumb
         cut = change > RULES.least_cut_levels and change > RULES.cut_ratio * self._usual
         if not cut:

@@ -213,3 +213,21 @@ def test_kaggles_copy_opens_folder_in_folder_with_its_csv(tmp_path: Path) -> Non
     assert read_partition(kaggle / "list_eval_partition.csv") == read_partition(
         home / "list_eval_partition.txt"
     )
+
+
+def test_the_authors_drive_opens_with_its_folders(tmp_path: Path) -> None:
+    home = make_celeba(tmp_path / "celeba")
+    for folder, names in (
+        ("Img", ("img_align_celeba.zip",)),
+        ("Anno", ANNOTATIONS),
+        ("Eval", ("list_eval_partition.txt",)),
+    ):
+        (home / folder).mkdir()
+        for name in names:
+            (home / name).rename(home / folder / name)
+    for root in (home, home / "Img" / "img_align_celeba.zip"):
+        assert is_celeba(root)
+        first = open_celeba(root).records[0]
+        assert (first.identity, first.attributes["Male"]) == (f"celeba:{PEOPLE[0]}", True)
+        assert first.frame_landmarks_px is not None
+    assert read_partition(home / "list_eval_partition.txt")

@@ -141,7 +141,10 @@ def test_a_cover_that_goes_on_below_the_crop_is_gone(model: Model, side_px: floa
     x, y = np.moveaxis(places @ to_crop.T, 2, 0)
     cover = (abs(x - 127) < 50) & (y > 190) & (y < 270)
     photo = gradient(1000, 900)
-    photo[columns // 20 % 2 == 0, 2] ^= 255  # more than one colour for each lightness
+    # More than one colour for each lightness.
+    photo[..., 2] = (
+        np.random.default_rng(0).integers(0, 256, (90, 100)).repeat(10, axis=0).repeat(10, axis=1)
+    )
     photo[cover] = COVER
     mended, (done,) = reconstruct_faces(photo, [face], model, Options())
     weight = np.zeros(photo.shape[:2], dtype=np.float32)
