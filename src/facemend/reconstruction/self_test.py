@@ -28,6 +28,7 @@ CORE = ("click", "numpy", "onnxruntime", "pillow", "tqdm")
 EXTRAS: Mapping[str, str] = {
     "serve": "the page and the HTTP API",
     "heic": "HEIC photos, as phones take them",
+    "video": "clips",
     "watch": "facemend watch: a folder that fills itself",
     "c2pa": "a signed C2PA manifest in the output",
     "train": "training and exporting models",
