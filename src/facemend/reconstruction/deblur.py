@@ -16,7 +16,7 @@ Machine Learning", 2006, sections 2.2 and 5.4. Kiefer, "Sequential Minimax Searc
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Literal
 
@@ -59,13 +59,15 @@ class DeblurRules:
     # The search. Sigmas of 8 to 20 are drawn by the kinds `blur` and `blur_full`.
     sigmas_px: tuple[float, float] = (3.0, 26.0)
     first_sigmas: int = 6  # in equal ratios, for each edge
+    edges_tried: int = 2  # the likeliest ones
     half_noise: float = 1.0  # variance, levels²: what half the size does not explain
     whole_noise: float = 0.1
+    half_bin_px: int = 4  # of half the size
     half_tolerance: float = 0.06  # of sigma, a ratio
     tolerance: float = 0.005
     bins_per_sigma: float = 2.5  # the blurred picture is averaged over bins of this size
 
-    # Noise, by frequency: variance, levels². JPEG of quality 50 makes up to 28, what is no blur 45 and more.
+    # Noise, by frequency: variance, levels². JPEG of quality 50 has up to 28, what is no blur over 45.
     least_noise: float = 0.02  # rounding
     most_noise: float = 36.0
     fewest_errors: float = 30.0  # times the error's variance: what is beyond that is noise
@@ -254,10 +256,51 @@ def _sums(weights: Matrix, ends: Ends, length: int, *, mirrored: bool) -> Matrix
     sums = total[:-1] - total[1:]
     if mirrored:
         positions = length - 1 - np.abs(length - 1 - np.abs(positions))
+        positions = positions.clip(0, length - 1)
         order = np.argsort(positions, kind="stable")
-        positions, sums = positions[order], sums[:, order]
-    positions = positions.clip(0, length - 1)
-    return np.add.reduceat(sums, np.searchsorted(positions, np.arange(length)), axis=1)
+        starts = np.searchsorted(positions[order], np.arange(length))
+        return np.add.reduceat(sums[:, order], starts, axis=1)
+    inside = sums[:, reach : reach + length]
+    inside[:, 0] += sums[:, :reach].sum(axis=1)
+    inside[:, -1] += sums[:, reach + length :].sum(axis=1)
+    return inside
+
+
+@dataclass(frozen=True)
+class _Blurred:
+    """A blurred picture, to be compared with blurs of the reconstruction.
+
+    Attributes:
+        shown: (C, h, w), the hole without its rim, averaged over bins. A blurred picture has no more to
+            tell. Bins are orthonormal: a sum over the square root of its number of pixels.
+        drawn: (C, S, S), the crop with the network's reconstruction in the hole.
+        ends: of the bins, in pixels of the hole, for rows and columns.
+    """
+
+    shown: Matrix
+    drawn: Matrix
+    box: Box
+    ends: tuple[Ends, Ends]
+    least_noise: float
+
+    @classmethod
+    def of(cls, seen: Matrix, drawn: Matrix, box: Box, bin_px: int, least_noise: float) -> "_Blurred":
+        """Pictures (C, S, S) with the blur, and with the network's reconstruction in its place."""
+        down, across = (_bins(part.stop - part.start, bin_px) for part in box)
+        shown = np.add.reduceat(seen[:, *box][:, : down[-1]], down[:-1], axis=1)
+        shown = np.add.reduceat(shown[:, :, : across[-1]], across[:-1], axis=2)
+        shown /= np.sqrt(np.diff(down)[:, None] * np.diff(across))
+        return cls(shown, drawn, box, (down, across), least_noise)
+
+    def residual(self, blur: _Blur) -> _Residual:
+        """What a blur does not explain."""
+        side = self.drawn.shape[1]
+        down, across = (blur.axis(part, side, ends) for part, ends in zip(self.box, self.ends, strict=True))
+        drawn = self.drawn if blur.edge == "through" else self.drawn[:, *self.box]
+        planes = [_product(_product(down, plane), across.T) for plane in drawn]
+        if blur.edge == "through":
+            down, across = down[:, self.box[0]], across[:, self.box[1]]
+        return _Residual.of(self.shown - planes, down, across, CROP_SIZE_PX / side, self.least_noise)
 
 
 def _residual_of_blur(seen: Matrix, drawn: Matrix, hole: Mask, box: Box) -> _Residual | None:
@@ -268,23 +311,23 @@ def _residual_of_blur(seen: Matrix, drawn: Matrix, hole: Mask, box: Box) -> _Res
         return None
     if _detail(inside) > RULES.most_detail or inside.std(axis=(1, 2)).max() < RULES.least_variation:
         return None
-    gray = _Blurred(seen.mean(axis=0)[None], drawn.mean(axis=0)[None], box, RULES.whole_noise)
-    half = _Blurred(_halved(gray.seen), _halved(gray.drawn), _halved_box(box), RULES.half_noise)
+    gray, gray_drawn = (planes.mean(axis=0)[None] for planes in (seen, drawn))
+    half = _Blurred.of(
+        _halved(gray), _halved(gray_drawn), _halved_box(box), RULES.half_bin_px, RULES.half_noise
+    )
     width_px, edge = _first_estimate(half)
-    colour = _Blurred(seen, drawn, box, RULES.least_noise)
     bin_px = max(2, round(width_px / RULES.bins_per_sigma))
+    whole = _Blurred.of(gray, gray_drawn, box, bin_px, RULES.whole_noise)
+
+    def cost(sigma: float, boxes: bool) -> float:
+        return whole.residual(_Blur(sigma, edge, boxes)).cost
+
     near = width_px * (1 - RULES.half_tolerance), width_px * (1 + RULES.half_tolerance)
-    found = None
-    for boxes in (True, False):
-
-        def cost(sigma: float, boxes: bool = boxes) -> float:
-            return gray.residual(_Blur(sigma, edge, boxes), bin_px).cost
-
-        if found is None or cost(found[1]) < found[0]:
-            best = _lowest(cost, *near, RULES.tolerance)
-            found = (*best, boxes)
-    assert found is not None
-    return colour.residual(_Blur(found[1], edge, found[2]), bin_px)
+    lowest, sigma = _lowest(partial(cost, boxes=True), *near, RULES.tolerance)
+    boxes = lowest < cost(sigma, boxes=False)
+    if not boxes:
+        _, sigma = _lowest(partial(cost, boxes=False), *near, RULES.tolerance)
+    return _Blurred.of(seen, drawn, box, bin_px, RULES.least_noise).residual(_Blur(sigma, edge, boxes))
 
 
 def _detail(planes: Matrix) -> float:
@@ -293,20 +336,22 @@ def _detail(planes: Matrix) -> float:
     return float(np.sqrt(((planes[:, 1:-1, 1:-1] - beside / 4) ** 2).mean()))
 
 
-def _first_estimate(half: "_Blurred") -> tuple[float, Edge]:
+def _first_estimate(half: _Blurred) -> tuple[float, Edge]:
     """Sigma in pixels of the whole size, and the edge, from pictures of half the size."""
-    scale = half.seen.shape[1] / CROP_SIZE_PX
+    scale = half.drawn.shape[1] / CROP_SIZE_PX
     sigmas = np.geomspace(*RULES.sigmas_px, RULES.first_sigmas) * scale
-    ratio = sigmas[1] / sigmas[0]
-    found: list[tuple[float, float, Edge]] = []
+    ratio = float(sigmas[1] / sigmas[0])
+
+    def cost(sigma: float, edge: Edge) -> float:
+        return half.residual(_Blur(sigma, edge, boxes=True)).cost
+
     edges: tuple[Edge, ...] = ("through", "repeated", "mirrored")
-    for edge in edges:
-
-        def cost(sigma: float, edge: Edge = edge) -> float:
-            return half.residual(_Blur(sigma, edge, boxes=True), 4).cost
-
-        first = min(sigmas.tolist(), key=cost)
-        found.append((*_lowest(cost, first / ratio, first * ratio, RULES.half_tolerance), edge))
+    first = sorted((cost(sigma, edge), sigma, edge) for sigma in sigmas.tolist() for edge in edges)
+    found: list[tuple[float, float, Edge]] = []
+    for _, sigma, edge in first:
+        if edge not in (tried for *_, tried in found) and len(found) < RULES.edges_tried:
+            near = sigma / ratio, sigma * ratio
+            found.append((*_lowest(partial(cost, edge=edge), *near, RULES.half_tolerance), edge))
     _, sigma, edge = min(found)
     return 2 * sigma, edge
 
@@ -331,32 +376,6 @@ def _lowest(
     return min(points)
 
 
-@dataclass(frozen=True)
-class _Blurred:
-    """A blurred picture, (C, S, S), and the same with the network's reconstruction in the hole."""
-
-    seen: Matrix
-    drawn: Matrix
-    box: Box
-    least_noise: float
-
-    def residual(self, blur: _Blur, bin_px: int) -> _Residual:
-        """What a blur does not explain, in bins: a blurred picture has no more to tell."""
-        side = self.seen.shape[1]
-        ends = [_bins(part.stop - part.start, bin_px) for part in self.box]
-        axes = [blur.axis(part, side, each) for part, each in zip(self.box, ends, strict=True)]
-        shown, hidden = self.seen[:, *self.box], self.drawn
-        if blur.edge != "through":
-            hidden = hidden[:, *self.box]
-        for number, each in enumerate(ends, start=1):
-            sums = np.add.reduceat(shown.swapaxes(1, number)[:, : each[-1]], each[:-1], axis=1)
-            shown = (sums / np.sqrt(np.diff(each))[:, None]).swapaxes(1, number)
-        planes = [_product(_product(axes[0], plane), axes[1].T) for plane in hidden]
-        if blur.edge == "through":
-            axes = [axis[:, part] for axis, part in zip(axes, self.box, strict=True)]
-        return _Residual.of(shown - np.stack(planes), *axes, CROP_SIZE_PX / side, self.least_noise)
-
-
 @lru_cache(maxsize=64)
 def _bins(length: int, bin_px: int) -> Ends:
     """The ends of equal bins along a side of the hole, without its rim."""
@@ -378,8 +397,9 @@ def _halved_box(box: Box) -> Box:
 def _residual_of_mosaic(seen: Matrix, drawn: Matrix, hole: Mask, box: Box) -> _Residual | None:
     """What a mosaic shows: the mean of each block, or the colour of its middle. None if it is not one."""
     inside, hidden, covered = seen[:, *box], drawn[:, *box], hole[box]
-    rows = _blocks(inside.swapaxes(1, 2), covered.T)
-    columns = _blocks(inside, covered)
+    gray = inside.mean(axis=0)
+    rows = _blocks(gray.T, covered.T)
+    columns = None if rows is None else _blocks(gray, covered)
     if rows is None or columns is None:
         return None
     means = [_means(ends, length) for ends, length in zip((rows, columns), covered.shape, strict=True)]
@@ -401,12 +421,10 @@ def _residual_of_mosaic(seen: Matrix, drawn: Matrix, hole: Mask, box: Box) -> _R
     return min(residuals, key=lambda residual: residual.cost)
 
 
-def _blocks(planes: Matrix, covered: Mask) -> Ends | None:
+def _blocks(gray: Matrix, covered: Mask) -> Ends | None:
     """The ends of a mosaic's blocks along the last axis, or None if there is no regular grid."""
     both = covered[:, 1:] & covered[:, :-1]
-    steps = (np.abs(np.diff(planes, axis=2)).sum(axis=0) * both).sum(axis=0) / np.maximum(
-        both.sum(axis=0), 1
-    )
+    steps = (np.abs(np.diff(gray, axis=1)) * both).sum(axis=0) / np.maximum(both.sum(axis=0), 1)
     beside = np.maximum(np.append(steps[1:], 0), np.append(0, steps[:-1]))
     cuts = np.flatnonzero((steps > RULES.least_step * steps.max()) & (steps >= beside)) + 1
     if not len(cuts):
