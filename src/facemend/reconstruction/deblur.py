@@ -59,7 +59,6 @@ class DeblurRules:
     # The search. Sigmas of 8 to 20 are drawn by the kinds `blur` and `blur_full`.
     sigmas_px: tuple[float, float] = (3.0, 26.0)
     first_sigmas: int = 6  # in equal ratios, for each edge
-    edges_tried: int = 2  # the likeliest ones
     half_noise: float = 1.0  # variance, levels²: what half the size does not explain
     whole_noise: float = 0.1
     half_bin_px: int = 4  # of half the size
@@ -345,13 +344,16 @@ def _first_estimate(half: _Blurred) -> tuple[float, Edge]:
     def cost(sigma: float, edge: Edge) -> float:
         return half.residual(_Blur(sigma, edge, boxes=True)).cost
 
-    edges: tuple[Edge, ...] = ("through", "repeated", "mirrored")
-    first = sorted((cost(sigma, edge), sigma, edge) for sigma in sigmas.tolist() for edge in edges)
-    found: list[tuple[float, float, Edge]] = []
-    for _, sigma, edge in first:
-        if edge not in (tried for *_, tried in found) and len(found) < RULES.edges_tried:
-            near = sigma / ratio, sigma * ratio
-            found.append((*_lowest(partial(cost, edge=edge), *near, RULES.half_tolerance), edge))
+    def first(edge: Edge) -> float:
+        return min(sigmas.tolist(), key=partial(cost, edge=edge))
+
+    # The last two are alike from afar.
+    firsts: dict[Edge, float] = {"through": first("through"), "repeated": first("repeated")}
+    firsts["mirrored"] = firsts["repeated"]
+    found = [
+        (*_lowest(partial(cost, edge=edge), near / ratio, near * ratio, RULES.half_tolerance), edge)
+        for edge, near in firsts.items()
+    ]
     _, sigma, edge = min(found)
     return 2 * sigma, edge
 
@@ -406,8 +408,11 @@ def _residual_of_mosaic(seen: Matrix, drawn: Matrix, hole: Mask, box: Box) -> _R
     blocks = means[0] @ inside @ means[1].T
     belongs = means[0] @ covered @ means[1].T > 0.5
     whole = tuple(slice(ends[0], ends[-1]) for ends in (rows, columns))
-    flat = np.repeat(np.repeat(blocks, np.diff(rows), axis=1), np.diff(columns), axis=2)
-    if np.abs(inside[:, *whole] - flat)[:, covered[whole]].mean() > RULES.most_in_block:
+    flat = np.repeat(np.repeat([*blocks, belongs], np.diff(rows), axis=1), np.diff(columns), axis=2)
+    if (
+        np.abs(inside[:, *whole] - flat[:-1])[:, covered[whole] & (flat[-1] > 0)].mean()
+        > RULES.most_in_block
+    ):
         return None
     middles = [
         np.eye(each.shape[1])[(ends[:-1] + ends[1:]) // 2]
@@ -432,6 +437,8 @@ def _blocks(gray: Matrix, covered: Mask) -> Ends | None:
     gaps = np.diff([0, *cuts, covered.shape[1]])
     side = float(np.median(gaps))
     counts = np.rint(gaps / side).astype(int)
+    # The hole may go on beyond the mosaic, by less than a block.
+    counts[[0, -1]] = np.floor(gaps[[0, -1]] / side + RULES.unlike)
     first, last = max(cuts[0] - round(counts[0] * side), 0), cuts[-1] + round(counts[-1] * side)
     corners = [first, *cuts, min(last, covered.shape[1])]
     ends = [
