@@ -15,8 +15,8 @@ Machine Learning", 2006, sections 2.2 and 5.4. Kiefer, "Sequential Minimax Searc
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
@@ -59,7 +59,7 @@ class DeblurRules:
     # The search. Sigmas of 8 to 20 are drawn by the kinds `blur` and `blur_full`.
     sigmas_px: tuple[float, float] = (3.0, 26.0)
     first_sigmas: int = 6  # in equal ratios, for each edge
-    half_noise: float = 1.0  # variance, levels²: what half the size does not explain
+    half_noise: float = 0.3  # variance, levels²: what half the size does not explain
     whole_noise: float = 0.1
     half_bin_px: int = 4  # of half the size
     half_tolerance: float = 0.06  # of sigma, a ratio
@@ -240,7 +240,8 @@ def _box_weights(sigma: float) -> Matrix:
 
 
 def _gaussian_weights(sigma: float) -> Matrix:
-    reach = int(np.ceil(4 * sigma))
+    """Cut off at three sigmas, as OpenCV does for pictures of 8 bits."""
+    reach = round(3 * sigma)
     weights: Matrix = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
     return weights / weights.sum()
 
@@ -301,6 +302,16 @@ class _Blurred:
             down, across = down[:, self.box[0]], across[:, self.box[1]]
         return _Residual.of(self.shown - planes, down, across, CROP_SIZE_PX / side, self.least_noise)
 
+    def cost(self, blur: _Blur) -> float:
+        """The negative log-likelihood of a blur."""
+        return self.residual(blur).cost
+
+    def fit(self, blur: _Blur, near: float, tolerance: float) -> _Blur:
+        """The likeliest sigma within a ratio of `near` to that of a blur."""
+        low, high = blur.sigma / near, blur.sigma * near
+        sigma = _lowest(lambda sigma: self.cost(replace(blur, sigma=sigma)), low, high, tolerance)
+        return replace(blur, sigma=sigma)
+
 
 def _residual_of_blur(seen: Matrix, drawn: Matrix, hole: Mask, box: Box) -> _Residual | None:
     """What a blur of the hole shows, or None if it is not a smooth upright box."""
@@ -314,19 +325,13 @@ def _residual_of_blur(seen: Matrix, drawn: Matrix, hole: Mask, box: Box) -> _Res
     half = _Blurred.of(
         _halved(gray), _halved(gray_drawn), _halved_box(box), RULES.half_bin_px, RULES.half_noise
     )
-    width_px, edge = _first_estimate(half)
-    bin_px = max(2, round(width_px / RULES.bins_per_sigma))
+    rough = _first_estimate(half)
+    bin_px = max(2, round(2 * rough[0].sigma / RULES.bins_per_sigma))
     whole = _Blurred.of(gray, gray_drawn, box, bin_px, RULES.whole_noise)
-
-    def cost(sigma: float, boxes: bool) -> float:
-        return whole.residual(_Blur(sigma, edge, boxes)).cost
-
-    near = width_px * (1 - RULES.half_tolerance), width_px * (1 + RULES.half_tolerance)
-    lowest, sigma = _lowest(partial(cost, boxes=True), *near, RULES.tolerance)
-    boxes = lowest < cost(sigma, boxes=False)
-    if not boxes:
-        _, sigma = _lowest(partial(cost, boxes=False), *near, RULES.tolerance)
-    return _Blurred.of(seen, drawn, box, bin_px, RULES.least_noise).residual(_Blur(sigma, edge, boxes))
+    near, tolerance = 1 + RULES.half_tolerance, RULES.tolerance
+    fitted = [whole.fit(replace(blur, sigma=2 * blur.sigma), near, tolerance) for blur in rough]
+    blur = min(fitted, key=whole.cost)
+    return _Blurred.of(seen, drawn, box, bin_px, RULES.least_noise).residual(blur)
 
 
 def _detail(planes: Matrix) -> float:
@@ -335,36 +340,35 @@ def _detail(planes: Matrix) -> float:
     return float(np.sqrt(((planes[:, 1:-1, 1:-1] - beside / 4) ** 2).mean()))
 
 
-def _first_estimate(half: _Blurred) -> tuple[float, Edge]:
-    """Sigma in pixels of the whole size, and the edge, from pictures of half the size."""
-    scale = half.drawn.shape[1] / CROP_SIZE_PX
-    sigmas = np.geomspace(*RULES.sigmas_px, RULES.first_sigmas) * scale
-    ratio = float(sigmas[1] / sigmas[0])
+def _first_estimate(half: _Blurred) -> tuple[_Blur, _Blur]:
+    """The likeliest blur, from pictures of half the size, as boxes and as a Gaussian."""
+    sigmas = np.geomspace(*RULES.sigmas_px, RULES.first_sigmas) * half.drawn.shape[1] / CROP_SIZE_PX
+    near, tolerance = float(sigmas[1] / sigmas[0]), RULES.half_tolerance
 
-    def cost(sigma: float, edge: Edge) -> float:
-        return half.residual(_Blur(sigma, edge, boxes=True)).cost
+    def first(edge: Edge) -> _Blur:
+        return min((_Blur(sigma, edge, boxes=True) for sigma in sigmas.tolist()), key=half.cost)
 
-    def first(edge: Edge) -> float:
-        return min(sigmas.tolist(), key=partial(cost, edge=edge))
-
-    # The last two are alike from afar.
-    firsts: dict[Edge, float] = {"through": first("through"), "repeated": first("repeated")}
-    firsts["mirrored"] = firsts["repeated"]
-    found = [
-        (*_lowest(partial(cost, edge=edge), near / ratio, near * ratio, RULES.half_tolerance), edge)
-        for edge, near in firsts.items()
-    ]
-    _, sigma, edge = min(found)
-    return 2 * sigma, edge
+    alone = first("repeated")  # from afar, mirrored edges and Gaussians are like these
+    through, boxes, gaussian, mirrored = (
+        half.fit(blur, near, tolerance)
+        for blur in (
+            first("through"),
+            alone,
+            replace(alone, boxes=False),
+            replace(alone, edge="mirrored", boxes=False),
+        )
+    )
+    best = min(through, boxes, gaussian, mirrored, key=half.cost)
+    if best.edge == "repeated":
+        return boxes, gaussian
+    return replace(best, boxes=True), replace(best, boxes=False)
 
 
 _GOLDEN = (5**0.5 - 1) / 2
 
 
-def _lowest(
-    cost: Callable[[float], float], low: float, high: float, tolerance: float
-) -> tuple[float, float]:
-    """The least cost and its argument, by golden section, as far apart as a ratio of 1 + `tolerance`."""
+def _lowest(cost: Callable[[float], float], low: float, high: float, tolerance: float) -> float:
+    """Where the cost is least, by golden section, to a ratio of 1 + `tolerance`."""
     points = [(cost(at), at) for at in (high * (low / high) ** _GOLDEN, low * (high / low) ** _GOLDEN)]
     while high > low * (1 + tolerance):
         if points[0] < points[1]:
@@ -375,7 +379,7 @@ def _lowest(
             low = points[0][1]
             at = low * (high / low) ** _GOLDEN
             points = [points[1], (cost(at), at)]
-    return min(points)
+    return min(points)[1]
 
 
 @lru_cache(maxsize=64)
