@@ -58,17 +58,18 @@ class DeblurRules:
 
     # The search. Sigmas of 8 to 20 are drawn by the kinds `blur` and `blur_full`.
     sigmas_px: tuple[float, float] = (3.0, 26.0)
-    first_sigmas: int = 6  # in equal ratios, for each edge
+    first_sigmas: int = 5  # in equal ratios, for each edge
     half_noise: float = 0.3  # variance, levels²: what half the size does not explain
     whole_noise: float = 0.1
     half_bin_px: int = 4  # of half the size
-    half_tolerance: float = 0.06  # of sigma, a ratio
-    tolerance: float = 0.005
+    half_tolerance: float = 0.08  # of sigma, a ratio
+    tolerance: float = 0.008
     bins_per_sigma: float = 2.5  # the blurred picture is averaged over bins of this size
 
     # Noise, by frequency: variance, levels². JPEG of quality 50 has up to 28, what is no blur over 45.
     least_noise: float = 0.02  # rounding
     most_noise: float = 36.0
+    hidden: float = 1e-3  # variance of the network's error: less does not come through
     fewest_errors: float = 30.0  # times the error's variance: what is beyond that is noise
 
     # A mosaic: within a block colours differ by at most this, and blocks are alike in size.
@@ -157,7 +158,7 @@ class _Residual:
         for axis in (down, across):
             spread = _product(axis, _error_covariance(axis.shape[1], scale))
             values, vectors = np.linalg.eigh(_product(spread, axis.T))
-            parts.append((values.clip(0), vectors, _product(spread.T, vectors)))
+            parts.append((np.maximum(values, 0), vectors, _product(spread.T, vectors)))
         (s_down, u_down, back_down), (s_across, u_across, back_across) = parts
         return cls(
             s_down[:, None] * s_across, u_down.T @ planes @ u_across, (back_down, back_across), least_noise
@@ -169,10 +170,10 @@ class _Residual:
 
         It is looked for where nothing of the network's error comes through, and where a little does.
         """
-        power = (self.seen**2).mean(axis=0)
-        unexplained = power - RULES.fewest_errors * self.passed
-        bands = self.passed < 1e-3, (self.passed >= 1e-3) & (self.passed < 1)
-        return max([float(unexplained[band].mean()) for band in bands if band.any()] + [self.least_noise])
+        unexplained = (self.seen**2).mean(axis=0) - RULES.fewest_errors * self.passed
+        bands = ((self.passed >= RULES.hidden).astype(np.intp) + (self.passed >= 1)).ravel()
+        means = np.bincount(bands, unexplained.ravel(), 3) / np.maximum(np.bincount(bands, minlength=3), 1)
+        return max(*means[:2].tolist(), self.least_noise)
 
     @property
     def cost(self) -> float:
@@ -251,7 +252,7 @@ def _sums(weights: Matrix, ends: Ends, length: int, *, mirrored: bool) -> Matrix
     reach = len(weights) // 2
     positions = np.arange(-reach, length + reach)
     total = np.concatenate([[0.0], weights.cumsum()])[
-        (positions - ends[:, None] + reach + 1).clip(0, len(weights))
+        np.maximum(np.minimum(positions - ends[:, None] + reach + 1, len(weights)), 0)
     ]
     sums = total[:-1] - total[1:]
     if mirrored:
@@ -306,11 +307,15 @@ class _Blurred:
         """The negative log-likelihood of a blur."""
         return self.residual(blur).cost
 
-    def fit(self, blur: _Blur, near: float, tolerance: float) -> _Blur:
-        """The likeliest sigma within a ratio of `near` to that of a blur."""
+    def fit(self, blur: _Blur, near: float, tolerance: float) -> tuple[float, _Blur]:
+        """The likeliest sigma within a ratio of `near` to that of a blur, and its cost before it."""
         low, high = blur.sigma / near, blur.sigma * near
-        sigma = _lowest(lambda sigma: self.cost(replace(blur, sigma=sigma)), low, high, tolerance)
-        return replace(blur, sigma=sigma)
+        cost, sigma = _lowest(lambda sigma: self.cost(replace(blur, sigma=sigma)), low, high, tolerance)
+        return cost, replace(blur, sigma=sigma)
+
+
+def _cost_of(fitted: tuple[float, _Blur]) -> float:
+    return fitted[0]
 
 
 def _residual_of_blur(seen: Matrix, drawn: Matrix, hole: Mask, box: Box) -> _Residual | None:
@@ -330,7 +335,7 @@ def _residual_of_blur(seen: Matrix, drawn: Matrix, hole: Mask, box: Box) -> _Res
     whole = _Blurred.of(gray, gray_drawn, box, bin_px, RULES.whole_noise)
     near, tolerance = 1 + RULES.half_tolerance, RULES.tolerance
     fitted = [whole.fit(replace(blur, sigma=2 * blur.sigma), near, tolerance) for blur in rough]
-    blur = min(fitted, key=whole.cost)
+    _, blur = min(fitted, key=_cost_of)
     return _Blurred.of(seen, drawn, box, bin_px, RULES.least_noise).residual(blur)
 
 
@@ -358,17 +363,19 @@ def _first_estimate(half: _Blurred) -> tuple[_Blur, _Blur]:
             replace(alone, edge="mirrored", boxes=False),
         )
     )
-    best = min(through, boxes, gaussian, mirrored, key=half.cost)
+    _, best = min(through, boxes, gaussian, mirrored, key=_cost_of)
     if best.edge == "repeated":
-        return boxes, gaussian
+        return boxes[1], gaussian[1]
     return replace(best, boxes=True), replace(best, boxes=False)
 
 
 _GOLDEN = (5**0.5 - 1) / 2
 
 
-def _lowest(cost: Callable[[float], float], low: float, high: float, tolerance: float) -> float:
-    """Where the cost is least, by golden section, to a ratio of 1 + `tolerance`."""
+def _lowest(
+    cost: Callable[[float], float], low: float, high: float, tolerance: float
+) -> tuple[float, float]:
+    """The least cost and its argument, by golden section, to a ratio of 1 + `tolerance`."""
     points = [(cost(at), at) for at in (high * (low / high) ** _GOLDEN, low * (high / low) ** _GOLDEN)]
     while high > low * (1 + tolerance):
         if points[0] < points[1]:
@@ -379,7 +386,7 @@ def _lowest(cost: Callable[[float], float], low: float, high: float, tolerance: 
             low = points[0][1]
             at = low * (high / low) ** _GOLDEN
             points = [points[1], (cost(at), at)]
-    return min(points)[1]
+    return min(points)
 
 
 @lru_cache(maxsize=64)
