@@ -155,13 +155,19 @@ class _Residual:
             scale: pixels of a 256×256 crop to one of these.
         """
         parts = []
-        for axis in (down, across):
+        lowest = [_cosines(len(axis)) for axis in (down, across)]
+        planes = _both(lowest[0], planes, lowest[1])
+        for cosines, whole in zip(lowest, (down, across), strict=True):
+            axis = _product(cosines, whole)
             spread = _product(axis, _error_covariance(axis.shape[1], scale))
             values, vectors = np.linalg.eigh(_product(spread, axis.T))
             parts.append((np.maximum(values, 0), vectors, _product(spread.T, vectors)))
         (s_down, u_down, back_down), (s_across, u_across, back_across) = parts
         return cls(
-            s_down[:, None] * s_across, u_down.T @ planes @ u_across, (back_down, back_across), least_noise
+            s_down[:, None] * s_across,
+            _both(u_down.T, planes, u_across.T),
+            (back_down, back_across),
+            least_noise,
         )
 
     @property
@@ -185,9 +191,19 @@ class _Residual:
     def correction(self) -> Matrix:
         """(C, H, W), what to add to the hole: the mean of the network's error, given the residual."""
         down, across = self.back
-        return np.stack(
-            [_product(down, each) @ across.T for each in self.seen / (self.passed + self.noise)]
-        )
+        return _both(down, self.seen / (self.passed + self.noise), across)
+
+
+_MOST_MODES = 24
+"""Along an axis. For more than 25 LAPACK's eigensolver has BLAS start threads."""
+
+
+@lru_cache(maxsize=64)
+def _cosines(count: int) -> Matrix:
+    """The lowest frequencies of a line: (modes, count), orthonormal (DCT-II)."""
+    at, mode = (np.arange(count) + 0.5) / count, np.arange(min(count, _MOST_MODES))[:, None]
+    waves: Matrix = np.sqrt(np.where(mode, 2, 1) / count) * np.cos(np.pi * mode * at)
+    return waves
 
 
 @lru_cache(maxsize=64)
@@ -298,7 +314,7 @@ class _Blurred:
         side = self.drawn.shape[1]
         down, across = (blur.axis(part, side, ends) for part, ends in zip(self.box, self.ends, strict=True))
         drawn = self.drawn if blur.edge == "through" else self.drawn[:, *self.box]
-        planes = [_product(_product(down, plane), across.T) for plane in drawn]
+        planes = _both(down, drawn, across)
         if blur.edge == "through":
             down, across = down[:, self.box[0]], across[:, self.box[1]]
         return _Residual.of(self.shown - planes, down, across, CROP_SIZE_PX / side, self.least_noise)
@@ -416,8 +432,8 @@ def _residual_of_mosaic(seen: Matrix, drawn: Matrix, hole: Mask, box: Box) -> _R
     if rows is None or columns is None:
         return None
     means = [_means(ends, length) for ends, length in zip((rows, columns), covered.shape, strict=True)]
-    blocks = means[0] @ inside @ means[1].T
-    belongs = means[0] @ covered @ means[1].T > 0.5
+    *blocks, belonging = _both(means[0], np.concatenate([inside, covered[None]]), means[1])
+    belongs = belonging > 0.5
     whole = tuple(slice(ends[0], ends[-1]) for ends in (rows, columns))
     flat = np.repeat(np.repeat([*blocks, belongs], np.diff(rows), axis=1), np.diff(columns), axis=2)
     if (
@@ -431,7 +447,9 @@ def _residual_of_mosaic(seen: Matrix, drawn: Matrix, hole: Mask, box: Box) -> _R
     ]
     scale = CROP_SIZE_PX / len(hole)
     residuals = [
-        _Residual.of((blocks - down @ hidden @ across.T) * belongs, down, across, scale, RULES.least_noise)
+        _Residual.of(
+            (blocks - _both(down, hidden, across)) * belongs, down, across, scale, RULES.least_noise
+        )
         for down, across in (means, middles)
     ]
     return min(residuals, key=lambda residual: residual.cost)
@@ -469,6 +487,11 @@ def _means(ends: Ends, length: int) -> Matrix:
 
 _LARGEST_PRODUCT = 64**3
 """Multiplications. OpenBLAS starts threads for larger ones, and they would take the cores of others."""
+
+
+def _both(down: Matrix, planes: Matrix, across: Matrix) -> Matrix:
+    """(C, h, w): planes (C, H, W) under (h, H) from the left and (w, W) from the right."""
+    return np.stack([_product(_product(down, plane), across.T) for plane in planes])
 
 
 def _product(left: Matrix, right: Matrix) -> Matrix:
