@@ -41,7 +41,7 @@ class Refiner:
         """Opens its file.
 
         Args:
-            threads: how many threads one call may use. None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None for all cores.
 
         Raises:
             ModelError: the file is missing, damaged or of another network.
@@ -137,7 +137,7 @@ class Detector:
 
         Args:
             folder: where they lie (default: those that come with facemend).
-            threads: how many threads one call may use. None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None for all cores.
 
         Raises:
             ModelError: a file is missing, damaged or another network.

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
@@ -21,6 +21,7 @@ from facemend.errors import PictureError
 from facemend.files import sha256_of
 from facemend.images import Image
 from facemend.io import Photo, photo_of_pillow, photo_of_pixels, read_photo
+from facemend.parallel import cores
 from facemend.reconstruction.aligned import reconstruct_aligned
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import Device, Options, options_of
@@ -54,13 +55,14 @@ class Reconstructor:
 
         Args:
             detector: YuNet as an ONNX file, to find faces with in place of facemend's own detector.
-            threads: how many threads one call may use. None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None for all cores, which `batch` divides.
 
         Raises:
             ModelError, UsageError: as `Model` does, or the detector's file is not a YuNet.
         """
         self.model = Model(model_path or shipped_model_path(), device=device, threads=threads)
         self._threads = threads
+        self._with_threads = partial(Reconstructor, model_path, detector=detector, device=device)
         self._yunet = None if detector is None else YuNet(Path(detector), threads=threads)
         self._detector_sha256 = None if detector is None else sha256_of(Path(detector))
 
@@ -112,18 +114,21 @@ class Reconstructor:
         """Reconstructs many pictures in threads that share the model. Results come in the given order.
 
         A picture that fails raises when its turn comes, as `__call__` does. At most `2 * threads`
-        pictures are in memory at a time. Give the `Reconstructor` itself `threads=1`, so that the cores
-        are shared out once. `facemend reconstruct` uses processes, which are faster for a folder.
+        pictures are in memory at a time. If the `Reconstructor` was not given a number of threads, each
+        call gets its part of the cores. `facemend reconstruct` uses processes, which are faster for a
+        folder.
 
         Args:
             options: what to do with each (None: the defaults).
             threads: how many pictures are worked on at the same time.
         """
+        divide = self._threads is None and threads > 1
+        shared = self._with_threads(threads=max(1, cores() // threads)) if divide else self
         waiting: deque[Future[Reconstruction]] = deque()
         with ThreadPoolExecutor(threads) as pool:
             try:
                 for source in sources:
-                    waiting.append(pool.submit(self, source, options))
+                    waiting.append(pool.submit(shared, source, options))
                     if len(waiting) >= 2 * threads:
                         yield waiting.popleft().result()
                 while waiting:
