@@ -17,6 +17,7 @@ import onnxruntime
 
 from facemend.errors import ModelError, UsageError, reason_of
 from facemend.files import open_named, sha256_of
+from facemend.parallel import cores
 
 CPU = "CPUExecutionProvider"
 
@@ -63,7 +64,7 @@ class OnnxModel:
             outputs: names of what `run` computes. None for the first output of the file.
             inputs: names of inputs that the file has to have.
             unfit: what the error says, behind the path, where one of these names is missing.
-            threads: how many threads one run may use. None leaves it to ONNX Runtime.
+            threads: how many threads one run may use. None for as many as this process has cores.
             providers: of ONNX Runtime, the preferred first.
 
         Raises:
@@ -107,10 +108,10 @@ def _open_session(
 ) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone: its warnings are about the graph, not for a user
-    if threads is not None:
-        if threads < 1:
-            raise UsageError(f"{threads} threads cannot compute; use 1 or more")
-        options.intra_op_num_threads = threads
+    if threads is not None and threads < 1:
+        raise UsageError(f"{threads} threads cannot compute; use 1 or more")
+    # ONNX Runtime's own default is all cores of the machine, and binds its threads to them.
+    options.intra_op_num_threads = cores() if threads is None else threads
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
     except Exception as error:  # its errors have no base class but this

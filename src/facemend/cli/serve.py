@@ -30,7 +30,9 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @model_option
 @device_option
 @click.option(
-    "--threads", type=click.IntRange(min=1), help="Processor threads for each photo (default: all)."
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Processor threads for each photo (default: cores / workers).",
 )
 @click.option(
     "--workers",

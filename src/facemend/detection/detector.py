@@ -122,7 +122,7 @@ class Scanner:
         """Opens its file.
 
         Args:
-            threads: how many threads one call may use. None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None for all cores.
 
         Raises:
             ModelError: the file is missing, damaged or of another network.
@@ -205,7 +205,7 @@ class Refiner:
         """Opens its file.
 
         Args:
-            threads: how many threads one call may use. None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None for all cores.
 
         Raises:
             ModelError: the file is missing, damaged or of another network.
@@ -312,7 +312,7 @@ class Detector:
 
         Args:
             folder: where they lie (default: those that come with facemend).
-            threads: how many threads one call may use. None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None for all cores.
 
         Raises:
             ModelError: a file is missing, damaged or another network.

@@ -47,7 +47,7 @@ class Plan:
         robustness: whether to measure the harder conditions, on the first pictures only and for systems
             that find the occlusion themselves.
         memory: whether to measure the memory that a model takes, in a process of its own.
-        threads: of the processor, for that process. None lets ONNX Runtime choose.
+        threads: of the processor, for that process. None for all cores.
         protocol: what the inputs are.
         command: the command that repeats the evaluation, for the report.
     """

@@ -111,7 +111,7 @@ def open_external(path: Path, threads: int | None = None) -> System:
     """The network that a TOML file describes, as a system. It is blind if it takes no mask.
 
     Args:
-        threads: of the processor. None lets ONNX Runtime choose.
+        threads: of the processor. None for all cores.
 
     Raises:
         ConfigError: a key is missing or unknown, or a value makes no sense.
@@ -396,7 +396,7 @@ def open_systems(
     Systems with the same name get the beginning of their sha256 added to it.
 
     Args:
-        threads: of the processor. None lets ONNX Runtime choose.
+        threads: of the processor. None for all cores.
         open_model: opens a facemend model file (see `protocol.Protocol`).
 
     Raises:

@@ -230,7 +230,7 @@ def measure_harm(
         photos: uncovered photos.
         source: what the report calls them.
         conditions: keys of CONDITIONS.
-        threads: of the processor, for the model. None lets ONNX Runtime choose.
+        threads: of the processor, for the model. None for all cores.
         cache: where scores are kept, so that a killed run resumes. None keeps none.
         command: the command that repeats the evaluation, for the report.
         progress: whether to show a progress bar on a terminal.

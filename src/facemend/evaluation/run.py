@@ -73,7 +73,7 @@ class EvaluationOptions:
         identity, lpips, fid: as `open_slow_metrics` takes them.
         cache: folder of the scores. None keeps them beside the report.
         limit: measure the first pictures only. None measures all.
-        threads: of the processor, for each model. None lets ONNX Runtime choose.
+        threads: of the processor, for each model. None for all cores.
         force: whether to overwrite an earlier report.
         progress: whether to show a progress bar on a terminal.
         command: the command that repeats the evaluation, for the report.
@@ -112,7 +112,7 @@ class Setup:
         models: as `open_systems` takes them.
         baselines: measured beside them.
         identity, lpips, fid: as `open_slow_metrics` takes them.
-        threads: of the processor, for each network. None lets ONNX Runtime choose.
+        threads: of the processor, for each network. None for all cores.
         open_model: as `open_systems` takes it.
     """
 

@@ -115,7 +115,7 @@ def open_model(path: Path, threads: int | None = None) -> System:
     """A facemend model file as a blind system. A model without alpha delivers its raw picture.
 
     Args:
-        threads: of the processor. None lets ONNX Runtime choose.
+        threads: of the processor. None for all cores.
 
     Raises:
         ModelError: not a facemend model.

@@ -198,7 +198,8 @@ def missing_grain(image: Image, raw: Image, hole: Mask, scale: float) -> float:
 
 def add_grain(raw: Image, noise: npt.NDArray[np.float32]) -> Image:
     """A picture (H, W, 3) with noise (H, W), in levels, alike in all channels."""
-    return np.rint(raw + noise[:, :, None]).clip(0, 255).astype(np.uint8)
+    grainy: Image = np.rint(raw + noise[:, :, None]).clip(0, 255).astype(np.uint8)
+    return grainy
 
 
 def _roughness(image: Image) -> npt.NDArray[np.float32]:

@@ -202,7 +202,7 @@ class Model:
         """Opens a model file.
 
         Args:
-            threads: how many threads one call may use. None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None for all cores.
 
         Raises:
             ModelError: the file is missing, damaged or not a facemend model, or CUDA is asked for and

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -35,6 +35,7 @@ from facemend.io import (
     photo_of_pillow,
     read_photo,
 )
+from facemend.parallel import cores
 from facemend.reconstruction.aligned import reconstruct_aligned
 from facemend.reconstruction.credentials import Credentials, sign
 from facemend.reconstruction.find import Findings, find_in_aligned, find_in_photo
@@ -226,7 +227,7 @@ class Reconstructor:
 
         Args:
             detector: YuNet as an ONNX file, to find faces with in place of facemend's own detector.
-            threads: how many threads one call may use. None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None for all cores, which `batch` divides.
             credentials: what files are signed with (`read_credentials`). None writes no C2PA manifest.
 
         Raises:
@@ -234,6 +235,9 @@ class Reconstructor:
         """
         self.model = Model(model_path or shipped_model_path(), device=device, threads=threads)
         self._threads = threads
+        self._with_threads = partial(
+            Reconstructor, model_path, detector=detector, device=device, credentials=credentials
+        )
         self._credentials = credentials
         self._yunet = None if detector is None else _open_yunet(Path(detector), threads)
         self._detector_sha256 = None if detector is None else sha256_of(Path(detector))
@@ -316,18 +320,21 @@ class Reconstructor:
         """Reconstructs many pictures in threads that share the model. Results come in the given order.
 
         A picture that fails raises when its turn comes, as `__call__` does. At most `2 * threads`
-        pictures are in memory at a time. Give the `Reconstructor` itself `threads=1`, so that the cores
-        are shared out once. `facemend reconstruct` uses processes, which are faster for a folder.
+        pictures are in memory at a time. If the `Reconstructor` was not given a number of threads, each
+        call gets its part of the cores. `facemend reconstruct` uses processes, which are faster for a
+        folder.
 
         Args:
             options: what to do with each (None: the defaults).
             threads: how many pictures are worked on at the same time.
         """
+        divide = self._threads is None and threads > 1
+        shared = self._with_threads(threads=max(1, cores() // threads)) if divide else self
         waiting: deque[Future[Reconstruction]] = deque()
         with ThreadPoolExecutor(threads) as pool:
             try:
                 for source in sources:
-                    waiting.append(pool.submit(self, source, options))
+                    waiting.append(pool.submit(shared, source, options))
                     if len(waiting) >= 2 * threads:
                         yield waiting.popleft().result()
                 while waiting:

@@ -24,6 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from facemend import __version__
 from facemend.errors import FacemendError, UsageError
+from facemend.parallel import cores
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.provenance import NOTICE
 from facemend.server.middleware import (
@@ -127,8 +128,9 @@ class Server:
         self._limits = limits = self._settings.limits
         self._metrics = Metrics()
         chosen = self._settings
+        threads = chosen.threads or max(1, cores() // chosen.workers)
         setup = partial(
-            setup_message, limits=limits, model=chosen.model, device=chosen.device, threads=chosen.threads
+            setup_message, limits=limits, model=chosen.model, device=chosen.device, threads=threads
         )
         self._workers = WorkerPool(
             setup("reconstruct"), chosen.workers, limits.waiting, limits.response_bytes
