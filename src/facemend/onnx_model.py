@@ -19,6 +19,9 @@ from facemend.errors import ModelError, UsageError, reason_of
 from facemend.files import open_named, sha256_of
 from facemend.parallel import cores
 
+# Its wheels hold code that can send usage data. facemend works offline, so that is switched off.
+onnxruntime.disable_telemetry_events()
+
 CPU = "CPUExecutionProvider"
 
 Tensor = npt.NDArray[np.float32]
