@@ -78,7 +78,7 @@ def toned(image: Pixels, tone: str) -> Pixels:
         "sepia": np.concatenate([light**0.8 * 255, light * 235, light**1.2 * 200], axis=2),
         "night vision": light * [110, 255, 130],
     }[tone]
-    result = np.rint(curve).astype(np.uint8)
+    result: Pixels = np.rint(curve).astype(np.uint8)
     cover = (image == COVER).all(axis=2)
     result[cover] = COVER
     return result
@@ -361,7 +361,8 @@ def test_an_array_comes_back_as_it_was(reconstructor: Reconstructor, axes: tuple
     mask = np.zeros((64, 64), dtype=np.bool_)
     mask[20:40, 20:40] = True
     changed = reconstructor(given, aligned=True, mask=mask).array
-    assert (changed.shape, changed.dtype) == (given.shape, np.uint8)
+    assert changed.shape == given.shape
+    assert changed.dtype == np.uint8
     assert (changed != given).any()
     if axes == (4,):
         np.testing.assert_array_equal(changed[..., 3], given[..., 3])

@@ -208,6 +208,8 @@ def test_kaggles_copy_opens_folder_in_folder_with_its_csv(tmp_path: Path) -> Non
         assert [record.name for record in source.records] == [r.name for r in expected.records]
         for ours, theirs in zip(source.records, expected.records, strict=True):
             assert (ours.identity, ours.attributes) == (theirs.identity, theirs.attributes)
+            assert ours.frame_landmarks_px is not None
+            assert theirs.frame_landmarks_px is not None
             assert np.array_equal(ours.frame_landmarks_px, theirs.frame_landmarks_px)
         assert source.read(source.records[0].name).shape == (218, 178, 3)
     assert read_partition(kaggle / "list_eval_partition.csv") == read_partition(

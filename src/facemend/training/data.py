@@ -198,7 +198,7 @@ def _without_unreadable(failures: Sequence[str | None]) -> list[int]:
 def _used(path: Path, count: int) -> list[int]:
     """What `_without_unreadable` said when the pictures were decoded. Each its own if it was not kept."""
     try:
-        used = parse_json(read_own(path))["used"]
+        used: list[int] = parse_json(read_own(path))["used"]
     except (OSError, ValueError, KeyError, TypeError):
         return list(range(count))
     fits = isinstance(used, list) and len(used) == count
