@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -32,6 +33,8 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 
 _LONGEST_SUFFIX = 16
+TEMPORARY: Final = re.compile(r"\.facemend-[0-9a-f]{12}(\..*)?")
+"""The names of files that `written_whole` had not finished when the process was killed."""
 
 
 class UnfitFile(OSError):
@@ -262,7 +265,7 @@ def _new_file_beside(path: Path, most_mode: int) -> Path:
     Its own name is short: that of `path` may be as long as the file system allows.
     """
     while True:
-        temporary = path.with_name(f".{secrets.token_hex(6)}{path.suffix[:_LONGEST_SUFFIX]}")
+        temporary = path.with_name(f".facemend-{secrets.token_hex(6)}{path.suffix[:_LONGEST_SUFFIX]}")
         try:
             number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o666 & most_mode)
         except FileExistsError:

@@ -15,8 +15,8 @@ class Thresholds:
     hidden_face: float = 0.55
     """Share of that from which a find may be a face that is hidden whole: see docs/photos.md."""
     turned: float = 0.8
-    """Confidence from which a face counts that is found only when the photo is turned by quarters. Over
-    faces that are hidden whole the detector sees turned ones with up to 0.76."""
+    """Confidence from which a face counts that is found only when the photo is turned by quarters. Where a
+    face is covered the detector sees wrongly turned ones with up to 0.76."""
     sure_location: float = 0.8
     """Confidence from which a face lies where the detector says, however it is covered."""
     occlusion: float = 0.5

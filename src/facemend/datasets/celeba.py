@@ -7,6 +7,7 @@ own drive has them in the folders Img, Anno and Eval.
 """
 
 import os
+import weakref
 import zipfile
 from pathlib import Path, PurePosixPath
 
@@ -131,7 +132,9 @@ class _ZipReader:
     def _open(self) -> zipfile.ZipFile:
         if self._archive is None or self._owner != os.getpid():
             try:
-                self._archive = zipfile.ZipFile(open_named(self._path))
+                file = open_named(self._path)
+                weakref.finalize(self, file.close)
+                self._archive = zipfile.ZipFile(file)
             except MEMBER_ERRORS as error:
                 raise SourceError(f"{self._path} is not a readable zip archive: {error}") from error
             self._owner = os.getpid()

@@ -43,12 +43,23 @@ _CODES = (
 """Errors that are about the request. They name nothing of the server."""
 
 
+_ADVICE = {
+    "; say where one is with faces=[(x, y, width, height)]": "",
+    "strip=True": "strip=true",
+    "aligned=True": "aligned=true",
+    "primary_only=True writes the picture alone": "save the picture alone and send that",
+}
+"""What the library's errors advise, in the words of a request."""
+
+
 def problem_of(error: FacemendError) -> Problem:
     """The response to one of our errors. One about the server itself keeps its message to the log."""
     for kind, code in _CODES:
         if isinstance(error, kind):
-            # What comes after names an option of the command line, which a request does not have.
-            return Problem(422, code, str(error).partition("; say where")[0])
+            message = str(error)
+            for argument, field in _ADVICE.items():
+                message = message.replace(argument, field)
+            return Problem(422, code, message)
     return INTERNAL
 
 

@@ -22,11 +22,13 @@ pytest.importorskip("fastapi", reason="needs the serve extra: pip install 'facem
 from starlette.testclient import TestClient
 
 from facemend.detection import find_faces
+from facemend.errors import OutputError
 from facemend.images import Image
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.provenance import read_provenance
 from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.server.app import Server, read_page
+from facemend.server.schemas import problem_of
 from facemend.server.service import check_head
 from facemend.server.settings import Limits, Settings
 from tests import hostile_worker
@@ -629,3 +631,15 @@ def test_no_photo_is_sent_on_to_another_address(client: TestClient, png: bytes) 
     found = client.post("/v1/reconstruct/", files={"photo": png}, follow_redirects=False)
     assert found.status_code == 404
     assert "location" not in found.headers
+
+
+def test_a_request_is_advised_what_a_request_has() -> None:
+    for advice, said in (
+        ("it has XMP; strip=True leaves its metadata out", "strip=true leaves"),
+        ("it holds more; primary_only=True writes the picture alone", "; save the picture alone and send"),
+        ("no face under the mask; say where one is with faces=[(x, y, width, height)]", "under the mask"),
+    ):
+        message = problem_of(OutputError(advice)).message
+        assert said in message
+        assert "=True" not in message
+        assert "[(" not in message
