@@ -150,6 +150,10 @@ def test_the_command_takes_clips(stand_in_model: Path, source: Path, tmp_path: P
     assert said["outputs"][0] == str(output)
     assert said["changed_frames"] == 6
     assert output.exists()
+    told = CliRunner().invoke(main, ["info", str(output), "--json"])
+    assert json.loads(told.stdout)["model"] == "stand-in"
+    foreign = CliRunner().invoke(main, ["info", str(source)])
+    assert "says nothing about its making" in foreign.stderr
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_the_default_quality_is_not_seen(tmp_path: Path) -> None:
     _rewritten(source, tmp_path / "out.mp4", lossless=False)
     for one, other in zip(planes_of(source), planes_of(tmp_path / "out.mp4"), strict=True):
         difference = np.frombuffer(one, np.uint8).astype(float) - np.frombuffer(other, np.uint8)
-        assert np.sqrt((difference**2).mean()) < 2.0
+        assert np.sqrt((difference**2).mean()) < 2.55  # 40 dB, of a small and sharp picture
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, -90])

@@ -15,10 +15,12 @@ from facemend.escaping import printable, printable_json
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def info(file: Path, as_json: bool) -> None:
-    """Say how a model, or a photo that facemend wrote, was made."""
+    """Say how a model, or a photo or a clip that facemend wrote, was made."""
     from facemend.reconstruction.provenance import describe_file
+    from facemend.video.clips import is_clip
+    from facemend.video.outputs import describe_clip
 
-    facts = describe_file(file)
+    facts = describe_clip(file) if is_clip(file) else describe_file(file)
     if as_json:
         say(printable_json(facts, indent=2))
         return

@@ -55,7 +55,7 @@ class _Encoder:
 
 
 ENCODERS: Final[Mapping[Codec, _Encoder]] = {
-    Codec.H264: _Encoder("libx264", {"crf": "16", "preset": "veryfast"}, {"qp": "0", "preset": "veryfast"}),
+    Codec.H264: _Encoder("libx264", {"crf": "14", "preset": "veryfast"}, {"qp": "0", "preset": "veryfast"}),
     Codec.H265: _Encoder(
         "libx265",
         {"crf": "18", "preset": "fast", "x265-params": "log-level=error"},

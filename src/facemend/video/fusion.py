@@ -2,7 +2,7 @@
 
 The crops of a followed face lie on one another, so that a pixel of the crop is the same place of the face
 in every frame. What the model draws there is averaged over the frames, each weighted by the precision that
-its interval states. Older ones count ever less (an exponentially weighted mean). A mean is soft. So only
+its interval states. Older ones count ever less (a Kalman filter for each pixel). A mean is soft. So only
 what is coarse comes from it, and the detail from one frame, the one nearest to the mean. Where the visible
 pixels say that the face moves, and where the model has changed its answer for two frames, both begin again.
 What is from before follows the light.
@@ -26,8 +26,11 @@ Plane = npt.NDArray[np.float32]
 class FusionRules:
     """Everything that was tuned. Pixels are of the 256 px crop, levels of 255, times in frames."""
 
-    memory: float = 0.95
-    """Share of its weight that an earlier frame keeps from one frame to the next: about 20 frames count."""
+    drift_levels: float = 1.0
+    """By how much a still face changes from frame to frame (the Kalman filter's process noise). Of answers
+    that may be off by 20 levels about 20 earlier frames count, of surer ones fewer."""
+    seen_gain: float = 0.05
+    """Share of a new frame in what is remembered of the visible face."""
     least_interval_levels: float = 4.0
     coarse_px: int = 4
     """The mean keeps what two means over squares of so many pixels to each side leave."""
@@ -129,12 +132,13 @@ class Fusion:
         if drawn.fresh:
             raw = drawn.raw.astype(np.float32)
             reset = np.maximum(motion, self._surprised(raw, drawn.found))
-            self._weight = self._weight * np.float32(RULES.memory) * (1 - reset) ** 2 + precision
+            drift = np.float32((RULES.drift_levels / RULES.least_interval_levels) ** 2)
+            self._weight = self._weight / (1 + drift * self._weight) * (1 - reset) ** 2 + precision
             gain = (precision / self._weight)[:, :, None]
             self._mean += gain * (raw - self._mean)
             if reset.any():
                 self._detail += reset[:, :, None] * (raw - _coarse(raw) - self._detail)
-        share = np.maximum(reset, np.float32(1 - RULES.memory))[:, :, None]
+        share = np.maximum(reset, np.float32(RULES.seen_gain))[:, :, None]
         self._seen += share * (seen - self._seen)
         release = np.maximum(reset, np.float32(RULES.release))
         shrunk = self._found + release * (drawn.found - self._found)

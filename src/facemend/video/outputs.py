@@ -30,6 +30,7 @@ from facemend.video.clips import (
     default_codec,
     is_clip,
     pixels_of,
+    read_texts,
 )
 from facemend.video.reconstructor import FrameReconstruction, reconstruct_frames
 
@@ -43,6 +44,7 @@ else:
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
+_SAID = ("notice", "software", "model", "model_sha256", "input_sha256", "options")
 SIDECAR_ENDING = ".facemend.json"
 _ENDING = "_reconstructed"
 
@@ -267,6 +269,23 @@ def describe(result: VideoReconstruction) -> dict[str, Any]:
     }
 
 
+def describe_clip(path: Path) -> dict[str, Any]:
+    """What a clip that facemend wrote says about its making, ready for JSON.
+
+    Raises:
+        PictureError: facemend did not write it, or it cannot be read.
+        FacemendError: the extra `video` is not installed.
+    """
+    texts = {key.lower(): text for key, text in read_texts(path).items()}  # Matroska's are in upper case
+    try:
+        said = parse_json(texts[KEY])
+        return {"clip": str(path)} | {name: said[name] for name in _SAID}
+    except (KeyError, TypeError, ValueError) as error:
+        raise PictureError(
+            f"{path} says nothing about its making: facemend did not write it, or its metadata was removed"
+        ) from error
+
+
 @dataclass
 class _Run:
     """The work on one clip."""
@@ -287,7 +306,7 @@ class _Run:
     def __call__(self, reconstructor: Reconstructor, options: Options, *, force: bool) -> "_Run":
         with written_whole(self.output, force=force) as temporary, _locked(temporary):
             texts = {KEY: self.made.to_note().record}
-            if "comment" not in self.reader.container.metadata:
+            if "comment" not in map(str.lower, self.reader.container.metadata):
                 texts["comment"] = NOTICE
             writer = ClipWriter(
                 temporary, self.reader, self.codec, texts, lossless=self.lossless, strip=options.strip
