@@ -61,6 +61,7 @@ class DeblurRules:
     first_sigmas: int = 5  # in equal ratios, for each edge
     half_noise: float = 0.3  # variance, levels²: what half the size does not explain
     whole_noise: float = 0.1
+    close: float = 100.0  # of log-likelihood at half the size: what is further off is not tried again
     half_bin_px: int = 4  # of half the size
     half_tolerance: float = 0.08  # of sigma, a ratio
     tolerance: float = 0.008
@@ -351,7 +352,10 @@ def _residual_of_blur(seen: Matrix, drawn: Matrix, hole: Mask, box: Box) -> _Res
     whole = _Blurred.of(gray, gray_drawn, box, bin_px, RULES.whole_noise)
     near, tolerance = 1 + RULES.half_tolerance, RULES.tolerance
     fitted = [whole.fit(replace(blur, sigma=2 * blur.sigma), near, tolerance) for blur in rough]
-    _, blur = min(fitted, key=_cost_of)
+    lowest, blur = min(fitted, key=_cost_of)
+    gaussian = replace(blur, boxes=False)
+    if blur.boxes and whole.cost(gaussian) < lowest:
+        _, blur = whole.fit(gaussian, near, tolerance)
     return _Blurred.of(seen, drawn, box, bin_px, RULES.least_noise).residual(blur)
 
 
@@ -361,30 +365,25 @@ def _detail(planes: Matrix) -> float:
     return float(np.sqrt(((planes[:, 1:-1, 1:-1] - beside / 4) ** 2).mean()))
 
 
-def _first_estimate(half: _Blurred) -> tuple[_Blur, _Blur]:
-    """The likeliest blur, from pictures of half the size, as boxes and as a Gaussian."""
+def _first_estimate(half: _Blurred) -> list[_Blur]:
+    """The likeliest blurs, from pictures of half the size."""
     sigmas = np.geomspace(*RULES.sigmas_px, RULES.first_sigmas) * half.drawn.shape[1] / CROP_SIZE_PX
-    near, tolerance = float(sigmas[1] / sigmas[0]), RULES.half_tolerance
+
+    def fit(start: _Blur) -> tuple[float, _Blur]:
+        return half.fit(start, float(sigmas[1] / sigmas[0]), RULES.half_tolerance)
 
     def first(edge: Edge) -> _Blur:
         return min((_Blur(sigma, edge, boxes=True) for sigma in sigmas.tolist()), key=half.cost)
 
-    alone = first("repeated")  # from afar, mirrored edges and Gaussians are like these
-    through, boxes, gaussian, mirrored = (
-        half.fit(blur, near, tolerance)
-        for blur in (
-            first("through"),
-            alone,
-            replace(alone, boxes=False),
-            replace(alone, edge="mirrored", boxes=False),
-        )
-    )
-    _, best = min(through, boxes, gaussian, mirrored, key=_cost_of)
-    if best.edge == "repeated":
-        return boxes[1], gaussian[1]
-    return replace(best, boxes=True), replace(best, boxes=False)
+    through, alone = first("through"), first("repeated")  # from afar, boxes and Gaussians are alike
+    found = [fit(through), fit(alone)]
+    if found[1][0] < found[0][0] + RULES.close:
+        found += [fit(replace(alone, edge=edge, boxes=False)) for edge in _ALONE]
+    lowest = min(map(_cost_of, found))
+    return [blur for cost, blur in found if cost < lowest + RULES.close]
 
 
+_ALONE: tuple[Edge, ...] = ("repeated", "mirrored")
 _GOLDEN = (5**0.5 - 1) / 2
 
 
