@@ -180,7 +180,7 @@ class _Residual:
         unexplained = (self.seen**2).mean(axis=0) - RULES.fewest_errors * self.passed
         bands = ((self.passed >= RULES.hidden).astype(np.intp) + (self.passed >= 1)).ravel()
         means = np.bincount(bands, unexplained.ravel(), 3) / np.maximum(np.bincount(bands, minlength=3), 1)
-        return max(*means[:2].tolist(), self.least_noise)
+        return max(float(means[0]), float(means[1]), self.least_noise)
 
     @property
     def cost(self) -> float:
@@ -254,14 +254,16 @@ def _box_weights(sigma: float) -> Matrix:
     # The pixels at both ends count in part, so that the variance is that of the Gaussian.
     ends = (2 * radius + 1) * (radius * (radius + 1) - sigma**2) / (6 * (sigma**2 / 3 - (radius + 1) ** 2))
     weights = np.array([ends, *[1.0] * (2 * radius + 1), ends])
-    return weights / weights.sum()
+    weights /= weights.sum()
+    return weights
 
 
 def _gaussian_weights(sigma: float) -> Matrix:
     """Cut off at three sigmas, as OpenCV does for pictures of 8 bits."""
     reach = round(3 * sigma)
     weights: Matrix = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
-    return weights / weights.sum()
+    weights /= weights.sum()
+    return weights
 
 
 def _sums(weights: Matrix, ends: Ends, length: int, *, mirrored: bool) -> Matrix:
@@ -277,8 +279,9 @@ def _sums(weights: Matrix, ends: Ends, length: int, *, mirrored: bool) -> Matrix
         positions = positions.clip(0, length - 1)
         order = np.argsort(positions, kind="stable")
         starts = np.searchsorted(positions[order], np.arange(length))
-        return np.add.reduceat(sums[:, order], starts, axis=1)
-    inside = sums[:, reach : reach + length]
+        mirror: Matrix = np.add.reduceat(sums[:, order], starts, axis=1)
+        return mirror
+    inside: Matrix = sums[:, reach : reach + length]
     inside[:, 0] += sums[:, :reach].sum(axis=1)
     inside[:, -1] += sums[:, reach + length :].sum(axis=1)
     return inside
