@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from facemend.errors import PictureError
-from facemend.reconstruction import reconstructor as reconstructor_module
 from facemend.reconstruction.demo import read_portraits
+from facemend.reconstruction.model import Model
 from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.server.app import Server
 from facemend.server.settings import Settings
@@ -89,14 +89,13 @@ def test_one_thread_computes_where_one_was_promised() -> None:
 
 def test_a_batch_divides_the_cores(stand_in_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[int | None] = []
-    model = reconstructor_module.Model
 
     def note(path: Path, *, device: str, threads: int | None) -> object:
         opened.append(threads)
-        return model(path, device=device, threads=threads)
+        return Model(path, device=device, threads=threads)
 
-    monkeypatch.setattr(reconstructor_module, "cores", lambda: 6)
-    monkeypatch.setattr(reconstructor_module, "Model", note)
+    monkeypatch.setattr("facemend.reconstruction.reconstructor.cores", lambda: 6)
+    monkeypatch.setattr("facemend.reconstruction.reconstructor.Model", note)
     for threads in (None, 2):
         list(Reconstructor(stand_in_model, threads=threads).batch(_photos()[:1], threads=3))
     assert opened == [None, 2, 2]
