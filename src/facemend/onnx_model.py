@@ -25,6 +25,8 @@ onnxruntime.disable_telemetry_events()
 CPU = "CPUExecutionProvider"
 
 Tensor = npt.NDArray[np.float32]
+Provider = str | tuple[str, dict[str, str]]
+"""An execution provider's name, or its name and its options."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class OnnxModel:
         inputs: Sequence[str] = (),
         unfit: str = "is not the network that was expected",
         threads: int | None = None,
-        providers: Sequence[str] = (CPU,),
+        providers: Sequence[Provider] = (CPU,),
     ) -> None:
         """Opens a file.
 
@@ -107,7 +109,7 @@ class OnnxModel:
 
 
 def _open_session(
-    path: Path, threads: int | None, providers: Sequence[str]
+    path: Path, threads: int | None, providers: Sequence[Provider]
 ) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone: its warnings are about the graph, not for a user

@@ -108,7 +108,7 @@ def _within_0_and_1(alpha: Alphas) -> bool:
 OpenModel = Callable[[Path, int | None], System]
 """A facemend model file and its number of threads (None: all) -> a system."""
 
-_VERSION = 3  # of how the output is made from what the network computes; part of the cache key
+_VERSION = 4  # of how the output is made from what the network computes; part of the cache key
 
 
 def open_model(path: Path, threads: int | None = None) -> System:

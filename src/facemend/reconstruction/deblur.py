@@ -61,6 +61,7 @@ class DeblurRules:
     first_sigmas: int = 5  # in equal ratios, for each edge
     half_noise: float = 0.3  # variance, levels²: what half the size does not explain
     whole_noise: float = 0.1
+    close: float = 100.0  # of log-likelihood at half the size: what is further off is not tried again
     half_bin_px: int = 4  # of half the size
     half_tolerance: float = 0.08  # of sigma, a ratio
     tolerance: float = 0.008
@@ -179,7 +180,7 @@ class _Residual:
         unexplained = (self.seen**2).mean(axis=0) - RULES.fewest_errors * self.passed
         bands = ((self.passed >= RULES.hidden).astype(np.intp) + (self.passed >= 1)).ravel()
         means = np.bincount(bands, unexplained.ravel(), 3) / np.maximum(np.bincount(bands, minlength=3), 1)
-        return float(max(means[0], means[1], self.least_noise))
+        return max(float(means[0]), float(means[1]), self.least_noise)
 
     @property
     def cost(self) -> float:
@@ -253,14 +254,16 @@ def _box_weights(sigma: float) -> Matrix:
     # The pixels at both ends count in part, so that the variance is that of the Gaussian.
     ends = (2 * radius + 1) * (radius * (radius + 1) - sigma**2) / (6 * (sigma**2 / 3 - (radius + 1) ** 2))
     weights: Matrix = np.array([ends, *[1.0] * (2 * radius + 1), ends])
-    return np.asarray(weights / weights.sum())
+    weights /= weights.sum()
+    return weights
 
 
 def _gaussian_weights(sigma: float) -> Matrix:
     """Cut off at three sigmas, as OpenCV does for pictures of 8 bits."""
     reach = round(3 * sigma)
     weights: Matrix = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
-    return np.asarray(weights / weights.sum())
+    weights /= weights.sum()
+    return weights
 
 
 def _sums(weights: Matrix, ends: Ends, length: int, *, mirrored: bool) -> Matrix:
@@ -276,7 +279,8 @@ def _sums(weights: Matrix, ends: Ends, length: int, *, mirrored: bool) -> Matrix
         positions = positions.clip(0, length - 1)
         order = np.argsort(positions, kind="stable")
         starts = np.searchsorted(positions[order], np.arange(length))
-        return np.add.reduceat(sums[:, order], starts, axis=1)
+        mirror: Matrix = np.add.reduceat(sums[:, order], starts, axis=1)
+        return mirror
     inside: Matrix = sums[:, reach : reach + length]
     inside[:, 0] += sums[:, :reach].sum(axis=1)
     inside[:, -1] += sums[:, reach + length :].sum(axis=1)
@@ -351,7 +355,10 @@ def _residual_of_blur(seen: Matrix, drawn: Matrix, hole: Mask, box: Box) -> _Res
     whole = _Blurred.of(gray, gray_drawn, box, bin_px, RULES.whole_noise)
     near, tolerance = 1 + RULES.half_tolerance, RULES.tolerance
     fitted = [whole.fit(replace(blur, sigma=2 * blur.sigma), near, tolerance) for blur in rough]
-    _, blur = min(fitted, key=_cost_of)
+    lowest, blur = min(fitted, key=_cost_of)
+    gaussian = replace(blur, boxes=False)
+    if blur.boxes and whole.cost(gaussian) < lowest:
+        _, blur = whole.fit(gaussian, near, tolerance)
     return _Blurred.of(seen, drawn, box, bin_px, RULES.least_noise).residual(blur)
 
 
@@ -361,30 +368,25 @@ def _detail(planes: Matrix) -> float:
     return float(np.sqrt(((planes[:, 1:-1, 1:-1] - beside / 4) ** 2).mean()))
 
 
-def _first_estimate(half: _Blurred) -> tuple[_Blur, _Blur]:
-    """The likeliest blur, from pictures of half the size, as boxes and as a Gaussian."""
+def _first_estimate(half: _Blurred) -> list[_Blur]:
+    """The likeliest blurs, from pictures of half the size."""
     sigmas = np.geomspace(*RULES.sigmas_px, RULES.first_sigmas) * half.drawn.shape[1] / CROP_SIZE_PX
-    near, tolerance = float(sigmas[1] / sigmas[0]), RULES.half_tolerance
+
+    def fit(start: _Blur) -> tuple[float, _Blur]:
+        return half.fit(start, float(sigmas[1] / sigmas[0]), RULES.half_tolerance)
 
     def first(edge: Edge) -> _Blur:
         return min((_Blur(sigma, edge, boxes=True) for sigma in sigmas.tolist()), key=half.cost)
 
-    alone = first("repeated")  # from afar, mirrored edges and Gaussians are like these
-    through, boxes, gaussian, mirrored = (
-        half.fit(blur, near, tolerance)
-        for blur in (
-            first("through"),
-            alone,
-            replace(alone, boxes=False),
-            replace(alone, edge="mirrored", boxes=False),
-        )
-    )
-    _, best = min(through, boxes, gaussian, mirrored, key=_cost_of)
-    if best.edge == "repeated":
-        return boxes[1], gaussian[1]
-    return replace(best, boxes=True), replace(best, boxes=False)
+    through, alone = first("through"), first("repeated")  # from afar, boxes and Gaussians are alike
+    found = [fit(through), fit(alone)]
+    if found[1][0] < found[0][0] + RULES.close:
+        found += [fit(replace(alone, edge=edge, boxes=False)) for edge in _ALONE]
+    lowest = min(map(_cost_of, found))
+    return [blur for cost, blur in found if cost < lowest + RULES.close]
 
 
+_ALONE: tuple[Edge, ...] = ("repeated", "mirrored")
 _GOLDEN = (5**0.5 - 1) / 2
 
 

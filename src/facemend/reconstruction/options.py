@@ -26,6 +26,10 @@ class Device(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+    OPENVINO = "openvino"
+    COREML = "coreml"
+    DIRECTML = "directml"
+    ROCM = "rocm"
 
 
 class Remove(StrEnum):

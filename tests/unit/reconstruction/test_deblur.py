@@ -1,4 +1,5 @@
 import io
+from typing import Any
 
 import cv2
 import numpy as np
@@ -9,10 +10,12 @@ from facemend.alignment import crop_face
 from facemend.images import Image, Mask
 from facemend.metrics.image import find_edge, seam_gradient
 from facemend.metrics.psnr import psnr
-from facemend.occlusion import occlude
+from facemend.occlusion import KINDS, occlude
+from facemend.reconstruction import deblur as deblur_module
 from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.demo import read_portraits
-from facemend.reconstruction.model import ModelOutput
+from facemend.reconstruction.model import Model, ModelOutput
+from facemend.reconstruction.reconstructor import Reconstructor
 
 CROPS = [crop_face(portrait.photo, portrait.landmarks_px).image for portrait in read_portraits()]
 
@@ -162,3 +165,33 @@ def test_a_gradient_that_is_no_blurred_face_is_left_alone() -> None:
     hole[105:230, 64:188] = True
     given = _output(_drawn(truth))
     assert deblur(occluded, given, hole) is given
+
+
+def test_no_kind_costs_four_times_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted: runs of the network, and products and eigenproblems in units of such a run."""
+    counts = {"runs": 0.0, "products": 0.0}
+    run, product, eigh = Model.__call__, deblur_module._product, np.linalg.eigh
+
+    def counted_run(self: Model, *arguments: Any, **options: Any) -> Any:
+        counts["runs"] += 1
+        return run(self, *arguments, **options)
+
+    def counted_product(left: Any, right: Any) -> Any:
+        counts["products"] += left.size * right.shape[1]
+        return product(left, right)
+
+    def counted_eigh(matrix: Any) -> Any:
+        counts["products"] += 10 * len(matrix) ** 3
+        assert len(matrix) <= 25  # above it BLAS starts threads
+        return eigh(matrix)
+
+    monkeypatch.setattr(Model, "__call__", counted_run)
+    monkeypatch.setattr(deblur_module, "_product", counted_product)
+    monkeypatch.setattr(np.linalg, "eigh", counted_eigh)
+    reconstructor, taken = Reconstructor(threads=1), dict[str, float]()
+    for kind in KINDS:
+        counts.update(runs=0, products=0)
+        reconstructor(occlude(CROPS[0], None, kind, 1).image, aligned=True, remove="all")
+        assert counts["products"] < 0.2e9, kind  # a run of the network: 2e9
+        taken[kind] = counts["runs"] + counts["products"] / 2e9
+    assert max(taken.values()) < 4 * min(taken.values()), taken

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from facemend.errors import PictureError
-from facemend.reconstruction import reconstructor as reconstructor_module
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.reconstructor import Reconstructor
@@ -58,7 +57,6 @@ def test_a_batch_of_nothing_is_nothing(stand_in_model: Path) -> None:
 
 
 _BUSY_THREADS = """
-import sys
 from pathlib import Path
 from facemend.alignment import crop_face
 from facemend.evaluation.protocol import make_input
@@ -66,18 +64,18 @@ from facemend.reconstruction.model import Model
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.reconstructor import Reconstructor
 
-def busy():
-    ticks = {task: Path(task, "stat").read_text().rpartition(")")[2].split()[11:13] for task in
-             map(str, Path("/proc/self/task").iterdir())}
-    return {task for task, (user, system) in ticks.items() if int(user) + int(system) > 1}
+def ticks():
+    stats = {task.name: task.joinpath("stat").read_text() for task in Path("/proc/self/task").iterdir()}
+    return {name: sum(map(int, stat.rpartition(")")[2].split()[11:13])) for name, stat in stats.items()}
 
 portrait = read_portraits()[0]
 crop = crop_face(portrait.photo, portrait.landmarks_px).image
 covered = [make_input(crop, "threads", kind).image for kind in ("blur_full", "pixelate", "nose_mask")]
 reconstructor = Reconstructor(threads=1)
+before = ticks()
 for image in 2 * covered:
     assert reconstructor(image, aligned=True).changed
-print(len(busy()))
+print(sum(taken > before.get(name, 0) for name, taken in ticks().items()))
 """
 
 
@@ -91,14 +89,13 @@ def test_one_thread_computes_where_one_was_promised() -> None:
 
 def test_a_batch_divides_the_cores(stand_in_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[int | None] = []
-    model = Model
 
     def note(path: Path, *, device: str, threads: int | None) -> object:
         opened.append(threads)
-        return model(path, device=device, threads=threads)
+        return Model(path, device=device, threads=threads)
 
-    monkeypatch.setattr(reconstructor_module, "cores", lambda: 6)
-    monkeypatch.setattr(reconstructor_module, "Model", note)
+    monkeypatch.setattr("facemend.reconstruction.reconstructor.cores", lambda: 6)
+    monkeypatch.setattr("facemend.reconstruction.reconstructor.Model", note)
     for threads in (None, 2):
         list(Reconstructor(stand_in_model, threads=threads).batch(_photos()[:1], threads=3))
     assert opened == [None, 2, 2]
