@@ -29,7 +29,8 @@ def finds_of(photo: Photo, detect: Detector, model: Model) -> list[dict[str, obj
     surest = max((face.confidence for face in faces), default=0.0)
     finds: list[dict[str, object]] = []
     for face in faces:
-        view = view_of(photo.image, face.landmarks_px, model.description.size_px)
+        described = model.description
+        view = view_of(photo.image, face.landmarks_px, described.size_px, tall=described.tall)
         if view is None:
             continue
         crop = view.crop.image
