@@ -39,7 +39,9 @@ class FusionRules:
     motion_blur_px: float = 1.5
     """In pixels of the smaller crops."""
     least_noise_levels: float = 1.2
-    first_noise_levels: float = 3.0
+    first_noise_levels: float = 2.0
+    most_noise_rise: float = 1.5
+    """From one frame to the next. A larger change in half of the face is motion of all of it."""
     still: float = 3.0
     """A change of so many standard deviations of the noise is still noise."""
     moved: float = 5.0
@@ -169,6 +171,10 @@ class Fusion:
         self._surprises = np.zeros(drawn.found.shape, dtype=np.int8)
         self._noise = RULES.first_noise_levels
         self._usual = RULES.least_surprise_levels / RULES.surprise
+        if following and following[0].crop.shape == drawn.crop.shape:
+            seen = following[0].crop.astype(np.float32)
+            change = _small(np.abs(seen * _light(self._seen, seen, drawn.found) - self._seen).mean(axis=2))
+            self._noise = max(float(np.median(change)), RULES.least_noise_levels)
         still = np.ones(drawn.found.shape, dtype=np.float32)
         answers = [self._mean.copy()]
         for later in following:
@@ -192,7 +198,7 @@ class Fusion:
         change = _small(np.abs(seen - self._seen).mean(axis=2))
         # Where all of it moves, the median tells of that, and the noise is as before.
         median = max(float(np.median(change)), RULES.least_noise_levels)
-        noise = min(median, 2 * self._noise)
+        noise = min(median, RULES.most_noise_rise * self._noise)
         self._noise += 0.1 * (noise - self._noise)
         motion = (change / noise - RULES.still) / (RULES.moved - RULES.still)
         picture = PillowImage.fromarray((motion.clip(0, 1) * 255).astype(np.uint8))
