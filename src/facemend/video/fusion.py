@@ -54,6 +54,8 @@ class FusionRules:
     least_surprise_levels: float = 6.0
     surprise: float = 3.0
     """So many times its usual deviation tells that the model's answer has changed."""
+    crop_moved: float = 0.8
+    """Share of all before that counts for nothing when the crop was moved on the face: it has turned."""
     patience: int = 2
     """Frames for which that must last."""
     release: float = 0.25
@@ -109,6 +111,7 @@ class Fusion:
 
     def __init__(self) -> None:
         self._mean: Plane | None = None
+        self._moved = False
 
     def __call__(self, drawn: Drawn, following: Sequence[Drawn] = ()) -> Drawn:
         """What to show in a frame.
@@ -129,9 +132,10 @@ class Fusion:
         self._mean, self._seen, self._detail = (
             planes * light for planes in (self._mean, self._seen, self._detail)
         )
-        motion = self._motion(seen)
+        motion = np.maximum(self._motion(seen), np.float32(RULES.crop_moved if self._moved else 0))
         reset = motion
         if drawn.fresh:
+            self._moved = False
             raw = drawn.raw.astype(np.float32)
             reset = np.maximum(motion, self._surprised(raw, drawn.found))
             drift = np.float32((RULES.drift_levels / RULES.least_interval_levels) ** 2)
@@ -153,6 +157,7 @@ class Fusion:
         if self._mean is None:
             return
         rows, columns = self._found.shape
+        self._moved = True
         inside = sample(np.ones((rows, columns), dtype=np.float32), moved, columns, rows)
         self._found, self._weight = (
             sample(plane, moved, columns, rows).clip(0, None) for plane in (self._found, self._weight)

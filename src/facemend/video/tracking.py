@@ -54,6 +54,8 @@ class TrackingRules:
     anchor_gain: float = 0.35
     anchor_px: float = 4.0
     """How far the crop may lie from where the detector has it on average, before it is moved there."""
+    turned_px: float = 8.0
+    """A face that the detector sees farther from its crop has turned: the crop is moved at once."""
     cut_share: float = 0.6
     least_cut_levels: float = 8.0
     cut_ratio: float = 4.0
@@ -245,7 +247,9 @@ class _Track:
             return
         self.seen += 1
         offset = _apply(_inverse(self.to_frame), landmarks) - canonical_landmarks()
-        self.offset += max(RULES.anchor_gain, 1 / self.seen) * (offset - self.offset)
+        away_px = float(np.hypot(*offset[:2].T).mean())
+        gain = 1.0 if away_px > RULES.turned_px else max(RULES.anchor_gain, 1 / self.seen)
+        self.offset += gain * (offset - self.offset)
         if np.hypot(*self.offset[:2].T).mean() > RULES.anchor_px:
             self._move(gray)
 
