@@ -6,6 +6,7 @@ tested with these.
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def main() -> None:
         reconstructor: Any, request: service.ReconstructionRequest, limits: Any
     ) -> service.ReconstructedPhoto:
         _obey(request.photo)
-        return reconstruct(reconstructor, request, limits)
+        picture = request.photo[: request.photo.rindex(b"IEND") + 8]  # without what it was told
+        return reconstruct(reconstructor, replace(request, photo=picture), limits)
 
     def hostile_check(data: bytes, name: str, limits: Any) -> tuple[int, int]:
         if data.endswith(HANGS_AT_HEAD):

@@ -43,6 +43,32 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_post_build(config: MkDocsConfig) -> None:
+    """Writes llms.txt (llmstxt.org): the contents for language models, and the guides as plain text."""
+    site = Path(config.site_dir)
+    documents = {uri: _ROOT / name for name, uri in _FROM_THE_ROOT.items() if name != "README.md"}
+    lines = [f"# {config.site_name}", "", f"> {config.site_description}", ""]
+    for group in config.nav or []:
+        for title, pages in group.items():
+            named = [(title, pages)] if isinstance(pages, str) else [next(iter(p.items())) for p in pages]
+            lines += [f"## {title}", ""]
+            for name, uri in named:
+                text = documents.get(uri, _ROOT / "docs" / uri).read_text(encoding="utf-8")
+                (site / uri).write_text(text, encoding="utf-8")
+                lines.append(f"- [{name}]({uri}): {_first_sentence(text)}")
+            lines.append("")
+    (site / "llms.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _first_sentence(markdown: str) -> str:
+    """The first sentence of a document's first paragraph, without links and emphasis."""
+    text = re.sub(r"\A---\n.*?\n---\n", "", markdown, flags=re.DOTALL)
+    blocks = [block.strip() for block in _FENCE.sub("", text).split("\n\n")]
+    prose = next(block for block in blocks if block and block[0] not in "#!|<-*>:")
+    plain = re.sub(r"[*`]", "", _LINK.sub(r"\2", " ".join(prose.split())))
+    return re.split(r"(?<=[.:])\s", plain, maxsplit=1)[0].rstrip(":")
+
+
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Leads a page's links to the site, and writes the commands where a page wants them.
 

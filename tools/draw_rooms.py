@@ -30,6 +30,7 @@ _WORDS = {
     "files": "written whole or not at all",
     "errors": "each says what to do",
     "escaping": "strangers' text, made harmless",
+    "progress": "how far long work has come",
     "safe_path": "no code out of the current folder",
     "thresholds": "numbers that were tuned",
 }

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from facemend.detection import Face
-    from facemend.reconstruction.reconstructor import Reconstruction, Reconstructor, reconstruct
+    from facemend.reconstruction.reconstructor import Reconstruction, Reconstructor, find, reconstruct
     from facemend.video.outputs import reconstruct_video
     from facemend.video.reconstructor import reconstruct_frames
 
@@ -25,6 +25,7 @@ __all__ = [
     "Reconstruction",
     "Reconstructor",
     "__version__",
+    "find",
     "reconstruct",
     "reconstruct_frames",
     "reconstruct_video",
@@ -34,6 +35,7 @@ _HOMES = {
     "Face": "facemend.detection",
     "Reconstruction": "facemend.reconstruction.reconstructor",
     "Reconstructor": "facemend.reconstruction.reconstructor",
+    "find": "facemend.reconstruction.reconstructor",
     "reconstruct": "facemend.reconstruction.reconstructor",
     "reconstruct_frames": "facemend.video.reconstructor",
     "reconstruct_video": "facemend.video.outputs",

@@ -11,8 +11,10 @@ import io
 import json
 import math
 import os
+import re
+import secrets
+import shutil
 import stat
-import tempfile
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,41 +32,62 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 """A pipe without a writer is opened at once, and then refused."""
 
 
+_LONGEST_SUFFIX = 16
+TEMPORARY: Final = re.compile(r"\.facemend-[0-9a-f]{12}(\..*)?")
+"""The names of files that `written_whole` had not finished when the process was killed."""
+
+
 class UnfitFile(OSError):
     """A file is a link, not a regular file, or larger than anything of its kind. The text says which."""
 
 
 @contextmanager
-def written_whole(path: Path, *, force: bool = False, most_mode: int = 0o777) -> Iterator[Path]:
+def written_whole(
+    path: Path, *, force: bool = False, most_mode: int = 0o777, keep_links: bool = False
+) -> Iterator[Path]:
     """Yields a temporary path in the folder of `path`. Renames it to `path` if the block succeeds.
 
     The folder is created. A reader sees the old file or the new one, never a part. A file that is
-    replaced keeps its permissions.
+    replaced keeps its permissions and, where the system lets us, its owner.
 
     Args:
         most_mode: permissions that the new file does not exceed: those of the file it is made of.
+        keep_links: write what `path` leads to. A file with several names keeps them: it is written over,
+            once the new one is complete beside it.
 
     Raises:
         OutputError: `path` exists and `force` is not set, or the disk or folder refuses.
     """
     try:
         if path.exists() and not force:
-            raise OutputError(f"{path} exists already; choose another name or add --force")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
+            raise OutputError(f"{path} exists already; choose another name or add force=True")
+        target = path.resolve() if keep_links else path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _new_file_beside(target, most_mode)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {reason_of(error)}") from error
-    temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(_mode_for(path) & most_mode)
-        temporary.replace(path)
+        there = _regular(target)
+        if there is not None:
+            _take_after(temporary, there, most_mode)
+        if there is not None and keep_links and there.st_nlink > 1:
+            with temporary.open("rb") as made, target.open("r+b") as file:
+                shutil.copyfileobj(made, file)
+                file.truncate()
+        else:
+            temporary.replace(target)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {reason_of(error)}") from error
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def is_disk_unfit(error: BaseException) -> bool:
+    """Whether an error says that nothing more can be written: the disk is full, or read only."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def write_text(path: Path, text: str, *, force: bool = False) -> None:
@@ -236,16 +259,33 @@ def _bounded(file: BinaryIO, most_bytes: int) -> bytes:
     return data
 
 
-def _mode_for(path: Path) -> int:
-    """The permissions of a new file, or of the one that it replaces."""
+def _new_file_beside(path: Path, most_mode: int) -> Path:
+    """An empty file in the folder of `path`, with the permissions of any new file and no others.
+
+    Its own name is short: that of `path` may be as long as the file system allows.
+    """
+    while True:
+        temporary = path.with_name(f".facemend-{secrets.token_hex(6)}{path.suffix[:_LONGEST_SUFFIX]}")
+        try:
+            number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o666 & most_mode)
+        except FileExistsError:
+            continue
+        os.close(number)
+        return temporary
+
+
+def _regular(path: Path) -> os.stat_result | None:
+    """What the system knows of a regular file. None for a link, for anything else, and for nothing."""
     try:
-        there = path.lstat().st_mode
+        there = path.lstat()
     except OSError:
-        there = 0
-    return there & 0o777 if stat.S_ISREG(there) else 0o666 & ~_umask()
+        return None
+    return there if stat.S_ISREG(there.st_mode) else None
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _take_after(path: Path, other: os.stat_result, most_mode: int) -> None:
+    """Gives a file the owner and the permissions of another."""
+    if hasattr(os, "chown"):
+        with suppress(PermissionError):  # only the superuser may give files away
+            os.chown(path, other.st_uid, other.st_gid)
+    path.chmod(other.st_mode & 0o777 & most_mode)

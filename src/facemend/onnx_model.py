@@ -17,10 +17,16 @@ import onnxruntime
 
 from facemend.errors import ModelError, UsageError, reason_of
 from facemend.files import open_named, sha256_of
+from facemend.parallel import cores
+
+# Its wheels hold code that can send usage data. facemend works offline, so that is switched off.
+onnxruntime.disable_telemetry_events()
 
 CPU = "CPUExecutionProvider"
 
 Tensor = npt.NDArray[np.float32]
+Provider = str | tuple[str, dict[str, str]]
+"""An execution provider's name, or its name and its options."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class OnnxModel:
         inputs: Sequence[str] = (),
         unfit: str = "is not the network that was expected",
         threads: int | None = None,
-        providers: Sequence[str] = (CPU,),
+        providers: Sequence[Provider] = (CPU,),
     ) -> None:
         """Opens a file.
 
@@ -63,7 +69,7 @@ class OnnxModel:
             outputs: names of what `run` computes. None for the first output of the file.
             inputs: names of inputs that the file has to have.
             unfit: what the error says, behind the path, where one of these names is missing.
-            threads: how many threads one run may use. None leaves it to ONNX Runtime.
+            threads: how many threads one run may use. None for as many as this process has cores.
             providers: of ONNX Runtime, the preferred first.
 
         Raises:
@@ -103,14 +109,14 @@ class OnnxModel:
 
 
 def _open_session(
-    path: Path, threads: int | None, providers: Sequence[str]
+    path: Path, threads: int | None, providers: Sequence[Provider]
 ) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone: its warnings are about the graph, not for a user
-    if threads is not None:
-        if threads < 1:
-            raise UsageError(f"{threads} threads cannot compute; use 1 or more")
-        options.intra_op_num_threads = threads
+    if threads is not None and threads < 1:
+        raise UsageError(f"{threads} threads cannot compute; use 1 or more")
+    # ONNX Runtime's own default is all cores of the machine, and binds its threads to them.
+    options.intra_op_num_threads = cores() if threads is None else threads
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
     except Exception as error:  # its errors have no base class but this

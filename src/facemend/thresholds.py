@@ -14,6 +14,9 @@ class Thresholds:
     """The detector's confidence from which a find is a face. Chosen on docs/detection.md's photos."""
     hidden_face: float = 0.55
     """Share of that from which a find may be a face that is hidden whole: see docs/photos.md."""
+    turned: float = 0.8
+    """Confidence from which a face counts that is found only when the photo is turned by quarters. Where a
+    face is covered the detector sees wrongly turned ones with up to 0.76."""
     sure_location: float = 0.8
     """Confidence from which a face lies where the detector says, however it is covered."""
     occlusion: float = 0.5

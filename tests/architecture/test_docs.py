@@ -174,6 +174,16 @@ def test_the_site_holds_every_guide_and_every_command(site: Path) -> None:
             assert all(option in commands for option in parameter.opts if option.startswith("--"))
 
 
+def test_the_site_tells_language_models_what_is_where(site: Path) -> None:
+    text = (site / "llms.txt").read_text(encoding="utf-8")
+    assert text.startswith("# facemend\n\n> ")
+    entries = re.findall(r"^- \[([^\]]+)\]\(([^)]+)\): (.+)$", text, re.MULTILINE)
+    assert {"photos.md", "find.md", "reference/model-card.md"} <= {uri for _, uri, _ in entries}
+    for _, uri, sentence in entries:
+        assert (site / uri).is_file()
+        assert not {"[", "|", "```"} & set(sentence)
+
+
 def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
     loaded = re.compile(
         r"<(?:script|link|img|iframe|source)\b[^>]*?(?:src|srcset|href)=\"?(?:https?:)?//[^\s>]*"

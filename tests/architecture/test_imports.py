@@ -7,7 +7,7 @@ import pytest
 import facemend
 
 HEAVY = ("numpy", "PIL", "onnxruntime", "cv2", "torch", "onnx", "pydantic", "safetensors", "tqdm")
-PUBLIC = ["Face", "FacemendError", "Reconstruction", "Reconstructor", "__version__", "reconstruct"]
+PUBLIC = ["Face", "FacemendError", "Reconstruction", "Reconstructor", "__version__", "find", "reconstruct"]
 PUBLIC += ["reconstruct_frames", "reconstruct_video"]
 
 

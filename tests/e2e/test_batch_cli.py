@@ -49,7 +49,10 @@ def test_workers_write_what_one_process_writes_and_report_the_bad(run: Run) -> N
     two = run("in", "--aligned", "-o", "two", "--jobs", "2", "--save-occlusion")
     assert one.exit_code == two.exit_code == 1
     assert one.stdout == two.stdout
-    assert one.stdout == "3 reconstructed, 1 without an occlusion, written unchanged, 1 failed\n"
+    assert (
+        one.stdout
+        == "3 photos reconstructed (3 faces), 1 photo without a cover, written unchanged, 1 photo failed\n"
+    )
     assert two.stderr.startswith("facemend: in/3.png is not a picture")
     names = {path.name for path in Path("one").iterdir()}
     assert names == {path.name for path in Path("two").iterdir()}
@@ -69,14 +72,14 @@ def test_a_copy_is_noted_and_not_looked_at_again(run: Run) -> None:
     Path("in").mkdir()
     for number in range(2):
         Image.fromarray(gradient(90, 80, number)).save(f"in/{number}.jpg")
-    assert run("in", "-o", "out").stdout == "2 without a face, written unchanged\n"
-    assert run("in", "-o", "out").stdout == "2 finished before, skipped\n"
+    assert run("in", "-o", "out").stdout == "2 photos without a face, written unchanged\n"
+    assert run("in", "-o", "out").stdout == "2 photos finished before, skipped\n"
     assert len((Path("out") / RECORD_NAME).read_text().splitlines()) == 2
-    assert run("in", "-o", "out", "--min-confidence", "0.9").stdout.startswith("2 without a face")
+    assert run("in", "-o", "out", "--min-confidence", "0.9").stdout.startswith("2 photos without a face")
     Image.fromarray(gradient(90, 80, 7)).save("in/1.jpg")
     Path("out/1.jpg").unlink()
     again = run("in", "-o", "out")
-    assert again.stdout == "1 without a face, written unchanged, 1 finished before, skipped\n"
+    assert again.stdout == "1 photo without a face, written unchanged, 1 photo finished before, skipped\n"
 
 
 def test_half_a_line_of_the_record_is_passed_over(run: Run) -> None:
@@ -86,14 +89,14 @@ def test_half_a_line_of_the_record_is_passed_over(run: Run) -> None:
     record = Path("out") / RECORD_NAME
     record.write_text(record.read_text()[:-40])
     result = run("in", "--aligned", "-o", "out")
-    assert result.stdout == "1 without an occlusion, written unchanged, 1 finished before, skipped\n"
+    assert result.stdout == "1 photo without a cover, written unchanged, 1 photo finished before, skipped\n"
 
 
 def test_a_pattern_is_expanded_and_keeps_subfolders(run: Run) -> None:
     draw(Path("in/a.png"))
     draw(Path("in/sub/b.png"))
     draw(Path("in/sub/c.jpg"))
-    assert run("in/**/*.png", "--aligned", "-o", "out").stdout == "2 reconstructed\n"
+    assert run("in/**/*.png", "--aligned", "-o", "out").stdout == "2 photos reconstructed (2 faces)\n"
     assert sorted(p.relative_to("out").as_posix() for p in Path("out").rglob("*.png")) == [
         "a.png",
         "sub/b.png",
@@ -113,14 +116,16 @@ def test_earlier_outputs_among_the_files_named_are_left_out(run: Run) -> None:
     words = ["a.png", "b.png", "--aligned", "--save-occlusion"]
     assert run(*words).exit_code == 0
     result = run(*sorted(Path().glob("*.png")), "--aligned", "--save-occlusion")
-    assert result.stdout == "2 finished before, skipped\n"
+    assert result.stdout == "2 photos finished before, skipped\n"
 
 
 def test_a_folder_alone_is_not_searched_below(run: Run) -> None:
     draw(Path("in/sub/a.png"))
     result = run("in", "--aligned", "-o", "out")
     assert "in holds no pictures to reconstruct; --recursive looks into its subfolders" in result.stderr
-    assert run("in", "--aligned", "-o", "out", "--recursive").stdout.startswith("1 reconstructed")
+    assert run("in", "--aligned", "-o", "out", "--recursive").stdout.startswith(
+        "1 photo reconstructed (1 face)"
+    )
 
 
 def test_photos_are_replaced_in_place_once(run: Run) -> None:
@@ -130,11 +135,11 @@ def test_photos_are_replaced_in_place_once(run: Run) -> None:
     masked, plain = draw_photo(Path("in/masked.png")), draw_photo(Path("in/plain.png"), covered=False)
     before, untouched = read_image(masked), plain.read_bytes()
     done = run("in", "--in-place")
-    assert done.stdout == "1 reconstructed, 1 without an occlusion, written unchanged\n"
+    assert done.stdout == "1 photo reconstructed (1 face), 1 photo without a cover, written unchanged\n"
     after = read_image(masked)
     assert (after != before).any()
     assert plain.read_bytes() == untouched
-    assert run("in", "--in-place").stdout == "2 finished before, skipped\n"
+    assert run("in", "--in-place").stdout == "2 photos finished before, skipped\n"
     np.testing.assert_array_equal(read_image(masked), after)
     other = run("in", "--in-place", "--remove", "all")
     assert "is not this reconstruction" in other.stderr

@@ -231,6 +231,16 @@ def test_a_source_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
     assert result.output.count("\n") == 1
 
 
+def test_a_quick_look_learns_nothing_and_says_so(tmp_path: Path, celeba: Path, split_file: Path) -> None:
+    options = ("--data", celeba, "--split-file", split_file, "--kinds", "blur", "--limit", "1")
+    result = facemend(*options, "-o", tmp_path / "report")
+    assert result.exit_code == 0, result.output
+    assert "Left out for a quick look: mean-face, eigenfaces" in result.output
+    names = {system.name for system in read(tmp_path / "report").systems}
+    assert "telea" in names
+    assert not names & {"mean-face", "eigenfaces"}
+
+
 @pytest.mark.needs_shared
 def test_real_faces_of_the_val_split_are_measured(tmp_path: Path, shared: Path) -> None:
     result = facemend(

@@ -157,7 +157,7 @@ def test_lines_of_a_record_that_are_not_ours_do_not_count(run: Run, stand_in_mod
         "\xff",
     ]
     record.write_bytes(("\n".join(wrong) + "\n" + ours).encode("latin-1"))
-    assert run(*words).stdout == "2 finished before, skipped\n"
+    assert run(*words).stdout == "2 photos finished before, skipped\n"
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_a_file_has_the_permissions_that_any_new_file_has(tmp_path: Path) -> Non
 def test_an_existing_file_is_kept_without_force(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(OutputError, match=r"exists already.*--force"):
+    with pytest.raises(OutputError, match=r"exists already.*force=True"):
         write_text(path, "new")
     assert path.read_text() == "old"
     write_text(path, "new", force=True)

@@ -109,17 +109,16 @@ def build(
     of face crops, or a URL of a folder, a zip, tar shards or Parquet. For shards OUT may be a URL. The same
     command resumes a build that was stopped.
     """
-    from tqdm import tqdm
-
     from facemend.datasets.build import build_dataset
     from facemend.datasets.pairs import Files, Layout, PictureFormat, Recipe, equal_shares, parse_shares
     from facemend.datasets.remote import Place, is_url
     from facemend.datasets.shards import SHARD_PAIRS, ShardFormat, build_shards
     from facemend.files import refuse_links
     from facemend.parallel import EngineName, open_engine
+    from facemend.progress import progress
 
     def show(results: Iterable[Result], total: int, unit: str) -> Iterable[Result]:
-        bar: Iterable[Result] = tqdm(results, total=total, unit=unit, disable=True if quiet else None)
+        bar: Iterable[Result] = progress(results, total=total, unit=unit, quiet=quiet)
         return bar
 
     recipe = Recipe(count, parse_shares(kinds) if kinds else equal_shares(cutouts), size, seed, cutouts)

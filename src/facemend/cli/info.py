@@ -33,7 +33,14 @@ def info(file: Path, as_json: bool) -> None:
 def _lines(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Names and values; a name inside of another is joined by a dot."""
     for key, value in facts.items():
-        if isinstance(value, Mapping) and value:
+        if key == "config":  # a hundred lines
+            yield "config", "see --json" if value else "not given"
+        elif key == "regions" and isinstance(value, list):
+            for number, region in enumerate(value, 1):
+                x, y, width, height = region["box_px"]
+                share = f"{100 * region['coverage']:.1f}% of the picture"
+                yield f"region {number}", f"{width}×{height} px at {x}, {y}: {share}"
+        elif isinstance(value, Mapping) and value:
             yield from _lines(value, f"{prefix}{key}.")
         else:
             yield printable(prefix + key), _shown(value)
@@ -44,4 +51,6 @@ def _shown(value: object) -> str:
         return "not given"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Mapping | list) and not value:
+        return "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,20 +1,30 @@
 """The command `facemend`. Commands import what they need when they run, so that help is instant."""
 
+import errno
+import os
+import sys
 import warnings
+from contextlib import suppress
 from typing import Any, TextIO
 
 import click
 
 from facemend import __version__
+from facemend.cli.apply import apply
+from facemend.cli.completion import completion
 from facemend.cli.dataset import dataset
 from facemend.cli.demo import demo
+from facemend.cli.doctor import doctor
 from facemend.cli.evaluate import evaluate
 from facemend.cli.export import export
+from facemend.cli.find import find
 from facemend.cli.info import info
+from facemend.cli.options import advised
 from facemend.cli.reconstruct import reconstruct
 from facemend.cli.serve import serve
 from facemend.cli.train import train
-from facemend.errors import FacemendError
+from facemend.cli.watch import watch
+from facemend.errors import FacemendError, reason_of
 from facemend.escaping import printable
 from facemend.safe_path import leave_out_current_folder
 
@@ -27,6 +37,7 @@ class _Facemend(click.Group):
     def main(self, args: Any = None, *more: Any, **extra: Any) -> Any:
         """Runs the process's own command line, without code from the current folder. Or given words."""
         if args is None:
+            _open_closed_streams()
             leave_out_current_folder()
         return super().main(args, *more, **extra)
 
@@ -38,7 +49,7 @@ class _Facemend(click.Group):
                 warnings.filterwarnings("ignore", module="PIL")
                 return super().invoke(ctx)
         except FacemendError as error:
-            click.echo(f"facemend: {printable(error)}", err=True)
+            click.echo(f"facemend: {printable(advised(error))}", err=True)
             ctx.exit(error.exit_code)
         except click.UsageError as error:
             message = error.format_message()
@@ -51,6 +62,44 @@ class _Facemend(click.Group):
         except KeyboardInterrupt:
             click.echo("facemend: interrupted", err=True)
             ctx.exit(_INTERRUPTED)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever reads has enough: click ends in silence
+                raise
+            _drop_output()
+            click.echo(f"facemend: {printable(_reason_at_the_edge(error))}", err=True)
+            ctx.exit(FacemendError.exit_code)
+
+
+def _reason_at_the_edge(error: OSError) -> str:
+    """What an error of the system says that no command has expected."""
+    if isinstance(error, FileNotFoundError) and not error.filename:
+        return "the current folder was removed; change to one that is there"
+    return f"{error.filename}: {reason_of(error)}" if error.filename else reason_of(error)
+
+
+def _open_closed_streams() -> None:
+    """Makes stdin, stdout and stderr at least lead nowhere, where a shell has closed them.
+
+    Otherwise the next file that is opened would take the number of one, and be written into.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            with suppress(OSError):
+                os.fstat(number)
+                continue  # somebody else's file has the number already
+            # The system gives it the lowest number that is free, which is the one that was closed.
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 (to the end)
+
+
+def _drop_output() -> None:
+    """Lets what could not be written to stdout go nowhere, so that Python's end does not try again."""
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+        return
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _say_warning(
@@ -74,11 +123,16 @@ def main() -> None:
     """
 
 
+main.add_command(apply)
+main.add_command(completion)
 main.add_command(dataset)
 main.add_command(demo)
+main.add_command(doctor)
 main.add_command(evaluate)
 main.add_command(export)
+main.add_command(find)
 main.add_command(info)
 main.add_command(reconstruct)
 main.add_command(serve)
 main.add_command(train)
+main.add_command(watch)

@@ -1,16 +1,20 @@
 """Options that several commands share."""
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from facemend.errors import UsageError
 from facemend.escaping import printable_lines
-from facemend.reconstruction.options import Device, Options
+from facemend.reconstruction.options import FIND_OPTIONS, Device, Options, options_of
+
+if TYPE_CHECKING:
+    from facemend.reconstruction.credentials import Credentials
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -19,6 +23,12 @@ model_option = click.option(
     metavar="FILE",
     type=click.Path(path_type=Path),
     help="The model to use.  [default: the one that comes with facemend]",
+)
+detector_option = click.option(
+    "--detector",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Find faces with this YuNet (ONNX).  [default: the detector that comes with facemend]",
 )
 device_option = click.option(
     "--device",
@@ -36,6 +46,20 @@ engine_option = click.option(
 )
 ray_address_option = click.option(
     "--ray-address", metavar="ADDRESS", help="Address of a Ray cluster.  [default: start one here]"
+)
+certificate_option = click.option(
+    "--c2pa-certificate",
+    "certificate",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Sign what is written with this certificate chain (PEM), as a C2PA manifest.",
+)
+key_option = click.option(
+    "--c2pa-key",
+    "key",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The private key of the certificate (PEM).",
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 
@@ -66,9 +90,15 @@ _SPELLED: Mapping[str, tuple[str, dict[str, Any]]] = {
 """The fields of `Options` whose words on the command line do not follow from their type."""
 
 
-def reconstruction_options(command: CommandT) -> CommandT:
-    """Gives a command an option for each field of `Options`, with its help and its default."""
+def reconstruction_options(command: CommandT, only: Container[str] | None = None) -> CommandT:
+    """Gives a command an option for each field of `Options`, with its help and its default.
+
+    Args:
+        only: names of the fields. None for all.
+    """
     for field in reversed(fields(Options)):
+        if only is not None and field.name not in only:
+            continue
         flag, settings = _SPELLED.get(field.name, ("--" + field.name.replace("_", "-"), {}))
         default = field.default
         if isinstance(field.default, bool):
@@ -82,6 +112,65 @@ def reconstruction_options(command: CommandT) -> CommandT:
             settings = {**settings, "default": default}
         command = click.option(flag, field.name, help=field.metadata["help"], **settings)(command)
     return command
+
+
+def find_options(command: CommandT) -> CommandT:
+    """Gives a command the options that decide about what is found."""
+    return reconstruction_options(command, FIND_OPTIONS)
+
+
+def folder_options(command: CommandT) -> CommandT:
+    """Gives a command the options that are not for one photo alone."""
+    names = {each.name for each in fields(Options)} - {"mask", "faces"}
+    return reconstruction_options(command, names)
+
+
+def read_options(values: dict[str, Any]) -> Options:
+    """The options of the command line, their masks read."""
+    from facemend.io import read_mask
+
+    regions, masks = [], []
+    for value in values["keep"]:
+        try:
+            regions.append(REGION.convert(value, None, None))
+        except click.UsageError:
+            masks.append(Path(value))
+    if len(masks) > 1:
+        raise UsageError("--keep takes one picture; put the regions together into one")
+    mask = read_mask(values["mask"]) if values.get("mask") else None
+    return options_of(None, values | {"mask": mask, "keep": (*regions, *map(read_mask, masks))})
+
+
+def read_signing(certificate: Path | None, key: Path | None) -> "Credentials | None":
+    """What files are signed with, or None. Raises UsageError: one of both is missing, or does not fit."""
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise UsageError("signing takes both --c2pa-certificate and --c2pa-key; name both files")
+    from facemend.reconstruction.credentials import read_credentials
+
+    return read_credentials(certificate, key)
+
+
+_ADVICE = {
+    "force=True": "--force",
+    "strip=True": "--strip",
+    "primary_only=True": "--primary-only",
+    "aligned=True": "--aligned",
+    "recursive=True": "--recursive",
+    "in_place=True": "--in-place",
+    'device="cpu"': "--device cpu",
+    "faces=[(x, y, width, height)]": "--face X,Y,W,H",
+}
+"""What the library's errors advise, in the words of the command line."""
+
+
+def advised(error: object) -> str:
+    """What an error says, with the command line's options in place of Python's arguments."""
+    text = str(error)
+    for argument, option in _ADVICE.items():
+        text = text.replace(argument, option)
+    return text
 
 
 def say(text: object, *, error: bool = False) -> None:

@@ -9,22 +9,26 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facemend.cli.options import (
-    REGION,
+    advised,
+    certificate_option,
+    detector_option,
     device_option,
     engine_option,
+    key_option,
     model_option,
     quiet_option,
     ray_address_option,
+    read_options,
+    read_signing,
     reconstruction_options,
     say,
 )
 from facemend.errors import UsageError
 from facemend.escaping import printable, printable_json
-from facemend.reconstruction.options import Options, options_of
 
 if TYPE_CHECKING:
     from facemend.reconstruction.batch import FaceSummary, ReconstructorSetup, TaskResult
-    from facemend.reconstruction.reconstructor import Reconstruction
+    from facemend.reconstruction.options import Options
     from facemend.video.outputs import VideoReconstruction
 
 _STREAM = (Path("-"),)
@@ -42,13 +46,10 @@ _STREAM = (Path("-"),)
 )
 @reconstruction_options
 @model_option
-@click.option(
-    "--detector",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Find faces with this YuNet (ONNX).  [default: the detector that comes with facemend]",
-)
+@detector_option
 @device_option
+@certificate_option
+@key_option
 @click.option("--recursive", is_flag=True, help="Search the subfolders of folders as well.")
 @click.option("--in-place", is_flag=True, help="Replace each photo by its reconstruction.")
 @click.option(
@@ -79,6 +80,8 @@ def reconstruct(
     model: Path | None,
     detector: Path | None,
     device: str,
+    certificate: Path | None,
+    key: Path | None,
     recursive: bool,
     in_place: bool,
     jobs: int | None,
@@ -108,14 +111,14 @@ def reconstruct(
     from facemend.reconstruction.batch import ReconstructorSetup, run_tasks
     from facemend.reconstruction.outputs import plan_tasks
 
-    options = _read_options(values)
-    setup = ReconstructorSetup(model, detector, device, verbose=verbose)
+    options = read_options(values)
+    setup = ReconstructorSetup(
+        model, detector, device, verbose=verbose, credentials=read_signing(certificate, key)
+    )
     if photos == _STREAM:
-        if as_json or save_occlusion or in_place:
-            raise UsageError(
-                "a picture from stdin has no --json, --save-occlusion or --in-place; pass a file"
-            )
-        _write_stream(setup()(sys.stdin.buffer, options), output, force)
+        if save_occlusion or in_place:
+            raise UsageError("a picture from stdin has no --save-occlusion or --in-place; pass a file")
+        _reconstruct_stream(setup, options, output, as_json=as_json, force=force, quiet=quiet)
         return
     if _are_clips(photos, recursive):
         if save_occlusion or in_place or engine != EngineName.LOCAL:
@@ -142,53 +145,58 @@ def reconstruct(
     # `run_tasks` knows how many processes a few photos on this machine are worth.
     work = None if engine == EngineName.LOCAL else chosen
     running = run_tasks(setup, tasks, options, force=force, jobs=jobs, engine=work)
-    done = _shown(running, len(tasks), quiet)
-    failed = any(one.error for one in done)
-    if as_json:
-        say(printable_json(_document(setup, done), indent=2))
-    elif not quiet and not (failed and len(done) == 1):
-        say(_summary(done))
-    if failed:
+    done: list[TaskResult] = []
+    try:
+        done.extend(_shown(running, len(tasks), quiet))
+    finally:  # a full disk ends the run, and what was done is said all the same
+        if as_json:
+            say(printable_json(_document(setup, done), indent=2))
+        elif done and not quiet and not (done[0].error and len(done) == 1):
+            say(_summary(done))
+    if any(one.error for one in done):
         click.get_current_context().exit(1)
 
 
-def _read_options(values: dict[str, Any]) -> Options:
-    """The options of the command line, their masks read."""
-    from facemend.io import read_mask
-
-    regions, masks = [], []
-    for value in values["keep"]:
-        try:
-            regions.append(REGION.convert(value, None, None))
-        except click.UsageError:
-            masks.append(Path(value))
-    if len(masks) > 1:
-        raise UsageError("--keep takes one picture; put the regions together into one")
-    mask = read_mask(values["mask"]) if values["mask"] else None
-    return options_of(None, values | {"mask": mask, "keep": (*regions, *map(read_mask, masks))})
-
-
-def _shown(running: "Iterator[TaskResult]", count: int, quiet: bool) -> "list[TaskResult]":
-    """The finished tasks, their progress shown on a terminal and their errors on stderr."""
+def _shown(running: "Iterator[TaskResult]", count: int, quiet: bool) -> "Iterator[TaskResult]":
+    """The finished tasks, their progress and their errors shown on stderr."""
     from tqdm import tqdm
 
-    done = []
-    # None: a bar with the time left on a terminal, silence in a pipe.
-    for one in tqdm(running, total=count, unit="photo", leave=False, disable=True if quiet else None):
-        done.append(one)
-        if one.error:
-            tqdm.write(f"facemend: {printable(one.error)}", file=sys.stderr)
-    return done
+    from facemend.progress import progress
+
+    for one in progress(running, total=count, unit="photos", quiet=quiet):
+        yield one
+        if one.error and sys.stderr is not None:
+            tqdm.write(f"facemend: {printable(advised(one.error))}", file=sys.stderr)
 
 
-def _write_stream(result: "Reconstruction", output: Path | None, force: bool) -> None:
-    from facemend.io import Format, encode_photo
+def _reconstruct_stream(
+    setup: "ReconstructorSetup",
+    options: "Options",
+    output: Path | None,
+    *,
+    as_json: bool,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """The picture goes to stdout, unless it has a name. What is said then goes to stderr."""
+    from facemend.io import Format
+    from facemend.reconstruction.batch import TaskResult, outcome_of, summaries_of
+    from facemend.reconstruction.outputs import Task
 
-    if output is not None:
+    if sys.stdout is None and output is None:
+        raise UsageError("stdout is closed; name an output with -o")
+    result = setup()(sys.stdin.buffer, options)
+    if output is None:
+        sys.stdout.buffer.write(result.encode(Format.PNG))
+        sys.stdout.buffer.flush()
+    else:
         result.save(output, force=force)
-        return
-    note = result.provenance.to_note()
-    sys.stdout.buffer.write(encode_photo(result.photo, Format.PNG, note=note))
+    task = Task(_STREAM[0], output or _STREAM[0], None)
+    done = [TaskResult(task, outcome_of(result), result.provenance, faces=summaries_of(result))]
+    if as_json:
+        say(printable_json(_document(setup, done), indent=2), error=output is None)
+    elif not quiet:
+        say(_summary(done), error=output is None)
 
 
 def _document(setup: "ReconstructorSetup", done: list["TaskResult"]) -> dict[str, object]:
@@ -198,10 +206,10 @@ def _document(setup: "ReconstructorSetup", done: list["TaskResult"]) -> dict[str
         regions = one.provenance.regions if one.provenance else ()
         picture: dict[str, object] = {"input": str(one.task.source), "outcome": one.outcome}
         if one.error:
-            picture["error"] = one.error
+            picture["error"] = advised(one.error)
         else:
             picture["outputs"] = [str(path) for path in one.task.outputs]
-            picture["regions"] = [{"box_px": r.box_px, "coverage": r.coverage} for r in regions]
+            picture["regions"] = [{"box_px": r.box, "coverage": r.coverage} for r in regions]
             picture["faces"] = [_describe(face) for face in one.faces]
         pictures.append(picture)
     return {"model": {"name": model.description.name, "sha256": model.sha256}, "pictures": pictures}
@@ -209,26 +217,47 @@ def _document(setup: "ReconstructorSetup", done: list["TaskResult"]) -> dict[str
 
 def _describe(done: "FaceSummary") -> dict[str, object]:
     return {
-        "box_px": [round(value, 1) for value in done.face.box_px],
+        "box_px": [round(value, 1) for value in done.face.box],
         "landmarks_px": done.face.landmarks_px.round(1).tolist(),
         "confidence": round(done.face.confidence, 3),
         "coverage": done.coverage,
         "reconstructed": done.coverage > 0,
+        "stays": list(done.stays),
         "interval_levels": None if done.interval_levels is None else round(done.interval_levels, 1),
     }
 
 
+_OUTCOMES = {
+    "reconstructed": "reconstructed",
+    "unchanged": "without a cover, written unchanged",
+    "no face": "without a face, written unchanged",
+    "skipped": "finished before, skipped",
+    "failed": "failed",
+}
+
+
 def _summary(done: list["TaskResult"]) -> str:
     counts = Counter(one.outcome.value for one in done)
-    words = {
-        "reconstructed": "reconstructed",
-        "unchanged": "without an occlusion, written unchanged",
-        "no face": "without a face, written unchanged",
-        "skipped": "finished before, skipped",
-        "failed": "failed",
-    }
-    text = ", ".join(f"{counts[key]} {said}" for key, said in words.items() if counts[key])
-    return f"{text}: {printable(done[0].task.output)}" if len(done) == 1 else text
+    faces = sum(face.coverage > 0 for one in done for face in one.faces)
+    parts = []
+    for key, said in _OUTCOMES.items():
+        if counts[key]:
+            of_faces = f" ({_counted(faces, 'face')})" if key == "reconstructed" else ""
+            parts.append(f"{_counted(counts[key], 'photo')} {said}{of_faces}")
+    text = ", ".join(parts)
+    if len(done) == 1 and done[0].task.output not in _STREAM:
+        text += f": {printable(done[0].task.output)}"
+    staying = sum(bool(face.stays) for one in done for face in one.faces)
+    if staying:
+        text += (
+            f"\n{_counted(staying, 'face')} with glasses, a hand or the like, which "
+            f"{'stay' if staying > 1 else 'stays'} by default; --remove all takes it away"
+        )
+    return text
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _are_clips(paths: tuple[Path, ...], recursive: bool) -> bool:
@@ -260,7 +289,7 @@ def _plan_clips(paths: tuple[Path, ...], output: Path | None, recursive: bool) -
 def _reconstruct_clips(
     setup: "ReconstructorSetup",
     pairs: list[tuple[Path, Path]],
-    options: Options,
+    options: "Options",
     codec: str | None,
     lossless: bool,
     force: bool,

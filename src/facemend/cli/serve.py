@@ -2,7 +2,11 @@
 
 import math
 import os
+import secrets
+import socket
+import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 
@@ -26,7 +30,9 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @model_option
 @device_option
 @click.option(
-    "--threads", type=click.IntRange(min=1), help="Processor threads for each photo (default: all)."
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Processor threads for each photo (default: cores / workers).",
 )
 @click.option(
     "--workers",
@@ -81,6 +87,11 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
     help="Let pages of this origin use the API (CORS).",
 )
 @click.option(
+    "--share",
+    is_flag=True,
+    help="Let devices in the same network use it, with a token that a QR code on the terminal holds.",
+)
+@click.option(
     "--open",
     "open_",
     metavar="yes|no",
@@ -103,6 +114,7 @@ def serve(
     token_file: Path | None,
     hosts: tuple[str, ...],
     origins: tuple[str, ...],
+    share: bool,
     open_: bool,
     quiet: bool,
 ) -> None:
@@ -112,6 +124,8 @@ def serve(
     server once the photos that have begun are done.
     """
     try:
+        import segno
+
         from facemend.server.app import Server, open_socket, run
         from facemend.server.settings import (
             LOOPBACK_NAMES,
@@ -135,6 +149,9 @@ def serve(
         work_s=0.75 * timeout,
     )
     token = _token(token_file)
+    if share:
+        address = _own_address() if host in _LOOPBACK else host
+        host, token, hosts = address, token or secrets.token_urlsafe(16), (*hosts, address)
     local = host in _LOOPBACK
     names = LOOPBACK_NAMES.union(name.lower() for name in hosts)
     settings = Settings(
@@ -152,7 +169,17 @@ def serve(
     server.start()
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listener.getsockname()[1]}/"
-    if not quiet:
+    if share:
+        link = f"{url}#token={quote(str(token), safe='')}"
+        click.echo(f"facemend serves {link} (Ctrl-C ends it)")
+        segno.make(link, error="m").terminal(sys.stdout, border=2, compact=True)
+        sys.stdout.flush()
+        click.echo(
+            "facemend: whoever has this address can use it, and others in the network can read along; "
+            "share at home only, or put TLS before it (docs/server.md)",
+            err=True,
+        )
+    elif not quiet:
         click.echo(f"facemend serves {url} (Ctrl-C ends it)")
         if not local and token is None:
             click.echo(
@@ -161,6 +188,24 @@ def serve(
     if open_:
         click.launch(url)
     run(server, listener, limits, quiet=quiet)
+
+
+def _own_address() -> str:
+    """The address of this machine in its network. Nothing is sent to find it out.
+
+    Raises:
+        UsageError: the machine is in no network.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(
+                ("192.0.2.1", 9)
+            )  # an address for documentation (RFC 5737), which is in no network
+            return str(probe.getsockname()[0])
+        except OSError as error:
+            raise UsageError(
+                "this machine is in no network; connect it, or name its address with --host"
+            ) from error
 
 
 def _token(file: Path | None) -> str | None:

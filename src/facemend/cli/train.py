@@ -40,6 +40,7 @@ from facemend.cli.options import say
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Processor threads (default: all).")
 @click.option("--dry-run", is_flag=True, help="Print what would be trained and how long it would take.")
+@click.option("-v", "--verbose", is_flag=True, help="With --dry-run, also print the resolved config.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def train(
     config: Path,
@@ -52,6 +53,7 @@ def train(
     cache: Path | None,
     threads: int | None,
     dry_run: bool,
+    verbose: bool,
     quiet: bool,
 ) -> None:
     """Train the model that CONFIG describes. The same command again resumes where it stopped."""
@@ -62,6 +64,8 @@ def train(
             config, source, split_file=split_file, overrides=overrides, threads=threads
         )
         say(estimate.describe())
+        if verbose:
+            say(estimate.config.model_dump_json(indent=2))
         return
     if run is None:
         raise click.UsageError("Missing option '-o' / '--output'.")
@@ -77,11 +81,11 @@ def train(
         threads=threads,
         quiet=quiet,
     )
-    if not outcome.first:
-        return
-    if outcome.finished:
+    if outcome.first and outcome.finished:
         say(f"finished after {outcome.images_seen} images; next: facemend export {run} -o model.onnx")
-    else:
+    elif outcome.first:
         say(
             f"saved {outcome.checkpoint} after {outcome.images_seen} images; the same command again resumes"
         )
+    if not outcome.finished:
+        click.get_current_context().exit(128 + (outcome.stopped_by or 0))

@@ -25,6 +25,7 @@ from facemend.datasets.pairs import (
 )
 from facemend.errors import OutputError, PictureError
 from facemend.files import (
+    TEMPORARY,
     UnfitFile,
     fingerprint_of,
     open_log,
@@ -144,7 +145,6 @@ def finished_rows(folder: Path) -> dict[str, Row]:
 OPTIONS_FILE = "dataset.json"
 
 _PICTURE = re.compile(r"\d{6,}\.(png|webp)")
-_TEMPORARY = re.compile(r"\.(\d{6,}|dataset|manifest|metadata|missing)\.\w+\.(png|webp|jsonl?)")
 
 
 def build_options(
@@ -230,7 +230,7 @@ def occupied_error(location: object, name: str, found: object, options: Mapping[
 
 def remove_temporary_files(folder: Path) -> None:
     """Removes the temporary files of a killed build."""
-    for path in _files_like(_TEMPORARY, folder):
+    for path in _files_like(TEMPORARY, folder):
         path.unlink()
 
 

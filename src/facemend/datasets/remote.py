@@ -27,7 +27,7 @@ from facemend.errors import FacemendError, OutputError, PictureError, SourceErro
 from facemend.files import MOST_TEXT_BYTES, UnfitFile, fingerprint_of, parse_json, refuse_links
 from facemend.images import Image
 from facemend.io import is_picture, read_image
-from facemend.io.folders import is_hidden
+from facemend.io.formats import is_hidden
 
 MOST_BYTES = 256 << 20
 """The largest file that is read whole: a shard's part of a manifest, or a picture."""

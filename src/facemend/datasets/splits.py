@@ -120,7 +120,7 @@ def _read_split_file(source: FaceSource, path: Path) -> tuple[FaceSource, dict[s
 
 
 def _split_rows(path: Path) -> list[dict[str, str]]:
-    if path.name == PARTITION:
+    if path.stem == Path(PARTITION).stem:
         return [{"file": name, "split": split} for name, split in read_partition(path).items()]
     try:
         data = read_named(path)

@@ -26,7 +26,7 @@ class Face:
     """Where a face is.
 
     Attributes:
-        box_px: x1, y1, x2, y2 in pixels of the photo. It may leave the photo.
+        box_px: x1, y1, x2, y2 in pixels of the photo. It may leave the photo. See also `box`.
         landmarks_px: float64 (5, 2), x and y in the order of `alignment.LANDMARK_NAMES`, left and right
             as the viewer sees them.
         confidence: 0-1, how sure the detector is. It is 1 where the user says that there is a face.
@@ -37,6 +37,12 @@ class Face:
     landmarks_px: Points
     confidence: float
     marked: bool = False
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """x, y, width and height, as `Options.faces` takes it: the top left pixel is 0, 0, 1, 1."""
+        x1, y1, x2, y2 = self.box_px
+        return x1 + 0.5, y1 + 0.5, x2 - x1, y2 - y1
 
     def __post_init__(self) -> None:
         x1, y1, x2, y2 = self.box_px
@@ -116,7 +122,7 @@ class Scanner:
         """Opens its file.
 
         Args:
-            threads: how many threads one call may use. None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None for all cores.
 
         Raises:
             ModelError: the file is missing, damaged or of another network.
@@ -199,7 +205,7 @@ class Refiner:
         """Opens its file.
 
         Args:
-            threads: how many threads one call may use. None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None for all cores.
 
         Raises:
             ModelError: the file is missing, damaged or of another network.
@@ -306,7 +312,7 @@ class Detector:
 
         Args:
             folder: where they lie (default: those that come with facemend).
-            threads: how many threads one call may use. None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None for all cores.
 
         Raises:
             ModelError: a file is missing, damaged or another network.

@@ -32,7 +32,7 @@ class YuNet:
         """Opens a file.
 
         Args:
-            threads: how many threads one call may use. None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None for all cores.
 
         Raises:
             ModelError: the file is missing, damaged or of another network.

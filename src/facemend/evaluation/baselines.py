@@ -9,7 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from facemend.datasets import FaceRecord, FaceSource, hash_identity, known_identities
 from facemend.errors import FacemendError, UsageError
@@ -17,6 +16,7 @@ from facemend.evaluation.cache import read_arrays
 from facemend.evaluation.systems import FIRST_PICTURES, Delivery, Images, Masks, System
 from facemend.files import fingerprint_of, open_own, seed_of, written_whole
 from facemend.images import Image, Mask, resize
+from facemend.progress import progress as show_progress
 
 SIDE_PX = 64
 """Components are taken at this size: finer detail is beyond them."""
@@ -86,7 +86,7 @@ def learn_faces(faces: FaceSource, cache: Path, *, progress: bool = False) -> Fa
     rng = np.random.default_rng(seed_of("eigenfaces"))
     drawn = rng.permutation(len(faces))[:_MOST_FACES]
     records = [faces.records[index] for index in sorted(drawn.tolist())]
-    shown = tqdm(records, desc="eigenfaces", unit="face", disable=None if progress else True)
+    shown = show_progress(records, desc="eigenfaces: ", unit="face", quiet=not progress)
     statistics = _principal_components(np.stack([_vector(faces, record) for record in shown]))
     with written_whole(path) as temporary, temporary.open("wb") as file:
         np.savez(

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from statistics import mean, median
 
-from tqdm import tqdm
-
 from facemend import __version__
 from facemend.datasets import FaceRecord, FaceSource, check_no_leak, hash_identity, known_identities
 from facemend.errors import UsageError
@@ -30,6 +28,7 @@ from facemend.evaluation.systems import FIRST_PICTURES, System
 from facemend.images import Image
 from facemend.occlusion import OccludedFace
 from facemend.parallel import Engine, LocalEngine
+from facemend.progress import progress as show_progress
 
 NO_OCCLUSION = "none"
 
@@ -48,7 +47,7 @@ class Plan:
         robustness: whether to measure the harder conditions, on the first pictures only and for systems
             that find the occlusion themselves.
         memory: whether to measure the memory that a model takes, in a process of its own.
-        threads: of the processor, for that process. None lets ONNX Runtime choose.
+        threads: of the processor, for that process. None for all cores.
         protocol: what the inputs are.
         command: the command that repeats the evaluation, for the report.
     """
@@ -159,9 +158,7 @@ def evaluate(
     setup = open_setup or (lambda: (systems, plan.slow))
     work = _Work(setup, source, plan.protocol, tuple(kinds), plan.robustness, cache)
     with closing(engine.run(work.open, len(source), batch=1)) as pictures:
-        for of_picture, new in tqdm(
-            pictures, total=len(source), unit="face", disable=None if progress else True
-        ):
+        for of_picture, new in show_progress(pictures, total=len(source), unit="face", quiet=not progress):
             results.extend(of_picture)
             for key, scores in new.items():
                 assert cache is not None

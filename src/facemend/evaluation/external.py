@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from facemend.datasets import FaceSource
 from facemend.errors import ConfigError, ModelError, PictureError
@@ -27,6 +26,7 @@ from facemend.files import (
 from facemend.images import Batch, Image, Mask, digest_of, from_network, resize, to_network
 from facemend.io import read_image, write_png
 from facemend.onnx_model import OnnxModel
+from facemend.progress import progress as show_progress
 from facemend.reconstruction.blending import resize_alpha
 
 _ORDERS = {"RGB": slice(None), "BGR": slice(None, None, -1)}
@@ -111,7 +111,7 @@ def open_external(path: Path, threads: int | None = None) -> System:
     """The network that a TOML file describes, as a system. It is blind if it takes no mask.
 
     Args:
-        threads: of the processor. None lets ONNX Runtime choose.
+        threads: of the processor. None for all cores.
 
     Raises:
         ConfigError: a key is missing or unknown, or a value makes no sense.
@@ -290,7 +290,7 @@ def export_inputs(
     for part in (INPUTS, MASKS):
         refuse_links(folder, folder / part)
     exported = []
-    for record in tqdm(source.records, unit="face", disable=None if progress else True):
+    for record in show_progress(source.records, unit="face", quiet=not progress):
         crop = source.crop(record)
         for kind in kinds_for(record.attributes, kinds):
             face = make_input(crop, record.name, kind)
@@ -396,7 +396,7 @@ def open_systems(
     Systems with the same name get the beginning of their sha256 added to it.
 
     Args:
-        threads: of the processor. None lets ONNX Runtime choose.
+        threads: of the processor. None for all cores.
         open_model: opens a facemend model file (see `protocol.Protocol`).
 
     Raises:

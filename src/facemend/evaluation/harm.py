@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from facemend import __version__
 from facemend.datasets.faces import MEASURE, TURNED_ABOVE_YAW, yaw_of
@@ -28,6 +27,7 @@ from facemend.files import seed_of
 from facemend.images import Image, digest_of
 from facemend.io import find_pictures, read_photo
 from facemend.parallel import Engine, LocalEngine
+from facemend.progress import progress as show_progress
 from facemend.reconstruction.reconstructor import Reconstructor
 
 NAME = "harm"
@@ -230,7 +230,7 @@ def measure_harm(
         photos: uncovered photos.
         source: what the report calls them.
         conditions: keys of CONDITIONS.
-        threads: of the processor, for the model. None lets ONNX Runtime choose.
+        threads: of the processor, for the model. None for all cores.
         cache: where scores are kept, so that a killed run resumes. None keeps none.
         command: the command that repeats the evaluation, for the report.
         progress: whether to show a progress bar on a terminal.
@@ -245,7 +245,7 @@ def measure_harm(
     found: list[Mapping[str, bool | None]] = []
     faceless = []
     with closing((engine or LocalEngine(1)).run(work.open, len(photos), batch=1)) as results:
-        shown = tqdm(results, total=len(photos), unit="photo", disable=None if progress else True)
+        shown = show_progress(results, total=len(photos), unit="photo", quiet=not progress)
         for path, (has_face, changed, new) in zip(photos, shown, strict=True):
             found.append(changed)
             faceless += [] if has_face else [path.name]

@@ -27,7 +27,7 @@ def peak_memory_mb(path: Path, threads: int | None = None) -> float | None:
 
     Args:
         path: as `open_systems` takes it.
-        threads: of the processor. None lets ONNX Runtime choose.
+        threads: of the processor. None for all cores.
 
     Returns:
         MB (10⁶ bytes), or None if the operating system does not report it (only Linux does).

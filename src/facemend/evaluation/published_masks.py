@@ -236,7 +236,7 @@ def open_on_frames(path: Path, threads: int | None = None) -> System:
     changed is resized to 256×256 and put back by its weight.
 
     Args:
-        threads: of the processor. None lets ONNX Runtime choose.
+        threads: of the processor. None for all cores.
 
     Raises:
         ModelError: not a facemend model.

@@ -9,7 +9,7 @@ from pathlib import Path
 from facemend.datasets import Split, open_source, take_split
 from facemend.errors import UsageError
 from facemend.evaluation import harm
-from facemend.evaluation.baselines import Learnt, choose_baselines, learn
+from facemend.evaluation.baselines import LEARNT, Learnt, choose_baselines, learn
 from facemend.evaluation.cache import ScoreCache
 from facemend.evaluation.evaluate import Plan, evaluate, refuse_leaks
 from facemend.evaluation.external import export_inputs, open_systems
@@ -73,7 +73,7 @@ class EvaluationOptions:
         identity, lpips, fid: as `open_slow_metrics` takes them.
         cache: folder of the scores. None keeps them beside the report.
         limit: measure the first pictures only. None measures all.
-        threads: of the processor, for each model. None lets ONNX Runtime choose.
+        threads: of the processor, for each model. None for all cores.
         force: whether to overwrite an earlier report.
         progress: whether to show a progress bar on a terminal.
         command: the command that repeats the evaluation, for the report.
@@ -112,7 +112,7 @@ class Setup:
         models: as `open_systems` takes them.
         baselines: measured beside them.
         identity, lpips, fid: as `open_slow_metrics` takes them.
-        threads: of the processor, for each network. None lets ONNX Runtime choose.
+        threads: of the processor, for each network. None for all cores.
         open_model: as `open_systems` takes it.
     """
 
@@ -173,7 +173,10 @@ def run_evaluation(options: EvaluationOptions, folder: Path, engine: Engine) -> 
             open_setup=None if isinstance(engine, LocalEngine) else replace(setup, baselines=baselines),
         )
     write_report(folder, evaluation, systems, faces, protocol=protocol, force=options.force)
-    return f"{short_table(evaluation.report)}\n{folder}: report.html, report.json, report.md and grid.png"
+    left_out = [name for name in protocol.baselines if name in LEARNT] if _is_quick(options) else []
+    note = f"\nLeft out for a quick look: {', '.join(left_out)}; --baselines names them" if left_out else ""
+    files = "report.html, report.json, report.md and grid.png"
+    return f"{short_table(evaluation.report)}{note}\n{folder}: {files}"
 
 
 def _open_baselines(options: EvaluationOptions, protocol: Protocol, cache: Path) -> list[System]:
@@ -182,7 +185,18 @@ def _open_baselines(options: EvaluationOptions, protocol: Protocol, cache: Path)
         faces = take_split(open_source(options.sources[0]), Split.TRAIN, options.split_file)
         return learn(faces, cache, progress=options.progress)
 
-    return choose_baselines(options.baselines or ",".join(protocol.baselines), learn_faces)
+    names = options.baselines or ",".join(
+        name for name in protocol.baselines if not (_is_quick(options) and name in LEARNT)
+    )
+    return choose_baselines(names, learn_faces)
+
+
+_QUICK = 50
+"""Pictures. For so few, nobody waits for baselines that learn from thousands of faces first."""
+
+
+def _is_quick(options: EvaluationOptions) -> bool:
+    return options.baselines is None and options.limit is not None and options.limit <= _QUICK
 
 
 def _run_harm(options: EvaluationOptions, folder: Path, engine: Engine) -> str:

@@ -75,7 +75,7 @@ def open_slow_metrics(
     Args:
         identity: whether to measure the distance of dlib's descriptors; requires the extra `identity`.
         lpips, fid: the user's own exports of those networks (see `metrics.network`).
-        threads: of the processor. None lets ONNX Runtime choose.
+        threads: of the processor. None for all cores.
 
     Raises:
         FacemendError: dlib is missing.

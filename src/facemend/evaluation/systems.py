@@ -108,14 +108,14 @@ def _within_0_and_1(alpha: Alphas) -> bool:
 OpenModel = Callable[[Path, int | None], System]
 """A facemend model file and its number of threads (None: all) -> a system."""
 
-_VERSION = 3  # of how the output is made from what the network computes; part of the cache key
+_VERSION = 4  # of how the output is made from what the network computes; part of the cache key
 
 
 def open_model(path: Path, threads: int | None = None) -> System:
     """A facemend model file as a blind system. A model without alpha delivers its raw picture.
 
     Args:
-        threads: of the processor. None lets ONNX Runtime choose.
+        threads: of the processor. None for all cores.
 
     Raises:
         ModelError: not a facemend model.

@@ -1,8 +1,18 @@
 """Photo files, read with everything that they hold beside pixels, and written as the same kind of file."""
 
-from facemend.io.folders import find_pictures, is_picture
-from facemend.io.formats import MAX_PIXELS, START_LENGTH, SUFFIXES, Format, format_named, format_of
-from facemend.io.photos import Metadata, Photo, photo_of_pixels
+from facemend.io.formats import (
+    MAX_PIXELS,
+    START_LENGTH,
+    SUFFIXES,
+    Format,
+    find_pictures,
+    format_named,
+    format_of,
+    is_below,
+    is_hidden,
+    is_picture,
+)
+from facemend.io.photos import Metadata, Photo, photo_of_array, photo_of_pixels
 from facemend.io.reading import (
     photo_of_pillow,
     picture_size,
@@ -26,7 +36,10 @@ __all__ = [
     "find_pictures",
     "format_named",
     "format_of",
+    "is_below",
+    "is_hidden",
     "is_picture",
+    "photo_of_array",
     "photo_of_pillow",
     "photo_of_pixels",
     "picture_size",

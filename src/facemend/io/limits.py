@@ -22,6 +22,8 @@ _FEW_PIECES: Final = 10_000
 """So many segments, chunks, boxes, strips or tiles any file may have, and one more for each KiB of it."""
 _MOST_DIRECTORIES: Final = 64
 
+PADDING: Final = b"\0\xff \t\r\n"
+"""What may lie behind a file's end and says nothing."""
 # One byte each, no repetition: a search never looks at a byte twice.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 _SCAN, _END, _TEMPORARY, _FILL, _RESTARTS = 0xDA, 0xD9, 0x01, 0xFF, range(0xD0, 0xD8)
@@ -62,7 +64,7 @@ def refuse_costly(data: Data, kind: str, *, head: bool = False) -> None:
         case "WebP":
             _refuse_many(data, _webp_chunks(data), "chunks")
         case "AVIF" | "HEIC":
-            _refuse_many(data, _boxes(data), "boxes")
+            _refuse_many(data, (start for start, _ in boxes(data)), "boxes")
         case "TIFF":
             refuse_costly_tiff(data)
         case "BMP":
@@ -151,6 +153,25 @@ def _refuse_bmp(data: Data) -> None:
         raise CostlyFile(f"it is run-length coded with more than {largest} megapixels")
 
 
+def jpeg_end(data: Data | bytearray, start: int = 0) -> int | None:
+    """The first byte behind a JPEG that begins at a place: behind its end marker. None where it has none.
+
+    A JPEG inside one of its segments, such as a thumbnail, is passed over with the segment.
+    """
+    at = start + 2
+    while at + 2 <= len(data):
+        if data[at] != 0xFF or data[at + 1] in (0, _TEMPORARY, *_RESTARTS):
+            found = _MARKER.search(data, at)
+            if found is None:
+                return None
+            at = found.start()
+        marker = data[at + 1]
+        if marker == _END:
+            return at + 2
+        at += 1 if marker == 0xFF else 2 + max(int.from_bytes(data[at + 2 : at + 4], "big"), 2)
+    return None
+
+
 def _png_chunks(data: Data) -> Iterator[int]:
     at = 8
     while at + 8 <= len(data):
@@ -166,16 +187,16 @@ def _webp_chunks(data: Data) -> Iterator[int]:
         at += 8 + length + length % 2
 
 
-def _boxes(data: Data) -> Iterator[int]:
+def boxes(data: Data) -> Iterator[tuple[int, int]]:
+    """The outermost boxes of an ISO media file: the first byte of each, and the first one behind."""
     at = 0
     while at + 8 <= len(data):
-        yield at
         length = int.from_bytes(data[at : at + 4], "big")
         if length == 1:
             length = int.from_bytes(data[at + 8 : at + 16], "big")
-        if length < 8:  # 0: up to the end
-            return
-        at += length
+        end = at + length if length >= 8 else len(data)  # 0: up to the end
+        yield at, min(end, len(data))
+        at = end
 
 
 def refuse_costly_tiff(data: Data) -> None:

@@ -8,9 +8,21 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from facemend.io.formats import LOSSLESS, Format
+from facemend.io.limits import PADDING, boxes
 from facemend.io.photos import Photo
+from facemend.io.tiff import loaded_exif
 
 _QUALITY = 95
+_BOXES = frozenset({b"ftyp", b"meta", b"mdat", b"free", b"skip", b"wide", b"uuid"})
+"""Boxes of a file with one picture. Others hold a video, or what a phone adds."""
+_OPACITY = frozenset(
+    {
+        b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha",
+        b"urn:mpeg:hevc:2015:auxid:1",
+        b"urn:mpeg:avc:2015:auxid:1",
+    }
+)
+"""Names of the one layer that is read: opacity."""
 
 
 def encode(photo: Photo, xmp: bytes | None) -> bytes:
@@ -41,6 +53,29 @@ def encode_webp(picture: npt.NDArray[np.uint8], **settings: int) -> bytes:
     return file.getvalue()
 
 
+def is_layered(data: bytes, kind: Format) -> bool:
+    """Whether a WebP, an AVIF or a HEIC holds more than its picture: a gain map, depth, a video, anything
+    behind its end.
+
+    The layers of AVIF and HEIC are named by a URN, but for the newest gain maps (ISO 21496-1), which are
+    derived pictures. ISO/IEC 23008-12, 2022, 6.5.8; MPEG-C part 3.
+    """
+    if kind is Format.WEBP:
+        end = 8 + int.from_bytes(data[4:8], "little")
+        return bool(data[end + end % 2 :].strip(PADDING))
+    end, meta = 0, b""
+    for start, stop in boxes(data):
+        name = data[start + 4 : start + 8]
+        if name not in _BOXES:
+            return bool(data[start:].strip(PADDING))
+        if name == b"meta":
+            meta = data[start:stop]
+        end = stop
+    parts = meta.split(b"auxC")
+    named = {part[4 : part.find(b"\0", 4)] for part in parts[1:]}
+    return bool(named - _OPACITY) or b"\0\0tmap" in meta or bool(data[end:].strip(PADDING))
+
+
 def _is_lossless(data: bytes) -> bool:
     return b"VP8L" in _chunk_types(data)
 
@@ -68,7 +103,8 @@ def encode_avif(photo: Photo, xmp: bytes | None) -> bytes:
         quality=_QUALITY,
         subsampling="4:0:0" if photo.gray and photo.opacity is None else fine,
         icc_profile=photo.metadata.icc,
-        exif=photo.metadata.exif or b"",
+        # Pillow reads the orientation out of it, and HEIC's and WebP's writers do not.
+        exif=photo.metadata.exif if loaded_exif(photo.metadata.exif) else b"",
         xmp=xmp or b"",
     )
     return file.getvalue()

@@ -6,8 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
+from facemend.errors import PictureError
 from facemend.images import Image
 from facemend.io.formats import Format
+from facemend.io.xmp import LAYER_SPACES
 
 Opacity = npt.NDArray[np.uint8]
 """(H, W), 0 = transparent, 255 = opaque."""
@@ -23,6 +25,9 @@ _TURNS = {
 }
 """From the stored picture to the displayed one, by EXIF orientation."""
 _OPPOSITE = {6: 8, 8: 6}
+_GRAY_AXES = ((), (1,))
+_AXES = (*_GRAY_AXES, (3,), (4,))
+"""Of an array, behind height and width."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,10 @@ class Photo:
         changed: whether the pixels differ from the file's.
         stripped: whether a file made of it leaves out what the source says beside colour and resolution.
         layered: whether the file holds more that belongs to these very pixels: a gain map (Ultra HDR),
-            further pictures (MPO), a depth map, a video. `pixels` are those of the primary picture.
+            further pictures (MPO), a depth map, a video, Photoshop's layers, or anything behind its end.
+            `pixels` are those of the primary picture.
         file_mode: the permissions of the file. What is made of it is as private.
+        array_axes: the axes behind height and width of the array that it comes from. None if it was none.
     """
 
     pixels: Image
@@ -74,6 +81,7 @@ class Photo:
     stripped: bool = False
     layered: bool = False
     file_mode: int = 0o777
+    array_axes: tuple[int, ...] | None = None
 
     def with_pixels(self, pixels: Image) -> "Photo":
         """The same photo with other pixels, uint8 (H, W, 3) RGB, upright. A gray photo turns them gray.
@@ -95,14 +103,25 @@ class Photo:
         return replace(self, orientation=1, metadata=kept, stripped=True)
 
     def without_layers(self) -> "Photo":
-        """The primary picture alone, without the XMP packet, which tells where the layers lie."""
+        """The primary picture alone, and without the XMP packet if that tells where the layers lie."""
         if not self.layered:
             return self
-        return replace(self, layered=False, metadata=replace(self.metadata, xmp=None))
+        xmp = self.metadata.xmp
+        told = xmp is not None and any(space in xmp for space in LAYER_SPACES)
+        return replace(self, layered=False, metadata=replace(self.metadata, xmp=None if told else xmp))
 
     def own_source(self, kind: Format) -> bytes | None:
         """The file that it came from, if it is of this kind: a new one of the kind takes after it."""
         return self.source if self.format is kind else None
+
+    def to_array(self) -> npt.NDArray[np.uint8]:
+        """The photo as displayed: (H, W, 3) RGB, or as the array was that it comes from."""
+        match self.array_axes:
+            case () | (1,):
+                return self.pixels[..., :1].reshape(*self.pixels.shape[:2], *self.array_axes)
+            case (4,) if self.opacity is not None:
+                return np.dstack([self.pixels, self.opacity])
+        return self.pixels
 
     def to_pillow(self) -> PillowImage.Image:
         """The photo as displayed, in mode L, LA, RGB or RGBA, with its colour profile."""
@@ -125,6 +144,23 @@ class Photo:
 def photo_of_pixels(pixels: Image, name: str = "the picture") -> Photo:
     """A photo out of no file: uint8 (H, W, 3) RGB. It is written as PNG if nothing else is said."""
     return Photo(pixels, name=name)
+
+
+def photo_of_array(array: npt.NDArray[np.uint8], name: str = "the picture") -> Photo:
+    """A photo out of an array: uint8 (H, W) or (H, W, 1) gray, (H, W, 3) RGB, or (H, W, 4) RGBA.
+
+    Raises:
+        PictureError: it has another type or shape.
+    """
+    axes = array.shape[2:]
+    if array.dtype != np.uint8 or array.ndim < 2 or axes not in _AXES or not array.size:
+        raise PictureError(
+            f"{name} is {array.dtype} {array.shape}; pass uint8 (H, W), (H, W, 3) RGB or (H, W, 4) RGBA"
+        )
+    gray = axes in _GRAY_AXES
+    colours = array.reshape(*array.shape[:2], 1).repeat(3, axis=2) if gray else array[..., :3]
+    opacity = np.ascontiguousarray(array[..., 3]) if axes == (4,) else None
+    return Photo(np.ascontiguousarray(colours), opacity, gray, name=name, array_axes=axes)
 
 
 def turned(picture: PillowImage.Image, orientation: int) -> PillowImage.Image:

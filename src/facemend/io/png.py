@@ -14,6 +14,7 @@ from PIL import Image as PillowImage
 from PIL import PngImagePlugin
 
 from facemend.io.formats import Format
+from facemend.io.limits import PADDING
 from facemend.io.photos import Metadata, Photo
 
 Chunk = tuple[bytes, bytes]
@@ -21,6 +22,9 @@ Chunk = tuple[bytes, bytes]
 
 _COLOUR = frozenset({b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"mDCV", b"cLLI", b"pHYs"})
 """How pixels are to be shown; new pixels are in the same colours and sizes."""
+_GAIN_MAPS = frozenset({b"gmAP", b"gdAT"})
+_WRITTEN_ANEW = frozenset({b"tRNS", b"eXIf"})
+_RAW_PROFILES = (b"Raw profile type exif", b"Raw profile type APP1", b"Raw profile type 8bim")
 _XMP_KEY = b"XML:com.adobe.xmp"
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_END = len(_SIGNATURE) + 12 + 13
@@ -39,7 +43,7 @@ def encode(photo: Photo, xmp: bytes | None) -> bytes:
     file = BytesIO()
     photo.to_stored().save(file, "PNG")
     source = photo.own_source(Format.PNG)
-    chunks = _made(photo.metadata) if source is None else _carried(source, photo.stripped)
+    chunks = _made(photo.metadata) if source is None else _carried(source, photo)
     return _with_chunks(file.getvalue(), [*chunks, *([_text(_XMP_KEY, xmp)] if xmp else [])])
 
 
@@ -78,6 +82,16 @@ def encode_png_quickly(picture: npt.NDArray[np.uint8]) -> bytes:
     return _SIGNATURE + b"".join(_packed(name, data) for name, data in chunks)
 
 
+def is_layered(data: bytes) -> bool:
+    """Whether a PNG holds more than its picture: a gain map, or something behind its end."""
+    end = len(_SIGNATURE)
+    for kind, chunk in _chunks(data):
+        end += 12 + len(chunk)
+        if kind in _GAIN_MAPS:
+            return True
+    return bool(data[end:].strip(PADDING))
+
+
 def with_texts(data: bytes, texts: Mapping[str, str]) -> bytes:
     """A PNG with these texts in international text chunks, each once."""
     chunks = [_text(key.encode(), value.encode()) for key, value in texts.items()]
@@ -85,12 +99,21 @@ def with_texts(data: bytes, texts: Mapping[str, str]) -> bytes:
     return _with_chunks(data, [chunk for chunk in chunks if chunk not in there])
 
 
-def _carried(source: bytes, stripped: bool) -> Iterator[Chunk]:
+def _carried(source: bytes, photo: Photo) -> Iterator[Chunk]:
+    if photo.metadata.exif:
+        yield b"eXIf", photo.metadata.exif
     for kind, data in _chunks(source):
         # A lower case fourth letter says that the chunk stays true when the pixels change.
-        safe = not stripped and kind[3:4].islower()
-        if (kind in _COLOUR or safe) and kind != b"tRNS" and not data.startswith(_XMP_KEY + b"\0"):
+        safe = not photo.stripped and kind[3:4].islower()
+        if kind in _WRITTEN_ANEW or data.startswith(_XMP_KEY + b"\0"):
+            continue
+        if kind in _COLOUR or (safe and not _shows_pixels(kind, data)):
             yield kind, data
+
+
+def _shows_pixels(kind: bytes, data: bytes) -> bool:
+    """Whether a chunk is a profile as ImageMagick writes it, in hexadecimal, that may hold a thumbnail."""
+    return kind in (b"tEXt", b"zTXt", b"iTXt") and data.startswith(_RAW_PROFILES)
 
 
 def _made(metadata: Metadata) -> Iterator[Chunk]:

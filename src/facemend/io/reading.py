@@ -25,6 +25,7 @@ from facemend.io import jpeg, lossy, png, tiff
 from facemend.io.formats import DAMAGED, HEIC_PACKAGE, MAX_PIXELS, Format, format_of, open_photo
 from facemend.io.limits import MOST_METADATA_BYTES, CostlyFile, refuse_costly_exif
 from facemend.io.photos import Metadata, Opacity, Photo, turned
+from facemend.io.xmp import packet_of
 
 MOST_BYTES: Final = 1 << 30
 """The largest file that is read: MAX_PIXELS as a TIFF without compression, and as much beside."""
@@ -34,6 +35,8 @@ _OPAQUE, _MIDDLE = 255, 128
 _SIDEWAYS = 5
 """Orientations from this one on lie on their side in the file."""
 _NO_FILE = 0o777
+_LAST_ROWS_PX = 16
+"""What a JPEG is coded in at a time."""
 _ORIENTATION, _X_RESOLUTION = 274, 282
 
 
@@ -134,7 +137,7 @@ def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[tuple[PillowIma
             f"{name} is not a picture that can be read; use PNG, JPEG, WebP, TIFF, AVIF, HEIC or BMP"
         )
     try:
-        with open_photo(BytesIO(data), kind) as picture:
+        with open_photo(BytesIO(jpeg.completed(data) if kind is Format.JPEG else data), kind) as picture:
             _refuse_size(picture, name, max_pixels)
             _refuse_kind(picture, data, kind, name)
             yield picture, kind
@@ -162,11 +165,26 @@ def _photo_of(picture: PillowImage.Image, data: bytes, kind: Format, name: str) 
     orientation = _orientation_of(metadata.exif)
     gray = picture.mode in _GRAY_MODES
     picture.load()
+    if kind is Format.JPEG and jpeg.completed(data) is not data:
+        _refuse_missing_rows(picture)
     # Pillow turns a TIFF upright itself.
     upright = picture if kind is Format.TIFF else turned(picture, orientation)
     pixels, opacity = _channels_of(upright)
-    layered = kind is Format.JPEG and jpeg.is_layered(data)
+    layered = _is_layered(picture, data, kind)
     return Photo(pixels, opacity, gray, kind, orientation, metadata, data, name, layered=layered)
+
+
+def _is_layered(picture: PillowImage.Image, data: bytes, kind: Format) -> bool:
+    match kind:
+        case Format.JPEG:
+            return jpeg.is_layered(data)
+        case Format.PNG:
+            return png.is_layered(data)
+        case Format.WEBP | Format.AVIF | Format.HEIC:
+            return lossy.is_layered(data, kind)
+        case Format.TIFF:
+            return isinstance(picture, TiffImageFile) and tiff.has_layers(picture)
+    return False
 
 
 def _channels_of(picture: PillowImage.Image) -> tuple[Image, Opacity | None]:
@@ -187,7 +205,7 @@ def _metadata_of(picture: PillowImage.Image, kind: Format) -> Metadata:
     return Metadata(
         icc=icc,
         exif=exif.removeprefix(b"Exif\0\0") or None if isinstance(exif, bytes) else None,
-        xmp=xmp if isinstance(xmp := info.get("xmp"), bytes) else None,
+        xmp=packet_of(xmp) if isinstance(xmp := info.get("xmp"), bytes) else None,
         dpi=_dpi_of(picture),
     )
 
@@ -219,9 +237,20 @@ def _refuse_size(picture: PillowImage.Image, name: str, max_pixels: int) -> None
     width_px, height_px = picture.size
     if width_px * height_px > max_pixels:
         raise PictureError(
-            f"{name} is {width_px}×{height_px}, more than {max_pixels:,} pixels; make it smaller, or raise "
-            "max_pixels if you trust it"
+            f"{name} is {width_px}×{height_px}, more than {max_pixels:,} pixels; make it smaller first"
         )
+
+
+def _refuse_missing_rows(picture: PillowImage.Image) -> None:
+    """Raises OSError: a JPEG was cut before its last rows.
+
+    A decoder fills what is missing with one colour.
+    """
+    width_px, height_px = picture.size
+    low = height_px - _LAST_ROWS_PX
+    # Colours of half the height are smoothed over the edge of what is there.
+    if low > _LAST_ROWS_PX and picture.crop((0, low - _LAST_ROWS_PX // 2, width_px, low)).getcolors(1):
+        raise OSError("its lower part is missing")
 
 
 def _refuse_kind(picture: PillowImage.Image, data: bytes, kind: Format, name: str) -> None:

@@ -1,6 +1,8 @@
 """Photos into files: the same kind of file as the source, or the kind that is asked for."""
 
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,9 @@ from facemend.errors import OutputError, UsageError, reason_of
 from facemend.files import written_whole
 from facemend.io import jpeg, lossy, png, tiff
 from facemend.io.formats import DAMAGED, HEIC_PACKAGE, Format, format_named
-from facemend.io.photos import Photo
-from facemend.io.xmp import Note, XmpError, with_properties
+from facemend.io.photos import Metadata, Photo
+from facemend.io.tiff import without_previews
+from facemend.io.xmp import Note, XmpError, with_properties, without_thumbnails
 
 _ENCODERS = {
     Format.PNG: png.encode,
@@ -74,12 +77,14 @@ def encode_photo(
     _refuse(photo, kind)
     if strip:
         photo = photo.without_metadata()
+    photo = replace(photo, metadata=_without_old_pixels(photo.metadata))
     try:
         xmp = with_properties(photo.metadata.xmp, note.properties()) if note else photo.metadata.xmp
         data = _ENCODERS[kind](photo, xmp)
     except XmpError as error:
         raise OutputError(
-            f"{photo.name} has XMP metadata that cannot be kept ({error}); leave its metadata out"
+            f"{photo.name} has XMP metadata that cannot be kept ({error}); strip=True leaves its metadata "
+            "out"
         ) from error
     except ImportError as error:
         raise OutputError(f"writing HEIC needs {HEIC_PACKAGE}") from error
@@ -88,11 +93,19 @@ def encode_photo(
     return png.with_texts(data, note.texts()) if note and kind is Format.PNG else data
 
 
+def _without_old_pixels(metadata: Metadata) -> Metadata:
+    """What a file says, without thumbnails. XMP that cannot be read stays."""
+    xmp = metadata.xmp
+    with suppress(XmpError):
+        xmp = without_thumbnails(xmp) if xmp else xmp
+    return replace(metadata, xmp=xmp, exif=without_previews(metadata.exif) if metadata.exif else None)
+
+
 def _refuse(photo: Photo, kind: Format) -> None:
     if photo.layered:
         raise OutputError(
-            f"{photo.name} holds layers (MPO, Ultra HDR, motion or depth) that would not fit the changed "
-            "picture; --primary-only writes the picture alone"
+            f"{photo.name} holds more than its picture (a gain map, depth, a video, layers, or data behind "
+            "its end), which would not fit the changed one; primary_only=True writes the picture alone"
         )
     if kind not in _ENCODERS:
         raise UsageError(f"facemend does not write {kind}; use PNG")

@@ -1,6 +1,7 @@
 """What a picture file says about its making: XMP packets and the note that facemend writes."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -19,10 +20,24 @@ _PREFIXES = {
     "http://iptc.org/std/Iptc4xmpExt/2008-02-29/": "Iptc4xmpExt",
     "urn:facemend:1.0#": "facemend",
 }
+_PARENTS = [f"{_RDF} RDF", f"{_RDF} Description"]
+"""Of a property."""
 CREATOR_TOOL = "http://ns.adobe.com/xap/1.0/ CreatorTool"
 DIGITAL_SOURCE_TYPE = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/ DigitalSourceType"
 RECORD = "urn:facemend:1.0# Provenance"
 """Properties, by their namespace and name."""
+
+LAYER_SPACES = (
+    b"http://ns.adobe.com/hdr-gain-map/1.0/",
+    b"http://ns.google.com/photos/1.0/container/",
+    b"http://ns.google.com/photos/1.0/camera/",
+    b"http://ns.google.com/photos/1.0/depthmap/",
+    b"http://ns.google.com/photos/1.0/image/",
+    b"http://ns.google.com/photos/dd/1.0/device/",
+    b"http://ns.apple.com/HDRGainMap/1.0/",
+)
+"""Namespaces that tell of layers beside the primary picture: gain maps, motion photos, depth."""
+_THUMBNAIL_SPACE = "http://ns.adobe.com/xap/1.0/g/img/"
 
 _HEAD = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n<x:xmpmeta xmlns:x="adobe:ns:meta/">'
 _EMPTY = f'{_HEAD}<rdf:RDF xmlns:rdf="{_RDF}"></rdf:RDF></x:xmpmeta>\n<?xpacket end="w"?>'.encode()
@@ -32,6 +47,39 @@ _PACKET_END = b"<?xpacket end"
 
 class XmpError(ValueError):
     """A packet that cannot be read: no XML in UTF-8, with a DTD, without RDF, or too large."""
+
+
+def packet_of(data: bytes) -> bytes | None:
+    """A packet in UTF-8 of what a file holds: it may be UTF-16 or UTF-32. None if it says nothing.
+
+    Adobe, "XMP Specification Part 1", 2012, 7.1; W3C, "Extensible Markup Language (XML) 1.0", appendix F.
+    """
+    for order in ("utf-32-be", "utf-32-le", "utf-16-be", "utf-16-le"):
+        if data.startswith(("\ufeff".encode(order), "<".encode(order))):
+            with suppress(UnicodeDecodeError):
+                data = data.decode(order).encode()
+            break
+    return data if data.strip(_SPACE + b"\0") else None
+
+
+def holds_pictures(packet: bytes) -> bool:
+    """Whether a packet, or a part of one, holds pictures of its own."""
+    return _THUMBNAIL_SPACE.encode() in packet or any(space in packet for space in LAYER_SPACES)
+
+
+def without_thumbnails(packet: bytes) -> bytes:
+    """A packet without the properties that hold thumbnails.
+
+    Raises:
+        XmpError: there are some, and the packet cannot be read.
+    """
+    if _THUMBNAIL_SPACE.encode() not in packet:
+        return packet
+    pieces, at = [], 0
+    for start, end in _scan(packet.rstrip(b"\0")).thumbnails:
+        pieces.append(packet[at:start])
+        at = end
+    return b"".join(pieces) + packet[at:]
 
 
 def with_properties(packet: bytes | None, properties: Mapping[str, str]) -> bytes:
@@ -120,6 +168,7 @@ class _Scan:
         rdf_end: the byte where the end of `rdf:RDF` begins.
         values: names and texts.
         places: names, and the first byte and the first one behind.
+        thumbnails: the same of properties that hold pictures.
     """
 
     packet: bytes
@@ -127,9 +176,14 @@ class _Scan:
     rdf_end: int = -1
     values: dict[str, str] = field(default_factory=dict)
     places: list[tuple[str, int, int]] = field(default_factory=list)
+    thumbnails: list[tuple[int, int]] = field(default_factory=list)
     _path: list[str] = field(default_factory=list)
     _starts: list[int] = field(default_factory=list)
     _texts: dict[str, list[str]] = field(default_factory=dict)
+    _open: int = 0
+    """How deep the property lies that is open. 0 if none is."""
+    _shows: bool = False
+    """Whether it holds a picture."""
 
     def __post_init__(self) -> None:
         self._parser = expat.ParserCreate("UTF-8", " ")
@@ -154,6 +208,9 @@ class _Scan:
             self._take_attributes(attributes, start)
         self._path.append(name)
         self._starts.append(start)
+        if not self._open and self._path[-3:-1] == _PARENTS:
+            self._open, self._shows = len(self._path), False
+        self._shows |= any(key.startswith(_THUMBNAIL_SPACE) for key in (name, *attributes))
         if self._is_property():
             said = {_without_prefix(key): value for key, value in attributes.items()}
             self._texts[name] = [said.get(f"{_RDF} resource", "")]
@@ -183,6 +240,10 @@ class _Scan:
         if self._is_property():
             self.values[name] = "".join(self._texts[name])
             self.places.append((name, start, self._end_of_element(start)))
+        if len(self._path) == self._open:
+            if self._shows:
+                self.thumbnails.append((start, self._end_of_element(start)))
+            self._open = 0
         self._path.pop()
         if name == f"{_RDF} RDF" and not self._is_empty(start):
             self.rdf_end = self._parser.CurrentByteIndex
@@ -191,8 +252,7 @@ class _Scan:
         return self._path[-1:] == [f"{_RDF} RDF"]
 
     def _is_property(self) -> bool:
-        parents = [f"{_RDF} RDF", f"{_RDF} Description"]
-        return self._path[-3:-1] == parents and self._path[-1] in _NAMES
+        return self._path[-3:-1] == _PARENTS and self._path[-1] in _NAMES
 
     def _is_empty(self, start: int) -> bool:
         return self.packet[_end_of_tag(self.packet, start) - 2] == ord("/")

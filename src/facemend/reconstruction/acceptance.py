@@ -13,6 +13,7 @@ from PIL import ImageFilter
 from facemend.alignment import Points, View, canonical_landmarks
 from facemend.detection import Face
 from facemend.images import Alpha, Image, Mask, resize
+from facemend.occlusion.types import OcclusionClass
 from facemend.reconstruction.blending import dilate
 from facemend.reconstruction.model import ModelOutput
 from facemend.reconstruction.options import THRESHOLD, Options, Remove
@@ -125,6 +126,25 @@ def alpha_of(alpha: npt.NDArray[np.float32], remove: Remove) -> Alpha:
     """The alpha of the classes to remove, (H, W), out of a model's alpha by class, (2, H, W)."""
     of_classes: Alpha = alpha[_CHANNELS[remove]].max(axis=0)
     return of_classes
+
+
+def classes_that_stay(
+    alpha: npt.NDArray[np.float32] | None, remove: Remove, threshold: float
+) -> tuple[OcclusionClass, ...]:
+    """The classes that hide a part of a crop and are not to be removed.
+
+    Args:
+        alpha: a model's alpha by class, (2, H, W). None if it finds none.
+        threshold: an alpha above it is occluded.
+    """
+    if alpha is None:
+        return ()
+    smallest_px = round(THRESHOLDS.smallest_region * alpha[0].size)
+    return tuple(
+        name
+        for channel, name in enumerate(OcclusionClass)
+        if channel not in _CHANNELS[remove] and large_regions(alpha[channel] > threshold, smallest_px).any()
+    )
 
 
 def has_core(alpha: Alpha, threshold: float) -> bool:
@@ -274,10 +294,13 @@ def evidence_of(
     )
 
 
-def is_covered(
+def covered_probability(
     photo: Image, face: Face, view: View, alpha: Alpha, threshold: float, highest: float, name: str
-) -> bool:
-    """Whether a face counts as covered. The log says why one is left alone.
+) -> float:
+    """The probability, 0-1, that a face is covered. From `THRESHOLDS.accepted` on it counts as covered.
+
+    It is 0 where nothing is found, and 1 where the user says that the face is covered. The log says why a
+    face is left alone.
 
     Args:
         photo, view, alpha, threshold, highest: as in `evidence_of`.
@@ -287,15 +310,14 @@ def is_covered(
     evidence = evidence_of(photo, view, alpha, threshold, face.confidence, highest)
     if evidence is None:
         _log(name, face, "nothing is found that could cover it")
-        return False
+        return 0.0
     if face.marked:
-        return True
+        return 1.0
     probability = probability_of(evidence)
-    if probability >= THRESHOLDS.accepted:
-        return True
-    values = ", ".join(f"{kind} {value:.2f}" for kind, value in asdict(evidence).items())
-    _log(name, face, f"it is covered with a probability of {probability:.3f} ({values})")
-    return False
+    if probability < THRESHOLDS.accepted:
+        values = ", ".join(f"{kind} {value:.2f}" for kind, value in asdict(evidence).items())
+        _log(name, face, f"it is covered with a probability of {probability:.3f} ({values})")
+    return probability
 
 
 def probability_of(evidence: Evidence) -> float:

@@ -26,8 +26,8 @@ from facemend.detection import Detector, Face
 from facemend.errors import UsageError
 from facemend.images import Alpha, Image, Mask
 from facemend.occlusion.types import OcclusionClass
-from facemend.reconstruction.acceptance import wanted_alpha
-from facemend.reconstruction.blending import Composite, composite, resize_alpha
+from facemend.reconstruction.acceptance import classes_that_stay, wanted_alpha
+from facemend.reconstruction.blending import Composite, composite, keep_tone, resize_alpha
 from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Options
@@ -217,9 +217,13 @@ def _canonical(
         coverage=float((weight > 0).mean()),
         before=image,
         interval=_interval(output, image, rows, weight),
+        stays=()
+        if mask is not None or output.alpha is None
+        else classes_that_stay(output.alpha[0], options.remove, options.occlusion_threshold),
     )
     result = paste_into_aligned(image, made.image, name=name)
     result[~free] = image[~free]
+    result = keep_tone(image, result, weight)
     return result, done
 
 

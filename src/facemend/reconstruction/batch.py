@@ -11,19 +11,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from facemend.detection import Face
-from facemend.errors import NoFaceFound, OutputError, PictureError
+from facemend.errors import NoFaceFound, OutputError, PictureError, UsageError
 from facemend.escaping import printable
-from facemend.files import open_log, parse_json, read_own, sha256_of, written_whole
-from facemend.io import encode_photo, format_named, write_png
+from facemend.files import is_disk_unfit, open_log, parse_json, read_own, sha256_of, written_whole
+from facemend.io import format_named, write_png
 from facemend.parallel import Engine, LocalEngine, cores
+from facemend.reconstruction.credentials import Credentials
+from facemend.reconstruction.find import output_paths, read_document
 from facemend.reconstruction.options import Device, Options
 from facemend.reconstruction.outputs import Task
 from facemend.reconstruction.provenance import Provenance, read_provenance
-from facemend.reconstruction.reconstructor import Reconstructor
+from facemend.reconstruction.reconstructor import Reconstruction, Reconstructor
 
 RECORD_NAME = "facemend-unchanged.jsonl"
 
@@ -138,11 +139,13 @@ class FaceSummary:
         face: where it is.
         coverage: share of the whole picture's pixels that were reconstructed, 0-1.
         interval_levels: the mean of its `interval` over what was reconstructed, or None.
+        stays: the classes that hide a part of it and were not asked for.
     """
 
     face: Face
     coverage: float
     interval_levels: float | None = None
+    stays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,7 @@ class ReconstructorSetup:
     """How a worker opens its own `Reconstructor`: a value that can be sent to another process.
 
     Attributes:
-        model, detector, device, threads: see `Reconstructor`.
+        model, detector, device, threads, credentials: see `Reconstructor`.
         verbose: whether the worker's log, such as why a face was left alone, goes to stderr.
     """
 
@@ -178,12 +181,19 @@ class ReconstructorSetup:
     device: Device | str = Device.AUTO
     threads: int | None = None
     verbose: bool = False
+    credentials: Credentials | None = None
 
     def __call__(self) -> Reconstructor:
         """Opens it. Raises ModelError and UsageError as `Reconstructor` does."""
         if self.verbose:
             _show_log()
-        return Reconstructor(self.model, detector=self.detector, device=self.device, threads=self.threads)
+        return Reconstructor(
+            self.model,
+            detector=self.detector,
+            device=self.device,
+            threads=self.threads,
+            credentials=self.credentials,
+        )
 
 
 class _LogLines(logging.Handler):
@@ -211,7 +221,8 @@ def run_tasks(
 ) -> Iterator[TaskResult]:
     """Reconstructs pictures. What became of each comes in their order.
 
-    A bad picture fails alone, and what is finished is skipped. From four pictures on, processes share them.
+    A bad picture fails alone, and so does an output that cannot be written. What is finished is skipped.
+    From four pictures on, processes share them.
 
     Args:
         options: what to do with every picture.
@@ -220,8 +231,8 @@ def run_tasks(
         engine: who does the work instead of such processes, for any number of pictures.
 
     Raises:
-        OutputError: an output exists and is other work (before anything is written), or cannot be
-            written.
+        OutputError: an output exists and is other work (before anything is written), no record can be kept
+            in a folder, or the disk is full or read only.
         ModelError, UsageError: as `Reconstructor` does.
         FacemendError: a worker died.
     """
@@ -232,13 +243,12 @@ def run_tasks(
     expected = reconstructor.provenance(None, options)
     finished: dict[Task, Provenance] = {}
     replaced: set[Task] = set()
-    if not force:
-        for task in tasks:
-            made, there = _earlier_work(task, expected, records)
-            if made is not None:
-                finished[task] = made
-            if there:
-                replaced.add(task)
+    for task in () if force else tasks:
+        made, there = _earlier_work(task, expected, records)
+        if made is not None:
+            finished[task] = made
+        if there:
+            replaced.add(task)
     waiting = [(task, force or task in replaced) for task in tasks if task not in finished]
     workers = min(cores() if jobs is None else jobs, len(waiting))
     if engine is None and workers > 1 and len(waiting) >= _FEWEST_FOR_WORKERS:
@@ -276,30 +286,67 @@ def _in_order(
 def reconstruct_task(
     reconstructor: Reconstructor, task: Task, options: Options, *, overwrite: bool
 ) -> TaskResult:
-    """Reconstructs one picture and writes what the task names. A bad picture is reported, not raised.
+    """Reconstructs one picture and writes what the task names.
+
+    A bad picture is reported, not raised, and so is an output that cannot be written.
 
     Args:
         overwrite: replace what lies at the outputs.
 
     Raises:
-        OutputError: an output cannot be written.
+        OutputError: the disk is full or read only.
         ModelError, UsageError: as `Reconstructor` does.
     """
     try:
         result = reconstructor(task.source, options)
-        data = encode_photo(result.photo, format_named(task.output), note=result.provenance.to_note())
+        data = result.encode(format_named(task.output))
     except (PictureError, NoFaceFound, OutputError) as error:
         return TaskResult(task, Outcome.FAILED, None, str(error))
+    try:
+        _write(task, result, data, overwrite=overwrite)
+    except OutputError as error:
+        if is_disk_unfit(error):
+            raise
+        return TaskResult(task, Outcome.FAILED, None, str(error))
+    return TaskResult(task, outcome_of(result), result.provenance, faces=summaries_of(result))
+
+
+def _write(task: Task, result: Reconstruction, data: bytes, *, overwrite: bool) -> None:
+    mode = result.photo.file_mode
     if task.occlusion_output is not None:
-        gray = np.rint(result.removed * 255).astype(np.uint8)
-        text, mode = result.provenance.to_text(), result.photo.file_mode
-        write_png(task.occlusion_output, gray, text=text, force=overwrite, most_mode=mode)
-    if not (task.in_place and data == result.photo.source):
-        replacing, mode = overwrite or task.in_place, result.photo.file_mode
-        with written_whole(task.output, force=replacing, most_mode=mode) as temporary:
-            temporary.write_bytes(data)
-    faces = tuple(FaceSummary(f.face, f.coverage, f.interval_levels) for f in result.faces)
-    return TaskResult(task, _outcome(faces), result.provenance, faces=faces)
+        text = result.provenance.to_text()
+        write_png(task.occlusion_output, result.removed_levels, text=text, force=overwrite, most_mode=mode)
+    if task.in_place and data == result.photo.source:
+        return
+    replacing = overwrite or task.in_place
+    with written_whole(task.output, force=replacing, most_mode=mode, keep_links=task.in_place) as temporary:
+        temporary.write_bytes(data)
+
+
+def reconstruct_new(
+    reconstructor: Reconstructor, task: Task, options: Options, records: Records, *, force: bool = False
+) -> TaskResult:
+    """Reconstructs one picture that came alone, unless it is finished, and notes it.
+
+    Args:
+        records: of earlier copies.
+        force: overwrite other work at the outputs. Otherwise that is an error of the result.
+
+    Raises:
+        OutputError: an output cannot be written.
+        ModelError, UsageError: as `Reconstructor` does.
+    """
+    there: list[Path] = []
+    try:
+        made, there = _earlier_work(task, reconstructor.provenance(None, options), records)
+        if made is not None:
+            return TaskResult(task, Outcome.SKIPPED, made)
+    except OutputError as error:
+        if not force:
+            return TaskResult(task, Outcome.FAILED, None, str(error))
+    done = reconstruct_task(reconstructor, task, options, overwrite=force or bool(there))
+    _note(records, done)
+    return done
 
 
 def _open_worker(
@@ -316,10 +363,108 @@ def _reconstruct_at(
     return reconstruct_task(reconstructor, task, options, overwrite=overwrite)
 
 
-def _outcome(faces: Sequence[FaceSummary]) -> Outcome:
-    if not faces:
+@dataclass(frozen=True)
+class FindResult:
+    """What was found in one picture.
+
+    Attributes:
+        source: the picture.
+        outputs: the files that were written, or were there. Empty if nothing was to be written.
+        document: what the JSON of the picture says. None if it failed.
+        skipped: whether it was finished before.
+        error: why it failed, in one line, or None.
+    """
+
+    source: Path
+    outputs: tuple[Path, ...] = ()
+    document: Mapping[str, Any] | None = None
+    skipped: bool = False
+    error: str | None = None
+
+
+def run_find_tasks(
+    setup: ReconstructorSetup,
+    tasks: Sequence[Task],
+    options: Options,
+    *,
+    write: bool = True,
+    force: bool = False,
+    jobs: int | None = None,
+) -> Iterator[FindResult]:
+    """Finds the occlusions of pictures, over the cores as `run_tasks` does. Results come in their order.
+
+    The files of a picture lie where its task has the output, with other endings. A bad picture fails alone.
+
+    Args:
+        write: whether files are written.
+        force: overwrite files of other work. Those of the same work are skipped.
+
+    Raises:
+        OutputError: an output cannot be written.
+        UsageError: two pictures would be written to the same files.
+        ModelError, UsageError: as `Reconstructor` does.
+    """
+    if write:
+        _check_find_apart(tasks)
+    workers = min(cores() if jobs is None else jobs, len(tasks))
+    if workers > 1 and len(tasks) >= _FEWEST_FOR_WORKERS:
+        work = partial(_open_finder, replace(setup, threads=1), options, tasks, write, force)
+        yield from LocalEngine(workers, "spawn").run(work, len(tasks), batch=1)
+    else:
+        find_at = _open_finder(setup, options, tasks, write, force)
+        yield from map(find_at, range(len(tasks)))
+
+
+def _check_find_apart(tasks: Sequence[Task]) -> None:
+    writers: dict[Path, Path] = {}
+    for task in tasks:
+        first = writers.setdefault(task.output.with_suffix(""), task.source)
+        if first != task.source:
+            raise UsageError(
+                f"{first} and {task.source} would both be written to {task.output.stem}.json; rename one"
+            )
+
+
+def _open_finder(
+    setup: ReconstructorSetup, options: Options, tasks: Sequence[Task], write: bool, force: bool
+) -> Callable[[int], FindResult]:
+    return partial(_find_at, setup(), options, tasks, write, force)
+
+
+def _find_at(
+    reconstructor: Reconstructor,
+    options: Options,
+    tasks: Sequence[Task],
+    write: bool,
+    force: bool,
+    place: int,
+) -> FindResult:
+    source, output = tasks[place].source, tasks[place].output
+    paths = output_paths(output.parent, output.stem) if write else []
+    try:
+        if paths and paths[-1].exists() and not force:
+            expected = reconstructor.mask_provenance(_sha256(source), options)
+            earlier = read_document(paths, expected)
+            if earlier is not None:
+                return FindResult(source, tuple(paths), earlier, skipped=True)
+        found = reconstructor.find(source, options)
+        if write:
+            found.save(output.parent, output.stem, force=force)
+    except (PictureError, OutputError) as error:
+        return FindResult(source, error=str(error))
+    return FindResult(source, tuple(paths), found.to_json())
+
+
+def summaries_of(result: Reconstruction) -> tuple[FaceSummary, ...]:
+    """What was done to each face."""
+    return tuple(FaceSummary(f.face, f.coverage, f.interval_levels, f.stays) for f in result.faces)
+
+
+def outcome_of(result: Reconstruction) -> Outcome:
+    """What became of a picture."""
+    if not result.faces:
         return Outcome.NO_FACE
-    return Outcome.RECONSTRUCTED if any(face.coverage > 0 for face in faces) else Outcome.UNCHANGED
+    return Outcome.RECONSTRUCTED if any(face.coverage > 0 for face in result.faces) else Outcome.UNCHANGED
 
 
 def _note(records: Records, done: TaskResult) -> None:
@@ -344,7 +489,7 @@ def _earlier_work(
     Raises:
         OutputError: an output is other work.
     """
-    there = [path for path in task.outputs if _exists(path)]
+    there = [path for path in task.outputs if _is_file(path)]
     if not there:
         return None, there
     expected = replace(expected, input_sha256=_sha256(task.source))
@@ -363,16 +508,16 @@ def _earlier_work(
         else:
             raise OutputError(
                 f"{path} exists already and is not this reconstruction; choose another output or add "
-                "--force"
+                "force=True"
             )
     return (finished[0] if len(finished) == len(task.outputs) else None), there
 
 
-def _exists(path: Path) -> bool:
+def _is_file(path: Path) -> bool:
     try:
-        return path.exists()
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        return path.is_file()
+    except OSError:
+        return False  # said when it is to be written
 
 
 def _sha256(path: Path) -> str | None:

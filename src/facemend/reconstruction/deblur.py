@@ -1,25 +1,35 @@
-"""Makes a reconstruction agree with the blur that hides the face.
+"""Makes a reconstruction agree with what a blur or a mosaic still shows of the face.
 
-A blur takes away fine detail alone. Its width, its type and its treatment of the edges are estimated from
-the picture and the network's reconstruction. The reconstruction is then corrected, frequency by frequency,
-until the blur of it is the picture, as far as the picture's noise lets that be known (Tikhonov
-regularisation). All else stays as the network drew it.
+A blur takes away fine detail alone, and a mosaic keeps the mean of every block. So the reconstruction,
+blurred or averaged in the same way, must be the picture. The residual is explained by an error of the
+network: a Gaussian process whose covariance was measured, separable in rows and columns. Its mean, given
+the residual, is the correction. All else stays as the network reconstructed it. The width, the type and
+the edges of a blur are those that make the residual most likely. They are found blind: first at half the
+size, then at the whole one, each by a one-dimensional search.
 
 Sources: Irani and Peleg, "Improving Resolution by Image Registration", CVGIP 53(3), 1991 (back-projection).
 Wang, Yu, Zhang, "Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model", ICLR 2023,
-section 3.1 (range and null space).
+section 3.1 (data consistency). Levin et al., "Understanding and Evaluating Blind Deconvolution Algorithms",
+CVPR 2009 (the kernel alone, by its marginal likelihood). Rasmussen and Williams, "Gaussian Processes for
+Machine Learning", 2006, sections 2.2 and 5.4. Kiefer, "Sequential Minimax Search for a Maximum", 1953.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from facemend.alignment import CROP_SIZE_PX
 from facemend.images import Image, Mask
 from facemend.reconstruction.model import ModelOutput
 
 Matrix = npt.NDArray[np.float64]
+Ends = npt.NDArray[np.intp]
+"""Where the parts of a line begin, and where the last one ends."""
 Box = tuple[slice, slice]
 Edge = Literal["through", "repeated", "mirrored"]
 """What a blur takes for the pixels beyond the hole: those that lie there, or the hole's own once more."""
@@ -27,14 +37,12 @@ Edge = Literal["through", "repeated", "mirrored"]
 
 @dataclass(frozen=True)
 class DeblurRules:
-    """Everything that was tuned. "E" is the entry "2026-11-26: what a blur lets through" in
-    configs/EXPERIMENTS.md. What has no "E" was set by hand, and no measurement of it alone is kept.
+    """Everything that was tuned: see "2026-11-30: a blur's estimate" in configs/EXPERIMENTS.md.
 
     Levels are of 255. Pixels are of a 256×256 crop, unless it says otherwise.
     """
 
-    # What is looked at: a hole that is an upright box, smooth, and not of one colour.
-    # E: under all rules together, none of 120 drawn masks, patches and mosaics was taken for a blur.
+    # A blur is looked for in an upright box that is smooth and not of one colour.
     least_side: float = 0.12  # of the hole, share of the crop
     least_side_px: int = 16  # of the hole, pixels of the crop itself
     least_overlap: float = 0.93  # of the hole and its box, intersection over union
@@ -42,42 +50,172 @@ class DeblurRules:
     least_variation: float = 1.5  # levels: what varies less shows no face
     rim_px: int = 2  # at the hole's edges, where a pixel may be blurred or not; pixels of the crop itself
 
-    # What is tried, at half the size. The kinds `blur` and `blur_full` draw sigmas of 8 to 20.
-    least_sigma_px: float = 3.0
-    most_sigma_px: float = 26.0
-    sigmas: int = 12  # in equal ratios
-    # E: edges and sigma must be found well. A sigma wrong by 2% costs 0.2 to 0.3 dB.
-    edges: tuple[Edge, ...] = ("through", "repeated", "mirrored")
-    # E: a Gaussian of sigma 14 that was taken for three boxes lost 1.7 dB, so both are tried.
-    boxes: tuple[bool, ...] = (True, False)
+    # The network's error: standard deviation, reach of its correlation, and how it falls towards the edge.
+    error: float = 18.0  # levels
+    error_reach_px: float = 2.5
+    error_at_edge: float = 0.4  # share of the error further inside
+    edge_px: float = 8.0
 
-    # How the best one is improved: ratios of sigma, and the least variance of noise at each, in levels².
-    # Far off, much is left over. E: "first roughly, then ever more closely" (+0.87 to +0.94 dB).
-    first_noise: float = 4.0
-    steps: tuple[tuple[float, float], ...] = ((1.1, 1.0), (1.05, 0.2), (1.025, 0.05), (1.012, 0.02))
-    # E: in the end at the whole size (+0.60 to +0.83 dB).
-    last_steps: tuple[float, ...] = (1.015, 1.006)
+    # The search. Sigmas of 8 to 20 are drawn by the kinds `blur` and `blur_full`.
+    sigmas_px: tuple[float, float] = (3.0, 26.0)
+    first_sigmas: int = 5  # in equal ratios, for each edge
+    half_noise: float = 0.3  # variance, levels²: what half the size does not explain
+    whole_noise: float = 0.1
+    close: float = 100.0  # of log-likelihood at half the size: what is further off is not tried again
+    half_bin_px: int = 4  # of half the size
+    half_tolerance: float = 0.08  # of sigma, a ratio
+    tolerance: float = 0.008
+    bins_per_sigma: float = 2.5  # the blurred picture is averaged over bins of this size
 
-    # When a blur explains what is seen; see the 120 above.
-    most_residual: float = 8.0  # levels
-    most_unexplained: float = 0.6  # share of the variation that is seen
-    most_worse: float = 1.5  # times the least residual of those tried first; else the blur is not known
+    # Noise, by frequency: variance, levels². JPEG of quality 50 has up to 28, what is no blur over 45.
+    least_noise: float = 0.02  # rounding
+    most_noise: float = 36.0
+    hidden: float = 1e-3  # variance of the network's error: less does not come through
+    fewest_errors: float = 30.0  # times the error's variance: what is beyond that is noise
 
-    # How far the network may be off, and the noise. E: by bands of frequencies, and JPEG by what is left of
-    # fine detail. JPEG of quality 50 then costs nothing (+0.06 dB), without it 0.7 dB.
-    network_error: float = 50.0  # levels, at each frequency that a blur lets through
-    most_network_error: float = 30.0  # times the variance of that; what is beyond it counts as noise
-    bands: tuple[float, ...] = (1e-4, 1e-3, 5e-3, 2e-2)  # ends, by the share that comes through
-    least_noise: float = 0.02  # variance, levels²: rounding
-    detail_without_jpeg: float = 0.35  # levels
-    jpeg_noise: float = 8.0  # levels of coarse noise to a level of detail beyond that
-    most_jpeg_noise: float = 16.0  # variance, levels²
+    # A mosaic: within a block colours differ by at most this, and blocks are alike in size.
+    most_in_block: float = 2.0  # levels
+    least_step: float = 0.2  # at a block's border, share of the largest step
+    unlike: float = 0.3  # share of a block's side
+    least_block_px: float = 4.0  # pixels of the crop itself
 
-    # E: how wide the model's interval stays where a blur was explained.
-    interval: float = 0.93
+    interval: float = 0.93  # how wide the model's interval stays where the picture explains the face
 
 
 RULES = DeblurRules()
+
+
+def deblur(image: Image, output: ModelOutput, hole: Mask) -> ModelOutput:
+    """Corrects the network's output for one crop by what a blur or a mosaic of the hole still shows.
+
+    Args:
+        image: uint8 (S, S, 3) RGB, the occluded crop.
+        output: of this crop alone.
+        hole: bool (S, S), where it is occluded.
+
+    Returns:
+        `output` itself if neither a blur in an upright box nor a mosaic explains what is seen in the hole.
+    """
+    round_box, box = _box_of(hole, 1 / 8), _box_of(hole, 1 / 2)
+    if round_box is None or box is None:
+        return output
+    raw = output.raw[0]
+    seen = np.moveaxis(image, 2, 0).astype(np.float64)
+    drawn = np.where(hole, np.moveaxis(raw, 2, 0), seen)
+    residual = _residual_of_mosaic(seen, drawn, hole, round_box)
+    if residual is not None:
+        box = round_box
+    else:
+        residual = _residual_of_blur(seen, drawn, hole, box)
+    if residual is None or residual.noise > RULES.most_noise:
+        return output
+    corrected = np.rint(drawn[:, *box] + residual.correction).clip(0, 255).astype(np.uint8)
+    kept = raw.copy()
+    kept[box] = np.where(hole[box][:, :, None], np.moveaxis(corrected, 0, 2), raw[box])
+    interval = output.interval
+    if interval is not None:
+        interval = interval * np.where(hole, RULES.interval, np.float32(1))
+    return ModelOutput(kept[None], output.alpha, interval)
+
+
+def _box_of(hole: Mask, share: float) -> Box | None:
+    """Rows and columns of which this share of the fullest one is occluded. None if there are too few."""
+    if not hole.any():
+        return None
+    counts = hole.sum(axis=1), hole.sum(axis=0)
+    y, x = (np.flatnonzero(count > count.max() * share) for count in counts)
+    if min(len(y), len(x)) < max(RULES.least_side * len(hole), RULES.least_side_px):
+        return None
+    return slice(int(y[0]), int(y[-1]) + 1), slice(int(x[0]), int(x[-1]) + 1)
+
+
+@dataclass(frozen=True)
+class _Residual:
+    """What the picture shows and the reconstruction does not, by modes of the network's error.
+
+    Attributes:
+        passed: (h, w), the variance that the network's error has in each mode.
+        seen: (C, h, w), the residual.
+        back: from the modes of the rows and of the columns to the hole's pixels.
+        least_noise: variance.
+    """
+
+    passed: Matrix
+    seen: Matrix
+    back: tuple[Matrix, Matrix]
+    least_noise: float
+
+    @classmethod
+    def of(
+        cls, planes: Matrix, down: Matrix, across: Matrix, scale: float, least_noise: float
+    ) -> "_Residual":
+        """The modes of a residual (C, h, w).
+
+        Args:
+            down, across: (h, H) and (w, W), how it was made of the hole's H·W pixels.
+            scale: pixels of a 256×256 crop to one of these.
+        """
+        parts = []
+        lowest = [_cosines(len(axis)) for axis in (down, across)]
+        planes = _both(lowest[0], planes, lowest[1])
+        for cosines, whole in zip(lowest, (down, across), strict=True):
+            axis = _product(cosines, whole)
+            spread = _product(axis, _error_covariance(axis.shape[1], scale))
+            values, vectors = np.linalg.eigh(_product(spread, axis.T))
+            parts.append((np.maximum(values, 0), vectors, _product(spread.T, vectors)))
+        (s_down, u_down, back_down), (s_across, u_across, back_across) = parts
+        return cls(
+            s_down[:, None] * s_across,
+            _both(u_down.T, planes, u_across.T),
+            (back_down, back_across),
+            least_noise,
+        )
+
+    @property
+    def noise(self) -> float:
+        """Variance of what is no error of the network: rounding, JPEG, a blur that is not known exactly.
+
+        It is looked for where nothing of the network's error comes through, and where a little does.
+        """
+        unexplained = (self.seen**2).mean(axis=0) - RULES.fewest_errors * self.passed
+        bands = ((self.passed >= RULES.hidden).astype(np.intp) + (self.passed >= 1)).ravel()
+        means = np.bincount(bands, unexplained.ravel(), 3) / np.maximum(np.bincount(bands, minlength=3), 1)
+        return max(float(means[0]), float(means[1]), self.least_noise)
+
+    @property
+    def cost(self) -> float:
+        """The negative log-likelihood."""
+        variance = self.passed + self.noise
+        return float((np.log(variance) + (self.seen**2).mean(axis=0) / variance).sum())
+
+    @property
+    def correction(self) -> Matrix:
+        """(C, H, W), what to add to the hole: the mean of the network's error, given the residual."""
+        down, across = self.back
+        return _both(down, self.seen / (self.passed + self.noise), across)
+
+
+_MOST_MODES = 24
+"""Along an axis. For more than 25 LAPACK's eigensolver has BLAS start threads."""
+
+
+@lru_cache(maxsize=64)
+def _cosines(count: int) -> Matrix:
+    """The lowest frequencies of a line: (modes, count), orthonormal (DCT-II)."""
+    at, mode = (np.arange(count) + 0.5) / count, np.arange(min(count, _MOST_MODES))[:, None]
+    waves: Matrix = np.sqrt(np.where(mode, 2, 1) / count) * np.cos(np.pi * mode * at)
+    return waves
+
+
+@lru_cache(maxsize=64)
+def _error_covariance(length: int, scale: float) -> Matrix:
+    """(length, length) along one axis. Less is wrong near the hole's edge, beside what the network sees."""
+    at = np.arange(length) * scale
+    near = np.exp(-(((at[:, None] - at) / RULES.error_reach_px) ** 2) / 2)
+    inside = np.minimum(at, at[::-1]) + scale / 2
+    share = np.minimum(RULES.error_at_edge + (1 - RULES.error_at_edge) * inside / RULES.edge_px, 1)
+    covariance: Matrix = RULES.error * share[:, None] * near * share
+    return covariance
 
 
 @dataclass(frozen=True)
@@ -94,242 +232,274 @@ class _Blur:
     edge: Edge
     boxes: bool
 
-    def neighbours(self, step: float) -> "list[_Blur]":
-        """It and its neighbours: narrower, wider, made the other way."""
-        sigmas = [self.sigma, self.sigma / step, self.sigma * step]
-        return [
-            _Blur(sigma, self.edge, boxes) for boxes in (self.boxes, not self.boxes) for sigma in sigmas
-        ]
+    def axis(self, part: slice, side: int, ends: Ends) -> Matrix:
+        """Along one axis: from the crop's pixels, or from the hole's, to the bins (see `_bins`)."""
+        weights = _box_weights(self.sigma) if self.boxes else _gaussian_weights(self.sigma)
+        if self.edge == "through":
+            if self.boxes:
+                weights = np.convolve(np.convolve(weights, weights), weights)
+            blurred = _sums(weights, ends + part.start, side, mirrored=False)
+        else:
+            length, mirrored = part.stop - part.start, self.edge == "mirrored"
+            blurred = _sums(weights, ends, length, mirrored=mirrored)
+            if self.boxes:
+                once = _sums(weights, np.arange(length + 1), length, mirrored=mirrored)
+                blurred = _product(_product(blurred, once), once)
+        return blurred / np.sqrt(np.diff(ends))[:, None]
 
 
-def deblur(image: Image, output: ModelOutput, hole: Mask) -> ModelOutput:
-    """Corrects the network's output for one crop by what a blur of the hole still shows.
-
-    Args:
-        image: uint8 (S, S, 3) RGB, the occluded crop.
-        output: of this crop alone.
-        hole: bool (S, S), where it is occluded.
-
-    Returns:
-        `output` itself if the hole is not an upright box, or if no blur explains what is seen in it.
-    """
-    box = _box_of(hole)
-    if box is None or _is_plain(image, box) or (detail := _detail(image, box)) > RULES.most_detail:
-        return output
-    raw = output.raw[0]
-    seen = image.astype(np.float64)
-    drawn = np.where(hole[:, :, None], raw, seen)
-    # A blurred picture is smooth. The detail that is left tells of JPEG, which changes what is coarse far
-    # more.
-    jpeg_noise = max(RULES.jpeg_noise * (detail - RULES.detail_without_jpeg), 0.0) ** 2
-    least_noise = min(jpeg_noise, RULES.most_jpeg_noise) + RULES.least_noise
-    blur = _estimate_blur(seen, drawn, box, least_noise)
-    if blur is None:
-        return output
-    down, across = (_axis(part, len(seen), blur) for part in box)
-    residual = seen[_inner(box)] - _blurred(drawn, down, across)
-    spectrum = _Spectrum.of(residual, down[:, box[0]], across[:, box[1]])
-    correction = spectrum.correction(least_noise)
-    kept = raw.copy()
-    kept[box] = np.where(hole[box][:, :, None], np.rint(drawn[box] + correction).clip(0, 255), raw[box])
-    interval = output.interval
-    if interval is not None:
-        interval = interval * np.where(hole, RULES.interval, np.float32(1))
-    return ModelOutput(kept[None], output.alpha, interval)
-
-
-def _box_of(hole: Mask) -> Box | None:
-    """Rows and columns of a hole that is an upright box, large enough to tell of a blur."""
-    if not hole.any():
-        return None
-    counts = hole.sum(axis=1), hole.sum(axis=0)
-    y, x = (np.flatnonzero(count > count.max() / 2) for count in counts)
-    box = slice(int(y[0]), int(y[-1]) + 1), slice(int(x[0]), int(x[-1]) + 1)
-    if min(len(y), len(x)) < max(RULES.least_side * len(hole), RULES.least_side_px):
-        return None
-    common, area = int(hole[box].sum()), len(y) * len(x)
-    return box if common >= RULES.least_overlap * (area + int(hole.sum()) - common) else None
-
-
-def _detail(image: Image, box: Box) -> float:
-    """How far pixels in a box are from the mean of their neighbours, in levels. Rounding makes 0.3."""
-    inside = image[_inner(box)].astype(np.float64)
-    beside = inside[:-2, 1:-1] + inside[2:, 1:-1] + inside[1:-1, :-2] + inside[1:-1, 2:]
-    return float(np.sqrt(((inside[1:-1, 1:-1] - beside / 4) ** 2).mean()))
-
-
-def _is_plain(image: Image, box: Box) -> bool:
-    """Whether a box shows one colour alone, and so no face."""
-    return float(image[_inner(box)].std(axis=(0, 1)).max()) < RULES.least_variation
-
-
-def _estimate_blur(seen: Matrix, drawn: Matrix, box: Box, least_noise: float) -> _Blur | None:
-    """The blur that makes what is seen out of what was drawn. None if none does.
-
-    It works in gray. At half the size it compares some, then searches ever more closely around the best
-    one.
-    """
-    gray, gray_drawn = seen.mean(axis=2), drawn.mean(axis=2)
-    rows, columns = (slice((part.start + 1) // 2, part.stop // 2) for part in box)
-    half = _Search(_halved(gray), _halved(gray_drawn), (rows, columns), least_noise / 4)
-    scale = len(half.seen) / 256
-    sigmas_px = np.geomspace(RULES.least_sigma_px, RULES.most_sigma_px, RULES.sigmas)
-    first = [
-        _Blur(s * scale, edge, boxes) for s in sigmas_px for edge in RULES.edges for boxes in RULES.boxes
-    ]
-    blur = half.best(first, RULES.first_noise)
-    for step, noise in RULES.steps:
-        blur = half.best(blur.neighbours(step), noise)
-    most = min(
-        RULES.most_residual,
-        RULES.most_unexplained * half.variation,
-        RULES.most_worse * min(map(half.residual, first)),
-    )
-    if half.residual(blur) >= most:
-        return None
-    whole, blur = _Search(gray, gray_drawn, box, least_noise), replace(blur, sigma=2 * blur.sigma)
-    for step in RULES.last_steps:
-        blur = whole.best(blur.neighbours(step), RULES.least_noise)
-    return blur
-
-
-@dataclass(frozen=True)
-class _Search:
-    """Searches the blur of a box of a gray picture.
-
-    Attributes:
-        seen, drawn: (S, S), the blurred picture, and the same with the network's reconstruction in the
-            hole.
-        box: the hole.
-        least_noise: variance, levels².
-    """
-
-    seen: Matrix
-    drawn: Matrix
-    box: Box
-    least_noise: float
-
-    @property
-    def variation(self) -> float:
-        """The standard deviation of what is seen in the box, in levels."""
-        return float(self.seen[_inner(self.box)].std())
-
-    def best(self, blurs: list[_Blur], least_noise: float) -> _Blur:
-        """The most likely of the blurs, if the noise has at least this variance."""
-        least = max(least_noise, self.least_noise)
-
-        def cost(blur: _Blur) -> float:
-            residual, (down, across) = self._residual(blur)
-            return _Spectrum.of(residual, down[:, self.box[0]], across[:, self.box[1]]).cost(least)
-
-        return min(blurs, key=cost)
-
-    def residual(self, blur: _Blur) -> float:
-        """The root mean square of what a blur does not explain, in levels."""
-        return float(np.sqrt((self._residual(blur)[0] ** 2).mean()))
-
-    def _residual(self, blur: _Blur) -> tuple[Matrix, tuple[Matrix, Matrix]]:
-        down, across = (_axis(part, len(self.seen), blur) for part in self.box)
-        return self.seen[_inner(self.box)] - _blurred(self.drawn, down, across), (down, across)
-
-
-def _halved(plane: Matrix) -> Matrix:
-    side = len(plane) // 2
-    halved: Matrix = plane[: 2 * side, : 2 * side].reshape(side, 2, side, 2).mean(axis=(1, 3))
-    return halved
-
-
-def _inner(box: Box) -> Box:
-    rows, columns = (slice(part.start + RULES.rim_px, part.stop - RULES.rim_px) for part in box)
-    return rows, columns
-
-
-def _axis(part: slice, side: int, blur: _Blur) -> Matrix:
-    """A blur along one axis: from all pixels of the crop to those of the hole without its rim."""
-    first, last = (0, side) if blur.edge == "through" else (part.start, part.stop)
-    weights = _box(blur.sigma) if blur.boxes else _gaussian(blur.sigma)
-    once = _matrix(weights, last - first, mirrored=blur.edge == "mirrored")
-    whole = np.zeros((part.stop - part.start - 2 * RULES.rim_px, side))
-    kept = once[part.start + RULES.rim_px - first : part.stop - RULES.rim_px - first]
-    whole[:, first:last] = kept @ once @ once if blur.boxes else kept
-    return whole
-
-
-def _box(sigma: float) -> Matrix:
+def _box_weights(sigma: float) -> Matrix:
     """The weights of one of three box blurs that together have a standard deviation of `sigma`."""
     radius = int((np.sqrt(4 * sigma**2 + 1) - 1) / 2)
     # The pixels at both ends count in part, so that the variance is that of the Gaussian.
     ends = (2 * radius + 1) * (radius * (radius + 1) - sigma**2) / (6 * (sigma**2 / 3 - (radius + 1) ** 2))
-    return np.array([ends, *[1.0] * (2 * radius + 1), ends])
-
-
-def _gaussian(sigma: float) -> Matrix:
-    reach = int(np.ceil(4 * sigma))
-    weights: Matrix = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
+    weights: Matrix = np.array([ends, *[1.0] * (2 * radius + 1), ends])
+    weights /= weights.sum()
     return weights
 
 
-def _matrix(weights: Matrix, length: int, *, mirrored: bool) -> Matrix:
-    """Weighted means around each pixel of a line, (length, length)."""
+def _gaussian_weights(sigma: float) -> Matrix:
+    """Cut off at three sigmas, as OpenCV does for pictures of 8 bits."""
+    reach = round(3 * sigma)
+    weights: Matrix = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
+    weights /= weights.sum()
+    return weights
+
+
+def _sums(weights: Matrix, ends: Ends, length: int, *, mirrored: bool) -> Matrix:
+    """Weighted means around the pixels of a line, summed over its parts: (parts, length)."""
     reach = len(weights) // 2
-    positions = np.arange(length)[:, None] + np.arange(-reach, reach + 1)
+    positions = np.arange(-reach, length + reach)
+    total = np.concatenate([[0.0], weights.cumsum()])[
+        np.maximum(np.minimum(positions - ends[:, None] + reach + 1, len(weights)), 0)
+    ]
+    sums = total[:-1] - total[1:]
     if mirrored:
         positions = length - 1 - np.abs(length - 1 - np.abs(positions))
-    positions = np.arange(length)[:, None] * length + positions.clip(0, length - 1)
-    counted = np.bincount(positions.ravel(), np.tile(weights / weights.sum(), length), length**2)
-    return counted.reshape(length, length).astype(np.float64)
-
-
-def _blurred(picture: Matrix, down: Matrix, across: Matrix) -> Matrix:
-    """(S, S) or (S, S, 3) as the blur shows it in the hole without its rim."""
-    if picture.ndim == 2:
-        return down @ picture @ across.T
-    return np.stack([down @ plane @ across.T for plane in np.moveaxis(picture, 2, 0)], axis=2)
+        positions = positions.clip(0, length - 1)
+        order = np.argsort(positions, kind="stable")
+        starts = np.searchsorted(positions[order], np.arange(length))
+        mirror: Matrix = np.add.reduceat(sums[:, order], starts, axis=1)
+        return mirror
+    inside: Matrix = sums[:, reach : reach + length]
+    inside[:, 0] += sums[:, :reach].sum(axis=1)
+    inside[:, -1] += sums[:, reach + length :].sum(axis=1)
+    return inside
 
 
 @dataclass(frozen=True)
-class _Spectrum:
-    """What a blur does not explain, by the frequencies of the hole, and how much of each comes through.
+class _Blurred:
+    """A blurred picture, to be compared with blurs of the reconstruction.
 
     Attributes:
-        down, across: the blur from the hole's own pixels to those that are compared, in that basis.
-        passed: (h, w), the share of each frequency that comes through, squared.
-        residual: (h, w) or (h, w, 3).
+        shown: (C, h, w), the hole without its rim, averaged over bins. A blurred picture has no more to
+            tell. Bins are orthonormal: a sum over the square root of its number of pixels.
+        drawn: (C, S, S), the crop with the network's reconstruction in the hole.
+        ends: of the bins, in pixels of the hole, for rows and columns.
     """
 
-    down: Matrix
-    across: Matrix
-    passed: Matrix
-    residual: Matrix
+    shown: Matrix
+    drawn: Matrix
+    box: Box
+    ends: tuple[Ends, Ends]
+    least_noise: float
 
     @classmethod
-    def of(cls, residual: Matrix, down: Matrix, across: Matrix) -> "_Spectrum":
-        """The spectrum of a residual under the blur of the hole's own pixels."""
-        (s_down, u_down), (s_across, u_across) = (np.linalg.eigh(each @ each.T) for each in (down, across))
-        passed = np.maximum(s_down, 0)[:, None] * np.maximum(s_across, 0)
-        return cls(u_down.T @ down, u_across.T @ across, passed, _blurred(residual, u_down.T, u_across.T))
+    def of(cls, seen: Matrix, drawn: Matrix, box: Box, bin_px: int, least_noise: float) -> "_Blurred":
+        """Pictures (C, S, S) with the blur, and with the network's reconstruction in its place."""
+        down, across = (_bins(part.stop - part.start, bin_px) for part in box)
+        shown = np.add.reduceat(seen[:, *box][:, : down[-1]], down[:-1], axis=1)
+        shown = np.add.reduceat(shown[:, :, : across[-1]], across[:-1], axis=2)
+        shown /= np.sqrt(np.diff(down)[:, None] * np.diff(across))
+        return cls(shown, drawn, box, (down, across), least_noise)
 
-    @property
-    def noise(self) -> float:
-        """Variance of what cannot come through: rounding, JPEG, and errors in the estimate of the blur."""
-        power = self.residual**2 if self.residual.ndim == 2 else (self.residual**2).mean(axis=2)
-        unexplained = power - RULES.most_network_error * RULES.network_error**2 * self.passed
-        bands = np.digitize(self.passed, [share**2 for share in RULES.bands])
-        noise = [
-            float(unexplained[bands == b].mean()) for b in range(len(RULES.bands)) if (bands == b).any()
-        ]
-        return max(noise, default=0.0)
+    def residual(self, blur: _Blur) -> _Residual:
+        """What a blur does not explain."""
+        side = self.drawn.shape[1]
+        down, across = (blur.axis(part, side, ends) for part, ends in zip(self.box, self.ends, strict=True))
+        drawn = self.drawn if blur.edge == "through" else self.drawn[:, *self.box]
+        planes = _both(down, drawn, across)
+        if blur.edge == "through":
+            down, across = down[:, self.box[0]], across[:, self.box[1]]
+        return _Residual.of(self.shown - planes, down, across, CROP_SIZE_PX / side, self.least_noise)
 
-    def cost(self, least_noise: float) -> float:
-        """The negative log-likelihood of the residual, if the network is off by `network_error` at each
-        frequency.
-        """
-        variance = self.passed * RULES.network_error**2 + max(self.noise, least_noise)
-        return float((np.log(variance) + self.residual**2 / variance).sum())
+    def cost(self, blur: _Blur) -> float:
+        """The negative log-likelihood of a blur."""
+        return self.residual(blur).cost
 
-    def correction(self, least_noise: float) -> Matrix:
-        """What to add to the hole so that the blur of it explains the residual without the noise."""
-        share = 1 / (self.passed + max(self.noise, least_noise) / RULES.network_error**2)
-        if self.residual.ndim == 3:
-            share = share[:, :, None]
-        return _blurred(share * self.residual, self.down.T, self.across.T)
+    def fit(self, blur: _Blur, near: float, tolerance: float) -> tuple[float, _Blur]:
+        """The likeliest sigma within a ratio of `near` to that of a blur, and its cost before it."""
+        low, high = blur.sigma / near, blur.sigma * near
+        cost, sigma = _lowest(lambda sigma: self.cost(replace(blur, sigma=sigma)), low, high, tolerance)
+        return cost, replace(blur, sigma=sigma)
+
+
+def _cost_of(fitted: tuple[float, _Blur]) -> float:
+    return fitted[0]
+
+
+def _residual_of_blur(seen: Matrix, drawn: Matrix, hole: Mask, box: Box) -> _Residual | None:
+    """What a blur of the hole shows, or None if it is not a smooth upright box."""
+    inside = seen[:, *(slice(part.start + RULES.rim_px, part.stop - RULES.rim_px) for part in box)]
+    covered, area = int(hole[box].sum()), hole[box].size
+    if covered < RULES.least_overlap * (area + int(hole.sum()) - covered):
+        return None
+    if _detail(inside) > RULES.most_detail or inside.std(axis=(1, 2)).max() < RULES.least_variation:
+        return None
+    gray, gray_drawn = (planes.mean(axis=0)[None] for planes in (seen, drawn))
+    half = _Blurred.of(
+        _halved(gray), _halved(gray_drawn), _halved_box(box), RULES.half_bin_px, RULES.half_noise
+    )
+    rough = _first_estimate(half)
+    bin_px = max(2, round(2 * rough[0].sigma / RULES.bins_per_sigma))
+    whole = _Blurred.of(gray, gray_drawn, box, bin_px, RULES.whole_noise)
+    near, tolerance = 1 + RULES.half_tolerance, RULES.tolerance
+    fitted = [whole.fit(replace(blur, sigma=2 * blur.sigma), near, tolerance) for blur in rough]
+    lowest, blur = min(fitted, key=_cost_of)
+    gaussian = replace(blur, boxes=False)
+    if blur.boxes and whole.cost(gaussian) < lowest:
+        _, blur = whole.fit(gaussian, near, tolerance)
+    return _Blurred.of(seen, drawn, box, bin_px, RULES.least_noise).residual(blur)
+
+
+def _detail(planes: Matrix) -> float:
+    """How far pixels are from the mean of their neighbours, in levels. Rounding makes 0.3."""
+    beside = planes[:, :-2, 1:-1] + planes[:, 2:, 1:-1] + planes[:, 1:-1, :-2] + planes[:, 1:-1, 2:]
+    return float(np.sqrt(((planes[:, 1:-1, 1:-1] - beside / 4) ** 2).mean()))
+
+
+def _first_estimate(half: _Blurred) -> list[_Blur]:
+    """The likeliest blurs, from pictures of half the size."""
+    sigmas = np.geomspace(*RULES.sigmas_px, RULES.first_sigmas) * half.drawn.shape[1] / CROP_SIZE_PX
+
+    def fit(start: _Blur) -> tuple[float, _Blur]:
+        return half.fit(start, float(sigmas[1] / sigmas[0]), RULES.half_tolerance)
+
+    def first(edge: Edge) -> _Blur:
+        return min((_Blur(sigma, edge, boxes=True) for sigma in sigmas.tolist()), key=half.cost)
+
+    through, alone = first("through"), first("repeated")  # from afar, boxes and Gaussians are alike
+    found = [fit(through), fit(alone)]
+    if found[1][0] < found[0][0] + RULES.close:
+        found += [fit(replace(alone, edge=edge, boxes=False)) for edge in _ALONE]
+    lowest = min(map(_cost_of, found))
+    return [blur for cost, blur in found if cost < lowest + RULES.close]
+
+
+_ALONE: tuple[Edge, ...] = ("repeated", "mirrored")
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+def _lowest(
+    cost: Callable[[float], float], low: float, high: float, tolerance: float
+) -> tuple[float, float]:
+    """The least cost and its argument, by golden section, to a ratio of 1 + `tolerance`."""
+    points = [(cost(at), at) for at in (high * (low / high) ** _GOLDEN, low * (high / low) ** _GOLDEN)]
+    while high > low * (1 + tolerance):
+        if points[0] < points[1]:
+            high = points[1][1]
+            at = high * (low / high) ** _GOLDEN
+            points = [(cost(at), at), points[0]]
+        else:
+            low = points[0][1]
+            at = low * (high / low) ** _GOLDEN
+            points = [points[1], (cost(at), at)]
+    return min(points)
+
+
+@lru_cache(maxsize=64)
+def _bins(length: int, bin_px: int) -> Ends:
+    """The ends of equal bins along a side of the hole, without its rim."""
+    inner = length - 2 * RULES.rim_px
+    return RULES.rim_px + np.linspace(0, inner, max(2, round(inner / bin_px)) + 1).round().astype(np.intp)
+
+
+def _halved(planes: Matrix) -> Matrix:
+    count, side = len(planes), planes.shape[1] // 2
+    halved: Matrix = planes[:, : 2 * side, : 2 * side].reshape(count, side, 2, side, 2).mean(axis=(2, 4))
+    return halved
+
+
+def _halved_box(box: Box) -> Box:
+    rows, columns = (slice((part.start + 1) // 2, part.stop // 2) for part in box)
+    return rows, columns
+
+
+def _residual_of_mosaic(seen: Matrix, drawn: Matrix, hole: Mask, box: Box) -> _Residual | None:
+    """What a mosaic shows: the mean of each block, or the colour of its middle. None if it is not one."""
+    inside, hidden, covered = seen[:, *box], drawn[:, *box], hole[box]
+    gray = inside.mean(axis=0)
+    rows = _blocks(gray.T, covered.T)
+    columns = None if rows is None else _blocks(gray, covered)
+    if rows is None or columns is None:
+        return None
+    means = [_means(ends, length) for ends, length in zip((rows, columns), covered.shape, strict=True)]
+    *blocks, belonging = _both(means[0], np.concatenate([inside, covered[None]]), means[1])
+    belongs = belonging > 0.5
+    whole = tuple(slice(ends[0], ends[-1]) for ends in (rows, columns))
+    flat = np.repeat(np.repeat([*blocks, belongs], np.diff(rows), axis=1), np.diff(columns), axis=2)
+    if (
+        np.abs(inside[:, *whole] - flat[:-1])[:, covered[whole] & (flat[-1] > 0)].mean()
+        > RULES.most_in_block
+    ):
+        return None
+    middles = [
+        np.eye(each.shape[1])[(ends[:-1] + ends[1:]) // 2]
+        for each, ends in zip(means, (rows, columns), strict=True)
+    ]
+    scale = CROP_SIZE_PX / len(hole)
+    residuals = [
+        _Residual.of(
+            (blocks - _both(down, hidden, across)) * belongs, down, across, scale, RULES.least_noise
+        )
+        for down, across in (means, middles)
+    ]
+    return min(residuals, key=lambda residual: residual.cost)
+
+
+def _blocks(gray: Matrix, covered: Mask) -> Ends | None:
+    """The ends of a mosaic's blocks along the last axis, or None if there is no regular grid."""
+    both = covered[:, 1:] & covered[:, :-1]
+    steps = (np.abs(np.diff(gray, axis=1)) * both).sum(axis=0) / np.maximum(both.sum(axis=0), 1)
+    beside = np.maximum(np.append(steps[1:], 0), np.append(0, steps[:-1]))
+    cuts = np.flatnonzero((steps > RULES.least_step * steps.max()) & (steps >= beside)) + 1
+    if not len(cuts):
+        return None
+    gaps = np.diff([0, *cuts, covered.shape[1]])
+    side = float(np.median(gaps))
+    counts = np.rint(gaps / side).astype(int)
+    # The hole may go on beyond the mosaic, by less than a block.
+    counts[[0, -1]] = np.floor(gaps[[0, -1]] / side + RULES.unlike)
+    first, last = max(cuts[0] - round(counts[0] * side), 0), cuts[-1] + round(counts[-1] * side)
+    corners = [first, *cuts, min(last, covered.shape[1])]
+    ends = [
+        np.linspace(*pair, count + 1)[:-1] for pair, count in zip(pairwise(corners), counts, strict=True)
+    ]
+    blocks = np.append(np.concatenate(ends), corners[-1]).round().astype(np.intp)
+    unlike = np.abs(np.diff(blocks) - side).max() > max(RULES.unlike * side, 1)
+    return None if unlike or side < RULES.least_block_px else blocks
+
+
+def _means(ends: Ends, length: int) -> Matrix:
+    """(parts, length), the mean over each part of a line."""
+    at = np.arange(length)
+    inside = (at >= ends[:-1, None]) & (at < ends[1:, None])
+    return inside / np.diff(ends)[:, None]
+
+
+_LARGEST_PRODUCT = 64**3
+"""Multiplications. OpenBLAS starts threads for larger ones, and they would take the cores of others."""
+
+
+def _both(down: Matrix, planes: Matrix, across: Matrix) -> Matrix:
+    """(C, h, w): planes (C, H, W) under (h, H) from the left and (w, W) from the right."""
+    return np.stack([_product(_product(down, plane), across.T) for plane in planes])
+
+
+def _product(left: Matrix, right: Matrix) -> Matrix:
+    """`left @ right` in parts that BLAS computes in the calling thread alone."""
+    step = max(_LARGEST_PRODUCT // left.size, 1)
+    if step >= right.shape[1]:
+        return left @ right
+    parts = [left @ right[:, start : start + step] for start in range(0, right.shape[1], step)]
+    return np.concatenate(parts, axis=1)

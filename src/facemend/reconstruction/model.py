@@ -1,7 +1,7 @@
 """A model file in ONNX Runtime, and what it says about itself."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from facemend.alignment import tall_height
 from facemend.errors import ModelError, UsageError
 from facemend.files import parse_json
 from facemend.images import Batch, from_network, levels_from_network, to_network
-from facemend.onnx_model import CPU, OnnxModel
+from facemend.onnx_model import CPU, OnnxModel, Provider
 from facemend.reconstruction.options import Device
 
 METADATA_KEY = "facemend"
@@ -145,9 +145,6 @@ class ModelDescription:
             raise ModelError(f"the model file's description cannot be read: {error!r}") from error
 
 
-_CUDA = "CUDAExecutionProvider"
-
-
 @dataclass(frozen=True)
 class ModelOutput:
     """What a model says about a batch of N canonical crops, H by S pixels.
@@ -202,21 +199,22 @@ class Model:
         """Opens a model file.
 
         Args:
-            threads: how many threads one call may use. None leaves it to ONNX Runtime.
+            threads: how many threads one call may use. None for all cores.
 
         Raises:
-            ModelError: the file is missing, damaged or not a facemend model, or CUDA is asked for and
+            ModelError: the file is missing, damaged or not a facemend model, or the device is
                 missing.
             UsageError: an unknown device, or less than one thread.
         """
-        self._model = OnnxModel(Path(path), threads=threads, providers=_providers(device))
+        providers = _providers(device, threads)
+        self._model = OnnxModel(Path(path), threads=threads, providers=providers)
         self.sha256 = self._model.sha256
         if METADATA_KEY not in self._model.texts:
             raise ModelError(f"{path} is not a facemend model; make one with facemend export")
         self.description = ModelDescription.from_json(self._model.texts[METADATA_KEY])
         self._check_shapes()
-        if device == Device.CUDA and self._model.providers[0] != _CUDA:
-            raise ModelError("ONNX Runtime cannot start CUDA on this machine; use --device cpu")
+        if device not in (Device.AUTO, Device.CPU) and self._model.providers[0] == CPU:
+            raise ModelError(f'ONNX Runtime cannot start {device} on this machine; use device="cpu"')
 
     def __call__(
         self, images: npt.NDArray[np.uint8], hints: npt.NDArray[np.bool_] | None = None
@@ -288,16 +286,54 @@ class Model:
                     )
 
 
-def _providers(device: Device | str) -> list[str]:
+@dataclass(frozen=True)
+class Hardware:
+    """What a device is called in ONNX Runtime.
+
+    Attributes:
+        provider: its execution provider.
+        package: the package of ONNX Runtime that has it.
+        options: of the provider, for a number of threads (None: all cores).
+    """
+
+    provider: str
+    package: str
+    options: Callable[[int | None], Mapping[str, str]] = lambda threads: {}
+
+
+def _openvino_options(threads: int | None) -> dict[str, str]:
+    # Without the hint it computes in bfloat16 where the processor can.
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    if threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = str(threads)
+    return {"device_type": "CPU", "load_config": json.dumps({"CPU": settings})}
+
+
+HARDWARE: Mapping[Device, Hardware] = {
+    Device.CUDA: Hardware("CUDAExecutionProvider", "onnxruntime-gpu"),
+    Device.OPENVINO: Hardware("OpenVINOExecutionProvider", "onnxruntime-openvino", _openvino_options),
+    Device.COREML: Hardware("CoreMLExecutionProvider", "onnxruntime for macOS"),
+    Device.DIRECTML: Hardware("DmlExecutionProvider", "onnxruntime-directml"),
+    Device.ROCM: Hardware("ROCMExecutionProvider", "onnxruntime-rocm"),
+}
+"""Every device but the CPU. `auto` takes CUDA or the CPU."""
+
+
+def _providers(device: Device | str, threads: int | None) -> list[Provider]:
     if device not in list(Device):
         raise UsageError(f"unknown device {device!r}; choose from {', '.join(Device)}")
-    has_cuda = _CUDA in onnxruntime.get_available_providers()
-    if device == Device.CUDA and not has_cuda:
+    available = onnxruntime.get_available_providers()
+    if device == Device.AUTO:
+        device = Device.CUDA if HARDWARE[Device.CUDA].provider in available else Device.CPU
+    if device == Device.CPU:
+        return [CPU]
+    chosen = HARDWARE[Device(device)]
+    if chosen.provider not in available:
         raise ModelError(
-            "this ONNX Runtime has no CUDA; install onnxruntime-gpu in place of onnxruntime, "
-            "or use --device cpu"
+            f"this ONNX Runtime cannot use {device}; install {chosen.package} in place of onnxruntime, "
+            'or use device="cpu"'
         )
-    return [_CUDA, CPU] if has_cuda and device != Device.CPU else [CPU]
+    return [(chosen.provider, dict(chosen.options(threads))), CPU]
 
 
 def shipped_model_path() -> Path:
@@ -306,7 +342,7 @@ def shipped_model_path() -> Path:
     Raises:
         ModelError: this copy of facemend carries none.
     """
-    return _shipped("facemend.onnx", "name a model file (--model FILE)")
+    return _shipped("facemend.onnx", "name a model file of your own")
 
 
 def shipped_discriminator_path() -> Path:

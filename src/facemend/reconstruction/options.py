@@ -26,6 +26,10 @@ class Device(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+    OPENVINO = "openvino"
+    COREML = "coreml"
+    DIRECTML = "directml"
+    ROCM = "rocm"
 
 
 class Remove(StrEnum):
@@ -122,8 +126,17 @@ class Options:
             raise UsageError("a ready crop shows one face alone; leave the faces out")
 
     def mask_of(self, width_px: int, height_px: int, name: str) -> Mask | None:
-        """The mask, bool (height, width). Raises UsageError: it has another shape than the picture."""
-        return None if self.mask is None else _fitted(self.mask, width_px, height_px, name)
+        """The mask, bool (height, width).
+
+        Raises:
+            UsageError: it has another shape than the picture, or marks nothing.
+        """
+        if self.mask is None:
+            return None
+        mask = _fitted(self.mask, width_px, height_px, name)
+        if not mask.any():
+            raise UsageError("the mask marks nothing; paint white what is to be reconstructed")
+        return mask
 
     def free_of(self, width_px: int, height_px: int, name: str) -> Mask:
         """What may change, bool (height, width).
@@ -164,6 +177,26 @@ class Options:
             texts |= {each.name: " ".join(boxes)} if boxes else {}
             texts |= {f"{each.name}_sha256": _sha256(masks[0])} if masks else {}
         return texts
+
+
+FIND_OPTIONS = ("aligned", "faces", "occlusion_threshold", "min_confidence")
+"""The fields of `Options` that decide about what is found. The others are about the reconstruction."""
+
+
+def find_options_of(options: Options | None, changes: Mapping[str, Any]) -> Options:
+    """Options for finding occlusions alone.
+
+    Raises:
+        UsageError: as `options_of` does, or an option is about the reconstruction.
+    """
+    chosen = options_of(options, changes)
+    for each in fields(Options):
+        value = getattr(chosen, each.name)
+        if each.name not in FIND_OPTIONS and (_is_mask(value) or value != each.default):
+            raise UsageError(
+                f"{each.name} is about the reconstruction; finding takes {', '.join(FIND_OPTIONS)}"
+            )
+    return chosen
 
 
 def options_of(options: Options | None, changes: Mapping[str, Any]) -> Options:
@@ -216,13 +249,14 @@ def _fitted(mask: Mask, width_px: int, height_px: int, name: str) -> Mask:
     import numpy as np
     from PIL import Image as PillowImage
 
-    if mask.dtype == np.bool_ and mask.shape == (height_px, width_px):
+    if mask.dtype != np.bool_ or mask.ndim != 2 or not mask.size:
+        raise UsageError(f"the mask is {mask.dtype} {mask.shape}; pass bool (height, width)")
+    if mask.shape == (height_px, width_px):
         return mask
-    fits = mask.dtype == np.bool_ and mask.ndim == 2 and mask.size > 0
-    if not fits or abs(mask.shape[1] * height_px / (mask.shape[0] * width_px) - 1) > _SAME_SHAPE:
+    if abs(mask.shape[1] * height_px / (mask.shape[0] * width_px) - 1) > _SAME_SHAPE:
         raise UsageError(
-            f"the mask is {mask.dtype} {mask.shape}; {name} needs bool ({height_px}, {width_px}), or "
-            "that shape at another size"
+            f"the mask is {mask.shape[1]}×{mask.shape[0]} pixels and {name} is {width_px}×{height_px}; a "
+            "mask has the photo's shape, at any size"
         )
     picture = PillowImage.fromarray(mask).resize((width_px, height_px), PillowImage.Resampling.NEAREST)
     return np.asarray(picture, dtype=np.bool_)

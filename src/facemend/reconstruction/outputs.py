@@ -1,14 +1,14 @@
 """Files, folders and patterns: which pictures are meant, and what is written where, before anything is."""
 
 import glob
+from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from facemend.errors import OutputError, PictureError, UsageError
 from facemend.files import refuse_links, sha256_of
-from facemend.io import SUFFIXES, find_pictures, format_named, is_picture
-from facemend.io.folders import is_below, is_hidden
+from facemend.io import SUFFIXES, find_pictures, format_named, is_below, is_hidden, is_picture
 from facemend.reconstruction.provenance import read_provenance
 
 _ENDING, _OCCLUSION_ENDING = "_reconstructed", "_occlusion"
@@ -73,28 +73,64 @@ def plan_tasks(
         places = {(source.parent, source.stem) for source, _ in found}
         found = [pair for pair in found if not _was_written_here(pair[0], places)]
     into_folder = output is not None and (many or output.is_dir() or not output.suffix)
+    if output is not None and len(found) > 1 and _names_picture(output):
+        raise UsageError(
+            f"{output} names one picture, and there are {len(found)}; name a folder to write them into"
+        )
     if output is not None and not into_folder:
         format_named(output)
+    if in_place:
+        found = _once_each(found)
+    names = _Names([source for source, _ in found], aligned)
     tasks = []
     for source, name in found:
+        stem, suffix = names.stem_of(source), names.suffix_of(source)
+        shown = names.stem_of_occlusion(source)
         if in_place:
             _refuse_in_place(source, output, aligned)
-        suffix = source.suffix if not aligned and source.suffix.lower() in SUFFIXES else ".png"
-        stem = source.stem
-        if in_place:
             target = source
         elif output is None:
             target = source.with_name(f"{stem}{_ENDING}{suffix}")
+        elif into_folder:
+            target = output / name.with_name(stem + suffix)
         else:
-            target = output / name.with_suffix(suffix) if into_folder else output
-            stem = target.stem
-        occlusion = target.with_name(f"{stem}{_OCCLUSION_ENDING}.png") if save_occlusion else None
+            target, shown = output, output.stem
+        occlusion = target.with_name(f"{shown}{_OCCLUSION_ENDING}.png") if save_occlusion else None
         tasks.append(Task(source, target, occlusion, in_place))
     if output is not None and into_folder:
         for folder in {task.output.parent for task in tasks}:
             refuse_links(output, folder)
     _check_apart(tasks)
     return tasks
+
+
+class _Names:
+    """The names of what is made of pictures.
+
+    It has the picture's stem. Of a.jpg and a.png, what would have one name gets both of their whole names.
+    """
+
+    def __init__(self, sources: Sequence[Path], aligned: bool) -> None:
+        self._aligned = aligned
+        self._outputs = Counter(map(self._output, sources))
+        self._stems = Counter((source.parent, source.stem) for source in sources)
+
+    def suffix_of(self, source: Path) -> str:
+        """Ready crops become PNG. Photos keep their suffix, if facemend writes it."""
+        keeps = not self._aligned and source.suffix.lower() in SUFFIXES
+        return source.suffix if keeps else ".png"
+
+    def stem_of(self, source: Path) -> str:
+        """The stem of the output."""
+        alone = self._outputs[self._output(source)] == 1 or self.suffix_of(source) == source.suffix
+        return source.stem if alone else source.name
+
+    def stem_of_occlusion(self, source: Path) -> str:
+        """What the occlusion's name begins with."""
+        return source.stem if self._stems[source.parent, source.stem] == 1 else source.name
+
+    def _output(self, source: Path) -> tuple[Path, str, str]:
+        return source.parent, source.stem, self.suffix_of(source)
 
 
 @dataclass(frozen=True)
@@ -115,9 +151,9 @@ class _Walk:
             yield from self._matches(path)
         elif path.is_dir():
             pictures = find_pictures(path, recursive=self.recursive, leave_out=self.outputs)
-            found = [picture for picture in pictures if _is_meant(picture, self.in_place)]
+            found = [picture for picture in pictures if is_meant(picture, in_place=self.in_place)]
             if not found:
-                deeper = "" if self.recursive else "; --recursive looks into its subfolders as well"
+                deeper = "" if self.recursive else "; recursive=True looks into its subfolders as well"
                 raise PictureError(f"{path} holds no pictures to reconstruct{deeper}")
             yield from ((picture, picture.relative_to(path)) for picture in found)
         else:
@@ -129,7 +165,7 @@ class _Walk:
         found = [
             picture
             for picture in self._candidates(fixed, rest)
-            if _is_meant(picture, self.in_place) and not is_below(picture, fixed, self.outputs)
+            if is_meant(picture, in_place=self.in_place) and not is_below(picture, fixed, self.outputs)
         ]
         if not found:
             raise PictureError(f"{pattern} matches no pictures to reconstruct")
@@ -145,6 +181,19 @@ class _Walk:
                     yield from find_pictures(match)
             elif is_picture(name) and match.is_file() and not _leads_elsewhere(match, fixed):
                 yield match
+
+
+def _names_picture(output: Path) -> bool:
+    """Whether an output that is not there yet has the suffix of a picture."""
+    return output.suffix.lower() in SUFFIXES and not output.is_dir()
+
+
+def _once_each(found: Sequence[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
+    """Each photo once: of a photo and links to it, the photo."""
+    chosen: dict[Path, tuple[Path, Path]] = {}
+    for pair in sorted(found, key=lambda pair: pair[0].is_symlink()):
+        chosen.setdefault(pair[0].resolve(), pair)
+    return [pair for pair in found if pair in chosen.values()]
 
 
 def _is_pattern(path: Path) -> bool:
@@ -171,7 +220,7 @@ def _leads_elsewhere(picture: Path, fixed: Path) -> bool:
     return any(fixed.joinpath(*parts[: count + 1]).is_symlink() for count in range(len(parts)))
 
 
-def _is_meant(picture: Path, in_place: bool) -> bool:
+def is_meant(picture: Path, *, in_place: bool) -> bool:
     """Whether a picture that nobody named alone is an input, and not an output."""
     if _is_copy(picture):
         return False
@@ -203,9 +252,9 @@ def _was_written_here(picture: Path, places: Set[tuple[Path, str]]) -> bool:
 
 def _refuse_in_place(source: Path, output: Path | None, aligned: bool) -> None:
     if output is not None:
-        raise UsageError("--in-place replaces the photos; leave -o out")
+        raise UsageError("in_place=True replaces the photos; name no output")
     if aligned:
-        raise UsageError("--in-place is for photos; ready crops become PNG files")
+        raise UsageError("in_place=True is for photos; ready crops become PNG files")
     format_named(source)
 
 

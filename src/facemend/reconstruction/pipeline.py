@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -24,13 +24,22 @@ from facemend.files import seed_of
 from facemend.images import Alpha, Image, Mask, digest_of
 from facemend.occlusion.types import OcclusionClass
 from facemend.reconstruction.acceptance import (
+    classes_that_stay,
+    covered_probability,
     evidence_of,
     find_occlusion,
-    is_covered,
     large_regions,
     probability_of,
 )
-from facemend.reconstruction.blending import DILATION_PX, FEATHER_PX, RING_PX, blend, feather, match_grain
+from facemend.reconstruction.blending import (
+    DILATION_PX,
+    FEATHER_PX,
+    RING_PX,
+    blend,
+    feather,
+    keep_tone,
+    match_grain,
+)
 from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Options
@@ -55,6 +64,7 @@ class FaceReconstruction:
         interval: float32 (h, w), how far off the reconstruction may be: nine in ten of the true colour
             values under the occlusion lie within ± this many levels (of 255) of the output; 0 where
             `weight` is 0; None if the model does not say.
+        stays: the classes that hide a part of the face and were not asked for, such as glasses.
     """
 
     face: Face
@@ -65,6 +75,7 @@ class FaceReconstruction:
     coverage: float
     before: Image
     interval: Alpha | None = None
+    stays: tuple[OcclusionClass, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -159,11 +170,13 @@ class Passes:
     Attributes:
         options: what to reconstruct.
         name: what the log calls the photo.
+        draws: whether the reconstruction is wanted, and not the occlusion alone.
     """
 
     model: Model
     options: Options
     name: str
+    draws: bool = True
 
     def find(self, photo: Image, face: Face, highest: float) -> PassResult | None:
         """The occlusion of a face, or None if the face lies outside the photo.
@@ -171,15 +184,31 @@ class Passes:
         Args:
             highest: the highest confidence of a face in the photo.
         """
-        seen = self._run(photo, face)
-        if seen is None or seen.output.alpha is None:
-            return seen
-        threshold = self.options.occlusion_threshold
-        if not is_covered(photo, face, seen.view, seen.found, threshold, highest, self.name):
-            return seen._replace(found=np.zeros_like(seen.found))
-        if face.confidence < THRESHOLDS.sure_location:
+        seen = self.run(photo, face)
+        return seen if seen is None or seen.output.alpha is None else self.complete(photo, seen, highest)[0]
+
+    def wanted(self, seen: PassResult) -> PassResult:
+        """A pass that others made over the face, with the occlusion that is wanted here."""
+        return seen._replace(found=find_occlusion(seen.view.crop.image, seen.output, self.options))
+
+    def complete(self, photo: Image, seen: PassResult, highest: float) -> tuple[PassResult, float]:
+        """A face after its first pass, with the further passes that its occlusion needs.
+
+        Args:
+            highest: the highest confidence of a face in the photo.
+
+        Returns:
+            The result, whose `found` is 0 where the face does not count as occluded, and the probability
+            that it is.
+        """
+        probability = covered_probability(
+            photo, seen.face, seen.view, seen.found, self.options.occlusion_threshold, highest, self.name
+        )
+        if probability < THRESHOLDS.accepted:
+            return seen._replace(found=np.zeros_like(seen.found)), probability
+        if seen.face.confidence < THRESHOLDS.sure_location:
             seen = self._centred(photo, seen)
-        return self._lengthened(photo, self._deblurred(seen))
+        return self._lengthened(photo, self._deblurred(seen)), probability
 
     def with_mask(self, photo: Image, face: Face, mask: Mask) -> PassResult | None:
         """A face under a mask (H, W) of the photo, or None if its view shows none of the mask.
@@ -196,7 +225,7 @@ class Passes:
 
     def locate(self, photo: Image, face: Face) -> Face:
         """A face that a clip follows from here on. One that is hidden whole lies in its cover's middle."""
-        seen = self._run(photo, face) if face.confidence < THRESHOLDS.sure_location else None
+        seen = self.run(photo, face) if face.confidence < THRESHOLDS.sure_location else None
         if seen is None or seen.output.alpha is None or not seen.found.any():
             return face
         return self._centred(photo, seen).face
@@ -239,7 +268,8 @@ class Passes:
         described = self.model.description
         return view_of(photo, face.landmarks_px, described.size_px, tall=described.tall)
 
-    def _run(self, photo: Image, face: Face) -> PassResult | None:
+    def run(self, photo: Image, face: Face) -> PassResult | None:
+        """One pass over a face, or None if the face lies outside the photo."""
         view = self.view(photo, face)
         if view is None:
             return None
@@ -248,6 +278,8 @@ class Passes:
 
     def _deblurred(self, seen: PassResult) -> PassResult:
         """The same, its reconstruction made to agree with what a blur lets through."""
+        if not self.draws:
+            return seen
         output = deblur(seen.view.crop.image, seen.output, seen.found > self.options.occlusion_threshold)
         return seen._replace(output=output)
 
@@ -258,7 +290,7 @@ class Passes:
             if cover is None:
                 break
             moved = _moved(seen.face, landmarks_under(cover, seen.view.crop.crop_to_photo))
-            closer = self._run(photo, moved)
+            closer = self.run(photo, moved)
             if closer is None or not closer.found.any():
                 break
             seen = closer
@@ -282,7 +314,7 @@ class Passes:
             corner = middle * (1 - larger) + np.array([0, lower * side])
             in_crop = corner + larger * canonical_landmarks(side)
             moved = _moved(seen.face, in_crop @ to_photo[:, :2].T + to_photo[:, 2])
-            wider = self._run(photo, moved)
+            wider = self.run(photo, moved)
             if wider is None:
                 break
             to_wider = np.column_stack([np.eye(2) / larger, -corner / larger])
@@ -378,7 +410,10 @@ def reconstruct_faces(
     size = photo.shape[1], photo.shape[0]
     mask, free = options.mask_of(*size, name), options.free_of(*size, name)
     if mask is not None and not faces:
-        raise NoFaceFound(f"{name} has no face to reconstruct under the mask; say where one is with --face")
+        raise NoFaceFound(
+            f"{name} has no face to reconstruct under the mask; say where one is with "
+            "faces=[(x, y, width, height)]"
+        )
     result, done = photo.copy(), []
     left = None if mask is None else mask & free
     highest = max((face.confidence for face in faces), default=0.0)
@@ -398,12 +433,13 @@ def reconstruct_faces(
             left[seen.view.box] &= weight == 0
         weight = np.where(free[seen.view.box], weight, np.float32(0))
         reconstructed = _blend_face(result, seen, removed, weight)
+        stays = () if left is not None else _staying(seen, options)
         result[seen.view.box] = reconstructed[0]
-        done.append(reconstructed[1])
+        done.append(replace(reconstructed[1], stays=stays))
     if left is not None and left.any():
         raise UsageError(
             f"the mask marks {int(left.sum())} pixels that belong to no face found; keep to the faces, or "
-            "pass ready crops as aligned"
+            "pass ready crops with aligned=True"
         )
     return result, tuple(done)
 
@@ -431,10 +467,18 @@ def _blend_face(
         above = match_grain(before[part], above, weight[part] > 0, view.scale, rng)
         pixels = before.copy()
         pixels[part] = blend(before[part], above, weight[part])
+        pixels = keep_tone(before, pixels, weight)
     by_class = _ByClass(view, found)
     coverage = float((weight > 0).sum()) / (photo.shape[0] * photo.shape[1])
     done = FaceReconstruction(face, view.box, by_class, removed, weight, coverage, before, interval)
     return pixels, done
+
+
+def _staying(seen: PassResult, options: Options) -> tuple[OcclusionClass, ...]:
+    alpha = seen.output.alpha
+    return classes_that_stay(
+        None if alpha is None else alpha[0], options.remove, options.occlusion_threshold
+    )
 
 
 def weight_in_photo(view: View, found: Alpha, threshold: float) -> tuple[Alpha, Alpha]:

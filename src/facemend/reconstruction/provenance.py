@@ -19,6 +19,9 @@ NOTICE = (
     "Parts of this picture were made up by a neural network. They are a guess, not evidence of "
     "anybody's identity."
 )
+MASK_NOTICE = "A mask of what hides the faces of a photo, found by a neural network. It may be wrong."
+OF_A_MASK: Mapping[str, str] = {"output": "mask"}
+"""The option of a picture that shows an occlusion, and not a photo."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,12 @@ class Region:
 
     box_px: tuple[int, int, int, int]
     coverage: float
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """The box as x, y, width and height."""
+        x1, y1, x2, y2 = self.box_px
+        return x1, y1, x2 - x1, y2 - y1
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,11 @@ class Provenance:
     regions: tuple[Region, ...] = ()
     software: str = f"facemend {__version__}"
 
+    @property
+    def notice(self) -> str:
+        """What people have to know about the picture."""
+        return MASK_NOTICE if self.options.items() >= OF_A_MASK.items() else NOTICE
+
     def same_work(self, other: "Provenance") -> bool:
         """Whether both come from the same input file, model and options."""
         return (
@@ -67,8 +81,8 @@ class Provenance:
 
     def to_note(self) -> Note:
         """What a photo file says. It names no trained model where nothing was reconstructed."""
-        record = json.dumps({"notice": NOTICE} | asdict(self))
-        return Note(self.software, NOTICE, record, SOURCE_TYPE if self.regions else None)
+        record = json.dumps({"notice": self.notice} | asdict(self))
+        return Note(self.software, self.notice, record, SOURCE_TYPE if self.regions else None)
 
     def to_text(self) -> dict[str, str]:
         """Keys and values for a PNG's text chunks, where the PNG is not a photo."""
@@ -141,13 +155,13 @@ def _describe_picture(path: Path) -> dict[str, Any]:
         )
     return {
         "picture": str(path),
-        "notice": NOTICE,
+        "notice": made.notice,
         "software": made.software,
         "model": made.model,
         "model_sha256": made.model_sha256,
         "input_sha256": made.input_sha256,
         "options": dict(made.options),
-        "regions": [{"box_px": list(r.box_px), "coverage": r.coverage} for r in made.regions],
+        "regions": [{"box_px": list(r.box), "coverage": r.coverage} for r in made.regions],
     }
 
 

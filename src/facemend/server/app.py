@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
+from importlib.util import find_spec
 from typing import Any
 
 import h11
@@ -23,6 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from facemend import __version__
 from facemend.errors import FacemendError, UsageError
+from facemend.parallel import cores
 from facemend.reconstruction.options import Remove
 from facemend.reconstruction.provenance import NOTICE
 from facemend.server.middleware import (
@@ -42,11 +44,14 @@ from facemend.server.middleware import (
     response_of,
 )
 from facemend.server.schemas import (
+    FIND,
     FORMATS,
     INTERNAL,
     MODELS,
     RECONSTRUCT,
+    FindOptions,
     Form,
+    FormOptions,
     Problem,
     busy,
     error_responses,
@@ -61,7 +66,14 @@ _MEDIA_TYPES = {
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "json": "application/json",
+    "webmanifest": "application/manifest+json",
 }
+_PATHS = {"index.html": "/", "docs.html": "/docs"}
+_EXAMPLE = "/page/example-mask.jpg"
+"""The photo that the page shows with its reconstruction beside it."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +107,7 @@ def read_page() -> dict[str, PageFile]:
             continue
         data = entry.read_bytes()
         tag = f'"{hashlib.sha256(data).hexdigest()[:20]}"'
-        path = "/" if entry.name == "index.html" else f"/page/{entry.name}"
+        path = _PATHS.get(entry.name, f"/page/{entry.name}")
         found[path] = PageFile(data, media_type, tag)
     return found
 
@@ -116,8 +128,9 @@ class Server:
         self._limits = limits = self._settings.limits
         self._metrics = Metrics()
         chosen = self._settings
+        threads = chosen.threads or max(1, cores() // chosen.workers)
         setup = partial(
-            setup_message, limits=limits, model=chosen.model, device=chosen.device, threads=chosen.threads
+            setup_message, limits=limits, model=chosen.model, device=chosen.device, threads=threads
         )
         self._workers = WorkerPool(
             setup("reconstruct"), chosen.workers, limits.waiting, limits.response_bytes
@@ -128,6 +141,7 @@ class Server:
         self._pools = (self._inspection, self._workers)
         self._model: dict[str, Any] | None = None
         self._ready = False
+        self._example_after: bytes | None = None
         self._metrics.watch(self._metrics.waiting, lambda: float(sum(p.waiting for p in self._pools)))
         self._metrics.watch(self._metrics.running, lambda: float(sum(p.running for p in self._pools)))
         self._metrics.watch(self._metrics.workers_lost, lambda: float(sum(p.lost for p in self._pools)))
@@ -189,11 +203,13 @@ class Server:
             description=f"Finds what hides the faces of a photo and reconstructs it. {NOTICE}",
             docs_url=None,  # they would load scripts from elsewhere
             redoc_url=None,
+            redirect_slashes=False,  # a redirect would name http behind a proxy, and send the photo there
             lifespan=self._life,
         )
         api.add_api_route(
             "/v1/reconstruct", self._reconstruct, methods=["POST"], response_class=Response, **RECONSTRUCT
         )
+        api.add_api_route("/v1/find", self._find, methods=["POST"], response_class=Response, **FIND)
         api.add_api_route("/v1/models", self._models, methods=["GET"], **MODELS)
         for path, handler, summary in (
             ("/healthz", self._health, "Whether the server runs."),
@@ -203,8 +219,12 @@ class Server:
         api.add_api_route(
             "/metrics", self._prometheus, summary="Prometheus metrics.", response_class=Response
         )
-        for path, file in read_page().items():
+        page = read_page()
+        for path, file in page.items():
             api.add_api_route(path, partial(_page_file, file), include_in_schema=False)
+        api.add_api_route(
+            "/page/example-after.jpg", partial(self._example, page[_EXAMPLE]), include_in_schema=False
+        )
         api.add_exception_handler(Problem, _problem_response)
         api.add_exception_handler(HTTPException, _http_response)
         api.add_exception_handler(ClientGone, _gone_response)
@@ -212,7 +232,13 @@ class Server:
         return api
 
     async def _reconstruct(self, request: Request) -> Response:
-        form = read_form(request.scope[BODY], request.headers.get("content-type", ""))
+        return await self._work(request, FormOptions)
+
+    async def _find(self, request: Request) -> Response:
+        return await self._work(request, FindOptions)
+
+    async def _work(self, request: Request, schema: type[FormOptions | FindOptions]) -> Response:
+        form = read_form(request.scope[BODY], request.headers.get("content-type", ""), schema)
         head, body = await self._while_there(request, self._respond(form))
         reservation: Reservation = request.scope[RESERVATION]
         request.scope[BODY] = b""
@@ -224,7 +250,8 @@ class Server:
 
     async def _respond(self, form: Form) -> WorkerResponse:
         """Inspects the photo and reconstructs it. Equal requests at the same time share the work."""
-        options = {"options": form.options.model_dump(mode="json")}
+        task = "reconstruct" if isinstance(form.options, FormOptions) else "find"
+        options = {"task": task, "options": form.options.model_dump(mode="json")}
         parts: tuple[Part, ...] = (form.photo,) if form.mask is None else (form.photo, form.mask)
         key = await self._coalescer.key_of(json.dumps(options).encode(), *parts)
 
@@ -277,13 +304,23 @@ class Server:
         for changed in head["changed"]:
             self._metrics.faces.labels("reconstructed" if changed else "unchanged").inc()
 
+    async def _example(self, before: PageFile) -> Response:
+        """The page's example as this server's model reconstructs it, worked on once."""
+        if self._example_after is None:
+            _, body = await self._respond(
+                Form(memoryview(before.data), None, FormOptions.model_validate({}))
+            )
+            self._example_after = body
+        headers = {"Cache-Control": "no-cache"}
+        return Response(self._example_after, media_type=before.media_type, headers=headers)
+
     async def _models(self) -> dict[str, Any]:
         limits = self._limits
         return {
             "models": [self._model],
             "notice": NOTICE,
             "remove": [str(remove) for remove in Remove],
-            "formats": list(FORMATS),
+            "formats": [name for name in FORMATS if name != "heic" or find_spec("pillow_heif")],
             "limits": {
                 "upload_bytes": limits.upload_bytes,
                 "pixels": limits.pixels,
@@ -343,7 +380,7 @@ async def _http_response(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         return response_of(Problem(405, "wrong_method", "this path takes another method", error.headers))
-    message = "there is nothing here; /openapi.json lists all"
+    message = "there is nothing here; /docs and /openapi.json list all"
     return response_of(Problem(error.status_code, "not_found", message))
 
 

@@ -70,8 +70,8 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-TAKES_BODY = ("POST", "/v1/reconstruct")
-"""The one method and path whose requests have bodies."""
+TAKE_BODIES = frozenset({("POST", "/v1/reconstruct"), ("POST", "/v1/find")})
+"""Methods and paths whose requests have bodies."""
 DEADLINE, BODY = "facemend.deadline", "facemend.body"
 RESERVATION, ABORT = "facemend.reservation", "facemend.abort"
 """Keys of a request's scope: the end of its life by the event loop's clock, its body, its `Reservation`,
@@ -169,7 +169,7 @@ class BodyMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if (scope["method"], scope["path"]) != TAKES_BODY:
+        if (scope["method"], scope["path"]) not in TAKE_BODIES:
             if scope["method"] == "GET" and announces_body(scope):
                 raise Problem(400, "no_body", "this path takes no body; send the request without one")
             await self._app(scope, receive, send)
@@ -282,6 +282,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "img-src 'self' blob:",
         "connect-src 'self'",
         "media-src blob:",
+        "manifest-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
@@ -295,10 +296,13 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-_ROUTES = frozenset({"/", "/v1/reconstruct", "/v1/models", "/healthz", "/readyz", "/metrics"})
+_ROUTES = frozenset({"/", "/v1/reconstruct", "/v1/find", "/v1/models", "/healthz", "/readyz", "/metrics"})
 """Paths that are counted by name. A stranger's path is counted as `other`."""
 GONE = 499
 """The status that is counted for a client that went away. No client sees it."""
+
+
+_HEALTH = frozenset({"/healthz", "/readyz"})
 
 
 class AccessMiddleware:
@@ -347,7 +351,9 @@ class AccessMiddleware:
             # A proxy before this server may have believed the other one (RFC 9112, 6.3).
             raise Problem(400, "bad_form", "the request has two lengths; send one")
         host = headers.get("host", "")
-        if self._settings.hosts is not None and _name_of(host) not in self._settings.hosts:
+        known = self._settings.hosts is None or _name_of(host) in self._settings.hosts
+        # Balancers ask by an address, or by no name at all, and the response says nothing.
+        if not known and scope["path"] not in _HEALTH:
             raise Problem(
                 421,
                 "wrong_host",
@@ -376,7 +382,7 @@ class AccessMiddleware:
         route = scope["path"] if scope["path"] in _ROUTES else "other"
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.request_s.labels(route).observe(took_s)
-        if route == "/v1/reconstruct":
+        if route in ("/v1/reconstruct", "/v1/find"):
             LOG.info("%s %d in %.3f s", route, status, took_s)
 
 

@@ -7,6 +7,7 @@ from email.message import Message
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from facemend.errors import FacemendError, NoFaceFound, OutputError, PictureError, UsageError
 from facemend.io import Format
@@ -42,12 +43,23 @@ _CODES = (
 """Errors that are about the request. They name nothing of the server."""
 
 
+_ADVICE = {
+    "; say where one is with faces=[(x, y, width, height)]": "",
+    "strip=True": "strip=true",
+    "aligned=True": "aligned=true",
+    "primary_only=True writes the picture alone": "save the picture alone and send that",
+}
+"""What the library's errors advise, in the words of a request."""
+
+
 def problem_of(error: FacemendError) -> Problem:
     """The response to one of our errors. One about the server itself keeps its message to the log."""
     for kind, code in _CODES:
         if isinstance(error, kind):
-            # What comes after names an option of the command line, which a request does not have.
-            return Problem(422, code, str(error).partition("; say where")[0])
+            message = str(error)
+            for argument, field in _ADVICE.items():
+                message = message.replace(argument, field)
+            return Problem(422, code, message)
     return INTERNAL
 
 
@@ -83,6 +95,8 @@ MEDIA_TYPES = {
     Format.HEIC: "image/heic",
 }
 _MAX_FACES = 1000
+_MAX_BOXES = 50
+_FARTHEST_PX = 100_000  # beyond any photo
 
 
 def _numbers(value: object) -> object:
@@ -90,6 +104,24 @@ def _numbers(value: object) -> object:
     if isinstance(value, str):
         return [word.strip() for word in value.split(",")]
     return value
+
+
+def _boxes(value: object) -> object:
+    """ "10,20,80,100 300,20,80,100" as ((10, 20, 80, 100), (300, 20, 80, 100))."""
+    if not isinstance(value, str):
+        return value
+    try:
+        boxes = [tuple(map(float, word.split(","))) for word in value.split()]
+    except ValueError:
+        boxes = []
+    if not 1 <= len(boxes) <= _MAX_BOXES or not all(map(_is_box, boxes)):
+        message = f"send x,y,width,height in pixels; a space stands between faces, {_MAX_BOXES} at most"
+        raise PydanticCustomError("boxes", message)
+    return boxes
+
+
+def _is_box(box: tuple[float, ...]) -> bool:
+    return len(box) == 4 and all(abs(value) <= _FARTHEST_PX for value in box) and min(box[2:]) >= 1
 
 
 class FormOptions(BaseModel):
@@ -104,6 +136,11 @@ class FormOptions(BaseModel):
     faces: Annotated[
         tuple[Annotated[int, Field(ge=1, le=_MAX_FACES)], ...] | None, BeforeValidator(_numbers)
     ] = Field(None, description="Which faces, by number. The largest is 1. All if left out.")
+    face: Annotated[tuple[tuple[float, float, float, float], ...], BeforeValidator(_boxes)] = Field(
+        (),
+        description="A covered face that is not found, or left alone: x,y,width,height in pixels from the "
+        "top left. A space stands between several.",
+    )
     aligned: bool = Field(default_of("aligned"), description=help_of("aligned"))
     format: Literal["png", "jpeg", "webp", "tiff", "avif", "heic"] | None = Field(
         None, description="The picture's format. The photo's own if left out (PNG for BMP)."
@@ -111,6 +148,23 @@ class FormOptions(BaseModel):
     strip: bool = Field(default_of("strip"), description=help_of("strip"))
     before: bool = Field(
         False, description="JSON also holds the original photo as PNG, for clients that cannot decode it."
+    )
+
+
+class FindOptions(BaseModel):
+    """The fields of a form for finding, without its photo."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    answer: Literal["json", "covers", "accessories"] = Field(
+        "json", description="JSON that holds everything, or the mask of a class alone, as PNG."
+    )
+    aligned: bool = Field(default_of("aligned"), description=help_of("aligned"))
+    occlusion_threshold: float = Field(
+        default_of("occlusion_threshold"), ge=0, le=1, description=help_of("occlusion_threshold")
+    )
+    min_confidence: float = Field(
+        default_of("min_confidence"), ge=0, le=1, description=help_of("min_confidence")
     )
 
 
@@ -129,16 +183,22 @@ class FaceResponse(BaseModel):
     """A face that was found. Coordinates are pixels of the upright photo, (0, 0) its top left one."""
 
     face: int = Field(description="Its number; the largest is 1.")
-    box_px: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2.")
+    box_px: tuple[float, float, float, float] = Field(description="x, y, width, height.")
     landmarks_px: list[tuple[float, float]] = Field(description="Eyes, nose, corners of the mouth.")
-    confidence: float
-    chosen: bool
-    reconstructed: bool
+    confidence: float = Field(description="Of the detector, 0-1. 1 for a marked face.")
+    marked: bool = Field(description="Whether the form's field face marks it.")
+    chosen: bool = Field(description="Whether the form's field faces names it, or is left out.")
+    reconstructed: bool = Field(description="Whether anything of it was reconstructed.")
+    stays: list[str] = Field(
+        description="Classes (covers, accessories) that hide a part of it too, but that remove leaves out."
+    )
     coverage: float = Field(description="Share of the photo's pixels that were reconstructed, 0-1.")
     reach_px: list[tuple[float, float]] = Field(
         description="Four corners; a mask may mark what lies inside. Empty for a ready crop."
     )
-    area_px: tuple[int, int, int, int] = Field(description="x1, y1, x2, y2 that the occlusions cover.")
+    area_px: tuple[int, int, int, int] = Field(
+        description="x, y, width, height of what the occlusions cover."
+    )
     occlusions: dict[str, Base64] = Field(
         description="PNG by class (covers, accessories): white is occluded."
     )
@@ -148,15 +208,53 @@ class FaceResponse(BaseModel):
 class ReconstructionResponse(BaseModel):
     """What was done to a photo."""
 
-    outcome: Outcome
-    notice: str
+    outcome: Outcome = Field(description="What became of the photo.")
+    notice: str = Field(description="What has to be said beside the picture.")
+    width_px: int = Field(description="Of the photo as displayed.")
+    height_px: int = Field(description="Of the photo as displayed.")
+    faces: list[FaceResponse] = Field(description="All that were found or marked, the largest first.")
+    picture: Picture = Field(description="The file that comes back without answer=json.")
+    before: Picture | None = Field(
+        description="The photo as it came, as PNG, where before=true asks for it."
+    )
+    provenance: dict[str, object] = Field(
+        description="How it was made; the picture's metadata say the same."
+    )
+    work_s: float = Field(description="Seconds of work, without the wait.")
+
+
+class FoundOcclusionResponse(BaseModel):
+    """What hides a face, of one class."""
+
+    found: bool
+    probability: float | None = Field(description="That the face is occluded, 0-1; null for a ready crop.")
+    box_px: tuple[int, int, int, int] | None = Field(description="x, y, width, height; null if not found.")
+    share: float = Field(description="Share of the photo's pixels, 0-1.")
+
+
+class FoundFaceResponse(BaseModel):
+    """A face, and what hides it. A photo's top left pixel alone is the box 0, 0, 1, 1."""
+
+    face: int = Field(description="Its number; the largest is 1.")
+    box_px: tuple[float, float, float, float] = Field(description="x, y, width, height.")
+    landmarks_px: list[tuple[float, float]] = Field(description="Eyes, nose, corners of the mouth.")
+    confidence: float
+    occlusions: dict[str, FoundOcclusionResponse] = Field(description="By class: covers, accessories.")
+
+
+class FindResponse(BaseModel):
+    """The occlusions of a photo."""
+
+    software: str
+    model: dict[str, str]
+    input_sha256: str
+    options: dict[str, str]
     width_px: int
     height_px: int
-    faces: list[FaceResponse]
-    picture: Picture
-    before: Picture | None
-    provenance: dict[str, object]
-    work_s: float
+    faces: list[FoundFaceResponse]
+    masks: dict[str, Base64] = Field(
+        description="PNG by class, of the photo's size: 255 times the score of each pixel."
+    )
 
 
 class ErrorResponse(BaseModel):
@@ -204,6 +302,11 @@ def _form_schema() -> dict[str, Any]:
         "description": properties["faces"]["description"],
         "example": "1,2",
     }
+    properties["face"] = {
+        "type": "string",
+        "description": properties["face"]["description"],
+        "example": "120,80,200,240",
+    }
     properties["format"] = {
         "type": "string",
         "enum": ["png", "jpeg", "webp", "tiff", "avif", "heic"],
@@ -244,6 +347,42 @@ RECONSTRUCT: dict[str, Any] = {
         **error_responses(400, 401, 403, 408, 413, 415, 421, 422, 429, 500, 503),
     },
 }
+
+
+def _find_schema() -> dict[str, Any]:
+    schema = FindOptions.model_json_schema()
+    for field in schema["properties"].values():
+        field.pop("title", None)
+    photo = {
+        "type": "string",
+        "format": "binary",
+        "contentMediaType": "application/octet-stream",
+        "description": "PNG, JPEG, WebP, TIFF, AVIF, HEIC or BMP.",
+    }
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["photo"],
+        "properties": {"photo": photo, **schema["properties"]},
+    }
+
+
+FIND: dict[str, Any] = {
+    "summary": "Find what hides the faces of a photo, and reconstruct nothing.",
+    "description": "curl -F photo=@photo.jpg http://127.0.0.1:8000/v1/find",
+    "operation_id": "find",
+    "openapi_extra": {
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _find_schema()}}}
+    },
+    "responses": {
+        200: {
+            "model": FindResponse,
+            "description": "What was found (`answer` is `json`), or one mask.",
+            "content": {"image/png": _PICTURE},
+        },
+        **error_responses(400, 401, 403, 408, 413, 415, 421, 422, 429, 500, 503),
+    },
+}
 MODELS: dict[str, Any] = {
     "summary": "The model, what it can do, and what this server takes.",
     "operation_id": "models",
@@ -272,14 +411,17 @@ class Form:
 
     photo: memoryview
     mask: memoryview | None
-    options: FormOptions
+    options: FormOptions | FindOptions
 
 
-def read_form(body: bytes | bytearray, content_type: str) -> Form:
+def read_form(
+    body: bytes | bytearray, content_type: str, schema: type[FormOptions | FindOptions] = FormOptions
+) -> Form:
     """Reads a request's form (RFC 7578).
 
     Args:
         content_type: the request's header, which names the boundary.
+        schema: of the fields that are not files. A form for finding takes no mask.
 
     Raises:
         Problem: it is not such a form, or has fields that are unknown, missing or wrong.
@@ -289,8 +431,9 @@ def read_form(body: bytes | bytearray, content_type: str) -> Form:
     for name, is_file, value in _fields(body, content_type):
         if name in files or name in texts:
             raise _bad(f"{_shown(name)} is there twice; send it once")
-        if is_file != (name in _FILES):
-            raise _bad(f"send {' and '.join(_FILES)} as files, all else as text; {_shown(name)} is not")
+        wanted = _FILES if schema is FormOptions else _FILES[:1]
+        if is_file != (name in wanted):
+            raise _bad(f"send {' and '.join(wanted)} as files, all else as text; {_shown(name)} is not")
         if is_file:
             files[name] = value
         else:
@@ -298,9 +441,9 @@ def read_form(body: bytes | bytearray, content_type: str) -> Form:
     if not files.get("photo"):
         raise _bad("there is no photo; send one as the form's file `photo`")
     try:
-        options = FormOptions.model_validate(texts)
+        options = schema.model_validate(texts)
     except ValidationError as error:
-        raise _bad(_message_of(error)) from error
+        raise _bad(_message_of(error, list(schema.model_fields))) from error
     return Form(files["photo"], files.get("mask") or None, options)
 
 
@@ -389,12 +532,12 @@ def _text_of(value: memoryview) -> str:
         raise _unreadable() from error
 
 
-def _message_of(error: ValidationError) -> str:
+def _message_of(error: ValidationError, known: Sequence[str]) -> str:
     """The first thing that is wrong, in one line."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     name = _shown(str(first["loc"][0])) if first["loc"] else "the form"
     if first["type"] == "extra_forbidden":
-        return f"there is no option {name}; there are {_listed(list(FormOptions.model_fields))}"
+        return f"there is no option {name}; there are {_listed(known)}"
     message = first["msg"]
     return f"{name}: {message[0].lower()}{message[1:]}"
 

@@ -12,11 +12,13 @@ import numpy as np
 
 from facemend import io
 from facemend.alignment import view_of
-from facemend.errors import PictureError, reason_of
+from facemend.errors import NoFaceFound, PictureError, reason_of
 from facemend.images import Alpha, Image, Mask
 from facemend.io import MAX_PIXELS, Format, Photo, encode_photo, format_of, read_photo
 from facemend.io.formats import DAMAGED, HEIC_PACKAGE, SUFFIXES, open_photo
 from facemend.io.png import encode_png
+from facemend.occlusion import OcclusionClass
+from facemend.reconstruction.find import Findings
 from facemend.reconstruction.pipeline import FaceReconstruction
 from facemend.reconstruction.provenance import NOTICE, Provenance
 from facemend.reconstruction.reconstructor import Reconstruction, Reconstructor
@@ -50,7 +52,8 @@ def check_head(data: bytes, name: str, limits: Limits) -> tuple[int, int]:
             width_px, height_px = picture.size
             packet = picture.info.get("xmp")
     except ImportError as error:
-        raise PictureError(f"{name} is HEIC, which needs {HEIC_PACKAGE}") from error
+        message = f"{name} is HEIC, which this server does not read; send JPEG or PNG"
+        raise PictureError(f"{message}, or add {HEIC_PACKAGE}") from error
     except DAMAGED as error:
         raise PictureError(f"{name} cannot be read as a picture: {reason_of(error)}") from error
     if width_px * height_px > min(limits.pixels, MAX_PIXELS):
@@ -108,12 +111,14 @@ class ReconstructedFace:
         done: what was done to it.
         chosen: whether the request names it, or names none.
         reach_px: (x, y) of the four corners of what a mask may mark for it. Empty for a ready crop.
+        stays: what hides a part of it too, and was not to be removed.
     """
 
     number: int
     done: FaceReconstruction
     chosen: bool
     reach_px: tuple[tuple[float, float], ...]
+    stays: tuple[OcclusionClass, ...]
 
     @property
     def changed(self) -> bool:
@@ -163,12 +168,18 @@ def reconstruct(
     began = time.monotonic()
     options = request.options
     check_head(request.photo, _NAME, limits)
-    found = reconstructor(
-        NamedBytes(request.photo, _NAME),
-        aligned=options.aligned,
-        mask=None if request.mask is None else read_mask(request.mask, limits),
-        remove=options.remove,
-    )
+    try:
+        found = reconstructor(
+            NamedBytes(request.photo, _NAME),
+            aligned=options.aligned,
+            mask=None if request.mask is None else read_mask(request.mask, limits),
+            faces=options.face,
+            remove=options.remove,
+        )
+    except NoFaceFound as error:
+        # The library's message names an option of the command line.
+        message = "the photo has no face under the mask; say where one is with face=x,y,width,height"
+        raise Problem(422, "no_face", message) from error
     photo, provenance = found.photo, found.provenance
     numbers = range(1, len(found.faces) + 1)
     chosen = frozenset(numbers if options.faces is None else options.faces)
@@ -183,7 +194,11 @@ def reconstruct(
     side_px = reconstructor.model.description.size_px
     faces = tuple(
         ReconstructedFace(
-            number, face, number in chosen, () if options.aligned else _reach(photo, face, side_px)
+            number,
+            face,
+            number in chosen,
+            () if options.aligned else _reach(photo, face, side_px),
+            () if request.mask or options.answer == "picture" else face.stays,
         )
         for number, face in zip(numbers, found.faces, strict=True)
     )
@@ -222,6 +237,47 @@ def _reach(photo: Photo, face: FaceReconstruction, side_px: int) -> tuple[tuple[
     last = side_px - 1
     corners = np.array([(0, 0, 1), (last, 0, 1), (last, last, 1), (0, last, 1)], dtype=np.float64)
     return tuple((round(x, 1), round(y, 1)) for x, y in (corners @ view.crop.crop_to_photo.T).tolist())
+
+
+@dataclass(frozen=True)
+class FoundPhoto:
+    """What was found in a photo, ready to be sent.
+
+    Attributes:
+        findings: all of it.
+        content: the response.
+        work_s: how long it took.
+    """
+
+    findings: Findings
+    content: "Content"
+    work_s: float
+
+
+def find(
+    reconstructor: Reconstructor, photo: bytes, options: Mapping[str, object], limits: Limits
+) -> FoundPhoto:
+    """Finds the occlusions of a photo, in the calling thread.
+
+    Args:
+        options: the fields of a form of the shape of `FindOptions`.
+
+    Raises:
+        Problem: the photo is larger than the limits.
+        FacemendError: as `Reconstructor.find` does.
+    """
+    began = time.monotonic()
+    check_head(photo, _NAME, limits)
+    values = dict(options)
+    answer = str(values.pop("answer"))
+    found = reconstructor.find(NamedBytes(photo, _NAME), **values)
+    if answer == "json":
+        masks = {str(each): b64encode(found.png(each)).decode() for each in OcclusionClass}
+        body = json.dumps(found.to_json() | {"masks": masks}, allow_nan=False).encode()
+        content = Content(body, "application/json")
+    else:
+        content = Content(found.png(answer), "image/png", {"Facemend-Faces": str(len(found.faces))})
+    return FoundPhoto(found, content, time.monotonic() - began)
 
 
 def warm_up(reconstructor: Reconstructor) -> None:
@@ -280,14 +336,16 @@ def _face(face: ReconstructedFace) -> dict[str, object]:
     rows, columns = done.box
     return {
         "face": face.number,
-        "box_px": [round(value, 1) for value in done.face.box_px],
+        "box_px": [round(value, 1) for value in done.face.box],
         "landmarks_px": done.face.landmarks_px.round(1).tolist(),
         "confidence": round(done.face.confidence, 3),
+        "marked": done.face.marked,
         "chosen": face.chosen,
         "reconstructed": face.changed,
+        "stays": [str(name) for name in face.stays],
         "coverage": done.coverage if face.changed else 0.0,
         "reach_px": face.reach_px,
-        "area_px": [columns.start, rows.start, columns.stop, rows.stop],
+        "area_px": [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start],
         "occlusions": {str(name): _png(alpha) for name, alpha in done.occlusion.items()},
         "changed": _png((done.weight > 0).astype(np.float32)) if done.changed else None,
     }

@@ -58,7 +58,7 @@ class Settings:
     Attributes:
         model: the model file. None for the one that comes with facemend.
         device: where it computes.
-        threads: processor threads a photo. None leaves it to the libraries.
+        threads: processor threads a photo. None divides the cores among the workers.
         workers: photos that are worked on at the same time, each by a process with its own model.
         token: the bearer token that the API requires. None requires none.
         hosts: names by which it may be called, in lower case, without a port. None for any.

@@ -154,7 +154,9 @@ def open_reconstruction(setup: Head, limits: Limits) -> tuple[dict[str, Any], Wo
     from facemend.reconstruction.reconstructor import Reconstructor
     from facemend.server.schemas import FormOptions
     from facemend.server.service import (
+        Content,
         ReconstructionRequest,
+        find,
         json_response,
         picture_response,
         reconstruct,
@@ -166,23 +168,31 @@ def open_reconstruction(setup: Head, limits: Limits) -> tuple[dict[str, Any], Wo
     warm_up(reconstructor)
 
     def work(head: Head, parts: list[bytes]) -> WorkerResponse:
+        if head.get("task") == "find":
+            found = find(reconstructor, parts[0], head["options"], limits)
+            sized = found.findings.width_px * found.findings.height_px
+            return checked(found.content, sized, found.work_s, [])
         options = FormOptions.model_validate(head["options"])
         request = ReconstructionRequest(parts[0], parts[1] if parts[1:] else None, options)
         result = reconstruct(reconstructor, request, limits)
         content = json_response(result) if options.answer == "json" else picture_response(result)
+        height_px, width_px = result.photo.pixels.shape[:2]
+        changed = [face.changed for face in result.faces]
+        return checked(content, height_px * width_px, result.work_s, changed)
+
+    def checked(content: Content, pixels: int, work_s: float, changed: list[bool]) -> WorkerResponse:
         if len(content.body) > limits.response_bytes:
             largest = limits.response_bytes / MEGABYTE
             message = (
                 f"the response would be larger than {largest:g} MB; ask for less, or send a smaller photo"
             )
             raise Problem(413, "too_large", message)
-        height_px, width_px = result.photo.pixels.shape[:2]
         head = {
             "media_type": content.media_type,
             "headers": dict(content.headers),
-            "pixels": height_px * width_px,
-            "work_s": result.work_s,
-            "changed": [face.changed for face in result.faces],
+            "pixels": pixels,
+            "work_s": work_s,
+            "changed": changed,
         }
         return head, content.body
 

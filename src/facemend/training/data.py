@@ -3,6 +3,7 @@
 import json
 import math
 import signal
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
-from tqdm import tqdm
 
 from facemend import degradations
 from facemend.alignment import (
@@ -26,13 +26,22 @@ from facemend.alignment import (
     repeat_below,
     shown_height,
 )
-from facemend.datasets import FaceRecord, FaceSource
+from facemend.datasets import FaceRecord, FaceSource, Split, take_split
 from facemend.errors import PictureError, SourceError, TrainingError
-from facemend.files import fingerprint_of, open_own, write_text, written_whole
+from facemend.files import (
+    fingerprint_of,
+    open_own,
+    parse_json,
+    read_own,
+    seed_of,
+    write_text,
+    written_whole,
+)
 from facemend.images import Alpha, Image, resize
 from facemend.io import find_pictures, read_image
 from facemend.occlusion import OcclusionClass, allowed_kinds, choose_kind, kinds_with, occlude
 from facemend.parallel import cores
+from facemend.progress import progress
 from facemend.training.batches import PackedBatch, Sample, stack
 from facemend.training.config import DataConfig
 from facemend.training.sources import Mixture
@@ -45,6 +54,9 @@ _FACE_WIDTH = 0.55  # of a face, in widths of the canonical crop
 # Standard deviations of the lens's blur, in widths of the face. Where something is occluded it stays weak:
 # a blurred box has to be blurrier than its surroundings.
 _MOST_BLUR, _MOST_BLUR_OVER_OCCLUSIONS = 0.05, 0.025
+_MOST_TRIED = 20
+_MOST_UNREADABLE = 0.02
+"""Share of the pictures of a source that may be broken. More is a source that was not downloaded whole."""
 _FAR_OFF = 0.15  # share of the misaligned faces that are far off
 
 
@@ -91,6 +103,16 @@ Decode = Callable[[FaceSource, FaceRecord, int], Image]
 """Reads one record of a source as it is cached at a size, for example `FaceSource.crop`."""
 
 
+def _first_readable(source: FaceSource, size_px: int, decode: Decode) -> Image:
+    """The first picture that can be read. Raises PictureError: none of the first few can."""
+    for record in source.records[:_MOST_TRIED]:
+        try:
+            return decode(source, record, size_px)
+        except PictureError as error:
+            failure = error
+    raise failure
+
+
 def cached_crops(
     source: FaceSource,
     size_px: int,
@@ -106,41 +128,83 @@ def cached_crops(
 
     Raises:
         TrainingError: there are no faces.
-        PictureError: a picture cannot be read.
+        PictureError: more than a few pictures cannot be read. A few are left out with a warning.
         OutputError: the folder cannot be written.
     """
     if not len(source):
         raise TrainingError("there are no faces to train on")
     names = [record.name for record in source.records]
-    shape = (len(source), *decode(source, source.records[0], size_px).shape)
+    shape = (len(source), *_first_readable(source, size_px, decode).shape)
     key = fingerprint_of(source.name, source.fingerprint, shape, *names)
     path = folder / f"crops-{size_px}-{key}.npy"
     if not path.exists():
         with written_whole(path) as temporary:
             crops = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
 
-            def fill(row: int) -> None:
-                crops[row] = decode(source, source.records[row], size_px)
+            def fill(row: int) -> str | None:
+                try:
+                    crops[row] = decode(source, source.records[row], size_px)
+                except PictureError as error:
+                    return str(error)
+                return None
 
             rows = range(len(source))
             with (
                 ThreadPoolExecutor(cores()) as pool,
-                tqdm(rows, desc="decoding faces", disable=quiet or None, leave=False) as line,
+                progress(unit="faces", total=len(rows), desc="decoding: ", quiet=quiet) as line,
             ):
-                for _ in pool.map(fill, rows):
+                failures: list[str | None] = []
+                for failure in pool.map(fill, rows):
+                    failures.append(failure)
                     line.update()
+            used = _without_unreadable(failures)
+            for row in rows:
+                if used[row] != row:
+                    crops[row] = crops[used[row]]
             crops.flush()
-        write_text(
-            path.with_suffix(".json"), json.dumps({"source": source.name, "names": names}), force=True
-        )
+        described = {"source": source.name, "names": names, "used": used}
+        write_text(path.with_suffix(".json"), json.dumps(described), force=True)
+    used = _used(path.with_suffix(".json"), len(source))
+    records = [source.records[row] for row in used]
     landmarks = [
         canonical_landmarks(size_px)
         if record.frame_landmarks_px is None
         else frame_to_crop(record.frame_landmarks_px, size_px)
-        for record in source.records
+        for record in records
     ]
-    attributes = [record.attributes for record in source.records]
+    attributes = [record.attributes for record in records]
     return Crops(_mapped(path, len(source)), np.stack(landmarks), attributes)
+
+
+def _without_unreadable(failures: Sequence[str | None]) -> list[int]:
+    """Which picture each row uses: its own, or the last readable one before it in place of a broken one.
+
+    Says which are broken. Raises PictureError: they are too many.
+    """
+    broken = [failure for failure in failures if failure is not None]
+    if not broken:
+        return list(range(len(failures)))
+    if len(broken) > max(1, round(_MOST_UNREADABLE * len(failures))):
+        raise PictureError(f"{len(broken)} of {len(failures)} pictures cannot be read: {broken[0]}")
+    more = f", and {len(broken) - 1} more pictures" if len(broken) > 1 else ""
+    warnings.warn(f"left out of training: {broken[0]}{more}", stacklevel=2)
+    readable = [row for row, failure in enumerate(failures) if failure is None]
+    if not readable:
+        raise PictureError(broken[0])
+    places = np.searchsorted(readable, np.arange(len(failures)), side="right") - 1
+    return [readable[max(place, 0)] for place in places.tolist()]
+
+
+def _used(path: Path, count: int) -> list[int]:
+    """What `_without_unreadable` said when the pictures were decoded. Each its own if it was not kept."""
+    try:
+        used: list[int] = parse_json(read_own(path))["used"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return list(range(count))
+    fits = isinstance(used, list) and len(used) == count
+    if not fits or not all(isinstance(row, int) and 0 <= row < count for row in used):
+        raise TrainingError(f"{path} says nothing about these faces; delete it and its pictures")
+    return used
 
 
 def _mapped(path: Path, count: int) -> Image:
@@ -437,6 +501,7 @@ def _leave_signals_to_the_trainer(worker: int) -> None:
 
 Form = Literal["folders", "side_by_side"]
 _INPUT, _TARGET = "occluded", "target"
+_VALIDATED = 0.05
 
 
 def open_pairs(root: Path, form: Form) -> FaceSource:
@@ -465,6 +530,30 @@ def open_pairs(root: Path, form: Form) -> FaceSource:
     records = [FaceRecord(name, f"{root.name}:{name}") for name in names]
     reader = _Reader(root, form)
     return FaceSource(root.name, records, reader, fingerprint_of(form, newest, *names))
+
+
+def split_pairs(pairs: FaceSource, split_file: Path | None) -> tuple[FaceSource, FaceSource]:
+    """The pairs to train on and those to validate on: 5%, at least one, by a hash of their names.
+
+    Args:
+        split_file: see `datasets.take_split`. It overrides the hash.
+
+    Raises:
+        SourceError: there are not two, or the split file leaves a part empty.
+    """
+    if split_file is not None:
+        train, val = (take_split(pairs, split, split_file) for split in (Split.TRAIN, Split.VAL))
+        return train, val
+    if len(pairs) < 2:
+        raise SourceError(
+            f"{pairs.name} holds one pair; training needs one to learn from and one to validate"
+        )
+    order = sorted((seed_of("pairs", record.name), record.name) for record in pairs.records)
+    held_out = {name for _, name in order[: max(1, round(_VALIDATED * len(order)))]}
+    return (
+        pairs.where(lambda record: record.name not in held_out),
+        pairs.where(lambda record: record.name in held_out),
+    )
 
 
 class _Reader:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from facemend.images import Image, Mask, from_network, to_network
 from facemend.metrics.image import ssim
 from facemend.metrics.psnr import psnr
 from facemend.occlusion import kinds_with, occlude
+from facemend.progress import progress
 from facemend.reconstruction.acceptance import wanted_alpha
 from facemend.reconstruction.blending import composite
 from facemend.reconstruction.options import Remove
@@ -59,6 +61,7 @@ class Outcome:
     Attributes:
         images_seen: so far.
         finished: whether every phase is done; False after SIGTERM or Ctrl-C.
+        stopped_by: the number of the signal that stopped it, or None.
         checkpoint: the newest.
         first: whether this is the first of the processes that trained together, which reports.
     """
@@ -67,6 +70,7 @@ class Outcome:
     finished: bool
     checkpoint: Path
     first: bool = True
+    stopped_by: int | None = None
 
 
 def train(
@@ -121,9 +125,10 @@ def train(
                 line.set_postfix_str(f"{phase.name}, {logger.summary()}", refresh=False)
                 if _passed(config.validate_images, seen_before, state.images_seen):
                     _validate(trainer, validator, logger, run)
-                if any_process(team, asks=stop_requested()):
+                if any_process(team, asks=stop_requested() is not None):
                     checkpoint = _save(trainer, run)
-                    return Outcome(state.images_seen, False, checkpoint, team.is_main_process)
+                    first, number = team.is_main_process, stop_requested() or signal.SIGTERM
+                    return Outcome(state.images_seen, False, checkpoint, first, number)
                 if time.monotonic() - saved_at > 60 * config.checkpoint_minutes:
                     checkpoint = _save(trainer, run)
                     saved_at = time.monotonic()
@@ -248,21 +253,24 @@ def _save(trainer: Trainer, run: Path) -> Path:
     return numbered_checkpoint(run, trainer.state.images_seen)
 
 
-def _progress_line(config: TrainingConfig, images_seen: int, *, quiet: bool) -> "tqdm[None]":
+def _progress_line(config: TrainingConfig, images_seen: int, *, quiet: bool) -> "tqdm[Any]":
     total = sum(phase.images for phase in config.phases)
-    return tqdm(total=total, initial=images_seen, unit="img", disable=quiet or None, smoothing=0.05)
+    return progress(total=total, initial=images_seen, unit="img", quiet=quiet, smoothing=0.05)
 
 
 @contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """SIGTERM and Ctrl-C make the run save and leave after its step, instead of ending it at once."""
+def _stop_signals() -> Iterator[Callable[[], int | None]]:
+    """SIGTERM and Ctrl-C make the run save and leave after its step, instead of ending it at once.
+
+    Yields a function that says which of them came first. None before.
+    """
     received: list[int] = []
     before = {
         number: signal.signal(number, lambda number, _: received.append(number))
         for number in (signal.SIGTERM, signal.SIGINT)
     }
     try:
-        yield lambda: bool(received)
+        yield lambda: received[0] if received else None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -17,7 +17,7 @@ from facemend.alignment import tall_height
 from facemend.datasets import FaceSource, Split, check_no_leak, known_identities, open_source, take_split
 from facemend.errors import UsageError
 from facemend.training.config import FeaturesConfig, PhaseConfig, TrainingConfig, read_config
-from facemend.training.data import Crops, open_pairs
+from facemend.training.data import Crops, open_pairs, split_pairs
 from facemend.training.distributed import join_processes, lost_processes_named
 from facemend.training.loop import Outcome, decode, deep_features_network, open_batches, train
 from facemend.training.networks import parameter_count
@@ -99,7 +99,10 @@ def open_parts(
     Raises:
         SourceError, LeakError: see `open_source`, `open_pairs`, `take_split` and `open_mixture`.
     """
-    source = open_pairs(data, config.data.pairs) if config.data.pairs else open_source(data)
+    if config.data.pairs:
+        train_pairs, val_pairs = split_pairs(open_pairs(data, config.data.pairs), split_file)
+        return Mixture.of(train_pairs), val_pairs
+    source = open_source(data)
     val_faces = take_split(source, Split.VAL, split_file)
     if config.data.sources:
         train_faces = open_mixture(config.data.sources, source, split_file, cache)
@@ -170,9 +173,8 @@ class RunEstimate:
     phases: tuple[PhaseEstimate, ...]
 
     def describe(self) -> str:
-        """For people, with the config as JSON first."""
+        """For people: networks, phases and hours."""
         lines = [
-            self.config.model_dump_json(indent=2),
             f"generator {self.generator_parameters / 1e6:.2f}M parameters, discriminator "
             f"{self.discriminator_parameters / 1e6:.2f}M, on {self.device}",
         ]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from facemend.errors import OutputError, PictureError, UsageError
 from facemend.files import parse_json, read_own, sha256_of, write_text, written_whole
 from facemend.images import Image
-from facemend.io.folders import is_hidden
+from facemend.io import is_hidden
 from facemend.reconstruction.options import Options, options_of
 from facemend.reconstruction.provenance import NOTICE, Provenance
 from facemend.reconstruction.reconstructor import Reconstructor, shipped

@@ -186,3 +186,48 @@ def test_the_teams_celeba_opens_with_every_picture(shared: Path) -> None:
     assert sum(record.frame_landmarks_px is not None for record in source.records) == 19_989
     assert all(record.identity for record in source.records)
     assert source.crop(source.records[0]).shape == (256, 256, 3)
+
+
+def test_kaggles_copy_opens_folder_in_folder_with_its_csv(tmp_path: Path) -> None:
+    home = make_celeba(tmp_path / "official", archive=False)
+    kaggle = tmp_path / "kaggle"
+    (kaggle / "img_align_celeba").mkdir(parents=True)
+    (home / "img_align_celeba").rename(kaggle / "img_align_celeba" / "img_align_celeba")
+    for name, columns, skip in (
+        ("identity_CelebA", "image_id,identity", 0),
+        ("list_eval_partition", "image_id,partition", 0),
+        ("list_attr_celeba", "image_id,Male,Young", 2),
+        ("list_landmarks_align_celeba", "image_id,lefteye_x,lefteye_y", 2),
+    ):
+        rows = (home / f"{name}.txt").read_text().splitlines()[skip:]
+        lines = [columns, *(",".join(row.split()) for row in rows)]
+        (kaggle / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    expected = open_celeba(make_celeba(tmp_path / "again", archive=False))
+    for root in (kaggle, kaggle / "img_align_celeba", kaggle / "img_align_celeba" / "img_align_celeba"):
+        source = open_celeba(root)
+        assert [record.name for record in source.records] == [r.name for r in expected.records]
+        for ours, theirs in zip(source.records, expected.records, strict=True):
+            assert (ours.identity, ours.attributes) == (theirs.identity, theirs.attributes)
+            np.testing.assert_array_equal(ours.frame_landmarks_px, theirs.frame_landmarks_px)
+        assert source.read(source.records[0].name).shape == (218, 178, 3)
+    assert read_partition(kaggle / "list_eval_partition.csv") == read_partition(
+        home / "list_eval_partition.txt"
+    )
+
+
+def test_the_authors_drive_opens_with_its_folders(tmp_path: Path) -> None:
+    home = make_celeba(tmp_path / "celeba")
+    for folder, names in (
+        ("Img", ("img_align_celeba.zip",)),
+        ("Anno", ANNOTATIONS),
+        ("Eval", ("list_eval_partition.txt",)),
+    ):
+        (home / folder).mkdir()
+        for name in names:
+            (home / name).rename(home / folder / name)
+    for root in (home, home / "Img" / "img_align_celeba.zip"):
+        assert is_celeba(root)
+        first = open_celeba(root).records[0]
+        assert (first.identity, first.attributes["Male"]) == (f"celeba:{PEOPLE[0]}", True)
+        assert first.frame_landmarks_px is not None
+    assert read_partition(home / "list_eval_partition.txt")

@@ -38,7 +38,7 @@ def test_a_notebook_shows_before_after_and_what_was_found(reconstructor: Reconst
     ]
     for shown, expected in zip(pictures[:2], (image, result.array), strict=True):
         np.testing.assert_array_equal(shown, expected)
-    np.testing.assert_array_equal(pictures[2][:, :, 0], np.rint(result.removed * 255))
+    np.testing.assert_array_equal(pictures[2][:, :, 0], result.removed_levels)
     assert f"{result.faces[0].coverage:.1%} of the picture reconstructed" in html
 
 

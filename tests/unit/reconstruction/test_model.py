@@ -8,7 +8,8 @@ import onnxruntime
 import pytest
 
 from facemend.errors import ModelError, UsageError
-from facemend.reconstruction.model import Model, shipped_model_path
+from facemend.reconstruction.model import HARDWARE, Model, shipped_model_path
+from facemend.reconstruction.options import Device
 from tests.stand_in import ACCESSORY, COVER, DESCRIPTION, write_model
 from tests.tiny_celeba import gradient
 
@@ -116,14 +117,36 @@ def test_a_damaged_description_is_refused(tmp_path: Path) -> None:
         Model(write_model(tmp_path / "m.onnx", text="{"))
 
 
-def test_cuda_that_is_not_there_is_said(stand_in_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("device", HARDWARE)
+def test_hardware_that_is_not_there_is_said(
+    stand_in_model: Path, monkeypatch: pytest.MonkeyPatch, device: Device
+) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(ModelError, match="no CUDA; install onnxruntime-gpu"):
-        Model(stand_in_model, device="cuda")
+    with pytest.raises(ModelError, match=f"cannot use {device}; install {HARDWARE[device].package}"):
+        Model(stand_in_model, device=device)
+
+
+@pytest.mark.parametrize("device", HARDWARE)
+def test_hardware_that_cannot_be_started_is_said(
+    stand_in_model: Path, monkeypatch: pytest.MonkeyPatch, device: Device
+) -> None:
+    provider, cpu, open_session = (
+        HARDWARE[device].provider,
+        "CPUExecutionProvider",
+        onnxruntime.InferenceSession,
+    )
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [provider, cpu])
+    monkeypatch.setattr(  # as ONNX Runtime does where the driver is missing
+        onnxruntime,
+        "InferenceSession",
+        lambda path, options, providers: open_session(path, options, providers=[cpu]),
+    )
+    with pytest.raises(ModelError, match=f"cannot start {device}"):
+        Model(stand_in_model, device=device, threads=1)
 
 
 def test_an_unknown_device_and_no_threads_are_used_wrongly(stand_in_model: Path) -> None:
-    with pytest.raises(UsageError, match="unknown device 'tpu'; choose from auto, cpu, cuda"):
+    with pytest.raises(UsageError, match="unknown device 'tpu'; choose from auto, cpu, cuda, openvino"):
         Model(stand_in_model, device="tpu")
     with pytest.raises(UsageError, match="0 threads"):
         Model(stand_in_model, threads=0)

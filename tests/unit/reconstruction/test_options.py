@@ -54,7 +54,9 @@ def test_a_mask_of_the_photos_shape_fits_at_any_size() -> None:
     expected = np.zeros((20, 40), dtype=np.bool_)
     expected[10:, 20:] = True
     np.testing.assert_array_equal(fitted, expected)
-    with pytest.raises(UsageError, match=r"it needs bool \(20, 20\), or that shape at another size"):
+    with pytest.raises(
+        UsageError, match=r"the mask is 20×10 pixels and it is 20×20; a mask has the photo's shape"
+    ):
         _options(keep=mask).free_of(20, 20, "it")
 
 

@@ -141,6 +141,10 @@ def test_a_cover_that_goes_on_below_the_crop_is_gone(model: Model, side_px: floa
     x, y = np.moveaxis(places @ to_crop.T, 2, 0)
     cover = (abs(x - 127) < 50) & (y > 190) & (y < 270)
     photo = gradient(1000, 900)
+    # More than one colour for each lightness.
+    photo[..., 2] = (
+        np.random.default_rng(0).integers(0, 256, (90, 100)).repeat(10, axis=0).repeat(10, axis=1)
+    )
     photo[cover] = COVER
     mended, (done,) = reconstruct_faces(photo, [face], model, Options())
     weight = np.zeros(photo.shape[:2], dtype=np.float32)
@@ -193,6 +197,7 @@ def test_a_face_is_found_and_mended_in_a_photo(reconstructor: Reconstructor) -> 
     region = result.faces[0].region
     assert region is not None
     x1, y1, x2, y2 = region.box_px
+    assert region.box == (x1, y1, x2 - x1, y2 - y1)
     outside = np.ones(photo.shape[:2], dtype=np.bool_)
     outside[y1:y2, x1:x2] = False
     np.testing.assert_array_equal(result.array[outside], photo[outside])

@@ -6,6 +6,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,15 +22,17 @@ pytest.importorskip("fastapi", reason="needs the serve extra: pip install 'facem
 from starlette.testclient import TestClient
 
 from facemend.detection import find_faces
+from facemend.errors import OutputError
 from facemend.images import Image
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.provenance import read_provenance
 from facemend.reconstruction.reconstructor import Reconstructor
-from facemend.server.app import Server
+from facemend.server.app import Server, read_page
+from facemend.server.schemas import problem_of
 from facemend.server.service import check_head
 from facemend.server.settings import Limits, Settings
 from tests import hostile_worker
-from tests.stand_in import COVER
+from tests.stand_in import ACCESSORY, COVER
 
 LIMITS = Limits(upload_bytes=3_000_000, pixels=2_000_000, side_px=4_000)
 SETTINGS = Settings(hosts=frozenset({"testserver"}), threads=1, limits=LIMITS)
@@ -109,8 +112,13 @@ def test_json_holds_the_picture_the_faces_and_what_was_found(
     assert (answer["height_px"], answer["width_px"]) == covered.shape[:2]
     (face,) = answer["faces"]
     (found,) = find_faces(covered)
-    assert face["box_px"] == [round(value, 1) for value in found.box_px]
-    x1, y1, x2, y2 = face["area_px"]
+    x, y, width, height = face["box_px"]
+    assert (found.landmarks_px > (x, y)).all()
+    assert (found.landmarks_px < (x + width, y + height)).all()
+    assert 1 < height / width < 1.6
+    assert x + width < covered.shape[1]
+    x1, y1, width, height = face["area_px"]
+    x2, y2 = x1 + width, y1 + height
     changed = decoded(face["changed"]) > 0
     cover = decoded(face["occlusions"]["covers"])
     assert changed.shape == cover.shape == (y2 - y1, x2 - x1)
@@ -136,7 +144,7 @@ def test_a_mask_marks_exactly_what_is_reconstructed(client: TestClient, png: byt
         client, encoded(np.zeros((300, 300, 3), np.uint8)), encoded(np.full((300, 300), 255, np.uint8))
     )
     assert (nowhere.status_code, nowhere.json()["code"]) == (422, "no_face")
-    assert nowhere.json()["message"] == "the photo has no face to reconstruct under the mask"
+    assert nowhere.json()["message"].endswith("say where one is with face=x,y,width,height")
 
 
 def test_the_corners_of_a_face_are_where_a_mask_may_reach(
@@ -180,6 +188,29 @@ def test_only_the_faces_asked_for_are_reconstructed(client: TestClient, covered:
     assert missing == {"code": "no_such_face", "message": "there is no face 3; 2 found, numbered from 1"}
 
 
+def test_a_face_is_marked_by_its_box(client: TestClient) -> None:
+    photo = np.full((300, 400, 3), 120, dtype=np.uint8)
+    photo[130:190, 150:250] = COVER
+    assert post(client, encoded(photo)).headers["facemend-outcome"] == "no_face"
+    answer = post(client, encoded(photo), answer="json", face="130,60,140,180 5,5,60,80").json()
+    first, second = answer["faces"]
+    assert (first["marked"], first["reconstructed"]) == (True, True)
+    assert (second["marked"], second["reconstructed"]) == (True, False)
+    assert answer["provenance"]["options"]["faces"] == "130,60,140,180 5,5,60,80"
+    differs = (decoded(answer["picture"]["base64"]) != photo).any(axis=2)
+    assert differs[140:180, 160:240].all()
+    assert not differs[:, :100].any()
+
+
+def test_what_hides_a_face_and_stays_is_named(client: TestClient) -> None:
+    photo = next(each.photo for each in read_portraits() if each.name == "Grace Hopper").copy()
+    photo[255:290, 225:305] = ACCESSORY  # over the mouth
+    (face,) = post(client, encoded(photo), answer="json").json()["faces"]
+    assert (face["reconstructed"], face["stays"]) == (False, ["accessories"])
+    (face,) = post(client, encoded(photo), answer="json", remove="all").json()["faces"]
+    assert (face["reconstructed"], face["stays"]) == (True, [])
+
+
 def test_an_unchanged_photo_is_its_file_byte_for_byte(client: TestClient) -> None:
     photo = encoded(np.full((200, 200, 3), 90, np.uint8), "JPEG", comment=b"mine")
     answer = post(client, photo)
@@ -197,6 +228,11 @@ def test_an_unchanged_photo_is_its_file_byte_for_byte(client: TestClient) -> Non
         ({"faces": "0"}, "faces: "),
         ({"faces": "one"}, "faces: "),
         ({"faces": ""}, "faces: "),
+        ({"face": "1,2,3"}, "face: send x,y,width,height"),
+        ({"face": "1,2,0,4"}, "face: send x,y,width,height"),
+        ({"face": "nan,2,3,4"}, "face: send x,y,width,height"),
+        ({"face": "1,2,1e308,1e308"}, "face: send x,y,width,height"),
+        ({"face": "900,900,9,9"}, "the face 900,900,9,9 lies outside the photo"),
         ({"format": "gif"}, "format: "),
         ({"aligned": "perhaps"}, "aligned: "),
         ({"model": "/etc/passwd"}, "there is no option model; there are answer, remove"),
@@ -290,7 +326,7 @@ def test_who_may_ask(settings: Settings, png: bytes) -> None:
     with TestClient(Server(settings).app) as client:
         for said in (None, "Bearer wrong", "Basic sésame", "Bearer", "Bearer sésame2"):
             headers = [(b"authorization", said.encode())] if said else []
-            for path in ("/v1/models", "/metrics", "/v1/reconstruct"):
+            for path in ("/v1/models", "/metrics", "/v1/reconstruct", "/v1/find"):
                 assert client.get(path, headers=headers).status_code == 401, said
         for path in ("/", "/healthz", "/readyz"):
             assert client.get(path).status_code == 200
@@ -338,13 +374,19 @@ def test_every_answer_has_the_headers_that_keep_a_browser_safe(client: TestClien
 
 
 def test_the_page_is_whole_and_asks_nobody_else(client: TestClient) -> None:
-    page = client.get("/")
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    for name in ("app.js", "api.js", "photo.js", "stage.js", "camera.js", "style.css", "icon.svg"):
-        file = client.get(f"/page/{name}")
+    for path in ("/", "/docs"):
+        page = client.get(path)
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        # Every address is relative, so that a proxy can serve the page below another path.
+        assert not re.search(r"(src|href)=\"(/|https?:)", page.text)
+    for name in sorted(read_page()):
+        if not name.startswith("/page/") or name.endswith(".jpg"):
+            continue
+        file = client.get(name)
         assert file.status_code == 200
+        assert not re.search("[\"'`(]/[a-z]", file.text)
         assert "http" not in file.text.replace("http://www.w3.org/2000/svg", "")
-        again = client.get(f"/page/{name}", headers={"if-none-match": file.headers["etag"]})
+        again = client.get(name, headers={"if-none-match": file.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
     for path in (
         "/page/../app.py",
@@ -355,6 +397,21 @@ def test_the_page_is_whole_and_asks_nobody_else(client: TestClient) -> None:
         "//etc/passwd",
     ):
         assert client.get(path).status_code in (404, 307), path
+
+
+def test_the_example_is_reconstructed_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, after = (decoded(client.get(f"/page/example-{name}.jpg").content) for name in ("mask", "after"))
+    assert before.shape == after.shape
+    monkeypatch.setattr(Server, "_respond", None)
+    assert client.get("/page/example-after.jpg").status_code == 200
+
+
+def test_heic_is_named_only_where_its_package_is(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "png" in client.get("/v1/models").json()["formats"]
+    monkeypatch.setattr("facemend.server.app.find_spec", lambda name: None)
+    assert "heic" not in client.get("/v1/models").json()["formats"]
 
 
 def test_errors_leak_nothing(
@@ -413,12 +470,41 @@ def _metric(client: TestClient, name: str) -> float:
 
 def test_the_document_has_every_route_and_answer(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
-    assert set(document["paths"]) == {"/v1/reconstruct", "/v1/models", "/healthz", "/readyz", "/metrics"}
+    routes = {"/v1/reconstruct", "/v1/find", "/v1/models", "/healthz", "/readyz", "/metrics"}
+    assert set(document["paths"]) == routes
     post_ = document["paths"]["/v1/reconstruct"]["post"]
     form = post_["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert set(form["properties"]) >= {"photo", "mask", "answer", "remove", "faces", "format"}
     assert {"image/png", "application/json"} <= post_["responses"]["200"]["content"].keys()
     assert {"400", "413", "415", "422", "429", "503"} <= post_["responses"].keys()
+
+
+def test_what_is_found_is_what_the_library_finds(
+    client: TestClient, reconstructor: Reconstructor, png: bytes
+) -> None:
+    answer = client.post("/v1/find", files={"photo": png})
+    assert answer.status_code == 200, answer.text
+    masks = answer.json().pop("masks")
+    found = reconstructor.find(io.BytesIO(png))
+    assert answer.json().items() >= found.to_json().items()
+    cover = decoded(masks["covers"])
+    assert np.array_equal(cover >= 128, found.mask("covers"))
+    assert cover.any()
+    assert not decoded(masks["accessories"]).any()
+    alone = client.post("/v1/find", files={"photo": png}, data={"answer": "covers"})
+    assert (alone.headers["content-type"], alone.headers["facemend-faces"]) == ("image/png", "1")
+    assert np.array_equal(decoded(alone.content), cover)
+
+
+def test_finding_takes_no_mask_and_no_option_of_the_reconstruction(client: TestClient, png: bytes) -> None:
+    for files, fields in (
+        ({"photo": png, "mask": png}, {}),
+        ({"photo": png}, {"remove": "all"}),
+        ({"photo": png}, {"min_confidence": "nan"}),
+        ({"photo": png}, {"occlusion_threshold": "2"}),
+    ):
+        answer = client.post("/v1/find", files=files, data=fields)
+        assert (answer.status_code, answer.json()["code"]) == (422, "bad_request")
 
 
 class TestUnderLoad:
@@ -530,3 +616,30 @@ def _until(true: Any) -> None:
             return
         threading.Event().wait(0.01)
     raise AssertionError("it never came to that")
+
+
+def test_health_is_told_under_any_name_and_by_head(client: TestClient) -> None:
+    for path in ("/healthz", "/readyz"):
+        for host in ("10.0.0.7:8000", "balancer", ""):
+            assert client.get(path, headers={"host": host}).status_code == 200
+    for path in ("/healthz", "/readyz", "/v1/models", "/metrics", "/"):
+        told = client.head(path)
+        assert (told.status_code, told.content) == (200, b"")
+
+
+def test_no_photo_is_sent_on_to_another_address(client: TestClient, png: bytes) -> None:
+    found = client.post("/v1/reconstruct/", files={"photo": png}, follow_redirects=False)
+    assert found.status_code == 404
+    assert "location" not in found.headers
+
+
+def test_a_request_is_advised_what_a_request_has() -> None:
+    for advice, said in (
+        ("it has XMP; strip=True leaves its metadata out", "strip=true leaves"),
+        ("it holds more; primary_only=True writes the picture alone", "; save the picture alone and send"),
+        ("no face under the mask; say where one is with faces=[(x, y, width, height)]", "under the mask"),
+    ):
+        message = problem_of(OutputError(advice)).message
+        assert said in message
+        assert "=True" not in message
+        assert "[(" not in message

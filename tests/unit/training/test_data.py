@@ -8,7 +8,8 @@ from PIL import Image as PillowImage
 
 from facemend.alignment import canonical_landmarks
 from facemend.datasets.faces import FaceSource
-from facemend.errors import TrainingError
+from facemend.errors import PictureError, TrainingError
+from facemend.images import Image
 from facemend.training.batches import stack
 from facemend.training.config import DataConfig
 from facemend.training.data import Crops, OccludedFaces, _misaligned, cached_crops, load_batches
@@ -31,6 +32,28 @@ def test_crops_are_decoded_once_and_reread(faces: Faces, tmp_path: Path) -> None
     assert file.stat().st_mtime_ns == made
     assert np.array_equal(list(first.images), list(again.images))
     assert np.array_equal(first.images[2], source.crop(source.records[2], 64))
+
+
+def test_a_few_broken_pictures_are_left_out_and_many_end_the_run(faces: Faces, tmp_path: Path) -> None:
+    source = faces(7)
+    broken = {source.records[0].name, source.records[4].name}
+
+    def read(name: str) -> Image:
+        if name in broken:
+            raise PictureError(f"{name} cannot be read")
+        return source.read(name)
+
+    torn = FaceSource(source.name, source.records, read, "torn")
+    with pytest.raises(PictureError, match="2 of 7 pictures cannot be read"):
+        cached_crops(torn, 64, tmp_path, quiet=True)
+    broken.pop()
+    (bad,) = broken
+    with pytest.warns(UserWarning, match=f"left out of training: .*{bad} cannot be read"):
+        crops = cached_crops(torn, 64, tmp_path, quiet=True)
+    row = next(row for row, record in enumerate(source.records) if record.name == bad)
+    stand_in = source.records[row - 1 if row else 1]
+    for again in (crops, cached_crops(torn, 64, tmp_path, quiet=True)):
+        assert np.array_equal(again.images[row], source.crop(stand_in, 64))
 
 
 def test_a_changed_source_is_decoded_anew(faces: Faces, tmp_path: Path) -> None:

@@ -6,35 +6,40 @@ const LARGEST_SHOWN_PX = 2400; // larger canvases cost a phone its memory
 const SUFFIX = {
   "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/tiff": "tif", "image/avif": "avif", "image/heic": "heic",
 };
+const CLOSE_UPS = [178 / 218, 1]; // ratios of the sides that the server takes as a ready crop
 
-/** A step: options, strokes of the brush, and the result that they gave. Never changed once it is there.
- * {remove, faces: Set of numbers or null for all, strokes: [], result: of this step or, until it is there, of one before} */
-const FIRST = { remove: "covers", faces: null, strokes: [], result: null };
+/** A step: options, boxes around faces, strokes of the brush, and the result that they gave. Never changed once it is
+ * there. {remove, aligned, boxes: [x, y, width, height] of each, faces: Set of numbers or null for all, strokes: [],
+ * result: of this step or, until it is there, of one before} */
+const FIRST = { remove: "covers", aligned: false, boxes: [], faces: null, strokes: [], result: null };
 
 export class Photo {
-  constructor(file) {
+  constructor(file, remove = "covers") {
     this.file = file;
     this.name = file.name || "photo.png";
-    this.steps = [FIRST];
+    this.steps = [{ ...FIRST, remove }];
     this.at = 0;
     this.before = null; // canvas, as large as it is shown
     this.width = this.height = 0; // of the photo itself
-    this.format = null; // requested where the browser cannot show the photo's own
-    this.error = null;
+    this.shownAs = null; // the format of the response where the browser cannot show the photo's own
+    this.error = null; // {text, passing}
     this.busy = null; // AbortController of the request that runs
   }
 
   get step() { return this.steps[this.at]; }
   get result() { return this.step.result; }
+  get done() { return this.result !== null || this.error !== null; }
   get canUndo() { return this.at > 0; }
   get canRedo() { return this.at < this.steps.length - 1; }
+  get scale() { return this.before.width / this.width; }
+  get canBeCloseUp() { return CLOSE_UPS.some((ratio) => Math.abs(this.width / this.height / ratio - 1) < 0.01); }
+  get changed() { return this.result !== null && this.result.response.outcome === "reconstructed"; }
   /** Whether the result is not that of this step's options and strokes. */
   get stale() {
     if (this.result === null) return this.error !== null;
     const { made } = this.result;
-    return ["remove", "faces", "strokes"].some((key) => made[key] !== this.step[key]);
+    return Object.keys(FIRST).some((key) => key !== "result" && made[key] !== this.step[key]);
   }
-  get scale() { return this.before.width / this.width; }
 
   undo() { if (this.canUndo) this.at--; }
   redo() { if (this.canRedo) this.at++; }
@@ -47,10 +52,9 @@ export class Photo {
   /** Decodes the photo for the page. A format that the browser cannot decode comes back from the server. */
   async open() {
     try {
-      const bitmap = await createImageBitmap(this.file);
-      this.show(bitmap);
+      this.show(await createImageBitmap(this.file));
     } catch {
-      this.format = "png";
+      this.shownAs = "png";
     }
   }
 
@@ -68,40 +72,74 @@ export class Photo {
     this.busy = controller;
     this.error = null;
     const { step } = this;
-    const masked = step.strokes.length > 0;
     try {
-      const work = {
-        photo: this.file,
-        remove: step.remove,
-        faces: masked || step.faces === null ? null : [...step.faces].sort((a, b) => a - b),
-        mask: masked ? await this.maskBlob() : null,
-        format: this.format,
-        before: this.before === null,
-      };
-      const response = await reconstruct(work, { ...helpers, signal: controller.signal });
-      const result = await this.read(response, step);
+      const result = await this.resultOf(step, { ...helpers, signal: controller.signal });
       if (controller.signal.aborted) return;
       this.steps = this.steps.map((each) => (each === step ? { ...step, result } : each));
     } catch (error) {
       if (error.name === "AbortError") return;
-      this.error = error.message;
+      this.error = { text: error.message, passing: error.passing ?? true };
     } finally {
       if (this.busy === controller) this.busy = null;
     }
   }
 
-  async read(response, step) {
+  async resultOf(step, helpers) {
+    if (!step.strokes.length) return this.read(await reconstruct(this.workOf(step, null, this.shownAs), helpers), step);
+    // What the brush starts from is what the model found, not what the brush made of it.
+    const { faces, found } = step.result.made.boxes === step.boxes
+      ? step.result : await this.resultOf({ ...step, strokes: [] }, helpers);
+    const mask = await this.maskBlob(step, faces, found);
+    const result = await this.read(await reconstruct(this.workOf(step, mask, this.shownAs), helpers), step);
+    return { ...result, faces, found, mask };
+  }
+
+  workOf(step, mask, format) {
+    return {
+      photo: this.file,
+      remove: step.remove,
+      aligned: step.aligned,
+      boxes: step.boxes,
+      faces: mask || step.faces === null ? null : [...step.faces].sort((a, b) => a - b),
+      mask,
+      format,
+      before: this.before === null,
+    };
+  }
+
+  async read(response, made) {
     const blob = blobOf(response.picture);
     if (response.before) this.show(await createImageBitmap(blobOf(response.before)));
     const bitmap = await createImageBitmap(blob);
     const after = canvasOf(bitmap);
     bitmap.close();
-    const masked = step.strokes.length > 0;
-    // What the brush starts from is what the model found, not what the brush made of it.
-    const found = masked ? step.result.found : await Promise.all(response.faces.map(areaOf));
-    const faces = masked ? step.result.faces : response.faces;
-    const changed = await Promise.all(response.faces.filter((face) => face.reconstructed).map(areaOf));
-    return { response, blob, after, faces, found, changed, made: step };
+    const { faces } = response;
+    const found = await Promise.all(faces.map(areaOf));
+    const changed = found.filter((_, i) => faces[i].reconstructed);
+    return { response, blob, after, faces, found, changed, mask: null, made, files: new Map() };
+  }
+
+  /** The result as a file in a format ("" is the photo's own): {name, blob}. */
+  async fileIn(format, helpers) {
+    const { result } = this;
+    const isShown = format ? result.blob.type === mediaTypeOf(format) : this.shownAs === null;
+    let blob = isShown ? result.blob : result.files.get(format);
+    if (!blob) {
+      const work = this.workOf(result.made, result.mask, format || null);
+      blob = blobOf((await reconstruct(work, helpers)).picture);
+      result.files.set(format, blob);
+    }
+    return { name: this.nameWith(SUFFIX[blob.type]), blob };
+  }
+
+  nameWith(suffix) { return `${this.name.replace(/\.[^.]*$/, "")}_reconstructed.${suffix}`; }
+
+  /** The curl command that gives the result in a format. */
+  curlIn(format) {
+    const { made, mask, blob } = this.result;
+    const own = this.shownAs === null ? SUFFIX[blob.type] : this.name.split(".").at(-1);
+    const suffix = format ? SUFFIX[mediaTypeOf(format)] : own;
+    return asCurl(this.workOf(made, mask, format || null), this.name, this.nameWith(suffix));
   }
 
   chosen(number) { return this.step.faces === null || this.step.faces.has(number); }
@@ -113,33 +151,47 @@ export class Photo {
     this.push({ faces });
   }
 
-  /** Draws what is to be reconstructed into a canvas whose pixels are `scale` of the photo's. */
-  drawMask(pen, scale, colour) {
-    const { canvas } = pen;
-    pen.clearRect(0, 0, canvas.width, canvas.height);
-    if (!this.result) return;
-    if (this.step.strokes.length === 0) {
-      this.result.changed.forEach((area) => area && drawArea(pen, area, scale));
-    } else {
-      const { faces, found } = this.result;
-      pen.save();
-      const reach = new Path2D();
-      faces.forEach((face) => this.chosen(face.face) && reach.addPath(pathOf(face.reach_px, scale)));
-      pen.clip(reach);
-      faces.forEach((face, i) => this.chosen(face.face) && found[i] && drawArea(pen, found[i], scale));
-      this.step.strokes.forEach((stroke) => drawStroke(pen, stroke, scale));
-      pen.restore();
-    }
-    pen.globalCompositeOperation = "source-in";
-    pen.fillStyle = colour;
-    pen.fillRect(0, 0, canvas.width, canvas.height);
-    pen.globalCompositeOperation = "source-over";
+  /** How many of these points, in the photo's pixels, the brush can paint: those on a face that is chosen. */
+  paintable(points) {
+    const pen = new OffscreenCanvas(1, 1).getContext("2d");
+    const reach = this.reach(this.step, this.result.faces, 1);
+    return points.filter(([x, y]) => pen.isPointInPath(reach, x, y)).length;
   }
 
-  async maskBlob() {
+  reach(step, faces, scale) {
+    const reach = new Path2D();
+    if (step.aligned) reach.rect(0, 0, this.width * scale, this.height * scale);
+    for (const face of faces) {
+      if (step.faces === null || step.faces.has(face.face)) reach.addPath(pathOf(face.reach_px, scale));
+    }
+    return reach;
+  }
+
+  /** Draws what is to be reconstructed into a canvas whose pixels are `scale` of the photo's. */
+  drawTint(pen, scale, colour) {
+    pen.clearRect(0, 0, pen.canvas.width, pen.canvas.height);
+    if (!this.result) return;
+    const { faces, found, changed } = this.result;
+    if (this.step.strokes.length) this.drawMask(pen, scale, this.step, faces, found);
+    else changed.forEach((area) => area && drawArea(pen, area, scale));
+    fill(pen, colour);
+  }
+
+  drawMask(pen, scale, step, faces, found) {
+    pen.save();
+    pen.clip(this.reach(step, faces, scale));
+    faces.forEach((face, i) => {
+      if (found[i] && (step.faces === null || step.faces.has(face.face))) drawArea(pen, found[i], scale);
+    });
+    step.strokes.forEach((stroke) => drawStroke(pen, stroke, scale));
+    pen.restore();
+  }
+
+  async maskBlob(step, faces, found) {
     const canvas = new OffscreenCanvas(this.width, this.height);
     const pen = canvas.getContext("2d", { willReadFrequently: true });
-    this.drawMask(pen, 1, "#fff");
+    this.drawMask(pen, 1, step, faces, found);
+    fill(pen, "#fff");
     const picture = pen.getImageData(0, 0, canvas.width, canvas.height);
     const { data } = picture;
     for (let i = 0; i < data.length; i += 4) {
@@ -150,18 +202,9 @@ export class Photo {
     pen.putImageData(picture, 0, 0);
     return canvas.convertToBlob({ type: "image/png" });
   }
-
-  get outputName() {
-    const stem = this.name.replace(/\.[^.]*$/, "");
-    return `${stem}_reconstructed.${SUFFIX[this.result.response.picture.media_type]}`;
-  }
-
-  get curl() {
-    const masked = this.step.strokes.length > 0;
-    const faces = masked || this.step.faces === null ? null : [...this.step.faces].sort((a, b) => a - b);
-    return asCurl({ name: this.name, remove: this.step.remove, faces, masked, format: this.format }, this.outputName);
-  }
 }
+
+function mediaTypeOf(format) { return `image/${format}`; }
 
 function canvasOf(bitmap) {
   const scale = Math.min(1, LARGEST_SHOWN_PX / Math.max(bitmap.width, bitmap.height));
@@ -187,9 +230,17 @@ async function areaOf(face) {
   return { canvas, area: face.area_px };
 }
 
-function drawArea(pen, { canvas, area: [x1, y1, x2, y2] }, scale) {
+function drawArea(pen, { canvas, area: [x, y, width, height] }, scale) {
   pen.imageSmoothingEnabled = scale !== 1;
-  pen.drawImage(canvas, x1 * scale, y1 * scale, (x2 - x1) * scale, (y2 - y1) * scale);
+  pen.drawImage(canvas, x * scale, y * scale, width * scale, height * scale);
+}
+
+/** Gives everything that is drawn one colour. */
+function fill(pen, colour) {
+  pen.globalCompositeOperation = "source-in";
+  pen.fillStyle = colour;
+  pen.fillRect(0, 0, pen.canvas.width, pen.canvas.height);
+  pen.globalCompositeOperation = "source-over";
 }
 
 /** A stroke of the brush; one that removes takes away what is there, whatever its colour. */
