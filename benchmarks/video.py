@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from facemend.alignment import CROP_SIZE_PX, Points, View, crop_face, view_of
-from facemend.detection import Detector
+from facemend.detection import Detector, Face
 from facemend.files import seed_of
 from facemend.images import Image, Mask
 from facemend.metrics.psnr import psnr
@@ -121,8 +121,16 @@ def _read(path: Path, count: int) -> Clip:
     """The first frames of a clip whose face is uncovered, followed."""
     import av
 
-    detector = Detector(threads=1)
-    tracker = Tracker(lambda frame: detector(frame))
+    detector, found = Detector(threads=1), list[Face]()
+
+    def detect_once(frame: Image) -> list[Face]:
+        """Registered alone from then on, so that the crop never moves on the face."""
+        if not found:
+            found.extend(detector(frame))
+            return found
+        return []
+
+    tracker = Tracker(detect_once)
     frames: list[Image] = []
     landmarks: list[Points] = []
     with av.open(str(path)) as container:

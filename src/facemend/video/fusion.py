@@ -39,7 +39,9 @@ class FusionRules:
     motion_blur_px: float = 1.5
     """In pixels of the smaller crops."""
     least_noise_levels: float = 1.2
-    first_noise_levels: float = 3.0
+    first_noise_levels: float = 2.0
+    most_noise_rise: float = 1.5
+    """From one frame to the next. A larger change in half of the face is motion of all of it."""
     still: float = 3.0
     """A change of so many standard deviations of the noise is still noise."""
     moved: float = 5.0
@@ -52,6 +54,8 @@ class FusionRules:
     least_surprise_levels: float = 6.0
     surprise: float = 3.0
     """So many times its usual deviation tells that the model's answer has changed."""
+    crop_moved: float = 0.8
+    """Share of all before that counts for nothing when the crop was moved on the face: it has turned."""
     patience: int = 2
     """Frames for which that must last."""
     release: float = 0.25
@@ -107,6 +111,7 @@ class Fusion:
 
     def __init__(self) -> None:
         self._mean: Plane | None = None
+        self._moved = False
 
     def __call__(self, drawn: Drawn, following: Sequence[Drawn] = ()) -> Drawn:
         """What to show in a frame.
@@ -127,9 +132,10 @@ class Fusion:
         self._mean, self._seen, self._detail = (
             planes * light for planes in (self._mean, self._seen, self._detail)
         )
-        motion = self._motion(seen)
+        motion = np.maximum(self._motion(seen), np.float32(RULES.crop_moved if self._moved else 0))
         reset = motion
         if drawn.fresh:
+            self._moved = False
             raw = drawn.raw.astype(np.float32)
             reset = np.maximum(motion, self._surprised(raw, drawn.found))
             drift = np.float32((RULES.drift_levels / RULES.least_interval_levels) ** 2)
@@ -151,6 +157,7 @@ class Fusion:
         if self._mean is None:
             return
         rows, columns = self._found.shape
+        self._moved = True
         inside = sample(np.ones((rows, columns), dtype=np.float32), moved, columns, rows)
         self._found, self._weight = (
             sample(plane, moved, columns, rows).clip(0, None) for plane in (self._found, self._weight)
@@ -169,6 +176,10 @@ class Fusion:
         self._surprises = np.zeros(drawn.found.shape, dtype=np.int8)
         self._noise = RULES.first_noise_levels
         self._usual = RULES.least_surprise_levels / RULES.surprise
+        if following and following[0].crop.shape == drawn.crop.shape:
+            seen = following[0].crop.astype(np.float32)
+            change = _small(np.abs(seen * _light(self._seen, seen, drawn.found) - self._seen).mean(axis=2))
+            self._noise = max(float(np.median(change)), RULES.least_noise_levels)
         still = np.ones(drawn.found.shape, dtype=np.float32)
         answers = [self._mean.copy()]
         for later in following:
@@ -192,7 +203,7 @@ class Fusion:
         change = _small(np.abs(seen - self._seen).mean(axis=2))
         # Where all of it moves, the median tells of that, and the noise is as before.
         median = max(float(np.median(change)), RULES.least_noise_levels)
-        noise = min(median, 2 * self._noise)
+        noise = min(median, RULES.most_noise_rise * self._noise)
         self._noise += 0.1 * (noise - self._noise)
         motion = (change / noise - RULES.still) / (RULES.moved - RULES.still)
         picture = PillowImage.fromarray((motion.clip(0, 1) * 255).astype(np.uint8))

@@ -8,6 +8,7 @@ Source: Baker and Matthews, "Lucas-Kanade 20 Years On: A Unifying Framework", IJ
 compositional algorithm), with weights that outliers lose (Tukey's biweight).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -30,6 +31,10 @@ class TrackingRules:
 
     detect_every: int = 12
     """Frames from one search of the whole picture to the next."""
+    check_every: int = 3
+    """Frames from one search near a known face to the next: a head that turns moves on its pixels."""
+    check_px: int = 200
+    """Longest side of the picture that is searched for that, which is two faces wide."""
     levels_px: tuple[int, ...] = (32, 64, 128)
     """Sides of the crop at which a template is aligned, one after the other."""
     iterations: int = 8
@@ -46,9 +51,11 @@ class TrackingRules:
     """A face that was not seen for so many frames is given up."""
     same_face: float = 0.3
     """Overlap of two boxes (intersection over union) that are one face."""
-    anchor_gain: float = 0.15
-    anchor_px: float = 3.0
+    anchor_gain: float = 0.35
+    anchor_px: float = 4.0
     """How far the crop may lie from where the detector has it on average, before it is moved there."""
+    turned_px: float = 8.0
+    """A face that the detector sees farther from its crop has turned: the crop is moved at once."""
     cut_share: float = 0.6
     least_cut_levels: float = 8.0
     cut_ratio: float = 4.0
@@ -120,6 +127,10 @@ class Tracker:
         if self._frame >= self._next_search or any(track.lost == 1 for track in self._tracks):
             self._search(frame, gray)
             self._next_search = self._frame + RULES.detect_every
+        else:
+            for track in self._tracks:
+                if (self._frame - track.begun_at) % RULES.check_every == 0:
+                    self._check(frame, gray, track)
         self._tracks = [track for track in self._tracks if track.lost <= RULES.most_lost]
         self._frame += 1
         return FrameFaces(self._shot, tuple(track.tracked() for track in self._tracks))
@@ -134,8 +145,32 @@ class Tracker:
                 same.confirm(face, gray)
             elif all(_overlap(track.face(), face) <= RULES.same_face for track in self._tracks):
                 begun = self._centre(frame, face) if self._centre else face
-                self._tracks.append(_Track(self._count, begun, gray))
+                self._tracks.append(_Track(self._count, begun, gray, self._frame))
                 self._count += 1
+
+    def _check(self, frame: Image, gray: PillowImage.Image, track: "_Track") -> None:
+        """Searches near a known face alone, which costs little."""
+        x1, y1, x2, y2 = track.face().box_px
+        middle, side = np.array([x1 + x2, y1 + y2]) / 2, max(x2 - x1, y2 - y1)
+        low = np.floor(middle - side).clip(0).astype(int)
+        high = np.ceil(middle + side).astype(int)
+        near = frame[low[1] : high[1], low[0] : high[0]]
+        if not near.size:
+            return
+        shrink = max(1, math.ceil(max(near.shape) / RULES.check_px))
+        small = np.asarray(PillowImage.fromarray(np.ascontiguousarray(near)).reduce(shrink), dtype=np.uint8)
+        found = [_enlarged(face, shrink, low) for face in self._detect(small)]
+        best = max(found, key=lambda face: _overlap(track.face(), face), default=None)
+        if best is not None and _overlap(track.face(), best) > RULES.same_face:
+            track.confirm(best, gray)
+
+
+def _enlarged(face: Face, shrink: int, low: Points) -> Face:
+    """A face that was found in a smaller copy of a part of the frame that begins at `low`."""
+    corners = np.reshape(face.box_px, (2, 2))
+    (x1, y1), (x2, y2) = (((part + 0.5) * shrink - 0.5 + low).tolist() for part in corners)
+    landmarks_px = (face.landmarks_px + 0.5) * shrink - 0.5 + low
+    return Face((x1, y1, x2, y2), landmarks_px, face.confidence)
 
 
 @dataclass
@@ -145,6 +180,7 @@ class _Track:
     number: int
     begun: Face
     gray: PillowImage.Image
+    begun_at: int
     lost: int = 0
     confidence: float = field(init=False)
     to_frame: Points = field(init=False)
@@ -211,7 +247,9 @@ class _Track:
             return
         self.seen += 1
         offset = _apply(_inverse(self.to_frame), landmarks) - canonical_landmarks()
-        self.offset += max(RULES.anchor_gain, 1 / self.seen) * (offset - self.offset)
+        away_px = float(np.hypot(*offset[:2].T).mean())
+        gain = 1.0 if away_px > RULES.turned_px else max(RULES.anchor_gain, 1 / self.seen)
+        self.offset += gain * (offset - self.offset)
         if np.hypot(*self.offset[:2].T).mean() > RULES.anchor_px:
             self._move(gray)
 
