@@ -61,23 +61,23 @@ class Shapes:
 
 
 SHAPES = Shapes()
-INTERCEPT = -11.22
+INTERCEPT = -6.23
 WEIGHTS: Mapping[str, float] = {
-    "confidence": 3.14,
-    "below_surest": -7.77,
-    "share": 1.40,
-    "certain": 3.28,
-    "unsure": -0.07,
-    "solid": 1.32,
-    "hides": 3.01,
-    "step": 9.55,
-    "detail_inside": -1.51,
-    "detail_outside": 5.27,
-    "sharp_outside": 0.95,
-    "beyond": -13.72,
+    "confidence": 3.35,
+    "below_surest": -11.06,
+    "share": -1.96,
+    "certain": 3.50,
+    "unsure": -1.14,
+    "solid": 1.29,
+    "hides": 4.25,
+    "step": 8.37,
+    "detail_inside": -0.55,
+    "detail_outside": -1.47,
+    "sharp_outside": 0.33,
+    "beyond": -15.27,
 }
-"""Of the logistic regression, one for each field of `Evidence`. Fitted by tools/fit_acceptance to 701 finds
-in 1,020 photos, with the model that came with facemend on 2026-11-30. Another model needs another fit."""
+"""Of the logistic regression, one for each field of `Evidence`. Fitted by tools/fit_acceptance to 2,392 finds
+in 3,518 photos, with the model that came with facemend on 2026-12-01. Another model needs another fit."""
 
 
 @dataclass(frozen=True)
