@@ -73,11 +73,12 @@ class DeblurRules:
     hidden: float = 1e-3  # variance of the network's error: less does not come through
     fewest_errors: float = 30.0  # times the error's variance: what is beyond that is noise
 
-    # A mosaic: within a block colours differ by at most this, and blocks are alike in size.
-    most_in_block: float = 2.0  # levels
+    # A mosaic: within a block colours differ far less than between blocks, and blocks are alike in size.
+    most_in_block: float = 0.1  # share of the variation between blocks
     least_step: float = 0.2  # at a block's border, share of the largest step
+    least_seen: float = 0.6  # of the blocks' borders, a share
     unlike: float = 0.3  # share of a block's side
-    least_block_px: float = 4.0  # pixels of the crop itself
+    least_block_px: float = 6.0  # pixels of the crop itself
 
     interval: float = 0.93  # how wide the model's interval stays where the picture explains the face
 
@@ -434,14 +435,13 @@ def _residual_of_mosaic(seen: Matrix, drawn: Matrix, hole: Mask, box: Box) -> _R
     if rows is None or columns is None:
         return None
     means = [_means(ends, length) for ends, length in zip((rows, columns), covered.shape, strict=True)]
-    *blocks, belonging = _both(means[0], np.concatenate([inside, covered[None]]), means[1])
-    belongs = belonging > 0.5
+    averaged = _both(means[0], np.concatenate([inside, covered[None]]), means[1])
+    blocks, belongs = averaged[:-1], averaged[-1] > 0.5
     whole = tuple(slice(ends[0], ends[-1]) for ends in (rows, columns))
     flat = np.repeat(np.repeat([*blocks, belongs], np.diff(rows), axis=1), np.diff(columns), axis=2)
-    if (
-        np.abs(inside[:, *whole] - flat[:-1])[:, covered[whole] & (flat[-1] > 0)].mean()
-        > RULES.most_in_block
-    ):
+    within = np.abs(inside[:, *whole] - flat[:-1])[:, covered[whole] & (flat[-1] > 0)].mean()
+    between = blocks[:, belongs].std(axis=1).max() if belongs.any() else 0.0
+    if between < RULES.least_variation or within > RULES.most_in_block * between:
         return None
     middles = [
         np.eye(each.shape[1])[(ends[:-1] + ends[1:]) // 2]
@@ -476,8 +476,11 @@ def _blocks(gray: Matrix, covered: Mask) -> Ends | None:
         np.linspace(*pair, count + 1)[:-1] for pair, count in zip(pairwise(corners), counts, strict=True)
     ]
     blocks = np.append(np.concatenate(ends), corners[-1]).round().astype(np.intp)
+    if len(blocks) < 3 or side < RULES.least_block_px:
+        return None
+    seen = len(cuts) / (len(blocks) - 2)
     unlike = np.abs(np.diff(blocks) - side).max() > max(RULES.unlike * side, 1)
-    return None if unlike or side < RULES.least_block_px else blocks
+    return None if unlike or seen < RULES.least_seen else blocks
 
 
 def _means(ends: Ends, length: int) -> Matrix:
