@@ -1,16 +1,20 @@
 """The fit itself, and what it is worth."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from facemend.alignment import Points
+from facemend.reconstruction.acceptance import Evidence
 from facemend.thresholds import THRESHOLDS
 from tools.fit_acceptance.finds import Find
 
 _RIDGE = 1.0
+_AT_LEAST = {"detail_outside": 2.0}
+"""A blur is a cover only where the surroundings are sharper. The photos hold too few blurred people out of
+focus to teach it."""
 
 
 @dataclass(frozen=True)
@@ -29,22 +33,35 @@ class Table:
 def fit(rows: Points, covered: Points) -> Table:
     """Logistic regression by Newton's method, with a small ridge on standardised evidence.
 
+    A weight that comes out below the one it has at least is held there, and the others are fitted anew.
+
     Args:
         rows: (N, K).
         covered: (N,), 0 or 1.
     """
+    least = np.array([_AT_LEAST.get(field.name, -np.inf) for field in fields(Evidence)])
+    intercept, weights = _solve(rows, covered, np.zeros(len(rows)))
+    held = weights < least
+    if held.any():
+        intercept, weights[~held] = _solve(rows[:, ~held], covered, rows[:, held] @ least[held])
+        weights[held] = least[held]
+    return Table(intercept, weights)
+
+
+def _solve(rows: Points, covered: Points, offset: Points) -> tuple[float, Points]:
+    """The intercept and the weights that are added to an offset (N,)."""
     mean, spread = rows.mean(axis=0), rows.std(axis=0) + 1e-9
     design = np.column_stack([np.ones(len(rows)), (rows - mean) / spread])
     ridge = np.diag([0.0] + [_RIDGE] * rows.shape[1])
     beta = np.zeros(design.shape[1])
     for _ in range(50):
-        p = 1 / (1 + np.exp(-(design @ beta).clip(-30, 30)))
+        p = 1 / (1 + np.exp(-(design @ beta + offset).clip(-30, 30)))
         gradient = design.T @ (p - covered) + ridge @ beta
         hessian = (design * np.maximum(p * (1 - p), 1e-6)[:, None]).T @ design + ridge
         step = np.linalg.solve(hessian, gradient)
         beta -= step * min(1.0, 3 / np.abs(step).max())
     slopes = beta[1:] / spread
-    return Table(float(beta[0] - slopes @ mean), slopes)
+    return float(beta[0] - slopes @ mean), slopes
 
 
 def report(photos: list[dict[str, Any]], finds: list[Find], probability: Points) -> None:

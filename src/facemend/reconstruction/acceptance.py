@@ -61,23 +61,24 @@ class Shapes:
 
 
 SHAPES = Shapes()
-INTERCEPT = -6.23
+INTERCEPT = -9.41
 WEIGHTS: Mapping[str, float] = {
-    "confidence": 3.35,
-    "below_surest": -11.06,
-    "share": -1.96,
-    "certain": 3.50,
-    "unsure": -1.14,
-    "solid": 1.29,
-    "hides": 4.25,
-    "step": 8.37,
-    "detail_inside": -0.55,
-    "detail_outside": -1.47,
-    "sharp_outside": 0.33,
-    "beyond": -15.27,
+    "confidence": 3.86,
+    "below_surest": -10.68,
+    "share": -1.07,
+    "certain": 2.99,
+    "unsure": -1.41,
+    "solid": 1.65,
+    "hides": 4.43,
+    "step": 7.12,
+    "detail_inside": -0.91,
+    "detail_outside": 2.00,
+    "sharp_outside": -0.58,
+    "beyond": -15.91,
 }
-"""Of the logistic regression, one for each field of `Evidence`. Fitted by tools/fit_acceptance to 2,392 finds
-in 3,518 photos, with the model that came with facemend on 2026-12-01. Another model needs another fit."""
+"""Of the logistic regression, one for each field of `Evidence`. Fitted by tools/fit_acceptance to 2,392
+finds in 3,518 photos, with the model that came with facemend on 2026-12-01. Another model needs another
+fit."""
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,9 @@ def deblur(image: Image, output: ModelOutput, hole: Mask) -> ModelOutput:
     """Corrects the network's output for one crop by what a blur or a mosaic of the hole still shows.
 
     Args:
-        image: uint8 (S, S, 3) RGB, the occluded crop.
+        image: uint8 (H, W, 3) RGB, the occluded crop, or a tall one.
         output: of this crop alone.
-        hole: bool (S, S), where it is occluded.
+        hole: bool (H, W), where it is occluded.
 
     Returns:
         `output` itself if neither a blur in an upright box nor a mosaic explains what is seen in the hole.
@@ -125,7 +125,7 @@ def _box_of(hole: Mask, share: float) -> Box | None:
         return None
     counts = hole.sum(axis=1), hole.sum(axis=0)
     y, x = (np.flatnonzero(count > count.max() * share) for count in counts)
-    if min(len(y), len(x)) < max(RULES.least_side * len(hole), RULES.least_side_px):
+    if min(len(y), len(x)) < max(RULES.least_side * hole.shape[1], RULES.least_side_px):
         return None
     return slice(int(y[0]), int(y[-1]) + 1), slice(int(x[0]), int(x[-1]) + 1)
 
@@ -295,7 +295,7 @@ class _Blurred:
     Attributes:
         shown: (C, h, w), the hole without its rim, averaged over bins. A blurred picture has no more to
             tell. Bins are orthonormal: a sum over the square root of its number of pixels.
-        drawn: (C, S, S), the crop with the network's reconstruction in the hole.
+        drawn: (C, H, W), the crop with the network's reconstruction in the hole.
         ends: of the bins, in pixels of the hole, for rows and columns.
     """
 
@@ -307,7 +307,7 @@ class _Blurred:
 
     @classmethod
     def of(cls, seen: Matrix, drawn: Matrix, box: Box, bin_px: int, least_noise: float) -> "_Blurred":
-        """Pictures (C, S, S) with the blur, and with the network's reconstruction in its place."""
+        """Pictures (C, H, W) with the blur, and with the network's reconstruction in its place."""
         down, across = (_bins(part.stop - part.start, bin_px) for part in box)
         shown = np.add.reduceat(seen[:, *box][:, : down[-1]], down[:-1], axis=1)
         shown = np.add.reduceat(shown[:, :, : across[-1]], across[:-1], axis=2)
@@ -316,13 +316,16 @@ class _Blurred:
 
     def residual(self, blur: _Blur) -> _Residual:
         """What a blur does not explain."""
-        side = self.drawn.shape[1]
-        down, across = (blur.axis(part, side, ends) for part, ends in zip(self.box, self.ends, strict=True))
+        height, width = self.drawn.shape[1:]
+        down, across = (
+            blur.axis(part, side, ends)
+            for part, side, ends in zip(self.box, (height, width), self.ends, strict=True)
+        )
         drawn = self.drawn if blur.edge == "through" else self.drawn[:, *self.box]
         planes = _both(down, drawn, across)
         if blur.edge == "through":
             down, across = down[:, self.box[0]], across[:, self.box[1]]
-        return _Residual.of(self.shown - planes, down, across, CROP_SIZE_PX / side, self.least_noise)
+        return _Residual.of(self.shown - planes, down, across, CROP_SIZE_PX / width, self.least_noise)
 
     def cost(self, blur: _Blur) -> float:
         """The negative log-likelihood of a blur."""
@@ -341,11 +344,14 @@ def _cost_of(fitted: tuple[float, _Blur]) -> float:
 
 def _residual_of_blur(seen: Matrix, drawn: Matrix, hole: Mask, box: Box) -> _Residual | None:
     """What a blur of the hole shows, or None if it is not a smooth upright box."""
-    inside = seen[:, *(slice(part.start + RULES.rim_px, part.stop - RULES.rim_px) for part in box)]
+    inner = tuple(slice(part.start + RULES.rim_px, part.stop - RULES.rim_px) for part in box)
+    inside, hidden = seen[:, *inner], hole[inner]
     covered, area = int(hole[box].sum()), hole[box].size
     if covered < RULES.least_overlap * (area + int(hole.sum()) - covered):
         return None
-    if _detail(inside) > RULES.most_detail or inside.std(axis=(1, 2)).max() < RULES.least_variation:
+    if not hidden.any() or inside[:, hidden].std(axis=1).max() < RULES.least_variation:
+        return None
+    if _detail(inside) > RULES.most_detail:
         return None
     gray, gray_drawn = (planes.mean(axis=0)[None] for planes in (seen, drawn))
     half = _Blurred.of(
@@ -371,7 +377,7 @@ def _detail(planes: Matrix) -> float:
 
 def _first_estimate(half: _Blurred) -> list[_Blur]:
     """The likeliest blurs, from pictures of half the size."""
-    sigmas = np.geomspace(*RULES.sigmas_px, RULES.first_sigmas) * half.drawn.shape[1] / CROP_SIZE_PX
+    sigmas = np.geomspace(*RULES.sigmas_px, RULES.first_sigmas) * half.drawn.shape[2] / CROP_SIZE_PX
 
     def fit(start: _Blur) -> tuple[float, _Blur]:
         return half.fit(start, float(sigmas[1] / sigmas[0]), RULES.half_tolerance)
@@ -416,8 +422,9 @@ def _bins(length: int, bin_px: int) -> Ends:
 
 
 def _halved(planes: Matrix) -> Matrix:
-    count, side = len(planes), planes.shape[1] // 2
-    halved: Matrix = planes[:, : 2 * side, : 2 * side].reshape(count, side, 2, side, 2).mean(axis=(2, 4))
+    count, height, width = len(planes), planes.shape[1] // 2, planes.shape[2] // 2
+    pairs = planes[:, : 2 * height, : 2 * width].reshape(count, height, 2, width, 2)
+    halved: Matrix = pairs.mean(axis=(2, 4))
     return halved
 
 
@@ -447,7 +454,7 @@ def _residual_of_mosaic(seen: Matrix, drawn: Matrix, hole: Mask, box: Box) -> _R
         np.eye(each.shape[1])[(ends[:-1] + ends[1:]) // 2]
         for each, ends in zip(means, (rows, columns), strict=True)
     ]
-    scale = CROP_SIZE_PX / len(hole)
+    scale = CROP_SIZE_PX / hole.shape[1]
     residuals = [
         _Residual.of(
             (blocks - _both(down, hidden, across)) * belongs, down, across, scale, RULES.least_noise

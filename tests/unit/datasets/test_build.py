@@ -129,7 +129,8 @@ def test_what_a_killed_run_left_half_written_is_swept_up(source: FaceSource, tmp
     out = tmp_path / "out"
     build_dataset(source, out, RECIPE)
     before = _contents(out)
-    for half in ("occluded/.000003.k2j4x_9q.png", ".manifest.k2j4x_9q.jsonl", ".dataset.k2j4x_9q.json"):
+    names = ".facemend-ba9876543210.jsonl", ".facemend-00112233aabb.json"
+    for half in ("occluded/.facemend-0123456789ab.png", *names):
         (out / half).write_bytes(b"half")
     build_dataset(source, out, RECIPE)
     assert _contents(out) == before

@@ -123,7 +123,7 @@ def _removed(output: ModelOutput, crop: Image | None = None, remove: Remove = Re
 
 def _outcome(photo: Image, face: Face, output: ModelOutput) -> bool:
     """Whether a face of a photo is reconstructed under a model that says so."""
-    model = cast("Model", Mock(return_value=output, description=Mock(size_px=SIDE)))
+    model = cast("Model", Mock(return_value=output, description=Mock(size_px=SIDE, tall=False)))
     (done,) = reconstruct_faces(photo, [face], model, Options(min_confidence=0))[1]
     return done.coverage > 0
 

@@ -290,7 +290,7 @@ def test_facemend_reconstruct_uses_the_shipped_model(
 ) -> None:
     home = "facemend.reconstruction.reconstructor"
     monkeypatch.setattr(f"{home}.shipped_model_path", lambda: stand_in_model)
-    monkeypatch.setattr(f"{home}._shipped", lambda: Reconstructor(None, device="cpu"))
+    monkeypatch.setattr(f"{home}.shipped", lambda: Reconstructor(None, device="cpu"))
     image = covered(256, 256)
     result = facemend.reconstruct(image, aligned=True)
     assert isinstance(result, facemend.Reconstruction)
