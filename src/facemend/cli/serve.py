@@ -3,7 +3,6 @@
 import math
 import os
 import secrets
-import socket
 import sys
 from pathlib import Path
 from urllib.parse import quote
@@ -196,6 +195,8 @@ def _own_address() -> str:
     Raises:
         UsageError: the machine is in no network.
     """
+    import socket  # not before the command has left the current folder out
+
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(
