@@ -61,24 +61,23 @@ class Shapes:
 
 
 SHAPES = Shapes()
-INTERCEPT = -9.41
+INTERCEPT = -11.22
 WEIGHTS: Mapping[str, float] = {
-    "confidence": 3.86,
-    "below_surest": -10.68,
-    "share": -1.07,
-    "certain": 2.99,
-    "unsure": -1.41,
-    "solid": 1.65,
-    "hides": 4.43,
-    "step": 7.12,
-    "detail_inside": -0.91,
-    "detail_outside": 2.00,
-    "sharp_outside": -0.58,
-    "beyond": -15.91,
+    "confidence": 3.14,
+    "below_surest": -7.77,
+    "share": 1.40,
+    "certain": 3.28,
+    "unsure": -0.07,
+    "solid": 1.32,
+    "hides": 3.01,
+    "step": 9.55,
+    "detail_inside": -1.51,
+    "detail_outside": 5.27,
+    "sharp_outside": 0.95,
+    "beyond": -13.72,
 }
-"""Of the logistic regression, one for each field of `Evidence`. Fitted by tools/fit_acceptance to 2,392
-finds in 3,518 photos, with the model that came with facemend on 2026-12-01. Another model needs another
-fit."""
+"""Of the logistic regression, one for each field of `Evidence`. Fitted by tools/fit_acceptance to 701 finds
+in 1,020 photos, with the model that came with facemend on 2026-11-30. Another model needs another fit."""
 
 
 @dataclass(frozen=True)

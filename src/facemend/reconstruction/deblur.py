@@ -47,6 +47,7 @@ class DeblurRules:
     least_side_px: int = 16  # of the hole, pixels of the crop itself
     least_overlap: float = 0.93  # of the hole and its box, intersection over union
     most_detail: float = 1.8  # levels: a blurred face has no more of the finest detail
+    colour_error: float = 0.1  # variance of the network's error in colour, as a share of that in lightness
     least_variation: float = 1.5  # levels: what varies less shows no face
     rim_px: int = 2  # at the hole's edges, where a pixel may be blurred or not; pixels of the crop itself
 
@@ -191,9 +192,15 @@ class _Residual:
 
     @property
     def correction(self) -> Matrix:
-        """(C, H, W), what to add to the hole: the mean of the network's error, given the residual."""
+        """(C, H, W), what to add to the hole: the mean of the network's error, given the residual.
+
+        The network errs less in colour than in lightness, so that less of a residual in colour is its error.
+        """
         down, across = self.back
-        return _both(down, self.seen / (self.passed + self.noise), across)
+        light = self.seen.mean(axis=0)
+        share, noise = RULES.colour_error, self.noise
+        colour = (self.seen - light) * share / (share * self.passed + noise)
+        return _both(down, light / (self.passed + noise) + colour, across)
 
 
 _MOST_MODES = 24
