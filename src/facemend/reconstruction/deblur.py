@@ -194,7 +194,7 @@ class _Residual:
     def correction(self) -> Matrix:
         """(C, H, W), what to add to the hole: the mean of the network's error, given the residual.
 
-        The network errs less in colour than in lightness, so that less of a residual in colour is its error.
+        The network errs less in colour than in lightness: less of a residual in colour is its error.
         """
         down, across = self.back
         light = self.seen.mean(axis=0)
