@@ -225,9 +225,9 @@ def test_from_a_photo_to_its_download(page: "Page", photo: Path, covered: Image,
 
 
 def test_with_the_keyboard_alone(page: "Page", photo: Path, covered: Image) -> None:
+    page.locator("#promise").filter(has_text=".").wait_for()  # the page has begun
     with page.expect_file_chooser() as chooser:
-        for _ in range(2):
-            page.keyboard.press("Tab")
+        _tab_to(page, "choose")
         page.keyboard.press("Enter")
     chooser.value.set_files(photo)
     _wait(page)

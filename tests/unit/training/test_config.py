@@ -61,7 +61,7 @@ def test_the_recipe_of_the_shipped_model_is_the_one_in_its_card(
 def test_the_run_on_people_extends_the_recipe(repo_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "is_dir", lambda path: True)  # its folder of cut-outs is not in the clone
     config = read_config(repo_root / "configs/facemend/09_people.toml")
-    assert [phase.name for phase in config.phases] == ["low", "full", "adversarial"]
+    assert [phase.name for phase in config.phases] == ["full", "adversarial"]
     assert {phase.echo for phase in config.phases} == {1}
     assert next(iter(config.data.kinds)) == "real_mask"
     assert list(config.data.sources) == ["celeba", "faces", "tight"]
