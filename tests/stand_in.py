@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from facemend.reconstruction.model import METADATA_KEY, ModelDescription
+from tests.tiny_celeba import gradient
 
 COVER, ACCESSORY = (0, 255, 0), (0, 0, 255)
 
@@ -27,6 +29,16 @@ DESCRIPTION = ModelDescription(
     data="none",
     training_people=(),
 )
+
+
+def draw_crop(path: Path, *, covered: bool = True, seed: int = 0) -> Path:
+    """Writes a ready crop of 128×128, with a cover or without."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = gradient(128, 128, seed)
+    if covered:
+        image[60:90, 40:80] = COVER
+    Image.fromarray(image).save(path)
+    return path
 
 
 def write_model(

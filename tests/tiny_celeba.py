@@ -23,6 +23,12 @@ def gradient(width_px: int, height_px: int, seed: int = 0) -> npt.NDArray[np.uin
     return np.rint(127.5 + 120 * np.stack(waves, axis=2)).astype(np.uint8)
 
 
+def contents_of(folder: Path) -> dict[str, bytes]:
+    """The bytes of all files below a folder, by their paths in it."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
 def make_celeba(home: Path, people: Sequence[int] = PEOPLE, *, archive: bool = True) -> Path:
     """Writes pictures 000001.jpg, 000002.jpg … and all four annotation files; returns `home`."""
     home.mkdir(parents=True, exist_ok=True)

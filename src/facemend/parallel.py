@@ -129,11 +129,22 @@ def cores() -> int:
 
 
 def _close(pool: ProcessPoolExecutor) -> None:
-    """Waits for the workers' last results. A second Ctrl-C in between would leave them waiting for ever."""
+    """Waits for the workers' last results. Ctrl-C has no effect meanwhile.
+
+    Python 3.11 takes a thread for dead whose `join` was interrupted (CPython issue 90882). The queues
+    would be closed under the thread that still reads them, and the workers would wait for ever.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no signal arrives there
+        pool.shutdown(cancel_futures=True)
+        return
     while True:
         with suppress(KeyboardInterrupt):
-            pool.shutdown(cancel_futures=True)
-            return
+            before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            break
+    try:
+        pool.shutdown(cancel_futures=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 _open_work: Callable[[], Callable[[int], Any]] | None = None

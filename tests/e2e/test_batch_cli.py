@@ -12,7 +12,7 @@ from PIL import Image
 from facemend.cli.main import main
 from facemend.io import read_image
 from facemend.reconstruction.batch import RECORD_NAME
-from tests.stand_in import COVER
+from tests.stand_in import draw_crop
 from tests.tiny_celeba import gradient
 
 Run = Callable[..., click.testing.Result]
@@ -32,18 +32,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_in_model: Path) -
     return invoke
 
 
-def draw(path: Path, *, covered: bool = True, seed: int = 0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = gradient(128, 128, seed)
-    if covered:
-        image[60:90, 40:80] = COVER
-    Image.fromarray(image).save(path)
-    return path
-
-
 def test_workers_write_what_one_process_writes_and_report_the_bad(run: Run) -> None:
     for number in range(5):
-        draw(Path(f"in/{number}.png"), covered=number != 2, seed=number)
+        draw_crop(Path(f"in/{number}.png"), covered=number != 2, seed=number)
     Path("in/3.png").write_text("no picture")
     one = run("in", "--aligned", "-o", "one", "--jobs", "1", "--save-occlusion")
     two = run("in", "--aligned", "-o", "two", "--jobs", "2", "--save-occlusion")
@@ -61,7 +52,7 @@ def test_workers_write_what_one_process_writes_and_report_the_bad(run: Run) -> N
 
 def test_an_error_in_a_worker_is_one_line(run: Run) -> None:
     for number in range(4):
-        draw(Path(f"in/{number}.png"))
+        draw_crop(Path(f"in/{number}.png"))
     Path("out").write_text("a file")
     result = run("in", "--aligned", "-o", "out", "--jobs", "2")
     assert result.exit_code == 1
@@ -83,8 +74,8 @@ def test_a_copy_is_noted_and_not_looked_at_again(run: Run) -> None:
 
 
 def test_half_a_line_of_the_record_is_passed_over(run: Run) -> None:
-    draw(Path("in/a.png"), covered=False)
-    draw(Path("in/b.png"), covered=False)
+    draw_crop(Path("in/a.png"), covered=False)
+    draw_crop(Path("in/b.png"), covered=False)
     run("in", "--aligned", "-o", "out")
     record = Path("out") / RECORD_NAME
     record.write_text(record.read_text()[:-40])
@@ -93,15 +84,15 @@ def test_half_a_line_of_the_record_is_passed_over(run: Run) -> None:
 
 
 def test_a_pattern_is_expanded_and_keeps_subfolders(run: Run) -> None:
-    draw(Path("in/a.png"))
-    draw(Path("in/sub/b.png"))
-    draw(Path("in/sub/c.jpg"))
+    draw_crop(Path("in/a.png"))
+    draw_crop(Path("in/sub/b.png"))
+    draw_crop(Path("in/sub/c.jpg"))
     assert run("in/**/*.png", "--aligned", "-o", "out").stdout == "2 photos reconstructed (2 faces)\n"
     assert sorted(p.relative_to("out").as_posix() for p in Path("out").rglob("*.png")) == [
         "a.png",
         "sub/b.png",
     ]
-    draw(Path("in/[1].png"))
+    draw_crop(Path("in/[1].png"))
     assert run("in/[1].png", "--aligned", "-o", "one.png").exit_code == 0  # a file is itself first
     nothing = run("in/*.webp", "--aligned", "-o", "out")
     assert (nothing.exit_code, nothing.stderr) == (
@@ -111,8 +102,8 @@ def test_a_pattern_is_expanded_and_keeps_subfolders(run: Run) -> None:
 
 
 def test_earlier_outputs_among_the_files_named_are_left_out(run: Run) -> None:
-    draw(Path("a.png"))
-    draw(Path("b.png"), covered=False)
+    draw_crop(Path("a.png"))
+    draw_crop(Path("b.png"), covered=False)
     words = ["a.png", "b.png", "--aligned", "--save-occlusion"]
     assert run(*words).exit_code == 0
     result = run(*sorted(Path().glob("*.png")), "--aligned", "--save-occlusion")
@@ -120,7 +111,7 @@ def test_earlier_outputs_among_the_files_named_are_left_out(run: Run) -> None:
 
 
 def test_a_folder_alone_is_not_searched_below(run: Run) -> None:
-    draw(Path("in/sub/a.png"))
+    draw_crop(Path("in/sub/a.png"))
     result = run("in", "--aligned", "-o", "out")
     assert "in holds no pictures to reconstruct; --recursive looks into its subfolders" in result.stderr
     assert run("in", "--aligned", "-o", "out", "--recursive").stdout.startswith(

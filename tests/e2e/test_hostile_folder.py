@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.tiny_celeba import gradient, make_celeba
+from tests.tiny_training import tiny_training
 
 _SHADOWED = (
     "multiprocessing", "json", "numpy", "typing", "click", "tqdm", "PIL", "onnxruntime", "hashlib",
@@ -19,25 +20,6 @@ _SHADOWED = (
     "enum", "dataclasses",
 )  # fmt: skip
 """Modules of Python and of the packages that facemend uses."""
-_CONFIG = """
-name = "tiny"
-precision = "fp32"
-workers = 1
-validation_faces = 1
-generator = { widths = [4, 8] }
-discriminator = { crop_px = 32 }
-data = { kinds = { nose_mask = 1.0 } }
-
-[[phases]]
-name = "only"
-images = 4
-size_px = 64
-batch = 2
-learning_rate = 1e-3
-
-[phases.losses]
-l1_hole = 1.0
-"""
 # What pip writes into bin/facemend, with its folder first in the path as there.
 _CONSOLE_SCRIPT = """
 import sys
@@ -125,7 +107,7 @@ def test_dataset_evaluate_info_and_demo_run_nothing(hostile: Path, stand_in_mode
 
 def test_workers_of_a_training_run_run_nothing(hostile: Path) -> None:
     celeba = make_celeba(hostile.parent / "celeba", tuple(range(11, 41)))
-    (hostile.parent / "config.toml").write_text(_CONFIG)
+    (hostile.parent / "config.toml").write_text(tiny_training(1))
     words = ("train", "../config.toml", "--data", celeba, "-o", "../run", "-q")
     _nothing_ran(hostile, _facemend(hostile, *words))
 

@@ -30,7 +30,7 @@ from facemend.reconstruction.batch import ReconstructorSetup, run_tasks
 from facemend.reconstruction.options import Options
 from facemend.reconstruction.outputs import plan_tasks
 from tests.stand_in import COVER
-from tests.tiny_celeba import gradient, make_celeba
+from tests.tiny_celeba import contents_of, gradient, make_celeba
 
 ray: Any = pytest.importorskip("ray", reason="needs the extra scale: pip install 'facemend[scale]'")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*", "ignore::ResourceWarning:ray.*")
@@ -49,11 +49,6 @@ def engine() -> Iterator[RayEngine]:
 @pytest.fixture
 def source(tmp_path: Path) -> FaceSource:
     return open_source(make_celeba(tmp_path / "celeba"))
-
-
-def _contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def _kill_a_worker() -> None:
@@ -77,7 +72,7 @@ def test_a_build_on_ray_has_the_bytes_of_a_local_one_though_a_worker_dies(
 
     report = build_dataset(source, tmp_path / "ray", recipe, engine=engine, progress=kill_once)
     assert report.made == 150
-    assert _contents(tmp_path / "ray") == _contents(tmp_path / "local")
+    assert contents_of(tmp_path / "ray") == contents_of(tmp_path / "local")
 
 
 def test_a_damaged_picture_is_listed_by_ray_as_well(engine: RayEngine, tmp_path: Path) -> None:
@@ -109,8 +104,8 @@ def test_photos_on_ray_come_out_as_they_do_here(
         outcomes[name] = [(one.task.source, one.outcome, one.error) for one in done]
     assert outcomes["ray"] == outcomes["here"]
     assert [outcome for _, outcome, _ in outcomes["ray"]] == [*["reconstructed"] * 5, "failed"]
-    assert len(_contents(tmp_path / "ray")) == 10
-    assert _contents(tmp_path / "ray") == _contents(tmp_path / "here")
+    assert len(contents_of(tmp_path / "ray")) == 10
+    assert contents_of(tmp_path / "ray") == contents_of(tmp_path / "here")
     again = run_tasks(ReconstructorSetup(stand_in_model), tasks, Options(aligned=True), engine=engine)
     assert [one.outcome for one in again] == [*["skipped"] * 5, "failed"]
 
@@ -144,8 +139,8 @@ def test_shards_on_ray_have_the_bytes_of_local_ones(
     for name, where in (("here", LocalEngine(1)), ("ray", engine)):
         place, recipe = Place(str(tmp_path / name)), Recipe(SHARD_PAIRS + 4, size_px=16)
         build_shards(source, place, recipe, ShardFormat.PARQUET, PictureFormat.PNG, engine=where)
-    assert len(_contents(tmp_path / "ray")) == 6
-    assert _contents(tmp_path / "ray") == _contents(tmp_path / "here")
+    assert len(contents_of(tmp_path / "ray")) == 6
+    assert contents_of(tmp_path / "ray") == contents_of(tmp_path / "here")
 
 
 def test_a_full_disk_ends_the_work_in_one_line_and_it_goes_on_from_there(
@@ -162,11 +157,11 @@ def test_a_full_disk_ends_the_work_in_one_line_and_it_goes_on_from_there(
     try:
         with pytest.raises(OutputError, match=r"cannot write .*: No space left on device"):
             build_dataset(source, disk / "out", recipe, engine=engine)
-        assert not [name for name in _contents(disk) if "manifest.jsonl" in name.split("/")]
+        assert not [name for name in contents_of(disk) if "manifest.jsonl" in name.split("/")]
         subprocess.run(["mount", "-o", "remount,size=60m", disk], check=True)
         report = build_dataset(source, disk / "out", recipe, engine=engine)
         assert report.kept < 40  # how many batches were whole before the first failed is Ray's affair
-        assert _contents(disk / "out") == _contents(tmp_path / "here")
+        assert contents_of(disk / "out") == contents_of(tmp_path / "here")
     finally:
         subprocess.run(["umount", disk], check=True)
 

@@ -22,7 +22,7 @@ from facemend.images import Image as Pixels
 from facemend.io import read_image
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.reconstructor import Reconstructor
-from tests.stand_in import ACCESSORY, COVER
+from tests.stand_in import ACCESSORY, COVER, draw_crop
 from tests.tiny_celeba import gradient
 
 Run = Callable[..., click.testing.Result]
@@ -55,16 +55,6 @@ def portrait(colour: tuple[int, int, int] | None = COVER) -> Pixels:
     if colour is not None:
         image[y - 24 : y + 24, x - 24 : x + 24] = colour
     return image
-
-
-def crop(path: Path, *, covered: bool = True, seed: int = 0) -> Path:
-    """A ready crop."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = gradient(128, 128, seed)
-    if covered:
-        image[60:90, 40:80] = COVER
-    Image.fromarray(image).save(path)
-    return path
 
 
 # B. Colour where the photo has none
@@ -154,7 +144,7 @@ def test_in_place_a_photo_keeps_all_its_names_its_mode_and_its_owner(run: Run) -
 
 def test_names_go_up_to_the_limit_of_the_file_system(run: Run) -> None:
     name = "ä" * 125 + ".png"  # 254 bytes
-    crop(Path("in") / name)
+    draw_crop(Path("in") / name)
     assert run("in", "--aligned", "-o", "out").exit_code == 0
     assert (Path("out") / name).exists()
 
@@ -163,7 +153,7 @@ def test_nothing_plays_with_the_umask(run: Run, monkeypatch: pytest.MonkeyPatch)
     def refuse(_: int) -> int:
         raise AssertionError("another thread would make a file that all may write")
 
-    crop(Path("a.png"))
+    draw_crop(Path("a.png"))
     monkeypatch.setattr(os, "umask", refuse)
     assert run("a.png", "--aligned", "-o", "b.png").exit_code == 0
 
@@ -173,7 +163,7 @@ def test_nothing_plays_with_the_umask(run: Run, monkeypatch: pytest.MonkeyPatch)
 
 def test_an_output_that_cannot_be_written_fails_alone(run: Run) -> None:
     for number in range(3):
-        crop(Path(f"in/{number}.png"), seed=number)
+        draw_crop(Path(f"in/{number}.png"), seed=number)
     Path("out/1.png/full").mkdir(parents=True)
     for words in ([], ["--force"]):
         result = run("in", "--aligned", "-o", "out", "--json", "--jobs", "1", *words)
@@ -188,7 +178,7 @@ def test_a_full_disk_ends_the_run_and_json_says_what_was_done(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(3):
-        crop(Path(f"in/{number}.png"), seed=number)
+        draw_crop(Path(f"in/{number}.png"), seed=number)
     real = Path.write_bytes
 
     def write(path: Path, data: bytes) -> int:
@@ -207,9 +197,9 @@ def test_a_full_disk_ends_the_run_and_json_says_what_was_done(
 
 
 def test_stems_that_collide_are_told_apart(run: Run) -> None:
-    crop(Path("in/a.png"))
-    crop(Path("in/a.bmp"), seed=1)
-    crop(Path("in/b.png"), seed=2)
+    draw_crop(Path("in/a.png"))
+    draw_crop(Path("in/a.bmp"), seed=1)
+    draw_crop(Path("in/b.png"), seed=2)
     result = run("in", "--aligned", "-o", "out", "--save-occlusion")
     assert result.exit_code == 0, result.stderr
     names = {path.name for path in Path("out").iterdir()}
@@ -219,8 +209,8 @@ def test_stems_that_collide_are_told_apart(run: Run) -> None:
 
 
 def test_one_picture_is_not_a_folder_for_two(run: Run) -> None:
-    crop(Path("a.png"))
-    crop(Path("b.png"))
+    draw_crop(Path("a.png"))
+    draw_crop(Path("b.png"))
     result = run("a.png", "b.png", "--aligned", "-o", "single.png")
     assert result.exit_code == 2
     assert result.stderr == (
@@ -268,7 +258,7 @@ def test_what_hides_a_face_and_stays_is_said(run: Run) -> None:
 
 
 def test_a_mask_of_another_shape_is_told_in_pixels(run: Run) -> None:
-    crop(Path("a.png"))
+    draw_crop(Path("a.png"))
     Image.new("L", (30, 20), 255).save("m.png")
     said = run("a.png", "--aligned", "--mask", "m.png", "-o", "b.png").stderr
     assert (
@@ -286,7 +276,7 @@ def _facemend(*words: str | Path, cwd: Path, shell: str = "") -> subprocess.Comp
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_closed_and_full_streams_are_no_tracebacks(tmp_path: Path, stand_in_model: Path) -> None:
-    crop(tmp_path / "a.png")
+    draw_crop(tmp_path / "a.png")
     words = ("reconstruct", "a.png", "--aligned", "--model", stand_in_model, "-o")
     silent = _facemend(*words, "b.png", cwd=tmp_path, shell="2>&-")
     assert silent.returncode == 0
@@ -314,7 +304,7 @@ def test_a_folder_that_was_removed_and_a_closed_stdin_are_one_line(tmp_path: Pat
 
 def test_names_that_are_not_utf8_are_printed_and_written(run: Run) -> None:
     name = os.fsdecode(b"in/\xff\xfe.png")
-    crop(Path("in/plain.png"))
+    draw_crop(Path("in/plain.png"))
     os.rename("in/plain.png", name)  # noqa: PTH104 (a name that no text has)
     told = run("in", "--aligned", "-o", "out", "--json")
     assert told.exit_code == 0, told.stderr
@@ -341,7 +331,7 @@ def test_python_is_advised_its_own_arguments(
     result.save(tmp_path / "a.png")
     with pytest.raises(facemend.errors.OutputError, match=r"add force=True$"):
         result.save(tmp_path / "a.png")
-    crop(Path("b.png"))
+    draw_crop(Path("b.png"))
     run("b.png", "--aligned", "-o", "c.png")
     again = run("b.png", "--aligned", "-o", "c.png", "--remove", "all")
     assert again.stderr.endswith("choose another output or add --force\n")
@@ -422,7 +412,7 @@ def test_a_jpeg_without_its_end_is_read_as_viewers_show_it() -> None:
 
 
 def test_stdin_says_what_was_done_beside_the_picture(run: Run) -> None:
-    data = crop(Path("a.png"), covered=False).read_bytes()
+    data = draw_crop(Path("a.png"), covered=False).read_bytes()
     plain = run("-", "--aligned", stdin=data)
     assert plain.stdout_bytes.startswith(b"\x89PNG")
     assert plain.stderr == "1 photo without a cover, written unchanged\n"

@@ -27,29 +27,11 @@ from facemend.reconstruction.model import METADATA_KEY
 from facemend.training.config import read_config
 from tests.stand_in import COVER, DESCRIPTION, write_model
 from tests.tiny_celeba import gradient, make_celeba
+from tests.tiny_training import tiny_training
 
 Run = Callable[..., click.testing.Result]
 Refuse = Callable[..., str]
 
-_CONFIG = """
-name = "tiny"
-precision = "fp32"
-workers = 0
-validation_faces = 1
-generator = { widths = [4, 8] }
-discriminator = { crop_px = 32 }
-data = { kinds = { nose_mask = 1.0 } }
-
-[[phases]]
-name = "only"
-images = 4
-size_px = 64
-batch = 2
-learning_rate = 1e-3
-
-[phases.losses]
-l1_hole = 1.0
-"""
 _ESCAPE = "\x1b]0;pwned\x07\x1b[2J\x9b31m\u202e"
 
 
@@ -226,7 +208,7 @@ def test_a_linked_folder_below_an_output_is_no_way_out_of_it(
     refuse: Refuse, tmp_path: Path, stand_in_model: Path, link: str, words: tuple[str, ...]
 ) -> None:
     draw(Path("in/sub/a.png"))
-    Path("tiny.toml").write_text(_CONFIG)
+    Path("tiny.toml").write_text(tiny_training(0))
     names = {"MODEL": stand_in_model, "CELEBA": make_celeba(tmp_path / "celeba", tuple(range(11, 41)))}
     Path("mine").mkdir()
     Path("mine/letter.txt").write_text("mine")
@@ -255,7 +237,7 @@ def test_a_run_that_is_a_link_is_not_deleted(refuse: Refuse, tmp_path: Path) -> 
     celeba = make_celeba(tmp_path / "celeba", tuple(range(11, 41)))
     Path("mine/checkpoints").mkdir(parents=True)
     Path("run").symlink_to("mine")
-    Path("tiny.toml").write_text(_CONFIG)
+    Path("tiny.toml").write_text(tiny_training(0))
     assert "is a link" in refuse(2, "train", "tiny.toml", "--data", celeba, "-o", "run", "--fresh", "-q")
     assert Path("mine/checkpoints").is_dir()
 
@@ -697,7 +679,7 @@ def test_a_checkpoint_that_was_tampered_with_is_one_line(
     from safetensors.numpy import save_file
 
     celeba = make_celeba(tmp_path / "celeba", tuple(range(11, 41)))
-    Path("tiny.toml").write_text(_CONFIG)
+    Path("tiny.toml").write_text(tiny_training(0))
     config = read_config(Path("tiny.toml")).model_dump(mode="json")
     fields = {
         "config": config,

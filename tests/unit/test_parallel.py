@@ -1,4 +1,8 @@
+import multiprocessing
 import os
+import signal
+import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -22,6 +26,11 @@ def _square(index: int) -> int:
 
 def _where(index: int) -> int:
     return os.getpid()
+
+
+def _sleep(index: int) -> int:
+    time.sleep(0.3)
+    return index
 
 
 def _die(index: int) -> int:
@@ -80,6 +89,23 @@ def test_work_that_cannot_be_opened_says_why(workers: int) -> None:
 def test_closing_stops_early(workers: int) -> None:
     with closing(LocalEngine(workers).run(partial(_open, _square), 10**12)) as results:
         assert list(islice(results, 100)) == [index * index for index in range(100)]
+
+
+def test_ctrl_c_pressed_twice_leaves_no_worker_behind() -> None:
+    def press() -> None:
+        for _ in range(2):
+            time.sleep(0.1)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    results = LocalEngine(2).run(partial(_open, _sleep), 100, batch=1)
+    assert next(results) == 0
+    impatient = threading.Thread(target=press)
+    impatient.start()
+    with pytest.raises(KeyboardInterrupt), closing(results):
+        list(results)
+    impatient.join()
+    assert not multiprocessing.active_children()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_worker_that_dies_ends_the_work_with_advice() -> None:

@@ -12,8 +12,9 @@ from facemend import reconstruct_frames, reconstruct_video
 from facemend.cli.main import main
 from facemend.errors import OutputError, PictureError, UsageError
 from facemend.images import Image
+from facemend.reconstruction.batch import Outcome
 from facemend.reconstruction.reconstructor import Reconstructor
-from facemend.video.outputs import ClipOutcome, VideoReconstruction, plan_clips
+from facemend.video.outputs import VideoReconstruction, plan_clips
 from tests.stand_in import COVER
 from tests.video_clips import covered, planes_of, render, write_clip
 
@@ -69,7 +70,7 @@ def test_a_clip_is_written_with_its_provenance_and_finished_work_is_skipped(
         source, output, reconstructor=reconstructor, codec="vp9", lossless=True
     )
     done = work()
-    assert done.outcome is ClipOutcome.RECONSTRUCTED
+    assert done.outcome is Outcome.RECONSTRUCTED
     assert (done.frames, done.changed_frames, done.shots) == (10, 6, 1)
     before, after = planes_of(source), planes_of(output)
     assert before[:4] == after[:4]
@@ -78,7 +79,7 @@ def test_a_clip_is_written_with_its_provenance_and_finished_work_is_skipped(
     assert said["provenance"]["model"] == "stand-in"
     (track,) = [one for one in said["tracks"] if one["reconstructed_frames"]]
     assert (track["first_frame"], track["last_frame"], track["reconstructed_frames"]) == (0, 9, 6)
-    assert work().outcome is ClipOutcome.SKIPPED
+    assert work().outcome is Outcome.SKIPPED
     with pytest.raises(OutputError, match="exists already"):
         reconstruct_video(source, output, reconstructor=reconstructor, codec="h265")
 
@@ -88,7 +89,7 @@ def test_a_clip_without_a_cover_is_copied(
 ) -> None:
     source = write_clip(tmp_path / "in.mp4", clip[1][:3])
     done = reconstruct_video(source, tmp_path / "out.mp4", reconstructor=reconstructor)
-    assert done.outcome is ClipOutcome.UNCHANGED
+    assert done.outcome is Outcome.UNCHANGED
     assert (tmp_path / "out.mp4").read_bytes() == source.read_bytes()
 
 
@@ -102,12 +103,13 @@ def test_an_interrupted_run_leaves_nothing_and_what_a_killed_one_leaves_is_remov
     with pytest.raises(KeyboardInterrupt):
         reconstruct_video(source, output, reconstructor=reconstructor, codec="vp9", progress=interrupt)
     assert list(tmp_path.iterdir()) == []
-    (tmp_path / ".out.abcd1234.mkv").write_bytes(b"half")
+    (tmp_path / ".facemend-0123456789ab.mkv").write_bytes(b"half")
+    (tmp_path / ".facemend-0123456789ab.mp4").write_bytes(b"of another kind")
     (tmp_path / ".out.mine.mkv").write_bytes(b"somebody's")
     done = reconstruct_video(source, output, reconstructor=reconstructor, codec="vp9")
     assert done.notes == (f"an earlier run was interrupted; {output} begins again",)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        ".out.mine.mkv", "out.mkv", "out.mkv.facemend.json",
+        ".facemend-0123456789ab.mp4", ".out.mine.mkv", "out.mkv", "out.mkv.facemend.json",
     ]  # fmt: skip
 
 

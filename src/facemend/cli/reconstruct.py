@@ -28,6 +28,7 @@ from facemend.escaping import printable, printable_json
 
 if TYPE_CHECKING:
     from facemend.reconstruction.batch import FaceSummary, ReconstructorSetup, TaskResult
+    from facemend.reconstruction.model import Model
     from facemend.reconstruction.options import Options
     from facemend.video.outputs import VideoReconstruction
 
@@ -150,7 +151,7 @@ def reconstruct(
         done.extend(_shown(running, len(tasks), quiet))
     finally:  # a full disk ends the run, and what was done is said all the same
         if as_json:
-            say(printable_json(_document(setup, done), indent=2))
+            say(printable_json(_document(setup().model, done), indent=2))
         elif done and not quiet and not (done[0].error and len(done) == 1):
             say(_summary(done))
     if any(one.error for one in done):
@@ -185,7 +186,8 @@ def _reconstruct_stream(
 
     if sys.stdout is None and output is None:
         raise UsageError("stdout is closed; name an output with -o")
-    result = setup()(sys.stdin.buffer, options)
+    reconstructor = setup()
+    result = reconstructor(sys.stdin.buffer, options)
     if output is None:
         sys.stdout.buffer.write(result.encode(Format.PNG))
         sys.stdout.buffer.flush()
@@ -194,13 +196,12 @@ def _reconstruct_stream(
     task = Task(_STREAM[0], output or _STREAM[0], None)
     done = [TaskResult(task, outcome_of(result), result.provenance, faces=summaries_of(result))]
     if as_json:
-        say(printable_json(_document(setup, done), indent=2), error=output is None)
+        say(printable_json(_document(reconstructor.model, done), indent=2), error=output is None)
     elif not quiet:
         say(_summary(done), error=output is None)
 
 
-def _document(setup: "ReconstructorSetup", done: list["TaskResult"]) -> dict[str, object]:
-    model = setup().model
+def _document(model: "Model", done: list["TaskResult"]) -> dict[str, object]:
     pictures = []
     for one in done:
         regions = one.provenance.regions if one.provenance else ()
@@ -300,7 +301,8 @@ def _reconstruct_clips(
     from tqdm import tqdm
 
     from facemend.errors import FacemendError, ModelError
-    from facemend.video.outputs import ClipOutcome, VideoReconstruction, describe, reconstruct_video
+    from facemend.reconstruction.batch import Outcome
+    from facemend.video.outputs import VideoReconstruction, describe, reconstruct_video
 
     reconstructor, done = setup(), []
     for source, output in pairs:
@@ -318,7 +320,7 @@ def _reconstruct_clips(
             except FacemendError as error:
                 if len(pairs) == 1 or isinstance(error, UsageError | ModelError):
                     raise
-                result = VideoReconstruction(source, output, ClipOutcome.FAILED, error=str(error))
+                result = VideoReconstruction(source, output, Outcome.FAILED, error=str(error))
         done.append(result)
         for line in ([result.error] if result.error else []) + list(result.notes):
             say(f"facemend: {printable(line)}", error=True)

@@ -250,10 +250,7 @@ def run_tasks(
         if there:
             replaced.add(task)
     waiting = [(task, force or task in replaced) for task in tasks if task not in finished]
-    workers = min(cores() if jobs is None else jobs, len(waiting))
-    if engine is None and workers > 1 and len(waiting) >= _FEWEST_FOR_WORKERS:
-        # Not forked: a copy of a process whose threads hold locks may wait for ever.
-        engine = LocalEngine(workers, "spawn")
+    engine = engine or _processes(jobs, len(waiting))
     results: Generator[TaskResult, None, None]
     if engine is None:
         results = (
@@ -265,6 +262,15 @@ def run_tasks(
         results = engine.run(work, len(waiting), batch=1)
     with closing(results):
         yield from _in_order(results, tasks, finished, records)
+
+
+def _processes(jobs: int | None, pictures: int) -> Engine | None:
+    """Processes that share so many pictures. None where this one is as fast."""
+    workers = min(cores() if jobs is None else jobs, pictures)
+    if workers <= 1 or pictures < _FEWEST_FOR_WORKERS:
+        return None
+    # Not forked: a copy of a process whose threads hold locks may wait for ever.
+    return LocalEngine(workers, "spawn")
 
 
 def _in_order(
@@ -406,13 +412,13 @@ def run_find_tasks(
     """
     if write:
         _check_find_apart(tasks)
-    workers = min(cores() if jobs is None else jobs, len(tasks))
-    if workers > 1 and len(tasks) >= _FEWEST_FOR_WORKERS:
-        work = partial(_open_finder, replace(setup, threads=1), options, tasks, write, force)
-        yield from LocalEngine(workers, "spawn").run(work, len(tasks), batch=1)
-    else:
+    engine = _processes(jobs, len(tasks))
+    if engine is None:
         find_at = _open_finder(setup, options, tasks, write, force)
         yield from map(find_at, range(len(tasks)))
+    else:
+        work = partial(_open_finder, replace(setup, threads=1), options, tasks, write, force)
+        yield from engine.run(work, len(tasks), batch=1)
 
 
 def _check_find_apart(tasks: Sequence[Task]) -> None:

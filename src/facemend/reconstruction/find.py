@@ -113,7 +113,7 @@ class Findings:
         paths, text = output_paths(Path(folder), stem), self.provenance.to_text()
         there = [path for path in paths if path.exists()]
         if there and not force:
-            raise OutputError(f"{there[0]} exists already; choose another folder or add --force")
+            raise OutputError(f"{there[0]} exists already; choose another folder or add force=True")
         masks = dict(zip(OcclusionClass, paths, strict=False))
         for occlusion_class, path in masks.items():
             write_png(path, _levels(self.alpha(occlusion_class)), text=text, force=force)
@@ -121,10 +121,9 @@ class Findings:
         write_text(paths[-1], json.dumps(document, indent=2) + "\n", force=force)
 
     def _face(self, number: int, found: FoundFace) -> dict[str, Any]:
-        x1, y1, x2, y2 = found.face.box_px
         return {
             "face": number,
-            "box_px": [round(value, 1) for value in (x1 + 0.5, y1 + 0.5, x2 - x1, y2 - y1)],
+            "box_px": [round(value, 1) for value in found.face.box],
             "landmarks_px": found.face.landmarks_px.round(1).tolist(),
             "confidence": round(found.face.confidence, 3),
             "occlusions": {str(name): self._occlusion(each) for name, each in found.occlusions.items()},

@@ -99,6 +99,7 @@ class DataConfig(_Section):
             light, noise, tint, scaling, compression. The target goes through the same.
         degraded_unoccluded: the same share of faces without an occlusion, with stronger blur, so that the
             network does not take a poor photo for an occlusion.
+        look_alikes: share of occluded faces with the cover's own cloth beside the head, which is kept.
         tall: use tall crops, which go on below the canonical square (see alignment.py).
         square: share of tall crops that end at the square, whose last row is repeated below.
         jitter_px: enlarge faces to this side and cut a random crop out of it (0: do not).
@@ -117,6 +118,7 @@ class DataConfig(_Section):
     misaligned: Share = 0
     degraded: Share = 0
     degraded_unoccluded: Share = 0
+    look_alikes: Share = 0
     tall: bool = False
     square: Share = 0.25
     jitter_px: Annotated[int, Field(ge=0)] = 0

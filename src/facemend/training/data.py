@@ -40,6 +40,7 @@ from facemend.files import (
 from facemend.images import Alpha, Image, resize
 from facemend.io import find_pictures, read_image
 from facemend.occlusion import OcclusionClass, allowed_kinds, choose_kind, kinds_with, occlude
+from facemend.occlusion.canvas import blurred
 from facemend.parallel import cores
 from facemend.progress import progress
 from facemend.training.batches import PackedBatch, Sample, stack
@@ -57,6 +58,7 @@ _MOST_BLUR, _MOST_BLUR_OVER_OCCLUSIONS = 0.05, 0.025
 _MOST_TRIED = 20
 _MOST_UNREADABLE = 0.02
 """Share of the pictures of a source that may be broken. More is a source that was not downloaded whole."""
+_SHOWS_THE_FACE = ("blur", "blur_full", "blur_soft", "pixelate")  # kinds that have no look of their own
 _FAR_OFF = 0.15  # share of the misaligned faces that are far off
 
 
@@ -310,6 +312,8 @@ class OccludedFaces(TrainingDataset):
         kind = choose_kind(kinds, rng, self._kinds)
         pair = occlude(image, landmarks_px, kind, int(rng.integers(2**62)), self._kinds)
         occluded, target, cover = pair.image, pair.target, pair.occlusion.alpha
+        if config.look_alikes and rng.random() < config.look_alikes and kind not in _SHOWS_THE_FACE:
+            occluded, target = _with_look_alike(occluded, target, cover, landmarks_px, rng)
         if config.degraded and rng.random() < config.degraded:
             camera = _draw_camera(width_px, _MOST_BLUR_OVER_OCCLUSIONS, rng)
             occluded, target, cover = camera.take(occluded), camera.take(target), camera.spread(cover)
@@ -366,6 +370,58 @@ def _misaligned(image: Image, landmarks_px: Points, rng: np.random.Generator) ->
     else:
         rotation_degrees, scale = rng.normal(0, 3), float(np.exp(rng.normal(0, 0.05)))
     return degradations.misalign(image, landmarks_px, rotation_degrees, scale, (x_px, y_px))
+
+
+def _with_look_alike(
+    occluded: Image, target: Image, cover: Alpha, landmarks_px: Points, rng: np.random.Generator
+) -> tuple[Image, Image]:
+    """The same cloth again beside the head: a flag, a shirt, a cushion. It covers no face, and is kept.
+
+    Both pictures come back as they are where the cover is too small or too ragged to cut cloth from it.
+    """
+    rows, columns = (np.flatnonzero((cover > 0.9).any(axis)) for axis in (1, 0))
+    if len(rows) < 16 or len(columns) < 16:
+        return occluded, target
+    top, bottom = np.quantile(rows, (0.3, 0.7)).astype(int)
+    left, right = np.quantile(columns, (0.3, 0.7)).astype(int)
+    if (cover[top:bottom, left:right] > 0.9).mean() < 0.98:
+        return occluded, target
+    cloth = occluded[top:bottom, left:right].astype(np.float32) * rng.uniform(0.8, 1.2)
+    height_px, width_px = cover.shape
+    y, x = np.mgrid[:height_px, :width_px].astype(np.float32)
+    scale = float(np.exp(rng.uniform(-0.5, 0.9)))
+    cloth = cloth[_mirrored(y / scale, bottom - top), _mirrored(x / scale, right - left)]
+    where = _beside_head(x, y, landmarks_px, rng) * (1 - blurred((cover > 0).astype(np.float32), 3)) ** 8
+    share = blurred(where.astype(np.float32), 1)[:, :, None]
+    occluded, target = (
+        (image + share * (cloth - image)).round().clip(0, 255).astype(np.uint8)
+        for image in (occluded, target)
+    )
+    return occluded, target
+
+
+def _mirrored(position: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.int64]:
+    """Indices into `count` pixels, forth and back without end."""
+    there = position.astype(np.int64) % (2 * count)
+    return np.minimum(there, 2 * count - 1 - there)
+
+
+def _beside_head(
+    x: npt.NDArray[np.float32], y: npt.NDArray[np.float32], landmarks_px: Points, rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """A strip of any direction and width outside an oval around the head, 0 or 1."""
+    eyes, mouth = landmarks_px[:2].mean(0), landmarks_px[3:].mean(0)
+    across, along = landmarks_px[1] - landmarks_px[0], mouth - eyes
+    side = max(float(np.hypot(*across)), 0.9 * float(np.hypot(*along)))
+    down = along / np.hypot(*along)
+    dx, dy = x - (eyes + mouth)[0] / 2, y - (eyes + mouth)[1] / 2
+    u, v = dx * down[1] - dy * down[0], dx * down[0] + dy * down[1]
+    head = (u / (rng.uniform(1.05, 1.4) * side)) ** 2 + (v / (1.65 * side)) ** 2 < 1
+    angle = rng.uniform(0, 2 * np.pi)
+    away = (dx * np.cos(angle) + dy * np.sin(angle)) / side
+    near, width = rng.uniform(0.6, 1.5), rng.choice((0.3, 0.8, 9.0))
+    strip: npt.NDArray[np.float32] = ((away > near) & (away < near + width) & ~head).astype(np.float32)
+    return strip
 
 
 _Step = Callable[[Image], Image]

@@ -1,21 +1,20 @@
 """Clips in files: what is written where, what was finished before, and what a clip says of its making."""
 
 import json
-import re
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
 from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facemend.errors import OutputError, PictureError, UsageError
-from facemend.files import parse_json, read_own, sha256_of, write_text, written_whole
+from facemend.files import TEMPORARY, parse_json, read_own, sha256_of, write_text, written_whole
 from facemend.images import Image
 from facemend.io import is_hidden
+from facemend.reconstruction.batch import Outcome
 from facemend.reconstruction.options import Options, options_of
 from facemend.reconstruction.provenance import NOTICE, Provenance
 from facemend.reconstruction.reconstructor import Reconstructor, shipped
@@ -47,16 +46,6 @@ if TYPE_CHECKING:
 _SAID = ("notice", "software", "model", "model_sha256", "input_sha256", "options")
 SIDECAR_ENDING = ".facemend.json"
 _ENDING = "_reconstructed"
-
-
-class ClipOutcome(StrEnum):
-    """What became of a clip: `unchanged` has no occlusion, `skipped` was finished before."""
-
-    RECONSTRUCTED = "reconstructed"
-    UNCHANGED = "unchanged"
-    NO_FACE = "no face"
-    SKIPPED = "skipped"
-    FAILED = "failed"
 
 
 @dataclass
@@ -106,7 +95,7 @@ class VideoReconstruction:
 
     source: Path
     output: Path
-    outcome: ClipOutcome
+    outcome: Outcome
     provenance: Provenance | None = None
     frames: int = 0
     changed_frames: int = 0
@@ -225,7 +214,7 @@ def reconstruct_video(
     with ClipReader(source) as reader:
         made = _provenance(reconstructor, options, source, chosen, lossless)
         if not force and _is_finished(output, made):
-            return VideoReconstruction(source, output, ClipOutcome.SKIPPED, made)
+            return VideoReconstruction(source, output, Outcome.SKIPPED, made)
         notes = _remove_parts(output)
         run = _Run(reader, output, made, chosen, lossless, progress)
         done = run(reconstructor, options, force=force)
@@ -296,7 +285,7 @@ class _Run:
     codec: Codec
     lossless: bool
     progress: Callable[[int, int | None], None] | None
-    outcome: ClipOutcome = ClipOutcome.NO_FACE
+    outcome: Outcome = Outcome.NO_FACE
     frames: int = 0
     changed_frames: int = 0
     shots: int = 0
@@ -325,7 +314,7 @@ class _Run:
         if self.reader.damaged:
             self.notes.append(f"{self.reader.path} is damaged: {self.reader.damaged}")
         if self.tracks:
-            self.outcome = ClipOutcome.RECONSTRUCTED if self.changed_frames else ClipOutcome.UNCHANGED
+            self.outcome = Outcome.RECONSTRUCTED if self.changed_frames else Outcome.UNCHANGED
         return self
 
     def _write(self, writer: ClipWriter, reconstructor: Reconstructor, options: Options) -> None:
@@ -393,7 +382,7 @@ def _is_finished(output: Path, made: Provenance) -> bool:
         if earlier == (made.model_sha256, made.input_sha256, dict(made.options)):
             return True
     raise OutputError(
-        f"{output} exists already and is not this reconstruction; choose another output or add --force"
+        f"{output} exists already and is not this reconstruction; choose another output or add force=True"
     )
 
 
@@ -407,11 +396,12 @@ def _locked(part: Path) -> Iterator[None]:
 
 
 def _remove_parts(output: Path) -> list[str]:
-    """Removes what an earlier run left that was killed, and says so. Another run's is left to it."""
-    name = re.compile(re.escape(f".{output.stem}.") + r"[a-z0-9_]{8}" + re.escape(output.suffix))
+    """Removes what killed runs left beside the output, and says so. A run that goes on keeps its own."""
     notes = []
     for part in output.parent.glob(".*") if output.parent.is_dir() else ():
-        if not name.fullmatch(part.name) or part.is_symlink() or not part.is_file():
+        if not TEMPORARY.fullmatch(part.name) or part.suffix != output.suffix:
+            continue
+        if part.is_symlink() or not part.is_file():
             continue
         with suppress(OSError), part.open("rb") as file:
             if _flock is not None:

@@ -16,7 +16,7 @@ from facemend.errors import OutputError, PictureError, SourceError
 from facemend.io import read_image
 from facemend.occlusion import occlude
 from facemend.parallel import LocalEngine
-from tests.tiny_celeba import make_celeba
+from tests.tiny_celeba import contents_of, make_celeba
 
 RECIPE = Recipe(count=8, size_px=64)
 
@@ -24,11 +24,6 @@ RECIPE = Recipe(count=8, size_px=64)
 @pytest.fixture
 def source(tmp_path: Path) -> FaceSource:
     return open_source(make_celeba(tmp_path / "celeba"))
-
-
-def _contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def _rows(out: Path) -> list[dict[str, object]]:
@@ -79,16 +74,16 @@ def test_the_number_of_workers_does_not_change_a_byte(source: FaceSource, tmp_pa
     recipe = Recipe(count=20, size_px=32)
     build_dataset(source, tmp_path / "one", recipe)
     build_dataset(source, tmp_path / "two", recipe, engine=LocalEngine(2))
-    assert _contents(tmp_path / "one") == _contents(tmp_path / "two")
+    assert contents_of(tmp_path / "one") == contents_of(tmp_path / "two")
 
 
 def test_the_same_call_again_keeps_everything(source: FaceSource, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = build_dataset(source, out, RECIPE)
-    before, times = _contents(out), {p: p.stat().st_mtime_ns for p in out.rglob("*.png")}
+    before, times = contents_of(out), {p: p.stat().st_mtime_ns for p in out.rglob("*.png")}
     second = build_dataset(source, out, RECIPE)
     assert second == replace(first, made=0, kept=8)
-    assert _contents(out) == before
+    assert contents_of(out) == before
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*.png")} == times
 
 
@@ -109,7 +104,7 @@ def test_an_interrupted_build_goes_on_to_the_same_bytes(
     assert not (out / "manifest.jsonl").exists()
     report = build_dataset(source, out, RECIPE, engine=LocalEngine(workers))
     assert (report.made, report.kept) == (3, 5)
-    assert _contents(out) == _contents(tmp_path / "whole")
+    assert contents_of(out) == contents_of(tmp_path / "whole")
 
 
 def test_a_torn_line_of_an_interrupted_build_costs_one_pair(source: FaceSource, tmp_path: Path) -> None:
@@ -122,44 +117,44 @@ def test_a_torn_line_of_an_interrupted_build_costs_one_pair(source: FaceSource, 
         log.write_bytes(log.read_bytes()[:-20])
     report = build_dataset(source, out, RECIPE)
     assert (report.made, report.kept) == (6, 2)
-    assert _contents(out) == _contents(tmp_path / "whole")
+    assert contents_of(out) == contents_of(tmp_path / "whole")
 
 
 def test_what_a_killed_run_left_half_written_is_swept_up(source: FaceSource, tmp_path: Path) -> None:
     out = tmp_path / "out"
     build_dataset(source, out, RECIPE)
-    before = _contents(out)
+    before = contents_of(out)
     names = ".facemend-ba9876543210.jsonl", ".facemend-00112233aabb.json"
     for half in ("occluded/.facemend-0123456789ab.png", *names):
         (out / half).write_bytes(b"half")
     build_dataset(source, out, RECIPE)
-    assert _contents(out) == before
+    assert contents_of(out) == before
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_missing_or_damaged_file_is_made_again(source: FaceSource, tmp_path: Path, folder: str) -> None:
     out = tmp_path / "out"
     build_dataset(source, out, RECIPE)
-    before = _contents(out)
+    before = contents_of(out)
     (out / folder / "000002.png").unlink()
     damaged = out / folder / "000005.png"
     damaged.write_bytes(damaged.read_bytes()[:100])
     report = build_dataset(source, out, RECIPE)
     assert (report.made, report.kept) == (2, 6)
-    assert _contents(out) == before
+    assert contents_of(out) == before
 
 
 def test_another_recipe_in_the_same_folder_needs_force(source: FaceSource, tmp_path: Path) -> None:
     out = tmp_path / "out"
     build_dataset(source, out, RECIPE)
-    before = _contents(out)
+    before = contents_of(out)
     smaller = Recipe(count=3, size_px=32)
     with pytest.raises(OutputError, match=r"holds a dataset made with another count and size_px.*--force"):
         build_dataset(source, out, smaller)
-    assert _contents(out) == before
+    assert contents_of(out) == before
     build_dataset(source, out, smaller, force=True)
     build_dataset(source, tmp_path / "fresh", smaller)
-    assert _contents(out) == _contents(tmp_path / "fresh")
+    assert contents_of(out) == contents_of(tmp_path / "fresh")
 
 
 def test_force_deletes_nothing_but_what_a_build_wrote(source: FaceSource, tmp_path: Path) -> None:
@@ -267,7 +262,7 @@ def test_a_damaged_picture_is_listed_and_costs_its_own_pairs_alone(tmp_path: Pat
     picture.write_bytes(whole)
     report = build_dataset(open_source(home), out, RECIPE, engine=LocalEngine(workers))
     assert (report.made, report.kept) == (2, 6)
-    assert _contents(out) == _contents(tmp_path / "whole")
+    assert contents_of(out) == contents_of(tmp_path / "whole")
 
 
 def test_an_output_folder_that_is_a_file_is_an_output_error(source: FaceSource, tmp_path: Path) -> None:
@@ -278,10 +273,10 @@ def test_an_output_folder_that_is_a_file_is_an_output_error(source: FaceSource, 
 
 def test_a_build_does_not_need_the_folder_it_was_made_in(source: FaceSource, tmp_path: Path) -> None:
     build_dataset(source, tmp_path / "out", RECIPE)
-    before = _contents(tmp_path / "out")
+    before = contents_of(tmp_path / "out")
     shutil.move(tmp_path / "out", tmp_path / "moved")
     assert build_dataset(source, tmp_path / "moved", RECIPE).kept == 8
-    assert _contents(tmp_path / "moved") == before
+    assert contents_of(tmp_path / "moved") == before
 
 
 def _refuse(monkeypatch: pytest.MonkeyPatch, method: str, allowed: int) -> None:
@@ -320,9 +315,9 @@ def test_a_full_disk_stops_a_build_which_then_goes_on_to_the_same_bytes(
         with pytest.raises(OutputError, match=r"cannot write .*: No space left on device"):
             build_dataset(source, out, RECIPE)
     assert not (out / "manifest.jsonl").exists()
-    assert not [name for name in _contents(out) if "/." in f"/{name}"]
+    assert not [name for name in contents_of(out) if "/." in f"/{name}"]
     assert build_dataset(source, out, RECIPE).kept == kept
-    assert _contents(out) == _contents(tmp_path / "whole")
+    assert contents_of(out) == contents_of(tmp_path / "whole")
 
 
 def test_webp_holds_the_same_pixels_as_png(source: FaceSource, tmp_path: Path) -> None:
@@ -343,7 +338,7 @@ def test_another_layout_or_format_in_the_same_folder_needs_force_and_leaves_no_o
         build_dataset(source, out, RECIPE, Files(Layout.PIX2PIX))
     build_dataset(source, out, RECIPE, Files(Layout.PIX2PIX), force=True)
     build_dataset(source, tmp_path / "fresh", RECIPE, Files(Layout.PIX2PIX))
-    assert _contents(out) == _contents(tmp_path / "fresh")
+    assert contents_of(out) == contents_of(tmp_path / "fresh")
 
 
 def test_numbered_pictures_that_lie_there_already_are_not_overwritten(
