@@ -1,6 +1,9 @@
 # Each target sets up what it needs, once. Another Python: make test PYTHON=python3.12
 PYTHON ?= python3
 
+# Processes that share the tests; 0: this one alone, for a debugger.
+WORKERS ?= 2
+
 .PHONY: help demo test lint check bench goldens docs
 
 help:
@@ -16,7 +19,7 @@ demo: .venv-demo/.ready
 	.venv-demo/bin/facemend demo
 
 test: .venv/.ready
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: .venv/.ready
 	.venv/bin/ruff format --check .
