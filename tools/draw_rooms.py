@@ -29,8 +29,7 @@ _WORDS = {
     "parallel": "processes or Ray",
     "files": "written whole or not at all",
     "errors": "each says what to do",
-    "escaping": "strangers' text, made harmless",
-    "progress": "how far long work has come",
+    "terminal": "progress, and strangers' text",
     "safe_path": "no code out of the current folder",
     "thresholds": "numbers that were tuned",
 }

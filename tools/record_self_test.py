@@ -3,8 +3,8 @@
 import json
 from dataclasses import asdict
 
+from facemend.reconstruction.demo import run_self_test
 from facemend.reconstruction.model import shipped_model_path
-from facemend.reconstruction.self_test import run_self_test
 
 if __name__ == "__main__":
     path = shipped_model_path().with_name("self_test.json")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from facemend.alignment import crop_face
 from facemend.datasets import FaceRecord, FaceSource
-from facemend.evaluation.baselines import BASELINES
 from facemend.evaluation.evaluate import Plan, evaluate
 from facemend.evaluation.external import open_systems
 from facemend.evaluation.protocol import protocol_kinds
 from facemend.evaluation.report import take_examples, to_html
 from facemend.evaluation.scoring import open_slow_metrics
+from facemend.evaluation.systems import BASELINES
 from facemend.images import Image
 from facemend.reconstruction.demo import read_portraits
 from facemend.reconstruction.model import shipped_model_path

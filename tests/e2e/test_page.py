@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facemend.evaluation.baselines import BASELINES
 from facemend.evaluation.evaluate import Plan, evaluate
 from facemend.evaluation.external import open_systems
 from facemend.evaluation.report import take_examples, to_html
 from facemend.evaluation.scoring import open_slow_metrics
+from facemend.evaluation.systems import BASELINES
 from tests.unit.evaluation.test_evaluate import SOURCE
 
 if TYPE_CHECKING:

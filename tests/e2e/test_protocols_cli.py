@@ -8,8 +8,8 @@ from click.testing import CliRunner, Result
 from PIL import Image as PillowImage
 
 from facemend.cli.main import main
+from facemend.evaluation.evaluate import NAMES
 from facemend.evaluation.results import EvaluationReport, Group
-from facemend.evaluation.run import NAMES
 from facemend.io import write_png
 from tests.tiny_celeba import gradient, make_celeba, write_split
 from tests.unit.evaluation.test_groups import row, write_faces

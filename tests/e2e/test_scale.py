@@ -19,11 +19,9 @@ from facemend.datasets.pairs import PictureFormat, Recipe
 from facemend.datasets.remote import Place
 from facemend.datasets.shards import SHARD_PAIRS, ShardFormat, build_shards
 from facemend.errors import OutputError, PictureError
-from facemend.evaluation.baselines import BASELINES
-from facemend.evaluation.cache import ScoreCache
-from facemend.evaluation.evaluate import Plan, evaluate
-from facemend.evaluation.results import EvaluationReport
-from facemend.evaluation.run import Setup
+from facemend.evaluation.evaluate import Plan, Setup, evaluate
+from facemend.evaluation.results import EvaluationReport, ScoreCache
+from facemend.evaluation.systems import BASELINES
 from facemend.io import write_png
 from facemend.parallel import LocalEngine, RayEngine
 from facemend.reconstruction.batch import ReconstructorSetup, run_tasks

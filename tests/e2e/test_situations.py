@@ -448,12 +448,13 @@ def test_info_is_for_people(run: Run) -> None:
 def test_long_work_says_where_it_is_where_there_is_no_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from facemend import progress
 
-    monkeypatch.setattr(progress, "_EVERY_S", 0)
-    assert list(progress.progress(range(3), unit="photos")) == [0, 1, 2]
+    from facemend import terminal
+
+    monkeypatch.setattr(terminal, "_EVERY_S", 0)
+    assert list(terminal.progress(range(3), unit="photos")) == [0, 1, 2]
     said = capsys.readouterr().err
     assert "2 of 3 photos" in said
     assert "\r" not in said
-    assert list(progress.progress(range(3), unit="photos", quiet=True)) == [0, 1, 2]
+    assert list(terminal.progress(range(3), unit="photos", quiet=True)) == [0, 1, 2]
     assert capsys.readouterr().err == ""

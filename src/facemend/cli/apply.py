@@ -47,11 +47,11 @@ def apply(
     from facemend.errors import OutputError, PictureError
     from facemend.files import is_disk_unfit, sha256_of
     from facemend.io import read_image, write_png
-    from facemend.progress import progress
     from facemend.reconstruction.apply import Fit, apply_model
     from facemend.reconstruction.model import Model
     from facemend.reconstruction.outputs import plan_tasks
     from facemend.reconstruction.provenance import Provenance
+    from facemend.terminal import progress
 
     opened = Model(model, device=device)
     tasks = plan_tasks(pictures, output, aligned=True, save_occlusion=False, recursive=recursive)

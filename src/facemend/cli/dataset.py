@@ -8,7 +8,7 @@ import click
 
 from facemend.cli.options import engine_option, quiet_option, ray_address_option, say
 from facemend.errors import UsageError
-from facemend.escaping import printable, printable_json
+from facemend.terminal import printable, printable_json
 
 if TYPE_CHECKING:
     from facemend.datasets import FaceSource
@@ -115,7 +115,7 @@ def build(
     from facemend.datasets.shards import SHARD_PAIRS, ShardFormat, build_shards
     from facemend.files import refuse_links
     from facemend.parallel import EngineName, open_engine
-    from facemend.progress import progress
+    from facemend.terminal import progress
 
     def show(results: Iterable[Result], total: int, unit: str) -> Iterable[Result]:
         bar: Iterable[Result] = progress(results, total=total, unit=unit, quiet=quiet)

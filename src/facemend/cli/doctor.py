@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from facemend.cli.options import say
-from facemend.escaping import printable_json
+from facemend.terminal import printable_json
 
 
 @click.command()
@@ -17,7 +17,7 @@ def doctor(as_json: bool) -> None:
     It reconstructs two portraits that come with facemend and compares the result with that of our tests. It
     names no file and no person of this machine. The exit code is 1 if the check fails.
     """
-    from facemend.reconstruction.self_test import diagnose
+    from facemend.reconstruction.demo import diagnose
 
     facts = diagnose()
     say(printable_json(facts, indent=2) if as_json else "\n".join(_lines(facts)))

@@ -119,7 +119,7 @@ def evaluate(
     The folder REPORT gets report.html, report.json, report.md and grid.png. The same command resumes a run
     that was stopped. Without a MODEL only the baselines are measured.
     """
-    from facemend.evaluation.run import EvaluationOptions, end_after, run_evaluation, run_export
+    from facemend.evaluation.evaluate import EvaluationOptions, end_after, run_evaluation, run_export
     from facemend.parallel import EngineName, open_engine
 
     if timeout_s is not None:

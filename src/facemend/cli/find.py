@@ -15,8 +15,8 @@ from facemend.cli.options import (
     say,
 )
 from facemend.errors import UsageError
-from facemend.escaping import printable, printable_json
 from facemend.reconstruction.options import options_of
+from facemend.terminal import printable, printable_json
 
 if TYPE_CHECKING:
     from facemend.reconstruction.batch import FindResult

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from facemend.cli.options import say
-from facemend.escaping import printable, printable_json
+from facemend.terminal import printable, printable_json
 
 
 @click.command()
@@ -16,8 +16,8 @@ from facemend.escaping import printable, printable_json
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def info(file: Path, as_json: bool) -> None:
     """Say how a model, or a photo or a clip that facemend wrote, was made."""
+    from facemend.io import is_clip
     from facemend.reconstruction.provenance import describe_file
-    from facemend.video.clips import is_clip
     from facemend.video.outputs import describe_clip
 
     facts = describe_clip(file) if is_clip(file) else describe_file(file)

@@ -25,8 +25,8 @@ from facemend.cli.serve import serve
 from facemend.cli.train import train
 from facemend.cli.watch import watch
 from facemend.errors import FacemendError, reason_of
-from facemend.escaping import printable
 from facemend.safe_path import leave_out_current_folder
+from facemend.terminal import printable
 
 _INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 

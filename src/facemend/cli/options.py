@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from facemend.errors import UsageError
-from facemend.escaping import printable_lines
 from facemend.reconstruction.options import FIND_OPTIONS, Device, Options, options_of
+from facemend.terminal import printable_lines
 
 if TYPE_CHECKING:
-    from facemend.reconstruction.credentials import Credentials
+    from facemend.reconstruction.provenance import Credentials
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -147,7 +147,7 @@ def read_signing(certificate: Path | None, key: Path | None) -> "Credentials | N
         return None
     if certificate is None or key is None:
         raise UsageError("signing takes both --c2pa-certificate and --c2pa-key; name both files")
-    from facemend.reconstruction.credentials import read_credentials
+    from facemend.reconstruction.provenance import read_credentials
 
     return read_credentials(certificate, key)
 

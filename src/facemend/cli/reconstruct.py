@@ -24,7 +24,7 @@ from facemend.cli.options import (
     say,
 )
 from facemend.errors import UsageError
-from facemend.escaping import printable, printable_json
+from facemend.terminal import printable, printable_json
 
 if TYPE_CHECKING:
     from facemend.reconstruction.batch import FaceSummary, ReconstructorSetup, TaskResult
@@ -162,7 +162,7 @@ def _shown(running: "Iterator[TaskResult]", count: int, quiet: bool) -> "Iterato
     """The finished tasks, their progress and their errors shown on stderr."""
     from tqdm import tqdm
 
-    from facemend.progress import progress
+    from facemend.terminal import progress
 
     for one in progress(running, total=count, unit="photos", quiet=quiet):
         yield one
@@ -263,9 +263,7 @@ def _counted(count: int, what: str) -> str:
 
 def _are_clips(paths: tuple[Path, ...], recursive: bool) -> bool:
     """Whether clips are meant: all that is named is one, or folders hold clips and no photos."""
-    from facemend.io import find_pictures
-    from facemend.video.clips import is_clip
-    from facemend.video.outputs import find_clips
+    from facemend.io import find_pictures, is_clip
 
     folders = [path for path in paths if path.is_dir()]
     clips = [path for path in paths if is_clip(path) and not path.is_dir()]
@@ -275,6 +273,10 @@ def _are_clips(paths: tuple[Path, ...], recursive: bool) -> bool:
                 "photos and clips do not go together; reconstruct the clips in a run of their own"
             )
         return False
+    if not folders:
+        return bool(clips)
+    from facemend.video.outputs import find_clips
+
     return bool(clips) or any(
         find_clips(folder, recursive=recursive) and not find_pictures(folder, recursive=recursive)
         for folder in folders

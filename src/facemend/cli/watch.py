@@ -21,7 +21,7 @@ from facemend.cli.options import (
     say,
 )
 from facemend.errors import UsageError
-from facemend.escaping import printable
+from facemend.terminal import printable
 
 
 @click.command()

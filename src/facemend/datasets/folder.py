@@ -22,10 +22,10 @@ from facemend.datasets.faces import (
     points_of,
 )
 from facemend.errors import SourceError, reason_of
-from facemend.escaping import printable
 from facemend.files import fingerprint_of, parse_csv, read_named
 from facemend.images import Image
 from facemend.io import find_pictures, read_image
+from facemend.terminal import printable
 
 IDENTITY_FILE = "identities.csv"
 

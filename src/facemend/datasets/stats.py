@@ -15,10 +15,10 @@ from facemend.datasets.build import MANIFEST_FILE, OPTIONS_FILE, Row, read_rows
 from facemend.datasets.faces import FaceSource
 from facemend.datasets.pairs import Files, Layout, PictureFormat, Recipe, faces_for, make_pair
 from facemend.errors import SourceError
-from facemend.escaping import printable
 from facemend.files import parse_json, read_own, seed_of
 from facemend.images import Image, resize
 from facemend.occlusion import FOLDER_KINDS
+from facemend.terminal import printable
 
 COVERAGE_BINS, LEVEL_BINS = 50, 32
 MOST_PICTURES = 1000

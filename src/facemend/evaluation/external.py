@@ -26,8 +26,8 @@ from facemend.files import (
 from facemend.images import Batch, Image, Mask, digest_of, from_network, resize, to_network
 from facemend.io import read_image, write_png
 from facemend.onnx_model import OnnxModel
-from facemend.progress import progress as show_progress
 from facemend.reconstruction.blending import resize_alpha
+from facemend.terminal import progress as show_progress
 
 _ORDERS = {"RGB": slice(None), "BGR": slice(None, None, -1)}
 _HOLES = {"keep": None, "black": -1.0, "white": 1.0}

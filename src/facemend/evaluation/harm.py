@@ -19,16 +19,16 @@ from facemend.datasets.folder import IMAGES, table_of
 from facemend.degradations import add_noise, blur_by, blur_gaussian, compress, disc, grey, line, sepia
 from facemend.detection import Detector, Face
 from facemend.errors import SourceError
-from facemend.evaluation.cache import CacheBuffer, ScoreCache, Scores, key_of
 from facemend.evaluation.protocol import open_held_out
+from facemend.evaluation.results import CacheBuffer, ScoreCache, Scores, key_of
 from facemend.evaluation.statistics import wilson_interval
 from facemend.evaluation.tables import Table
 from facemend.files import seed_of
 from facemend.images import Image, digest_of
 from facemend.io import find_pictures, read_photo
 from facemend.parallel import Engine, LocalEngine
-from facemend.progress import progress as show_progress
 from facemend.reconstruction.reconstructor import Reconstructor
+from facemend.terminal import progress as show_progress
 
 NAME = "harm"
 AS_IT_IS, IN_PROFILE = "as it is", "as it is, head turned"

@@ -17,9 +17,16 @@ from PIL import ImageDraw, ImageFont
 
 from facemend.datasets import FaceSource
 from facemend.errors import OutputError
-from facemend.evaluation.evaluate import Evaluation
 from facemend.evaluation.protocol import HOLE_BINS, PROTOCOL, V1, Protocol, kinds_for
-from facemend.evaluation.results import AS_DRAWN, EvaluationReport, Group, Measure, Measurement, Row
+from facemend.evaluation.results import (
+    AS_DRAWN,
+    Evaluation,
+    EvaluationReport,
+    Group,
+    Measure,
+    Measurement,
+    Row,
+)
 from facemend.evaluation.systems import Delivery, System
 from facemend.evaluation.tables import EXPLANATION, details, head, summary, to_markdown
 from facemend.files import seed_of, write_text

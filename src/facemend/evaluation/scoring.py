@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facemend.datasets import FaceRecord
-from facemend.evaluation.cache import CacheBuffer, Scores, key_of
-from facemend.evaluation.results import AS_DRAWN, Measure
+from facemend.evaluation.results import AS_DRAWN, CacheBuffer, Measure, Scores, key_of
 from facemend.evaluation.systems import System
 from facemend.images import Alpha, Image, digest_of
 from facemend.metrics.image import (

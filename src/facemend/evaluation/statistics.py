@@ -7,7 +7,6 @@ from math import sqrt
 import numpy as np
 import numpy.typing as npt
 
-from facemend.evaluation.cache import Vectors
 from facemend.evaluation.protocol import PROTOCOL, hole_bin
 from facemend.evaluation.results import (
     ALL,
@@ -21,6 +20,7 @@ from facemend.evaluation.results import (
     Measurement,
     Row,
     Spread,
+    Vectors,
 )
 from facemend.evaluation.scoring import FRECHET
 from facemend.files import seed_of

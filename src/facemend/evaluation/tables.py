@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from facemend.errors import FacemendError
-from facemend.escaping import fenced, markdown
 from facemend.evaluation.protocol import CONDITIONS, HOLE_BINS, UNCHANGED, V1, is_frozen
 from facemend.evaluation.results import ALL, EVERYTHING, EvaluationReport, Group, Measure, SystemEntry
 from facemend.evaluation.statistics import ATTRIBUTES, COPY
 from facemend.evaluation.systems import FIRST_PICTURES
 from facemend.occlusion import Extent
+from facemend.terminal import printable
 
 Column = Callable[[EvaluationReport, str, Group], str]
 """Report, system, group of pictures -> the text of a cell."""
@@ -403,3 +403,23 @@ def put_table(text: str, report: EvaluationReport) -> str:
     if not begin or not end:
         raise FacemendError(f"the document has no lines {BEGIN} … {END} for the table")
     return f"{before}{BEGIN}\n{readme_table(report)}\n\n{markdown(head(report))}\n{END}{after}"
+
+
+_MARKDOWN = ("\\", "`", "*", "<", ">", "|", "&")
+
+
+def markdown(text: str) -> str:
+    """One line of text that Markdown shows as it is: no tags, links, emphasis, code or cells of a table."""
+    said = printable(text)
+    for sign in _MARKDOWN:
+        said = said.replace(sign, f"\\{sign}")
+    return said.replace("](", "]\\(").replace("://", "\\://")
+
+
+def fenced(text: str, language: str = "") -> str:
+    """A line of code as Markdown's block, which nothing in it can end."""
+    said = printable(text)
+    fence = "```"
+    while fence in said:
+        fence += "`"
+    return f"{fence}{language}\n{said}\n{fence}"

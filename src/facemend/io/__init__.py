@@ -9,6 +9,7 @@ from facemend.io.formats import (
     format_named,
     format_of,
     is_below,
+    is_clip,
     is_hidden,
     is_picture,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "format_named",
     "format_of",
     "is_below",
+    "is_clip",
     "is_hidden",
     "is_picture",
     "photo_of_array",

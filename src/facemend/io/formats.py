@@ -176,6 +176,11 @@ def _brand_of(brands: bytes) -> Format | None:
 
 PICTURE_SUFFIXES: Final = SUFFIXES.keys() | {".bmp"}
 """Of the files that `read_photo` reads, in lower case."""
+CLIP_SUFFIXES: Final = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm"}
+    | {".avi", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".3gp", ".wmv", ".flv"}
+)
+"""Of clips (`facemend.video`), in lower case."""
 _SYSTEM_FOLDERS: Final = frozenset({"__macosx", "@eadir", "thumbs"})
 """Copies and thumbnails of macOS, Synology and old viewers, in lower case."""
 
@@ -191,6 +196,11 @@ def is_picture(name: PurePath | str) -> bool:
     """
     path = PurePosixPath(name) if isinstance(name, str) else name
     return path.suffix.lower() in PICTURE_SUFFIXES and not is_hidden(path)
+
+
+def is_clip(path: PurePath) -> bool:
+    """Whether a file's suffix is one of a clip."""
+    return path.suffix.lower() in CLIP_SUFFIXES
 
 
 def is_hidden(name: PurePath) -> bool:

@@ -15,16 +15,14 @@ from tqdm import tqdm
 
 from facemend.detection import Face
 from facemend.errors import NoFaceFound, OutputError, PictureError, UsageError
-from facemend.escaping import printable
 from facemend.files import is_disk_unfit, open_log, parse_json, read_own, sha256_of, written_whole
 from facemend.io import format_named, write_png
 from facemend.parallel import Engine, LocalEngine, cores
-from facemend.reconstruction.credentials import Credentials
-from facemend.reconstruction.find import output_paths, read_document
 from facemend.reconstruction.options import Device, Options
 from facemend.reconstruction.outputs import Task
-from facemend.reconstruction.provenance import Provenance, read_provenance
+from facemend.reconstruction.provenance import Credentials, Provenance, read_provenance
 from facemend.reconstruction.reconstructor import Reconstruction, Reconstructor
+from facemend.terminal import printable
 
 RECORD_NAME = "facemend-unchanged.jsonl"
 
@@ -445,6 +443,8 @@ def _find_at(
     force: bool,
     place: int,
 ) -> FindResult:
+    from facemend.reconstruction.find import output_paths, read_document
+
     source, output = tasks[place].source, tasks[place].output
     paths = output_paths(output.parent, output.stem) if write else []
     try:

@@ -37,8 +37,6 @@ from facemend.io import (
 )
 from facemend.parallel import cores
 from facemend.reconstruction.aligned import reconstruct_aligned
-from facemend.reconstruction.credentials import Credentials, sign
-from facemend.reconstruction.find import Findings, find_in_aligned, find_in_photo
 from facemend.reconstruction.model import Model, shipped_model_path
 from facemend.reconstruction.options import (
     FIND_OPTIONS,
@@ -49,11 +47,12 @@ from facemend.reconstruction.options import (
     options_of,
 )
 from facemend.reconstruction.pipeline import FaceReconstruction, reconstruct_faces
-from facemend.reconstruction.provenance import OF_A_MASK, Provenance
+from facemend.reconstruction.provenance import OF_A_MASK, Credentials, Provenance, sign
 from facemend.thresholds import THRESHOLDS
 
 if TYPE_CHECKING:
     from facemend.detection.yunet import YuNet
+    from facemend.reconstruction.find import Findings
 
 Source: TypeAlias = str | Path | IO[bytes] | bytes | PillowImage.Image | npt.NDArray[np.uint8]
 """A path, an open binary file, a file's bytes, a Pillow image, or a uint8 array: (H, W) gray, (H, W, 3) RGB
@@ -286,7 +285,7 @@ class Reconstructor:
         provenance = replace(self.provenance(input_sha256, options), regions=regions)
         return Reconstruction(photo, faces, provenance, self._credentials)
 
-    def find(self, source: Source, options: Options | None = None, /, **changes: Any) -> Findings:
+    def find(self, source: Source, options: Options | None = None, /, **changes: Any) -> "Findings":
         """Finds what hides the faces of a photo, and reconstructs nothing.
 
         Args:
@@ -298,6 +297,8 @@ class Reconstructor:
             PictureError, UsageError, ModelError: as `__call__` does, or the model finds no occlusion, or
                 an option is about the reconstruction.
         """
+        from facemend.reconstruction.find import Findings, find_in_aligned, find_in_photo
+
         options = find_options_of(options, changes)
         photo, input_sha256 = _read(source)
         image, name = photo.pixels, photo.name
@@ -403,7 +404,7 @@ def reconstruct(source: Source, options: Options | None = None, /, **changes: An
     return shipped()(source, options, **changes)
 
 
-def find(source: Source, options: Options | None = None, /, **changes: Any) -> Findings:
+def find(source: Source, options: Options | None = None, /, **changes: Any) -> "Findings":
     """Finds what hides the faces of a photo, with the model that comes with facemend: the masks alone.
 
     Use a `Reconstructor` for another model. Arguments and errors are those of `Reconstructor.find`.

@@ -42,7 +42,7 @@ from facemend.io import find_pictures, read_image
 from facemend.occlusion import OcclusionClass, allowed_kinds, choose_kind, kinds_with, occlude
 from facemend.occlusion.canvas import blurred
 from facemend.parallel import cores
-from facemend.progress import progress
+from facemend.terminal import progress
 from facemend.training.batches import PackedBatch, Sample, stack
 from facemend.training.config import DataConfig
 from facemend.training.sources import Mixture

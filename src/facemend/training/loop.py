@@ -23,10 +23,10 @@ from facemend.images import Image, Mask, from_network, to_network
 from facemend.metrics.image import ssim
 from facemend.metrics.psnr import psnr
 from facemend.occlusion import kinds_with, occlude
-from facemend.progress import progress
 from facemend.reconstruction.acceptance import wanted_alpha
 from facemend.reconstruction.blending import composite
 from facemend.reconstruction.options import Remove
+from facemend.terminal import progress
 from facemend.training.batches import ECHO_BUFFER, PackedBatch, PairBatch, echo_batches
 from facemend.training.checkpoint import (
     load_checkpoint,

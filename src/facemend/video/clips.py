@@ -28,11 +28,7 @@ if TYPE_CHECKING:
 Packet: TypeAlias = Any
 """PyAV's. Its type says which kind of stream it belongs to, and here it may be any."""
 SUFFIXES: Final = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
-"""Of the clips that are read and written, in lower case."""
-READ_ONLY_SUFFIXES: Final = frozenset(
-    {".avi", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".3gp", ".wmv", ".flv"}
-)
-"""Of those that are read. They become MP4."""
+"""Of the clips that are written, in lower case. Others become MP4."""
 KEY = "facemend"
 """Of the container's metadata: the provenance, as JSON."""
 
@@ -120,11 +116,6 @@ _FORMATS: Mapping[str, _Format] = {
     "yuv444p10le": _Format(1, 1, 10),
     "gbrp": _Format(1, 1, full=True, gbr=True),
 }
-
-
-def is_clip(path: Path) -> bool:
-    """Whether a file's suffix is one of a clip."""
-    return path.suffix.lower() in SUFFIXES | READ_ONLY_SUFFIXES
 
 
 def default_codec(path: Path) -> Codec:

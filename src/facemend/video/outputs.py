@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from facemend.errors import OutputError, PictureError, UsageError
 from facemend.files import TEMPORARY, parse_json, read_own, sha256_of, write_text, written_whole
 from facemend.images import Image
-from facemend.io import is_hidden
+from facemend.io import is_clip, is_hidden
 from facemend.reconstruction.batch import Outcome
 from facemend.reconstruction.options import Options, options_of
 from facemend.reconstruction.provenance import NOTICE, Provenance
@@ -27,7 +27,6 @@ from facemend.video.clips import (
     change,
     check_output,
     default_codec,
-    is_clip,
     pixels_of,
     read_texts,
 )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from facemend.errors import FacemendError, UsageError
-from facemend.evaluation.baselines import BASELINES, LEARNT, FaceStatistics, Learnt, choose_baselines
+from facemend.evaluation.systems import BASELINES, LEARNT, FaceStatistics, Learnt, choose_baselines
 from facemend.images import Image
 from facemend.occlusion import OccludedFace, occlude
 from tests.tiny_celeba import gradient

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 
 from facemend.errors import OutputError
-from facemend.evaluation.baselines import BASELINES, copy_input
-from facemend.evaluation.cache import ScoreCache, Scores, key_of
 from facemend.evaluation.evaluate import Plan, evaluate
-from facemend.evaluation.results import EvaluationReport
+from facemend.evaluation.results import EvaluationReport, ScoreCache, Scores, key_of
 from facemend.evaluation.scoring import SlowMetrics
-from facemend.evaluation.systems import Delivery, Images, Masks, System
+from facemend.evaluation.systems import BASELINES, Delivery, Images, Masks, System, copy_input
 from facemend.images import Image
 from tests.unit.evaluation.test_evaluate import SOURCE
 

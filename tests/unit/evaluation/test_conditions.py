@@ -3,11 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from facemend.evaluation.baselines import BASELINES, copy_input
 from facemend.evaluation.evaluate import Plan, evaluate
 from facemend.evaluation.protocol import CONDITIONS, UNCHANGED, make_input
 from facemend.evaluation.results import EVERYTHING, Group
-from facemend.evaluation.systems import Delivery, Images, Masks
+from facemend.evaluation.systems import BASELINES, Delivery, Images, Masks, copy_input
 from facemend.images import Image
 from tests.tiny_celeba import gradient
 from tests.unit.evaluation.test_evaluate import SOURCE

@@ -6,7 +6,7 @@ import pytest
 
 from facemend.datasets import FaceRecord, FaceSource
 from facemend.errors import FacemendError
-from facemend.evaluation.baselines import FaceStatistics, learn_faces
+from facemend.evaluation.systems import FaceStatistics, learn_faces
 from facemend.images import Image
 from tests.tiny_celeba import gradient
 

@@ -6,11 +6,10 @@ import pytest
 
 from facemend.datasets import FaceRecord, FaceSource, hash_identity
 from facemend.errors import LeakError, ModelError, SourceError, UsageError
-from facemend.evaluation.baselines import BASELINES, copy_input
-from facemend.evaluation.evaluate import Evaluation, evaluate
+from facemend.evaluation.evaluate import evaluate
 from facemend.evaluation.protocol import HOLE_BINS, SEED_SET, make_input
-from facemend.evaluation.results import Group
-from facemend.evaluation.systems import Delivery, Images, Masks, System
+from facemend.evaluation.results import Evaluation, Group
+from facemend.evaluation.systems import BASELINES, Delivery, Images, Masks, System, copy_input
 from facemend.images import Image
 from facemend.metrics.image import ssim
 from facemend.metrics.psnr import psnr

@@ -6,10 +6,10 @@ import pytest
 from facemend.datasets import Split, open_source
 from facemend.datasets.faces import MEASURE
 from facemend.errors import SourceError, UsageError
-from facemend.evaluation.baselines import BASELINES
 from facemend.evaluation.evaluate import Plan, evaluate
 from facemend.evaluation.protocol import diverse, join_sources, open_held_out
 from facemend.evaluation.results import EvaluationReport, Group
+from facemend.evaluation.systems import BASELINES
 from facemend.evaluation.tables import to_markdown
 from facemend.io import write_png
 from tests.tiny_celeba import gradient, make_celeba

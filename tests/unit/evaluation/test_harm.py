@@ -5,7 +5,6 @@ import pytest
 
 from facemend.detection import Face
 from facemend.errors import SourceError
-from facemend.evaluation.cache import ScoreCache
 from facemend.evaluation.harm import (
     AS_IT_IS,
     CONDITIONS,
@@ -15,6 +14,7 @@ from facemend.evaluation.harm import (
     measure_harm,
     to_table,
 )
+from facemend.evaluation.results import ScoreCache
 from facemend.evaluation.statistics import wilson_interval
 from facemend.images import Image
 from facemend.io import write_png

@@ -6,11 +6,19 @@ import pytest
 
 from facemend.datasets import FaceRecord, FaceSource
 from facemend.errors import FacemendError, OutputError, UsageError
-from facemend.evaluation.baselines import BASELINES
-from facemend.evaluation.evaluate import Evaluation, evaluate
+from facemend.evaluation.evaluate import evaluate
 from facemend.evaluation.protocol import PROTOCOL, UNCHANGED
 from facemend.evaluation.report import check_folder, draw_grid, take_examples, to_html, write_report
-from facemend.evaluation.results import AS_DRAWN, Comparison, EvaluationReport, Gap, Row, SystemEntry
+from facemend.evaluation.results import (
+    AS_DRAWN,
+    Comparison,
+    Evaluation,
+    EvaluationReport,
+    Gap,
+    Row,
+    SystemEntry,
+)
+from facemend.evaluation.systems import BASELINES
 from facemend.evaluation.tables import short_table, to_markdown
 from facemend.images import Image
 from facemend.io import read_image

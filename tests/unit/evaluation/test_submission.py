@@ -9,10 +9,10 @@ import pytest
 from PIL import Image as PillowImage
 
 from facemend.errors import ModelError
-from facemend.evaluation.baselines import BASELINES
 from facemend.evaluation.evaluate import evaluate
 from facemend.evaluation.external import export_inputs, open_systems
 from facemend.evaluation.results import EvaluationReport
+from facemend.evaluation.systems import BASELINES
 from facemend.images import digest_of
 from facemend.io import read_image, write_png
 from tests.unit.evaluation.test_evaluate import SOURCE

@@ -3,9 +3,9 @@ import pytest
 
 from facemend.alignment import crop_face
 from facemend.datasets import FaceRecord, FaceSource
-from facemend.evaluation.baselines import BASELINES
 from facemend.evaluation.evaluate import Plan, evaluate
 from facemend.evaluation.scoring import open_slow_metrics
+from facemend.evaluation.systems import BASELINES
 from facemend.images import Image
 from facemend.metrics.network import frechet_distance
 from facemend.reconstruction.demo import read_portraits

@@ -9,10 +9,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from facemend.errors import ModelError
-from facemend.evaluation.baselines import BASELINES
 from facemend.evaluation.evaluate import Plan, evaluate
 from facemend.evaluation.protocol import make_input
 from facemend.evaluation.scoring import open_slow_metrics
+from facemend.evaluation.systems import BASELINES
 from facemend.images import Image, resize
 from facemend.metrics.network import FeatureNetwork, PairNetwork
 from tests.unit.evaluation.test_evaluate import SOURCE

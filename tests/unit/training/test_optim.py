@@ -4,7 +4,7 @@ from torch import nn
 
 from facemend.training.checkpoint import flatten_optimizer, restore_optimizer
 from facemend.training.config import PhaseConfig
-from facemend.training.optim import Muon, discriminator_optimizer, generator_optimizer, orthogonalised
+from facemend.training.trainer import Muon, discriminator_optimizer, generator_optimizer, orthogonalised
 
 
 @pytest.mark.parametrize("shape", [(24, 90), (90, 24), (16, 16)])

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from facemend.cli.main import main
-from facemend.reconstruction.self_test import (
+from facemend.reconstruction.demo import (
     EXTRAS,
     SelfTest,
     describe_extra,
@@ -61,7 +61,7 @@ def test_an_extra_names_its_packages() -> None:
 def test_the_paste_names_no_path_of_this_machine(
     expected: SelfTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facemend.reconstruction.self_test.run_self_test", lambda: expected)
+    monkeypatch.setattr("facemend.reconstruction.demo.run_self_test", lambda: expected)
     runner = CliRunner()
     said = runner.invoke(main, ["doctor"])
     assert said.exit_code == 0
@@ -76,7 +76,7 @@ def test_the_paste_names_no_path_of_this_machine(
 
 def test_a_failed_check_is_an_exit_code(expected: SelfTest, monkeypatch: pytest.MonkeyPatch) -> None:
     found = replace(expected, model_sha256="0")
-    monkeypatch.setattr("facemend.reconstruction.self_test.run_self_test", lambda: found)
+    monkeypatch.setattr("facemend.reconstruction.demo.run_self_test", lambda: found)
     done = CliRunner().invoke(main, ["doctor"])
     assert done.exit_code == 1
     assert "FAILED" in done.output

@@ -9,6 +9,7 @@ import pytest
 
 from facemend.errors import OutputError, PictureError, UsageError
 from facemend.images import Image
+from facemend.io import is_clip
 from facemend.video.clips import (
     ClipReader,
     ClipWriter,
@@ -16,7 +17,6 @@ from facemend.video.clips import (
     change,
     check_output,
     default_codec,
-    is_clip,
     pixels_of,
     read_texts,
 )

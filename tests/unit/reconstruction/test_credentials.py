@@ -29,9 +29,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from facemend.cli.main import main
 from facemend.errors import UsageError
 from facemend.images import Image
-from facemend.reconstruction.credentials import read_credentials
 from facemend.reconstruction.demo import read_portraits
-from facemend.reconstruction.provenance import read_provenance
+from facemend.reconstruction.provenance import read_credentials, read_provenance
 from facemend.reconstruction.reconstructor import Reconstructor
 from tests.stand_in import COVER
 
