@@ -59,6 +59,9 @@ class PassRules:
     """That the face's size is corrected by in one pass."""
     more_passes: int = 3
     """Over a face that is hidden whole, at most."""
+    beyond_border: float = 0.15
+    """Share of a face's box beyond the photo's border from which a cover has to hide both eyes to count as
+    one of the whole face. What is seen of a cut-off face says little about its middle."""
     cut_off: float = 0.12
     """Share of the crop's last row that a cover takes which goes on below."""
     wider: tuple[tuple[float, float, float], ...] = ((1.1, 0.05, 0.09), (1.15, 0.075, 0.14))

@@ -287,7 +287,7 @@ class Passes:
         """A face that is hidden whole, relocated to the middle of its cover. Any other face as it was."""
         for _ in range(PASSES.more_passes):
             cover = whole_cover(seen.found[: seen.found.shape[1]] > self.options.occlusion_threshold)
-            if cover is None:
+            if cover is None or (_beyond_border(photo, seen.face) and not _hides_eyes(cover)):
                 break
             moved = _moved(seen.face, landmarks_under(cover, seen.view.crop.crop_to_photo))
             closer = self.run(photo, moved)
@@ -357,6 +357,14 @@ class _Longer:
         if crop.interval is not None and wider.interval is not None:
             interval = self(crop.interval[0], wider.interval[0])[None]
         return ModelOutput(raw, alpha, interval)
+
+
+def _beyond_border(photo: Image, face: Face) -> bool:
+    """Whether a good part of a face's box lies beyond the photo's border."""
+    corners = np.reshape(face.box_px, (2, 2))
+    inside = corners.clip(-0.5, np.array(photo.shape[1::-1]) - 0.5)
+    share = np.diff(inside, axis=0).prod() / np.diff(corners, axis=0).prod()
+    return bool(share < 1 - PASSES.beyond_border)
 
 
 def _moved(face: Face, landmarks_px: Points) -> Face:

@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 
 from facemend.alignment import canonical_landmarks
+from facemend.detection import Face
 from facemend.images import Mask
 from facemend.occlusion import occlude
 from facemend.reconstruction.demo import Portrait, read_portraits
-from facemend.reconstruction.pipeline import landmarks_under, whole_cover
+from facemend.reconstruction.options import Options
+from facemend.reconstruction.pipeline import Passes, landmarks_under, whole_cover
 from facemend.reconstruction.reconstructor import Reconstructor
 
 
@@ -96,6 +98,24 @@ def test_a_face_that_is_hidden_whole_is_found_by_its_cover(
     reconstructed = result.removed > 0.5
     assert reconstructed[hidden.occlusion.mask].mean() > 0.95
     assert (reconstructed & ~hidden.occlusion.mask).sum() < 0.3 * hidden.occlusion.mask.sum()
+
+
+@pytest.mark.parametrize(
+    ("up_px", "cover", "relocated"),
+    [(0, _box(60, 140, 200, 256), True), (90, _box(60, 140, 200, 256), False), (90, FULL, True)],
+)
+def test_a_cut_off_face_is_relocated_only_if_both_eyes_are_hidden(
+    up_px: int, cover: Mask, relocated: bool, reconstructor: Reconstructor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = np.full((320, 320, 3), 127, dtype=np.uint8)
+    landmarks = canonical_landmarks() + (20, 20 - up_px)
+    passes = Passes(reconstructor.model, Options(), "a photo")
+    seen = passes.run(photo, Face((60, 50 - up_px, 240, 270 - up_px), landmarks, 0.6))
+    assert seen is not None
+    closer = seen._replace(found=np.ones_like(seen.found))
+    monkeypatch.setattr(Passes, "run", lambda *_: closer)
+    found = seen._replace(found=cover.astype(np.float32))
+    assert (passes._centred(photo, found) is closer) == relocated
 
 
 def test_without_a_cover_there_is_no_hidden_face(reconstructor: Reconstructor) -> None:
