@@ -519,6 +519,18 @@ def test_a_row_group_of_gigabytes_is_not_unpacked(refuse: Refuse) -> None:
     assert "more than 4096 letters" in said
 
 
+@pytest.mark.parametrize("column", ["image", "file"])
+def test_a_value_that_lies_nowhere_in_a_parquet_file_is_one_line(refuse: Refuse, column: str) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    place = pyarrow.array([91], pyarrow.int32())
+    nowhere = pyarrow.DictionaryArray.from_arrays(place, pyarrow.array([b"x"]), safe=False)
+    table = pyarrow.table({"image": [b"x"], "file": ["a.png"]} | {column: nowhere})
+    parquet.write_table(table, "a.parquet")
+    refuse(1, "dataset", "build", "a.parquet", "pairs", "--count", "1", "--workers", "1", "-q")
+
+
 @pytest.mark.parametrize(
     "table",
     [b"file,identity\na.png,%s\n" % (b"x" * 200_000), b"file,identity\n\xff,\xfe\n", b"file\0,\n\0\n", b"",

@@ -12,7 +12,7 @@ import uuid
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
@@ -442,7 +442,7 @@ def _read_tar(place: Place, entry: Entry, held: dict[str, Any]) -> bytes:
 
 def _list_parquet(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]:
     for file in files:
-        with place.open(file) as data:
+        with place.open(file) as data, _arrow_errors():
             table = _open_parquet(data)
             columns = table.schema_arrow.names
             if not set(_PICTURE_COLUMNS) & set(columns):
@@ -467,6 +467,17 @@ def _notes(table: Any, group: int, columns: list[str]) -> Iterator[dict[str, Any
             if any(len(str(text)) > _MOST_WORD for text in texts):
                 raise ValueError(f"it has a name of more than {_MOST_WORD} letters")
         yield from batch.to_pylist()
+
+
+@contextmanager
+def _arrow_errors() -> Iterator[None]:
+    """Turns what Arrow raises of a damaged file into a ValueError."""
+    from pyarrow import ArrowException
+
+    try:
+        yield
+    except ArrowException as error:
+        raise ValueError(str(error)) from error
 
 
 def _open_parquet(data: Any) -> Any:
@@ -494,8 +505,9 @@ def _refuse_group(table: Any, group: int, columns: list[str]) -> None:
 
 def _read_parquet(place: Place, entry: Entry, held: dict[str, Any]) -> bytes:
     group, row = entry.where
-    column = _hold(held, f"{entry.file} {group}", lambda: _read_group(place, entry.file, group))
-    value = column[row].as_py()
+    with _arrow_errors():
+        column = _hold(held, f"{entry.file} {group}", lambda: _read_group(place, entry.file, group))
+        value = column[row].as_py()
     data = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(data, bytes):
         raise ValueError("there are no bytes of a picture")
