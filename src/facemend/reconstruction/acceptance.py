@@ -61,23 +61,23 @@ class Shapes:
 
 
 SHAPES = Shapes()
-INTERCEPT = -11.22
+INTERCEPT = -9.50
 WEIGHTS: Mapping[str, float] = {
-    "confidence": 3.14,
-    "below_surest": -7.77,
-    "share": 1.40,
-    "certain": 3.28,
-    "unsure": -0.07,
-    "solid": 1.32,
-    "hides": 3.01,
-    "step": 9.55,
-    "detail_inside": -1.51,
-    "detail_outside": 5.27,
-    "sharp_outside": 0.95,
-    "beyond": -13.72,
+    "confidence": 3.92,
+    "below_surest": -10.56,
+    "share": -0.94,
+    "certain": 3.55,
+    "unsure": -0.75,
+    "solid": 1.81,
+    "hides": 3.93,
+    "step": 6.61,
+    "detail_inside": -1.05,
+    "detail_outside": 2.00,
+    "sharp_outside": -0.45,
+    "beyond": -16.12,
 }
-"""Of the logistic regression, one for each field of `Evidence`. Fitted by tools/fit_acceptance to 701 finds
-in 1,020 photos, with the model that came with facemend on 2026-11-30. Another model needs another fit."""
+"""Of the logistic regression, one for each field of `Evidence`. Fitted by tools/fit_acceptance to 2,299
+finds in 3,518 photos, with the model that comes with facemend since 2026-12-01. Another needs another fit."""
 
 
 @dataclass(frozen=True)
