@@ -19,7 +19,7 @@ from facemend.evaluation.report import CACHE_NAME, JSON_NAME, MARKDOWN_NAME, che
 from facemend.evaluation.scoring import SlowMetrics, open_slow_metrics
 from facemend.evaluation.systems import OpenModel, System, open_model
 from facemend.evaluation.tables import short_table
-from facemend.files import refuse_links, write_text
+from facemend.files import real_path, refuse_links, write_text
 from facemend.parallel import Engine, LocalEngine
 
 NAMES = ("v1", "published-masks", "diverse", "real-cutouts")
@@ -209,7 +209,7 @@ def _run_harm(options: EvaluationOptions, folder: Path, engine: Engine) -> str:
         report = harm.measure_harm(
             options.models[0],
             harm.find_photos(source)[: options.limit],
-            source=source.resolve().name,
+            source=real_path(source).name,
             threads=options.threads,
             cache=scores,
             command=options.command,

@@ -17,6 +17,12 @@ from facemend.reconstruction.provenance import NOTICE, SOURCE_TYPE, Provenance
 
 MISSING = "signing needs more packages: pip install 'facemend[c2pa]'"
 _MOST_BYTES = 1 << 20  # of a certificate or a key
+_SETTINGS = {
+    # A thumbnail would show what the photo hid, or keep what was stripped.
+    "builder": {"thumbnail": {"enabled": False}},
+    # A photo may name an address where its manifest lies: whoever made it would see who works on it.
+    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
+}
 _SOFTWARE = {"name": "facemend", "version": __version__}
 
 
@@ -111,8 +117,7 @@ def sign(data: bytes, kind: Format, before: Photo, made: Provenance, credentials
         source, source_kind = encode_photo(before, Format.PNG), Format.PNG
     title = "the photo" if before.stripped else Path(before.name).name
     try:
-        # A thumbnail would show what the photo hid, or keep what was stripped.
-        context = c2pa.Context.from_dict({"builder": {"thumbnail": {"enabled": False}}})
+        context = c2pa.Context.from_dict(_SETTINGS)
         builder = c2pa.Builder.from_json(json.dumps(_manifest(title, kind, made)), context)
         builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
         ingredient = json.dumps({"title": title, "relationship": "parentOf"})
