@@ -23,6 +23,7 @@ from PIL import (
 from PIL import Image as PillowImage
 
 from facemend.errors import UsageError
+from facemend.files import real_path
 from facemend.io.limits import refuse_costly, refuse_costly_exif
 
 MAX_PIXELS: Final = 200_000_000
@@ -218,7 +219,7 @@ def find_pictures(folder: Path, *, recursive: bool = True, leave_out: Iterable[P
         recursive: search the subfolders as well.
         leave_out: output folders. One that lies below `folder` is not entered.
     """
-    outputs = {place.resolve() for place in leave_out} - {folder.resolve()}
+    outputs = {real_path(place) for place in leave_out} - {real_path(folder)}
     lost: list[Path] = []
     found = sorted(_walk(folder, recursive, outputs, lost))
     if lost:
@@ -229,9 +230,9 @@ def find_pictures(folder: Path, *, recursive: bool = True, leave_out: Iterable[P
 
 def is_below(picture: Path, folder: Path, outputs: Iterable[Path]) -> bool:
     """Whether a picture lies in one of the output folders that are below a folder."""
-    top = folder.resolve()
-    below = (place for place in (each.resolve() for each in outputs) if top in place.parents)
-    return any(place in picture.resolve().parents for place in below)
+    top = real_path(folder)
+    below = (place for place in (real_path(each) for each in outputs) if top in place.parents)
+    return any(place in real_path(picture).parents for place in below)
 
 
 def _walk(top: Path, recursive: bool, outputs: set[Path], lost: list[Path]) -> Iterator[Path]:
@@ -248,7 +249,7 @@ def _walk(top: Path, recursive: bool, outputs: set[Path], lost: list[Path]) -> I
                 if is_hidden(name):
                     continue
                 if entry.is_dir(follow_symlinks=False):
-                    if recursive and not (outputs and path.resolve() in outputs):
+                    if recursive and not (outputs and real_path(path) in outputs):
                         waiting.append(path)
                 elif is_picture(name) and entry.is_file():
                     yield path

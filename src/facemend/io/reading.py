@@ -73,12 +73,17 @@ def read_image(source: Path | IO[bytes] | bytes, *, name: str | None = None) -> 
     Raises:
         PictureError: as `read_photo` does, or a pixel is transparent, which RGB would lose.
     """
+    return read_opaque(source, name=name).pixels
+
+
+def read_opaque(source: Path | IO[bytes] | bytes, *, name: str | None = None) -> Photo:
+    """Reads a photo of which no pixel is transparent. Arguments and errors as `read_image`."""
     if not isinstance(source, Path | bytes):
         source.seek(0)
     photo = read_photo(source, name=name)
     if photo.opacity is not None and (photo.opacity < _OPAQUE).any():
         raise PictureError(f"{photo.name} has transparent pixels; save it without transparency first")
-    return photo.pixels
+    return photo
 
 
 def read_mask(

@@ -42,6 +42,7 @@ class Remove(StrEnum):
 
 Box: TypeAlias = tuple[float, float, float, float]
 """x, y, width, height in pixels of the photo as displayed. Its top left pixel alone is 0, 0, 1, 1."""
+_FARTHEST_PX = 1e9  # beyond any photo
 _SAME_SHAPE = 0.01  # how far the ratio of a mask's sides may be from the photo's
 
 
@@ -239,7 +240,7 @@ def _region(region: Any) -> Box | Mask:
 
 def _box(values: Sequence[float]) -> Box:
     box = tuple(map(float, values))
-    if not (len(box) == 4 and all(map(math.isfinite, box)) and min(box[2:]) > 0):
+    if not (len(box) == 4 and all(abs(value) <= _FARTHEST_PX for value in box) and min(box[2:]) > 0):
         raise UsageError(f"{_text_of(box)} is not a region; give x,y,width,height in pixels")
     return box
 

@@ -11,12 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facemend.errors import OutputError, PictureError, UsageError
-from facemend.files import TEMPORARY, parse_json, read_own, sha256_of, write_text, written_whole
+from facemend.files import (
+    TEMPORARY,
+    parse_json,
+    read_own,
+    real_path,
+    refuse_links,
+    sha256_of,
+    write_text,
+    written_whole,
+)
 from facemend.images import Image
 from facemend.io import is_clip, is_hidden
 from facemend.reconstruction.batch import Outcome
 from facemend.reconstruction.options import Options, options_of
-from facemend.reconstruction.provenance import NOTICE, Provenance
+from facemend.reconstruction.provenance import NOTICE, Provenance, provenance_of
 from facemend.reconstruction.reconstructor import Reconstructor, shipped
 from facemend.video.clips import (
     KEY,
@@ -139,7 +148,7 @@ def plan_clips(
     Raises:
         PictureError: a folder without clips.
         UsageError: an output that cannot be, or two clips with one output.
-        OutputError: an output is an input.
+        OutputError: an output is an input, or a subfolder of the output is a link.
     """
     sources: dict[Path, Path] = {}
     for path in inputs:
@@ -160,11 +169,13 @@ def plan_clips(
             target = source.with_name(f"{source.stem}{_ENDING}{suffix}")
         else:
             target = output / name.with_suffix(suffix) if into_folder else output
+        if output is not None and into_folder:
+            refuse_links(output, target.parent)
         pairs.append((source, target))
-    places = [target.resolve() for _, target in pairs]
+    places = [real_path(target) for _, target in pairs]
     if len(set(places)) < len(places):
         raise UsageError("two clips would be written to one file; rename one, or use two folders")
-    if overwritten := {source.resolve() for source, _ in pairs} & set(places):
+    if overwritten := {real_path(source) for source, _ in pairs} & set(places):
         raise OutputError(f"{min(overwritten)} would be overwritten, an input; choose another output")
     return pairs
 
@@ -229,7 +240,7 @@ def reconstruct_video(
         (*notes, *done.notes),
     )
     text = json.dumps({"notice": NOTICE} | describe(result), indent=2, ensure_ascii=False)
-    write_text(result.sidecar, text + "\n", force=True)
+    write_text(result.sidecar, text + "\n", force=True, most_mode=reader.file_mode)
     return result
 
 
@@ -265,13 +276,13 @@ def describe_clip(path: Path) -> dict[str, Any]:
         FacemendError: the extra `video` is not installed.
     """
     texts = {key.lower(): text for key, text in read_texts(path).items()}  # Matroska's are in upper case
-    try:
-        said = parse_json(texts[KEY])
-        return {"clip": str(path)} | {name: said[name] for name in _SAID}
-    except (KeyError, TypeError, ValueError) as error:
+    made = provenance_of(texts[KEY]) if KEY in texts else None
+    if made is None:
         raise PictureError(
             f"{path} says nothing about its making: facemend did not write it, or its metadata was removed"
-        ) from error
+        )
+    said = {"notice": made.notice} | vars(made)
+    return {"clip": str(path)} | {name: said[name] for name in _SAID}
 
 
 @dataclass
@@ -292,7 +303,8 @@ class _Run:
     notes: list[str] = field(default_factory=list)
 
     def __call__(self, reconstructor: Reconstructor, options: Options, *, force: bool) -> "_Run":
-        with written_whole(self.output, force=force) as temporary, _locked(temporary):
+        mode = self.reader.file_mode
+        with written_whole(self.output, force=force, most_mode=mode) as temporary, _locked(temporary):
             texts = {KEY: self.made.to_note().record}
             if "comment" not in map(str.lower, self.reader.container.metadata):
                 texts["comment"] = NOTICE
