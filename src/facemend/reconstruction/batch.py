@@ -18,7 +18,7 @@ from facemend.errors import NoFaceFound, OutputError, PictureError, UsageError
 from facemend.escaping import printable
 from facemend.files import is_disk_unfit, open_log, parse_json, read_own, sha256_of, written_whole
 from facemend.io import format_named, write_png
-from facemend.io.reading import MOST_BYTES
+from facemend.io.limits import MOST_BYTES
 from facemend.parallel import Engine, LocalEngine, cores
 from facemend.reconstruction.credentials import Credentials
 from facemend.reconstruction.find import output_paths, read_document

@@ -8,9 +8,9 @@ from typing import Any
 
 from facemend import __version__
 from facemend.errors import ModelError, PictureError
-from facemend.files import open_named, parse_json, sha256_of
+from facemend.files import open_named, parse_json
 from facemend.io import START_LENGTH, Note, format_of, read_record
-from facemend.onnx_model import read_texts
+from facemend.onnx_model import read_texts, sha256_of_model
 from facemend.reconstruction.model import METADATA_KEY, ModelDescription
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -181,7 +181,7 @@ def _describe_model(path: Path) -> dict[str, Any]:
     return {
         "model": str(path),
         "name": described.name,
-        "sha256": sha256_of(path),
+        "sha256": sha256_of_model(path),
         "megabytes": round(path.stat().st_size / 1e6, 2),
         "size_px": described.size_px,
         "finds_occlusion": described.finds_occlusion,
