@@ -1,6 +1,6 @@
 """Every loader that strangers feed, on changed files: python benchmarks/loaders_fuzz.py [MINUTES, 30]
 
-Prints how many files each was given and took, and the longest that one took. A file that raises what is no
+Prints how many files each was given and took, and the longest time of one. A file that raises what is no
 error of ours is kept in the current folder, and ends the run with exit code 1.
 """
 

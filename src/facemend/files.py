@@ -184,7 +184,7 @@ def sha256_of(path: Path, most_bytes: int | None = None) -> str:
         UnfitFile: it is not a regular file, or has more bytes than it may.
         OSError: it cannot be read.
     """
-    with open_named(path) as file:
+    with os.fdopen(_open_regular(path, os.O_RDONLY), "rb") as file:
         if most_bytes is not None and os.fstat(file.fileno()).st_size > most_bytes:
             raise UnfitFile(f"it has more than {most_bytes >> 20} MiB")
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,7 +9,7 @@ from tests.fuzzing import Fuzzer, fuzz, fuzzers
 
 _INPUTS = 150
 _TAKEN = ("notes", "records", "provenances")
-"""A file without a note says nothing, and a damaged line of a record is passed over."""
+"""A file without a note says nothing, whatever it is. A damaged line of a record is passed over."""
 
 
 @pytest.fixture(scope="module")

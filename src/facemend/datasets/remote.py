@@ -409,6 +409,11 @@ class _Member(tarfile.TarInfo):
             raise tarfile.ReadError("a member has a negative size")
         return super()._block(count)  # type: ignore[misc, no-any-return]
 
+    def _proc_gnulong(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.size > _MOST_NOTE_BYTES:
+            raise tarfile.ReadError("a name is longer than any")
+        return super()._proc_gnulong(archive)  # type: ignore[misc, no-any-return]
+
     def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         if self.size > _MOST_NOTE_BYTES:
             raise tarfile.ReadError("a header is larger than any")

@@ -221,11 +221,16 @@ def find_pictures(folder: Path, *, recursive: bool = True, leave_out: Iterable[P
     """
     outputs = {real_path(place) for place in leave_out} - {real_path(folder)}
     lost: list[Path] = []
-    found = sorted(_walk(folder, recursive, outputs, lost))
+    found = sorted(_walk(folder, is_picture, recursive, outputs, lost))
     if lost:
         more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
         warnings.warn(f"left out, since the link leads nowhere: {min(lost)}{more}", stacklevel=2)
     return found
+
+
+def find_files(folder: Path, is_meant: Callable[[PurePath], bool], *, recursive: bool) -> list[Path]:
+    """The files of a folder whose names are meant, as `find_pictures` finds pictures."""
+    return sorted(_walk(folder, is_meant, recursive, set(), []))
 
 
 def is_below(picture: Path, folder: Path, outputs: Iterable[Path]) -> bool:
@@ -235,8 +240,14 @@ def is_below(picture: Path, folder: Path, outputs: Iterable[Path]) -> bool:
     return any(place in real_path(picture).parents for place in below)
 
 
-def _walk(top: Path, recursive: bool, outputs: set[Path], lost: list[Path]) -> Iterator[Path]:
-    """The pictures. Links that lead nowhere are put into `lost`."""
+def _walk(
+    top: Path,
+    is_meant: Callable[[PurePath], bool],
+    recursive: bool,
+    outputs: set[Path],
+    lost: list[Path],
+) -> Iterator[Path]:
+    """The files that are meant. Links that lead nowhere are put into `lost`."""
     waiting = [top]  # no recursion: folders may be nested deeper than functions
     while waiting:
         folder = waiting.pop()
@@ -251,7 +262,7 @@ def _walk(top: Path, recursive: bool, outputs: set[Path], lost: list[Path]) -> I
                 if entry.is_dir(follow_symlinks=False):
                     if recursive and not (outputs and real_path(path) in outputs):
                         waiting.append(path)
-                elif is_picture(name) and entry.is_file():
+                elif is_meant(name) and entry.is_file():
                     yield path
-                elif is_picture(name) and entry.is_symlink() and not path.exists():
+                elif is_meant(name) and entry.is_symlink() and not path.exists():
                     lost.append(path)

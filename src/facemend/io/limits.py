@@ -14,6 +14,8 @@ from typing import BinaryIO, Final, TypeAlias
 
 Data: TypeAlias = bytes | mmap
 
+MOST_BYTES: Final = 1 << 30
+"""The largest photo that is read: formats.MAX_PIXELS as a TIFF without compression, and as much beside."""
 MOST_METADATA_BYTES: Final = 4 << 20
 """Of a colour profile, of EXIF, and of all of a file's EXIF segments together."""
 _MOST_SCANS: Final = 64
@@ -258,7 +260,7 @@ def _listed_in(file: BinaryIO, name: bytes, start: int, end: int) -> int:
         return int.from_bytes(file.read(4), "big")
     if name in _LISTED_TIMES:
         file.seek(start + 8)
-        pairs = file.read(min(end - start - 8, _MOST_BOX_BYTES))
+        pairs = file.read(min(max(0, end - start - 8), _MOST_BOX_BYTES))
         return sum(count for count, _ in struct.iter_unpack(">LL", pairs[: len(pairs) // 8 * 8]))
     return 0
 

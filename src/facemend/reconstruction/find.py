@@ -181,7 +181,11 @@ def read_document(paths: Sequence[Path], expected: Provenance) -> dict[str, Any]
 
 
 def _is_face(face: Any) -> bool:
-    """Whether a face of a document has what is printed. Raises KeyError, TypeError, AttributeError."""
+    """Whether a face of a document has what is printed of it.
+
+    Raises:
+        KeyError, TypeError, AttributeError: it has not.
+    """
     probabilities = [found["probability"] for found in face["occlusions"].values()]
     return (
         type(face["face"]) is int

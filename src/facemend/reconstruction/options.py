@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from enum import StrEnum
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from facemend.errors import UsageError
@@ -119,7 +120,8 @@ class Options:
         object.__setattr__(self, "faces", tuple(_box(box) for box in self.faces))
         object.__setattr__(self, "keep", tuple(regions))
         for name, value in (("threshold", self.occlusion_threshold), ("confidence", self.min_confidence)):
-            if not 0 <= value <= 1:
+            number: object = value  # ComfyUI may hand over anything
+            if not isinstance(number, Real) or not 0 <= value <= 1:
                 raise UsageError(f"a {name} of {value} cannot be; use 0 to 1")
         if sum(map(_is_mask, regions)) > 1:
             raise UsageError("only one mask can be kept; put the regions together into one")

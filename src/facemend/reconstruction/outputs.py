@@ -10,7 +10,7 @@ from pathlib import Path
 from facemend.errors import OutputError, PictureError, UsageError
 from facemend.files import real_path, refuse_links, sha256_of
 from facemend.io import SUFFIXES, find_pictures, format_named, is_below, is_hidden, is_picture
-from facemend.io.reading import MOST_BYTES
+from facemend.io.limits import MOST_BYTES
 from facemend.reconstruction.provenance import read_provenance
 
 _ENDING, _OCCLUSION_ENDING = "_reconstructed", "_occlusion"
@@ -62,8 +62,8 @@ def plan_tasks(
 
     Raises:
         PictureError: a folder without pictures, or a pattern without a match.
-        OutputError: an output would overwrite an input.
-        OutputError: a subfolder of the output is a link.
+        OutputError: an output would overwrite an input, a subfolder of the output is a link, or a photo
+            that `in_place` would replace lies outside of the folder that links to it.
         UsageError: two inputs with one output, an output that is neither a folder nor of a format that
             facemend writes, or `in_place` where it cannot be.
     """
@@ -157,6 +157,7 @@ class _Walk:
             if not found:
                 deeper = "" if self.recursive else "; recursive=True looks into its subfolders as well"
                 raise PictureError(f"{path} holds no pictures to reconstruct{deeper}")
+            self._refuse_leading_out(found, path)
             yield from ((picture, picture.relative_to(path)) for picture in found)
         else:
             yield path, Path(path.name)
@@ -171,7 +172,17 @@ class _Walk:
         ]
         if not found:
             raise PictureError(f"{pattern} matches no pictures to reconstruct")
+        self._refuse_leading_out(found, fixed)
         yield from ((picture, picture.relative_to(fixed)) for picture in found)
+
+    def _refuse_leading_out(self, found: Sequence[Path], folder: Path) -> None:
+        """Raises OutputError: a photo would be replaced that lies elsewhere, and that nobody named."""
+        home = real_path(folder)
+        for picture in found if self.in_place else ():
+            if picture.is_symlink() and home not in real_path(picture).parents:
+                raise OutputError(
+                    f"{picture} is a link to a photo outside of {folder}; name it alone, or remove it"
+                )
 
     def _candidates(self, fixed: Path, rest: str) -> Iterator[Path]:
         enters_folders = self.recursive and "**" not in Path(rest).parts

@@ -9,9 +9,9 @@ from typing import Any
 
 from facemend import __version__
 from facemend.errors import ModelError, OutputError, PictureError, UsageError, reason_of
-from facemend.files import open_named, parse_json, read_named, sha256_of, sha256_of_parts
+from facemend.files import open_named, parse_json, read_named, sha256_of_parts
 from facemend.io import START_LENGTH, Format, Note, Photo, encode_photo, format_of, read_record
-from facemend.onnx_model import read_texts
+from facemend.onnx_model import read_texts, sha256_of_model
 from facemend.reconstruction.model import METADATA_KEY, ModelDescription
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -182,7 +182,7 @@ def _describe_model(path: Path) -> dict[str, Any]:
     return {
         "model": str(path),
         "name": described.name,
-        "sha256": sha256_of(path),
+        "sha256": sha256_of_model(path),
         "megabytes": round(path.stat().st_size / 1e6, 2),
         "size_px": described.size_px,
         "finds_occlusion": described.finds_occlusion,

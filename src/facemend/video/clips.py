@@ -81,7 +81,8 @@ _CONTAINERS: Mapping[str, Sequence[Codec]] = {
     ".webm": (Codec.VP9, Codec.AV1),
 }
 _READ_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf,flv"
-"""Containers that are opened. Others name more files or addresses (concat, HLS, DASH), or are no clips."""
+"""Containers that are opened. Others name further files or addresses (concat, HLS, DASH), or are no
+clips."""
 _READ_CODECS = frozenset(
     {
         "h264", "hevc", "vp8", "vp9", "libvpx-vp9", "av1", "libdav1d", "mpeg4", "msmpeg4v2", "msmpeg4",

@@ -1,6 +1,5 @@
 """Clips in files: what is written where, what was finished before, and what a clip says of its making."""
 
-import json
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,11 +21,13 @@ from facemend.files import (
     written_whole,
 )
 from facemend.images import Image
-from facemend.io import is_clip, is_hidden
+from facemend.io import is_clip
+from facemend.io.formats import find_files
 from facemend.reconstruction.batch import Outcome
 from facemend.reconstruction.options import Options, options_of
 from facemend.reconstruction.provenance import NOTICE, Provenance, provenance_of
 from facemend.reconstruction.reconstructor import Reconstructor, shipped
+from facemend.terminal import printable_json
 from facemend.video.clips import (
     KEY,
     SUFFIXES,
@@ -123,17 +124,18 @@ def sidecar_of(output: Path) -> Path:
     return output.with_name(output.name + SIDECAR_ENDING)
 
 
+def _is_ours(clip: Path) -> bool:
+    """Whether facemend wrote a clip."""
+    try:
+        return sidecar_of(clip).exists()
+    except OSError:  # such a name is too long
+        return False
+
+
 def find_clips(folder: Path, *, recursive: bool = False) -> list[Path]:
     """The clips of a folder, in order, without those that facemend wrote."""
-    found = folder.rglob("*") if recursive else folder.iterdir()
-    return sorted(
-        path
-        for path in found
-        if is_clip(path)
-        and path.is_file()
-        and not is_hidden(path.relative_to(folder))
-        and not sidecar_of(path).exists()
-    )
+    found = find_files(folder, lambda name: is_clip(Path(name)), recursive=recursive)
+    return sorted(path for path in found if not _is_ours(path))
 
 
 def plan_clips(
@@ -156,7 +158,7 @@ def plan_clips(
         if path.is_dir():
             found = find_clips(path, recursive=recursive)
         elif has_magic(path.name) and not path.exists():
-            found = [clip for clip in sorted(path.parent.glob(path.name)) if not sidecar_of(clip).exists()]
+            found = [clip for clip in sorted(path.parent.glob(path.name)) if not _is_ours(clip)]
         if not found:
             raise PictureError(f"{path} holds no clips to reconstruct")
         sources |= {clip: clip.relative_to(path) if path.is_dir() else Path(clip.name) for clip in found}
@@ -239,7 +241,7 @@ def reconstruct_video(
         tuple(done.tracks.values()),
         (*notes, *done.notes),
     )
-    text = json.dumps({"notice": NOTICE} | describe(result), indent=2, ensure_ascii=False)
+    text = printable_json({"notice": NOTICE} | describe(result), indent=2)
     write_text(result.sidecar, text + "\n", force=True, most_mode=reader.file_mode)
     return result
 
