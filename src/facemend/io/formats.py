@@ -182,15 +182,18 @@ CLIP_SUFFIXES: Final = frozenset(
     | {".avi", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".3gp", ".wmv", ".flv"}
 )
 """Of clips (`facemend.video`), in lower case."""
-_SYSTEM_FOLDERS: Final = frozenset({"__macosx", "@eadir", "thumbs"})
-"""Copies and thumbnails of macOS, Synology and old viewers, in lower case."""
+_SYSTEM_FOLDERS: Final = frozenset(
+    {"__macosx", "@eadir", "thumbs"}
+    | {"#recycle", "@recycle", "$recycle.bin", "#snapshot", "system volume information", "lost+found"}
+)
+"""Copies and thumbnails of macOS, Synology and old viewers, and what was deleted, in lower case."""
 
 
 def is_picture(name: PurePath | str) -> bool:
     """Whether a name below a folder is one of a picture, by its suffix and the folders that it lies in.
 
     Files and folders that begin with a dot, such as the `._1.jpg` of macOS, hold no pictures. The same is
-    true of `__MACOSX`, `@eaDir` and `Thumbs`.
+    true of `__MACOSX`, `@eaDir`, `Thumbs` and the bins of Windows, Synology and QNAP.
 
     Args:
         name: relative to the folder that somebody named, with `/` between its parts where it is a text.
