@@ -4,7 +4,7 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import suppress
 from enum import StrEnum
 from io import BytesIO
@@ -222,7 +222,7 @@ def find_pictures(folder: Path, *, recursive: bool = True, leave_out: Iterable[P
         recursive: search the subfolders as well.
         leave_out: output folders. One that lies below `folder` is not entered.
     """
-    outputs = {real_path(place) for place in leave_out} - {real_path(folder)}
+    outputs = {_identity(place) for place in leave_out} - {_identity(folder), None}
     lost: list[Path] = []
     found = sorted(_walk(folder, is_picture, recursive, outputs, lost))
     if lost:
@@ -236,6 +236,15 @@ def find_files(folder: Path, is_meant: Callable[[PurePath], bool], *, recursive:
     return sorted(_walk(folder, is_meant, recursive, set(), []))
 
 
+def _identity(place: Path) -> tuple[int, int] | None:
+    """What tells a file or folder from all others, by the system. None if it is not there."""
+    try:
+        found = place.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def is_below(picture: Path, folder: Path, outputs: Iterable[Path]) -> bool:
     """Whether a picture lies in one of the output folders that are below a folder."""
     top = real_path(folder)
@@ -247,7 +256,7 @@ def _walk(
     top: Path,
     is_meant: Callable[[PurePath], bool],
     recursive: bool,
-    outputs: set[Path],
+    outputs: Set[tuple[int, int] | None],
     lost: list[Path],
 ) -> Iterator[Path]:
     """The files that are meant. Links that lead nowhere are put into `lost`."""
@@ -263,7 +272,7 @@ def _walk(
                 if is_hidden(name):
                     continue
                 if entry.is_dir(follow_symlinks=False):
-                    if recursive and not (outputs and real_path(path) in outputs):
+                    if recursive and not (outputs and _identity(path) in outputs):
                         waiting.append(path)
                 elif is_meant(name) and entry.is_file():
                     yield path
