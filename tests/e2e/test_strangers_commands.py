@@ -16,7 +16,7 @@ from PIL import Image, PngImagePlugin
 
 from facemend.datasets.remote import open_stored
 from facemend.errors import OutputError, SourceError, UsageError
-from facemend.evaluation.cache import read_arrays
+from facemend.evaluation.results import read_arrays
 from facemend.io.limits import CostlyFile, refuse_costly_clip
 from facemend.reconstruction.options import Options
 from facemend.reconstruction.outputs import plan_tasks
@@ -335,7 +335,8 @@ def test_a_provenance_that_was_tampered_with_is_none(
 
 @needs_av
 def test_what_a_clip_says_of_its_making_is_checked(refuse: Refuse) -> None:
-    for number, changes in enumerate([*_PROVENANCES, {"options": {"regions": [1]}}]):
+    tampered: list[dict[str, object]] = [*_PROVENANCES, {"options": {"regions": [1]}}]
+    for number, changes in enumerate(tampered):
         text = next(text for text in _record(changes).values() if text.startswith("{"))
         path = clip(f"{number}.mp4", texts={"facemend": text})
         assert "says nothing about its making" in refuse(1, "info", path)
