@@ -91,10 +91,10 @@ class Provenance:
         return self.to_note().texts()
 
 
-def read_provenance(path: Path) -> Provenance | None:
+def read_provenance(path: Path | str) -> Provenance | None:
     """What a picture of any format says about how it was made. None for a picture without a provenance or
     with a damaged one, for another kind of file, or for none."""
-    record = read_record(path)
+    record = read_record(Path(path))
     return None if record is None else provenance_of(record)
 
 
