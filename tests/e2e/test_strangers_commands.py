@@ -353,7 +353,13 @@ def test_folders_deeper_than_functions_and_names_too_long_are_passed_over(
         Path("d").mkdir()
     monkeypatch.chdir(tmp_path)
     words = ("--recursive", "-o", "out", "--model", stand_in_model)
-    assert "no pictures" in refuse(1, "reconstruct", "deep", *words)
+    try:
+        assert "no pictures" in refuse(1, "reconstruct", "deep", *words)
+    finally:  # Python before 3.12 removes no folder so deep
+        while Path("deep/d").exists():
+            Path("deep/d").rename("next")
+            Path("deep").rmdir()
+            Path("next").rename("deep")
     done = run("reconstruct", "in", *words)
     assert (done.exit_code, done.stderr.count("File name too long")) == (1, 1)
     assert Path("out/a.mp4").exists()
