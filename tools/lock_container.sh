@@ -10,6 +10,6 @@ echo hatchling > "$folder/build.in"  # builds facemend itself
 {
     echo '# The container installs these, and nothing whose hash is another. After a change: tools/lock_container.sh'
     uv pip compile --quiet pyproject.toml "$folder/build.in" --extra serve --extra heic --python-version 3.11 --universal \
-        --constraint "$folder/constraints.txt" --generate-hashes --no-annotate --no-header --no-emit-index-url
+        --constraint "$folder/constraints.txt" --generate-hashes --no-annotate --no-header
 } > "$folder/lock"
 cp "$folder/lock" deploy/requirements.lock

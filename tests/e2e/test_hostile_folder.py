@@ -130,6 +130,7 @@ def test_a_watch_runs_nothing(hostile: Path, stand_in_model: Path) -> None:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(5)]
         process.send_signal(signal.SIGTERM)
+        process.stdout.read()
     assert sum(line.startswith("../out/") for line in lines) == 4
     assert process.returncode == 0
     assert not (hostile.parent / "ran").exists()
