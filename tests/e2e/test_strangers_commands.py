@@ -260,6 +260,7 @@ _FACE = {"face": 1, "box_px": [1, 2, 3, 4], "occlusions": {}}
         5, [5], [{}], [_FACE | {"box_px": ["x"] * 4}], [_FACE | {"face": f"1\nfacemend: fine{_ESCAPE}"}],
         [_FACE | {"occlusions": {f"{_ESCAPE}\n": {"found": True, "probability": None}}}],
         [_FACE | {"occlusions": []}], [_FACE | {"box_px": [10**400] * 4}],
+        [_FACE | {"more": json.loads("[" * 800 + "]" * 800)}],
         [_FACE | {"occlusions": {"covers": {"found": True, "probability": "x"}}}],
     ],
 )  # fmt: skip
@@ -337,7 +338,8 @@ def test_a_provenance_that_was_tampered_with_is_none(
 
 @needs_av
 def test_what_a_clip_says_of_its_making_is_checked(refuse: Refuse) -> None:
-    for number, changes in enumerate([*_PROVENANCES, {"options": {"regions": [1]}}]):
+    changed: list[dict[str, object]] = [*_PROVENANCES, {"options": {"regions": [1]}}]
+    for number, changes in enumerate(changed):
         text = next(text for text in _record(changes).values() if text.startswith("{"))
         path = clip(f"{number}.mp4", texts={"facemend": text})
         assert "says nothing about its making" in refuse(1, "info", path)
