@@ -17,7 +17,7 @@ _SHADOWED = (
     "pathlib", "re", "random", "struct", "zlib", "socket", "subprocess", "tempfile", "logging",
     "pickle", "signal", "queue", "threading", "concurrent", "glob", "csv", "zipfile", "torch",
     "accelerate", "uvicorn", "fastapi", "pyarrow", "pydantic", "pillow_heif", "cv2", "tomllib",
-    "enum", "dataclasses",
+    "enum", "dataclasses", "av", "watchfiles", "c2pa", "cryptography", "shellingham", "segno",
 )  # fmt: skip
 """Modules of Python and of the packages that facemend uses."""
 # What pip writes into bin/facemend, with its folder first in the path as there.
@@ -103,6 +103,37 @@ def test_dataset_evaluate_info_and_demo_run_nothing(hostile: Path, stand_in_mode
         ("demo", "-o", "../demo.png"),
     ):
         _nothing_ran(hostile, _facemend(hostile, *words))
+
+
+def test_find_apply_completion_and_doctor_run_nothing(hostile: Path, stand_in_model: Path) -> None:
+    model = ("--model", stand_in_model)
+    for words in (
+        ("find", ".", "--aligned", *model, "-o", "../found", "--jobs", "2"),
+        ("apply", stand_in_model, ".", "-o", "../applied"),
+        ("completion", "bash", "--print"),
+        ("doctor",),
+    ):
+        _nothing_ran(hostile, _facemend(hostile, *words))
+
+
+def test_a_watch_runs_nothing(hostile: Path, stand_in_model: Path) -> None:
+    script = hostile.parent / "start"
+    script.write_text(_CONSOLE_SCRIPT)
+    words = ("watch", ".", "-o", "../out", "--aligned", "--settle", "0", "--model", str(stand_in_model))
+    with subprocess.Popen(
+        [sys.executable, str(script), *words],
+        cwd=hostile,
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(5)]
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+    assert sum(line.startswith("../out/") for line in lines) == 4
+    assert process.returncode == 0
+    assert not (hostile.parent / "ran").exists()
 
 
 def test_workers_of_a_training_run_run_nothing(hostile: Path) -> None:

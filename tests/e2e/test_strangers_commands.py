@@ -4,6 +4,8 @@ import io
 import json
 import os
 import struct
+import subprocess
+import sys
 import tarfile
 import threading
 from importlib.util import find_spec
@@ -258,6 +260,7 @@ _FACE = {"face": 1, "box_px": [1, 2, 3, 4], "occlusions": {}}
         5, [5], [{}], [_FACE | {"box_px": ["x"] * 4}], [_FACE | {"face": f"1\nfacemend: fine{_ESCAPE}"}],
         [_FACE | {"occlusions": {f"{_ESCAPE}\n": {"found": True, "probability": None}}}],
         [_FACE | {"occlusions": []}], [_FACE | {"box_px": [10**400] * 4}],
+        [_FACE | {"more": json.loads("[" * 800 + "]" * 800)}],
         [_FACE | {"occlusions": {"covers": {"found": True, "probability": "x"}}}],
     ],
 )  # fmt: skip
@@ -399,3 +402,27 @@ def test_not_enough_memory_is_one_line(refuse: Refuse, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("facemend.reconstruction.provenance.describe_file", fail)
     assert "not enough memory" in refuse(1, "info", "a.png")
+
+
+def test_a_damaged_description_of_a_column_does_not_end_the_process(tmp_path: Path) -> None:
+    # Found by the fuzzer: PyArrow ends the process where a histogram of levels has another length.
+    pyarrow = pytest.importorskip("pyarrow", reason="needs the extra scale")
+    from pyarrow import parquet
+
+    picture = io.BytesIO()
+    Image.fromarray(gradient(16, 16)).save(picture, "PNG")
+    parquet.write_table(pyarrow.table({"image": [picture.getvalue()]}), tmp_path / "a.parquet")
+    data = (tmp_path / "a.parquet").read_bytes()
+    sound, damaged = bytes.fromhex("190619260002"), bytes.fromhex("1926000219260002")
+    assert data.count(sound) == 1
+    length = int.from_bytes(data[-8:-4], "little") + len(damaged) - len(sound)
+    data = data[:-8].replace(sound, damaged) + length.to_bytes(4, "little") + b"PAR1"
+    (tmp_path / "a.parquet").write_bytes(data)
+    code = (
+        "import sys\nfrom facemend.datasets.remote import open_stored\n"
+        "from facemend.errors import FacemendError\n"
+        "try:\n    source = open_stored(sys.argv[1])\n    source.read(source.records[0].name)\n"
+        "except FacemendError:\n    sys.exit(3)"
+    )
+    words = [sys.executable, "-P", "-c", code, str(tmp_path / "a.parquet")]
+    assert subprocess.run(words, check=False).returncode == 3

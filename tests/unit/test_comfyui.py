@@ -134,6 +134,10 @@ def test_what_is_wrong_is_said_in_one_line(pack: ModuleType, image: Any) -> None
         pack.find(image, faces="somewhere")
     with pytest.raises(UsageError, match=r"takes \(B, H, W, 3\)"):
         pack.find(image[..., :1])
+    with pytest.raises(UsageError, match=r"takes \(B, H, W, 3\)"):
+        pack.reconstruct(image[:0])
+    with pytest.raises(UsageError, match="cannot be"):
+        pack.reconstruct(image, occlusion_threshold="high")
 
 
 def test_the_workflow_fits_the_nodes(pack: ModuleType, repo_root: Path) -> None:

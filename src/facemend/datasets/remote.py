@@ -219,9 +219,11 @@ _PICTURE_COLUMNS = ("image", "target")
 _MOST_NOTE_BYTES = 1 << 20
 """The largest KEY.json in a tar."""
 _MOST_GROUP_BYTES = 1 << 30
-"""The largest column of a Parquet row group, unpacked; those of Hugging Face and ours take some 100 MB."""
+"""The largest row group of a Parquet file, unpacked; those of Hugging Face and ours take some 100 MB."""
 _MOST_WORD = 4096
 """Letters of a name or of a person's."""
+_FEW_ROWS = 1 << 16
+"""So many rows any file may have, or as many as it has bytes."""
 _NOTE_ROWS = 4096
 """Rows of a Parquet file whose names are read together."""
 _MANY_DIGITS = re.compile(rb"[0-9]{100}")
@@ -453,11 +455,11 @@ def _list_parquet(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]
             columns = table.schema_arrow.names
             if not set(_PICTURE_COLUMNS) & set(columns):
                 continue  # a manifest, for example
-            if table.metadata.num_rows > data.size():  # every row becomes an entry
+            if table.metadata.num_rows > max(data.size(), _FEW_ROWS):  # every row becomes an entry
                 raise ValueError(f"{file} has more rows than bytes")
             wanted = [name for name in ("source", "file", "identity", "landmarks") if name in columns]
             for group in range(table.num_row_groups):
-                _refuse_group(table, group, wanted)
+                _refuse_group(table, group)
                 for row, note in enumerate(_notes(table, group, wanted)):
                     name = _word(note.get("source")) or _word(note.get("file")) or f"{file}/{group}/{row}"
                     known = _word(note.get("identity")), _points(note.get("landmarks"))
@@ -500,15 +502,14 @@ def _open_parquet(data: Any) -> Any:
     return parquet.ParquetFile(data, metadata=described, read_dictionary=once)
 
 
-def _refuse_group(table: Any, group: int, columns: list[str]) -> None:
-    """Raises ValueError: columns of a row group would take too much memory, by what its file says."""
-    described = table.metadata.row_group(group)
-    for number in range(described.num_columns):
-        column = described.column(number)
-        if column.path_in_schema.partition(".")[0] in columns:
-            size = column.total_uncompressed_size
-            if size > _MOST_GROUP_BYTES:
-                raise ValueError(f"a row group takes {size >> 20} MiB; write it anew with smaller ones")
+def _refuse_group(table: Any, group: int) -> None:
+    """Raises ValueError: a row group would take too much memory, by what its file says.
+
+    What the file says of a single column is not asked for: where that is damaged, PyArrow ends the process.
+    """
+    size = table.metadata.row_group(group).total_byte_size
+    if size > _MOST_GROUP_BYTES:
+        raise ValueError(f"a row group takes {size >> 20} MiB; write it anew with smaller ones")
 
 
 def _read_parquet(place: Place, entry: Entry, held: dict[str, Any]) -> bytes:
@@ -526,7 +527,7 @@ def _read_group(place: Place, file: str, group: int) -> Any:
     with place.open(file) as data:
         table = _open_parquet(data)
         name = next(name for name in _PICTURE_COLUMNS if name in table.schema_arrow.names)
-        _refuse_group(table, group, [name])
+        _refuse_group(table, group)
         return table.read_row_group(group, [name]).column(0)
 
 

@@ -21,7 +21,7 @@ from facemend.reconstruction.options import Options, Remove
 from facemend.reconstruction.pipeline import Passes
 from facemend.reconstruction.provenance import Provenance
 
-_FARTHEST_PX = 1 << 31
+_FARTHEST_PX, _MOST_LEVELS = 1 << 31, 8
 
 
 @dataclass(frozen=True)
@@ -173,11 +173,17 @@ def read_document(paths: Sequence[Path], expected: Provenance) -> dict[str, Any]
     try:
         document = parse_json(read_own(paths[-1]))
         made = document["input_sha256"], document["model"]["sha256"], document["options"]
-        ours = all(map(_is_face, document["faces"]))
+        ours = _is_flat(document, _MOST_LEVELS) and all(map(_is_face, document["faces"]))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     same = made == (expected.input_sha256, expected.model_sha256, dict(expected.options))
     return document if ours and same and all(path.exists() for path in paths) else None
+
+
+def _is_flat(value: Any, most_levels: int) -> bool:
+    """Whether a value of JSON is nested no deeper: a stranger's may be too deep to be sent or printed."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return most_levels > 0 and all(_is_flat(each, most_levels - 1) for each in inside)
 
 
 def _is_face(face: Any) -> bool:
