@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property, partial
 from html import escape
-from io import BytesIO
+from io import BytesIO, TextIOBase
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -140,7 +140,7 @@ class Reconstruction:
             UsageError: the suffix names no format that facemend writes.
         """
         if not isinstance(path, Path | str):
-            if not hasattr(path, "write"):
+            if not hasattr(path, "write") or isinstance(path, TextIOBase) or getattr(path, "closed", False):
                 raise UsageError(f"save takes a path or an open binary file, not {type(path).__name__}")
             kind = self.photo.format if self.photo.format in SUFFIXES.values() else Format.PNG
             path.write(self.encode(kind, strip=strip))
