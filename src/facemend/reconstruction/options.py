@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from enum import StrEnum
-from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from facemend.errors import UsageError
@@ -118,8 +117,9 @@ class Options:
         object.__setattr__(self, "remove", Remove(self.remove))
         object.__setattr__(self, "faces", tuple(_box(box) for box in _listed(self.faces)))
         object.__setattr__(self, "keep", tuple(regions))
+        value: Any  # of whatever type a caller passes
         for name, value in (("threshold", self.occlusion_threshold), ("confidence", self.min_confidence)):
-            if not (isinstance(value, Real) and 0 <= value <= 1):
+            if not (hasattr(value, "__float__") and 0 <= value <= 1):
                 raise UsageError(f"a {name} of {value} cannot be; use 0 to 1")
         if sum(map(_is_mask, regions)) > 1:
             raise UsageError("only one mask can be kept; put the regions together into one")
