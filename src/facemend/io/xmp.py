@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from facemend.files import open_named
 from facemend.io.formats import DAMAGED, START_LENGTH, format_of, open_photo
+from facemend.io.limits import MOST_BYTES as MOST_PHOTO_BYTES
 
 MOST_BYTES = 1 << 20
 """Of a packet. Cameras write some kB; editors that note every step of a picture's life some hundred."""
@@ -371,6 +372,8 @@ def read_record(path: Path) -> str | None:
     for a file that is no photo, and for no file at all."""
     try:
         # The metadata alone is read, however large the photo.
+        if path.stat().st_size > MOST_PHOTO_BYTES:
+            return None
         with open_named(path) as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
             kind = format_of(data[:START_LENGTH])
             info = open_photo(data, kind, head=True).info if kind else {}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from enum import StrEnum
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from facemend.errors import UsageError
@@ -42,6 +43,7 @@ class Remove(StrEnum):
 
 Box: TypeAlias = tuple[float, float, float, float]
 """x, y, width, height in pixels of the photo as displayed. Its top left pixel alone is 0, 0, 1, 1."""
+_FARTHEST_PX = 1e9  # beyond any photo
 _SAME_SHAPE = 0.01  # how far the ratio of a mask's sides may be from the photo's
 
 
@@ -117,9 +119,9 @@ class Options:
         object.__setattr__(self, "remove", Remove(self.remove))
         object.__setattr__(self, "faces", tuple(_box(box) for box in _listed(self.faces)))
         object.__setattr__(self, "keep", tuple(regions))
-        value: Any  # of whatever type a caller passes
         for name, value in (("threshold", self.occlusion_threshold), ("confidence", self.min_confidence)):
-            if not (hasattr(value, "__float__") and 0 <= value <= 1):
+            number: object = value  # ComfyUI may hand over anything
+            if not isinstance(number, Real) or not 0 <= value <= 1:
                 raise UsageError(f"a {name} of {value} cannot be; use 0 to 1")
         if sum(map(_is_mask, regions)) > 1:
             raise UsageError("only one mask can be kept; put the regions together into one")
@@ -249,7 +251,7 @@ def _box(values: Sequence[float]) -> Box:
         box = tuple(map(float, values))
     except (TypeError, ValueError) as error:
         raise UsageError(f"{values!r} is not a region; give (x, y, width, height) in pixels") from error
-    if not (len(box) == 4 and all(map(math.isfinite, box)) and min(box[2:]) > 0):
+    if not (len(box) == 4 and all(abs(value) <= _FARTHEST_PX for value in box) and min(box[2:]) > 0):
         raise UsageError(f"{_text_of(box)} is not a region; give x,y,width,height in pixels")
     return box
 
