@@ -58,6 +58,8 @@ def written_whole(
     Raises:
         OutputError: `path` exists and `force` is not set, or the disk or folder refuses.
     """
+    if "\0" in str(path):
+        raise OutputError(f"cannot write {str(path)!r}: no name holds a zero byte")
     try:
         if path.exists() and not force:
             raise OutputError(f"{path} exists already; choose another name or add force=True")
@@ -254,7 +256,10 @@ def _open_regular(path: Path, flags: int) -> int:
     """The number of an open file."""
     if flags & _NO_LINK and path.is_symlink():
         raise UnfitFile("it is a link; remove it")
-    number = os.open(path, flags | _NO_WAIT, 0o666)
+    try:
+        number = os.open(path, flags | _NO_WAIT, 0o666)
+    except ValueError as error:
+        raise UnfitFile("no name holds a zero byte") from error
     mode = os.fstat(number).st_mode
     if not stat.S_ISREG(mode):
         os.close(number)

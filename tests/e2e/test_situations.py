@@ -6,8 +6,9 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
+from typing import Any
 
 import click.testing
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image
 import facemend
 from facemend.cli.main import main
 from facemend.cli.options import _ADVICE
-from facemend.errors import PictureError, UsageError
+from facemend.errors import FacemendError, PictureError, UsageError
 from facemend.images import Image as Pixels
 from facemend.io import read_image
 from facemend.reconstruction.demo import read_portraits
@@ -55,6 +56,12 @@ def portrait(colour: tuple[int, int, int] | None = COVER) -> Pixels:
     if colour is not None:
         image[y - 24 : y + 24, x - 24 : x + 24] = colour
     return image
+
+
+def closed_file() -> BytesIO:
+    file = BytesIO()
+    file.close()
+    return file
 
 
 # B. Colour where the photo has none
@@ -376,6 +383,45 @@ def test_what_is_no_source_and_no_target_is_said(reconstructor: Reconstructor) -
         reconstructor(gradient(64, 64), aligned=True).save(3)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("a\0.png", "no name holds a zero byte"),
+        (StringIO("text"), "a file of text; open it with mode 'rb'"),
+        (closed_file(), "a file that was closed; open it again"),
+    ],
+)
+def test_a_source_that_cannot_be_read_is_one_line(
+    reconstructor: Reconstructor, source: Any, said: str
+) -> None:
+    with pytest.raises(PictureError, match=said):
+        reconstructor(source)
+
+
+@pytest.mark.parametrize("target", [".", "a\0.png", StringIO(), closed_file()])
+def test_a_target_that_cannot_be_written_is_one_line(reconstructor: Reconstructor, target: Any) -> None:
+    with pytest.raises(FacemendError, match=r"name a file in it|no name holds a zero|open binary file"):
+        reconstructor(gradient(64, 64), aligned=True).save(target)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"mask": "mask.png"}, "the mask is of type str; pass a bool array"),
+        ({"mask": Image.new("1", (64, 64))}, "the mask is of type Image; pass a bool array"),
+        ({"faces": (1, 2, 3, 4)}, "1 is not a region; give"),
+        ({"faces": "all"}, "'all' is not a list of regions"),
+        ({"keep": 5}, "5 is not a list of regions"),
+        ({"occlusion_threshold": "high"}, "a threshold of high cannot be"),
+    ],
+)
+def test_options_of_another_type_are_one_line(
+    reconstructor: Reconstructor, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        reconstructor(gradient(64, 64), aligned="faces" not in options, **options)
+
+
 # The unclear ones
 
 
@@ -420,6 +466,31 @@ def test_stdin_says_what_was_done_beside_the_picture(run: Run) -> None:
     assert json.loads(told.stdout)["pictures"][0]["outcome"] == "unchanged"
     beside = run("-", "--aligned", "--json", stdin=data)
     assert json.loads(beside.stderr)["pictures"][0]["input"] == "-"
+
+
+def test_a_file_goes_to_stdout_where_the_output_is_a_dash(run: Run) -> None:
+    draw_crop(Path("a.png"))
+    plain = run("a.png", "--aligned", "-o", "-")
+    assert plain.stdout_bytes.startswith(b"\x89PNG")
+    assert plain.stderr == "1 photo reconstructed (1 face)\n"
+    assert run("-", "--aligned", "-o", "-", stdin=Path("a.png").read_bytes()).stdout_bytes == (
+        plain.stdout_bytes
+    )
+    several = run("a.png", "a.png", "-o", "-")
+    assert several.exit_code == 2
+    assert several.stderr.endswith("stdout takes one picture; name a folder to write several into\n")
+    assert list(Path().iterdir()) == [Path("a.png")]
+
+
+@pytest.mark.parametrize("words", [("",), ("a.png", "-o", ""), ("a.png", "--mask", "")])
+def test_the_name_of_a_variable_that_is_not_set_is_no_current_folder(
+    run: Run, words: tuple[str, ...]
+) -> None:
+    draw_crop(Path("a.png"))
+    told = run(*words)
+    assert told.exit_code == 2
+    assert "the name of a file is empty" in told.stderr
+    assert list(Path().iterdir()) == [Path("a.png")]
 
 
 def test_completion_is_installed_by_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import click
 
-from facemend.cli.options import advised, device_option, quiet_option, say
+from facemend.cli.options import PATH, advised, device_option, quiet_option, say
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
+@click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...", type=PATH)
 @click.option(
     "-o",
     "--output",
     required=True,
     metavar="OUT",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A folder, or a PNG for one picture.",
 )
 @click.option(

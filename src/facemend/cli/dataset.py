@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from facemend.cli.options import engine_option, quiet_option, ray_address_option, say
+from facemend.cli.options import PATH, engine_option, quiet_option, ray_address_option, say
 from facemend.errors import UsageError
 from facemend.terminal import printable, printable_json
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_PATH = click.Path(path_type=Path)
 
 _split_option = click.option(
     "--split",
@@ -27,13 +26,13 @@ _split_option = click.option(
 )
 _split_file_option = click.option(
     "--split-file",
-    type=_PATH,
+    type=PATH,
     help="CSV with the columns file and split (and identity), instead of the usual split.",
 )
 _cutouts_option = click.option(
     "--cutouts",
     metavar="FOLDER",
-    type=_PATH,
+    type=PATH,
     help='Your own RGBA pictures (PNG, WebP) for the kinds "cutouts" and "real_mask".',
 )
 _seed_option = click.option(
@@ -156,12 +155,12 @@ def build(
 
 
 @dataset.command()
-@click.argument("source", type=_PATH)
+@click.argument("source", type=PATH)
 @click.option(
     "-o",
     "--output",
     metavar="PICTURE",
-    type=_PATH,
+    type=PATH,
     required=True,
     help="PNG to write. Keep sheets of CelebA private.",
 )
@@ -211,8 +210,8 @@ def preview(
 
 
 @dataset.command()
-@click.argument("folder", metavar="DATASET", type=_PATH)
-@click.option("-o", "--output", metavar="PICTURE", type=_PATH, help="PNG for the histograms.")
+@click.argument("folder", metavar="DATASET", type=PATH)
+@click.option("-o", "--output", metavar="PICTURE", type=PATH, help="PNG for the histograms.")
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers and histograms as JSON.")
 @click.option("--force", is_flag=True, help="Overwrite the picture.")
 @quiet_option

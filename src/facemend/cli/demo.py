@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facemend.cli.options import device_option, model_option, quiet_option, say
+from facemend.cli.options import PATH, device_option, model_option, quiet_option, say
 
 if TYPE_CHECKING:
     from facemend.reconstruction.demo import DemoRow
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     metavar="OUT",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("facemend-demo.png"),
     show_default=True,
     help="The PNG to write.",

@@ -4,13 +4,11 @@ from pathlib import Path
 
 import click
 
-from facemend.cli.options import command_line, engine_option, ray_address_option, say
-
-_PATH = click.Path(path_type=Path)
+from facemend.cli.options import PATH, command_line, engine_option, ray_address_option, say
 
 
 @click.command()
-@click.argument("models", nargs=-1, metavar="[MODEL]...", type=_PATH)
+@click.argument("models", nargs=-1, metavar="[MODEL]...", type=PATH)
 @click.option(
     "--data",
     "sources",
@@ -26,9 +24,9 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="What to measure (docs/evaluation.md).",
 )
-@click.option("--templates", metavar="FOLDER", type=_PATH, help="MaskTheFace's masks, for published-masks.")
-@click.option("--cutouts", metavar="FOLDER", type=_PATH, help="Masks cut out of photos, for real-cutouts.")
-@click.option("-o", "--output", "folder", metavar="REPORT", type=_PATH, help="Folder for the report.")
+@click.option("--templates", metavar="FOLDER", type=PATH, help="MaskTheFace's masks, for published-masks.")
+@click.option("--cutouts", metavar="FOLDER", type=PATH, help="Masks cut out of photos, for real-cutouts.")
+@click.option("-o", "--output", "folder", metavar="REPORT", type=PATH, help="Folder for the report.")
 @click.option(
     "--split",
     type=click.Choice(["val", "test"]),
@@ -38,7 +36,7 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option(
     "--split-file",
-    type=_PATH,
+    type=PATH,
     help="CSV with the columns file and split (and identity), instead of the usual split.",
 )
 @click.option(
@@ -58,16 +56,14 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--identity", is_flag=True, help="Also measure the identity of the first 100 pictures.")
 @click.option(
-    "--lpips", metavar="FILE", type=_PATH, help="ONNX export of LPIPS, for the first 100 pictures."
+    "--lpips", metavar="FILE", type=PATH, help="ONNX export of LPIPS, for the first 100 pictures."
+)
+@click.option("--fid", metavar="FILE", type=PATH, help="ONNX export of FID's Inception, for the first 100.")
+@click.option(
+    "--export-inputs", metavar="FOLDER", type=PATH, help="Write the inputs for another system and stop."
 )
 @click.option(
-    "--fid", metavar="FILE", type=_PATH, help="ONNX export of FID's Inception, for the first 100."
-)
-@click.option(
-    "--export-inputs", metavar="FOLDER", type=_PATH, help="Write the inputs for another system and stop."
-)
-@click.option(
-    "--cache", metavar="FOLDER", type=_PATH, help="Folder of the cached scores.  [default: REPORT/cache]"
+    "--cache", metavar="FOLDER", type=PATH, help="Folder of the cached scores.  [default: REPORT/cache]"
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Measure the first pictures only.")
 @click.option(

@@ -5,17 +5,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facemend.cli.options import say
+from facemend.cli.options import PATH, say
 
 if TYPE_CHECKING:
     from facemend.training.checkpoint import WeightFormat
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The ONNX file to write."
-)
+@click.argument("run", type=PATH)
+@click.option("-o", "--output", required=True, type=PATH, help="The ONNX file to write.")
 @click.option(
     "--best", is_flag=True, help="Export the checkpoint with the best validation, not the newest."
 )
@@ -29,12 +27,12 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--discriminator",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Also write the discriminator to this file, as fp16 safetensors.",
 )
 @click.option(
     "--blend",
-    type=(click.Path(path_type=Path), click.FloatRange(0, 1, min_open=True, max_open=True)),
+    type=(PATH, click.FloatRange(0, 1, min_open=True, max_open=True)),
     metavar="RUN SHARE",
     help="Mix in a share (0-1) of another run's weights, of the same network. The run before the "
     "adversarial phase removes noise and keeps most of the detail.",

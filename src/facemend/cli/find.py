@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facemend.cli.options import (
+    PATH,
     detector_option,
     device_option,
     find_options,
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...", type=click.Path(path_type=Path))
+@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...", type=PATH)
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The folder for NAME_covers.png, NAME_accessories.png and NAME.json.  [default: write nothing]",
 )
 @find_options

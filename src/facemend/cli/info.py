@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from facemend.cli.options import say
+from facemend.cli.options import PATH, say
 from facemend.terminal import printable, printable_json
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def info(file: Path, as_json: bool) -> None:
     """Say how a model, or a photo or a clip that facemend wrote, was made."""

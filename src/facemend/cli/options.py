@@ -18,16 +18,28 @@ if TYPE_CHECKING:
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
+
+class _NamedPath(click.Path):
+    """A path that has a name. An empty text, as of a variable that is not set, is no current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the name of a file is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _NamedPath(path_type=Path)
+
 model_option = click.option(
     "--model",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The model to use.  [default: the one that comes with facemend]",
 )
 detector_option = click.option(
     "--detector",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Find faces with this YuNet (ONNX).  [default: the detector that comes with facemend]",
 )
 device_option = click.option(
@@ -51,14 +63,14 @@ certificate_option = click.option(
     "--c2pa-certificate",
     "certificate",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Sign what is written with this certificate chain (PEM), as a C2PA manifest.",
 )
 key_option = click.option(
     "--c2pa-key",
     "key",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The private key of the certificate (PEM).",
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
@@ -83,7 +95,7 @@ REGION = _Region()
 
 
 _SPELLED: Mapping[str, tuple[str, dict[str, Any]]] = {
-    "mask": ("--mask", {"metavar": "FILE", "type": click.Path(path_type=Path)}),
+    "mask": ("--mask", {"metavar": "FILE", "type": PATH}),
     "faces": ("--face", {"metavar": "X,Y,W,H", "type": REGION, "multiple": True}),
     "keep": ("--keep", {"metavar": "X,Y,W,H|FILE", "multiple": True}),
 }

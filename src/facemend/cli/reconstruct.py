@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facemend.cli.options import (
+    PATH,
     advised,
     certificate_option,
     detector_option,
@@ -36,12 +37,12 @@ _STREAM = (Path("-"),)
 
 
 @click.command()
-@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...", type=click.Path(path_type=Path))
+@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...", type=PATH)
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A file (its suffix names the format), or a folder for several photos.  "
     "[default: PHOTO_reconstructed beside PHOTO; a ready crop becomes PNG]",
 )
@@ -103,7 +104,7 @@ def reconstruct(
     or an occlusion comes back unchanged. Several photos share the cores. A photo that fails is reported and
     skipped, and so is one that was finished before.
 
-    PHOTO - reads one picture from stdin and writes it to stdout as PNG.
+    PHOTO - reads one picture from stdin and writes it to stdout as PNG, and so does -o - with a file.
 
     A clip (MP4, MOV, MKV, WebM and others) is followed from frame to frame. A folder without photos may
     hold clips.
@@ -116,10 +117,12 @@ def reconstruct(
     setup = ReconstructorSetup(
         model, detector, device, verbose=verbose, credentials=read_signing(certificate, key)
     )
-    if photos == _STREAM:
+    if photos == _STREAM or (output,) == _STREAM:
         if save_occlusion or in_place:
-            raise UsageError("a picture from stdin has no --save-occlusion or --in-place; pass a file")
-        _reconstruct_stream(setup, options, output, as_json=as_json, force=force, quiet=quiet)
+            raise UsageError("a picture in a stream has no --save-occlusion or --in-place; pass a file")
+        if len(photos) > 1 or photos[0].is_dir():
+            raise UsageError("stdout takes one picture; name a folder to write several into")
+        _reconstruct_stream(setup, options, photos[0], output, as_json=as_json, force=force, quiet=quiet)
         return
     if _are_clips(photos, recursive):
         if save_occlusion or in_place or engine != EngineName.LOCAL:
@@ -173,32 +176,38 @@ def _shown(running: "Iterator[TaskResult]", count: int, quiet: bool) -> "Iterato
 def _reconstruct_stream(
     setup: "ReconstructorSetup",
     options: "Options",
+    photo: Path,
     output: Path | None,
     *,
     as_json: bool,
     force: bool,
     quiet: bool,
 ) -> None:
-    """The picture goes to stdout, unless it has a name. What is said then goes to stderr."""
+    """The picture goes to stdout, unless it has a name. What is said then goes to stderr.
+
+    Args:
+        photo, output: a path, or `-` for stdin and stdout. No output is stdout as well.
+    """
     from facemend.io import Format
     from facemend.reconstruction.batch import TaskResult, outcome_of, summaries_of
     from facemend.reconstruction.outputs import Task
 
-    if sys.stdout is None and output is None:
+    to_stdout = output is None or output == _STREAM[0]
+    if sys.stdout is None and to_stdout:
         raise UsageError("stdout is closed; name an output with -o")
     reconstructor = setup()
-    result = reconstructor(sys.stdin.buffer, options)
-    if output is None:
+    result = reconstructor(sys.stdin.buffer if photo == _STREAM[0] else photo, options)
+    if output is None or to_stdout:
         sys.stdout.buffer.write(result.encode(Format.PNG))
         sys.stdout.buffer.flush()
     else:
         result.save(output, force=force)
-    task = Task(_STREAM[0], output or _STREAM[0], None)
+    task = Task(photo, output or _STREAM[0], None)
     done = [TaskResult(task, outcome_of(result), result.provenance, faces=summaries_of(result))]
     if as_json:
-        say(printable_json(_document(reconstructor.model, done), indent=2), error=output is None)
+        say(printable_json(_document(reconstructor.model, done), indent=2), error=to_stdout)
     elif not quiet:
-        say(_summary(done), error=output is None)
+        say(_summary(done), error=to_stdout)
 
 
 def _document(model: "Model", done: list["TaskResult"]) -> dict[str, object]:

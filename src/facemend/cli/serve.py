@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import click
 
-from facemend.cli.options import device_option, model_option, quiet_option
+from facemend.cli.options import PATH, device_option, model_option, quiet_option
 from facemend.errors import UsageError
 
 _LONGEST_TOKEN = 512
@@ -67,7 +67,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 )
 @click.option(
     "--token-file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Require the token in this file (or in FACEMEND_TOKEN) from API clients.",
 )

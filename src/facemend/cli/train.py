@@ -4,22 +4,20 @@ from pathlib import Path
 
 import click
 
-from facemend.cli.options import say
+from facemend.cli.options import PATH, say
 
 
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("config", type=PATH)
 @click.option(
     "--data",
     "source",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder of CelebA or of other faces.",
 )
-@click.option("-o", "--output", "run", type=click.Path(path_type=Path), help="Folder of the run.")
-@click.option(
-    "--split-file", type=click.Path(path_type=Path), help="CSV with the columns file, split, identity."
-)
+@click.option("-o", "--output", "run", type=PATH, help="Folder of the run.")
+@click.option("--split-file", type=PATH, help="CSV with the columns file, split, identity.")
 @click.option(
     "--set",
     "overrides",
@@ -29,15 +27,13 @@ from facemend.cli.options import say
 )
 @click.option(
     "--init",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="WEIGHTS",
     help='Start from these weights: a checkpoint, an exported model (.onnx, generator only), or "facemend" '
     "(the shipped model and its discriminator).",
 )
 @click.option("--fresh", is_flag=True, help="Delete the run in the folder and start again.")
-@click.option(
-    "--cache", type=click.Path(path_type=Path), help="Folder for decoded faces (default: RUN/cache)."
-)
+@click.option("--cache", type=PATH, help="Folder for decoded faces (default: RUN/cache).")
 @click.option("--threads", type=click.IntRange(min=1), help="Processor threads (default: all).")
 @click.option("--dry-run", is_flag=True, help="Print what would be trained and how long it would take.")
 @click.option("-v", "--verbose", is_flag=True, help="With --dry-run, also print the resolved config.")

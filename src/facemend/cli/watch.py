@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from facemend.cli.options import (
+    PATH,
     certificate_option,
     detector_option,
     device_option,
@@ -25,13 +26,13 @@ from facemend.terminal import printable
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PATH)
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The folder for the results.",
 )
 @folder_options

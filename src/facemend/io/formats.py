@@ -122,6 +122,8 @@ def format_named(path: Path) -> Format:
         UsageError: none that facemend writes.
     """
     found = SUFFIXES.get(path.suffix.lower())
+    if not path.name:
+        raise UsageError(f"{path} is a folder; name a file in it")
     if found is None:
         raise UsageError(
             "facemend writes PNG, JPEG, WebP, TIFF, AVIF and HEIC; name the output "

@@ -311,7 +311,11 @@ def _bytes_of(source: Path | IO[bytes] | bytes, name: str) -> tuple[bytes, int]:
 
 
 def _bounded(file: IO[bytes], name: str) -> bytes:
+    if getattr(file, "closed", False):
+        raise PictureError(f"{name} is a file that was closed; open it again")
     data = file.read(MOST_BYTES + 1)
+    if not isinstance(data, bytes):
+        raise PictureError(f"{name} is a file of text; open it with mode 'rb'")
     if len(data) > MOST_BYTES:
         raise PictureError(f"{name} has more than {MOST_BYTES >> 20} MiB, more than any photo")
     return data

@@ -39,6 +39,8 @@ LAYER_SPACES = (
 )
 """Namespaces that tell of layers beside the primary picture: gain maps, motion photos, depth."""
 _THUMBNAIL_SPACE = "http://ns.adobe.com/xap/1.0/g/img/"
+_PICTURE_TEXTS, _FEWEST_LETTERS = ("/9j/", "iVBORw0KGgo", "UklGR"), 64
+"""How a JPEG, a PNG and a WebP begin in base64: depth of XDM, pictures of phone makers."""
 
 _HEAD = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n<x:xmpmeta xmlns:x="adobe:ns:meta/">'
 _EMPTY = f'{_HEAD}<rdf:RDF xmlns:rdf="{_RDF}"></rdf:RDF></x:xmpmeta>\n<?xpacket end="w"?>'.encode()
@@ -80,19 +82,20 @@ def _is_shell(packet: bytes) -> bool:
 
 def holds_pictures(packet: bytes) -> bool:
     """Whether a packet, or a part of one, holds pictures of its own."""
-    return _THUMBNAIL_SPACE.encode() in packet or any(space in packet for space in LAYER_SPACES)
+    known = (_THUMBNAIL_SPACE.encode(), *LAYER_SPACES, *map(str.encode, _PICTURE_TEXTS))
+    return any(said in packet for said in known)
 
 
 def without_thumbnails(packet: bytes) -> bytes:
-    """A packet without the properties that hold thumbnails.
+    """A packet without the properties that hold pictures.
 
     Raises:
         XmpError: there are some, and the packet cannot be read.
     """
-    if _THUMBNAIL_SPACE.encode() not in packet:
+    if not any(said.encode() in packet for said in (_THUMBNAIL_SPACE, *_PICTURE_TEXTS)):
         return packet
     pieces, at = [], 0
-    for start, end in _scan(packet.rstrip(b"\0")).thumbnails:
+    for start, end in sorted(_scan(packet.rstrip(b"\0")).thumbnails):
         pieces.append(packet[at:start])
         at = end
     return b"".join(pieces) + packet[at:]
@@ -227,6 +230,7 @@ class _Scan:
         if not self._open and self._path[-3:-1] == _PARENTS:
             self._open, self._shows = len(self._path), False
         self._shows |= any(key.startswith(_THUMBNAIL_SPACE) for key in (name, *attributes))
+        self._shows |= any(map(_is_picture, attributes.values()))
         if self._is_property():
             said = {_without_prefix(key): value for key, value in attributes.items()}
             self._texts[name] = [said.get(f"{_RDF} resource", "")]
@@ -234,20 +238,25 @@ class _Scan:
     def _take_attributes(self, attributes: dict[str, str], start: int) -> None:
         """Properties that a description says as attributes, and what it describes."""
         ours: dict[bytes, str] = {}
+        pictures: set[bytes] = set()
         for written, value in attributes.items():
             name = _without_prefix(written)
+            if _is_picture(value):
+                pictures.add(_as_written(written))
             if name == f"{_RDF} about":
                 self.about = value
             if name in _NAMES:
-                _, local, prefix = written.split(" ")
-                ours[f"{prefix}:{local}".encode()] = name
+                ours[_as_written(written)] = name
                 self.values[name] = value
-        if ours:
+        if ours or pictures:
             for said, first, behind in _attributes(self.packet, start):
                 if said in ours:
                     self.places.append((ours[said], first, behind))
+                if said in pictures:
+                    self.thumbnails.append((first, behind))
 
     def _text(self, text: str) -> None:
+        self._shows |= _is_picture(text)
         if self._is_property():
             self._texts[self._path[-1]].append(text)
 
@@ -283,6 +292,17 @@ def _without_prefix(name: str) -> str:
     """A name as our properties are called, URI and local name, of one with its prefix behind."""
     uri, space, rest = name.partition(" ")
     return uri + space + rest.partition(" ")[0]
+
+
+def _as_written(name: str) -> bytes:
+    """An attribute's name as its tag has it, of one with its URI before and its prefix behind."""
+    *_, local, prefix = name.split(" ") if name.count(" ") > 1 else ("", name, "")
+    return (f"{prefix}:{local}" if prefix else local).encode()
+
+
+def _is_picture(text: str) -> bool:
+    """Whether a text is a picture in base64."""
+    return len(text) >= _FEWEST_LETTERS and text.lstrip().startswith(_PICTURE_TEXTS)
 
 
 def _attributes(packet: bytes, start: int) -> Iterator[tuple[bytes, int, int]]:

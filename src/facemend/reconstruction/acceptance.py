@@ -53,6 +53,10 @@ class Shapes:
     """Where the mask lies."""
     glasses_height: float = 0.16
     """How far glasses reach above the eyes."""
+    bridge: tuple[float, float] = (0.03, 0.12)
+    """How far below the eyes the bridge of glasses reaches, and how wide it is at most."""
+    mask_width: float = 0.35
+    """How wide a mask is at least that glasses lie on."""
     waist: float = 0.7
     """Share of the widths above and below at which glasses end and a mask begins."""
     landmark_radius: float = 0.04
@@ -232,7 +236,22 @@ def _without_headwear(region: Mask, landmarks: Points) -> Mask:
     )
     upper = at_eyes | (y < eyes_y - SHAPES.above_eyes * side)
     cover: Mask = region & (dilate(body, 2 * neck) | ~upper)
-    return cover
+    return _without_bridge(cover, landmarks)
+
+
+def _without_bridge(region: Mask, landmarks: Points) -> Mask:
+    """A region (S, S) of a mask without its tip between the eyes: the bridge of glasses that lie on it."""
+    side = region.shape[1]
+    below, most = (share * side for share in SHAPES.bridge)
+    (left, eyes_y), (right, _) = landmarks[:2]
+    low = round(eyes_y + below)
+    middle, half = (left + right) / 2, SHAPES.face_half_width * side
+    widths = region[:, round(middle - half) : round(middle + half)].sum(axis=1)
+    if widths[:low].max() > most or widths[low:].max() < SHAPES.mask_width * side:
+        return region
+    region = region.copy()
+    region[:low, round(left) : round(right)] = False
+    return region
 
 
 def _without_glasses(region: Mask, landmarks: Points) -> Mask:

@@ -115,9 +115,9 @@ class Options:
         if self.remove not in list(Remove):
             raise UsageError(f"unknown class {self.remove!r}; remove one of {', '.join(Remove)}")
         keep: Any = (self.keep,) if _is_mask(self.keep) else self.keep
-        regions = [_region(region) for region in keep]
+        regions = [_region(region) for region in _listed(keep)]
         object.__setattr__(self, "remove", Remove(self.remove))
-        object.__setattr__(self, "faces", tuple(_box(box) for box in self.faces))
+        object.__setattr__(self, "faces", tuple(_box(box) for box in _listed(self.faces)))
         object.__setattr__(self, "keep", tuple(regions))
         for name, value in (("threshold", self.occlusion_threshold), ("confidence", self.min_confidence)):
             number: object = value  # ComfyUI may hand over anything
@@ -240,8 +240,17 @@ def _region(region: Any) -> Box | Mask:
     return region if _is_mask(region) else _box(region)
 
 
+def _listed(regions: Any) -> Sequence[Any]:
+    if isinstance(regions, str) or not hasattr(regions, "__iter__"):
+        raise UsageError(f"{regions!r} is not a list of regions; give [(x, y, width, height), ...]")
+    return tuple(regions)
+
+
 def _box(values: Sequence[float]) -> Box:
-    box = tuple(map(float, values))
+    try:
+        box = tuple(map(float, values))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{values!r} is not a region; give (x, y, width, height) in pixels") from error
     if not (len(box) == 4 and all(abs(value) <= _FARTHEST_PX for value in box) and min(box[2:]) > 0):
         raise UsageError(f"{_text_of(box)} is not a region; give x,y,width,height in pixels")
     return box
@@ -252,6 +261,11 @@ def _fitted(mask: Mask, width_px: int, height_px: int, name: str) -> Mask:
     import numpy as np
     from PIL import Image as PillowImage
 
+    if not isinstance(mask, np.ndarray):
+        raise UsageError(
+            f"the mask is of type {type(mask).__name__}; pass a bool array (height, width), as "
+            "facemend.io.read_mask reads it"
+        )
     if mask.dtype != np.bool_ or mask.ndim != 2 or not mask.size:
         raise UsageError(f"the mask is {mask.dtype} {mask.shape}; pass bool (height, width)")
     if mask.shape == (height_px, width_px):

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property, partial
 from html import escape
-from io import BytesIO
+from io import BytesIO, TextIOBase
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -140,7 +140,7 @@ class Reconstruction:
             UsageError: the suffix names no format that facemend writes.
         """
         if not isinstance(path, Path | str):
-            if not hasattr(path, "write"):
+            if not _takes_bytes(path):
                 raise UsageError(f"save takes a path or an open binary file, not {type(path).__name__}")
             kind = self.photo.format if self.photo.format in SUFFIXES.values() else Format.PNG
             path.write(self.encode(kind, strip=strip))
@@ -443,6 +443,11 @@ def _open_yunet(path: Path, threads: int | None) -> "YuNet":
 def shipped() -> Reconstructor:
     """The model that comes with facemend, opened once."""
     return Reconstructor()
+
+
+def _takes_bytes(file: Any) -> bool:
+    is_open = hasattr(file, "write") and not getattr(file, "closed", False)
+    return is_open and not isinstance(file, TextIOBase)
 
 
 def _read(source: Source) -> tuple[Photo, str | None]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from facemend.errors import FacemendError, NoFaceFound, OutputError, PictureError, UsageError
-from facemend.io import Format
+from facemend.io import START_LENGTH, Format, format_of
 from facemend.reconstruction.options import Remove, default_of, help_of
 
 
@@ -432,9 +432,13 @@ def read_form(
         if name in files or name in texts:
             raise _bad(f"{_shown(name)} is there twice; send it once")
         wanted = _FILES if schema is FormOptions else _FILES[:1]
-        if is_file != (name in wanted):
+        # Some clients send a file's bytes without its name.
+        is_picture = is_file or (name in wanted and format_of(bytes(value[:START_LENGTH])) is not None)
+        if is_picture and name not in wanted:
+            raise _bad(f"there is no file {_shown(name)}; send {' and '.join(wanted)} as files")
+        if not is_picture and name in wanted:
             raise _bad(f"send {' and '.join(wanted)} as files, all else as text; {_shown(name)} is not")
-        if is_file:
+        if is_picture:
             files[name] = value
         else:
             texts[name] = _text_of(value)

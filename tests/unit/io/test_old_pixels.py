@@ -69,6 +69,17 @@ def xmp_with_thumbnail() -> bytes:
     return XMP.replace(b'dc:format="image/any"/>', b'dc:format="image/any">' + inside)
 
 
+def xmp_with_picture(*, attribute: bool, prefix: str = "d:") -> bytes:
+    """A picture in base64 in a namespace that nobody knows, such as the depth of XDM."""
+    text = base64.b64encode(MARKER)
+    space = b'xmlns:d="http://ns.xdm.org/photos/1.0/" '
+    if attribute:
+        said = space + prefix.encode() + b'Data="' + text + b'" dc:format="image/any"/>'
+        return XMP.replace(b'dc:format="image/any"/>', said)
+    inside = b"<d:Image><rdf:Seq><rdf:li>\n" + text + b"</rdf:li></rdf:Seq></d:Image></rdf:Description>"
+    return XMP.replace(b'dc:format="image/any"/>', space + b'dc:format="image/any">' + inside)
+
+
 def resource(number: int, data: bytes) -> bytes:
     return b"8BIM" + struct.pack(">HHL", number, 0, len(data)) + data + bytes(len(data) % 2)
 
@@ -177,10 +188,19 @@ def test_a_preview_does_not_travel_into_another_format(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_xmp_loses_its_thumbnails_and_nothing_else(kind: str) -> None:
+@pytest.mark.parametrize(
+    "packet",
+    [
+        xmp_with_thumbnail(),
+        xmp_with_picture(attribute=False),
+        xmp_with_picture(attribute=True),
+        xmp_with_picture(attribute=True, prefix=""),
+    ],
+)
+def test_xmp_loses_its_pictures_and_nothing_else(kind: str, packet: bytes) -> None:
     chunks = PngImagePlugin.PngInfo()
-    chunks.add_itxt("XML:com.adobe.xmp", xmp_with_thumbnail().decode())
-    options: dict[str, Any] = {"pnginfo": chunks} if kind == "PNG" else {"xmp": xmp_with_thumbnail()}
+    chunks.add_itxt("XML:com.adobe.xmp", packet.decode())
+    options: dict[str, Any] = {"pnginfo": chunks} if kind == "PNG" else {"xmp": packet}
     data = file_of(noise("RGB", 16, 16), kind, **options)
     written = changed_file(data)
     assert holds_marker(data)

@@ -164,9 +164,24 @@ def test_glasses_stay_that_touch_the_mask_or_do_not() -> None:
     assert not removed[:133].any()
 
 
+def test_the_bridge_of_glasses_stays_that_lie_on_the_mask() -> None:
+    bridge, straps = _box(118, 122, 138, 150), _box(20, 125, 66, 165) | _box(187, 125, 235, 165)
+    removed = _removed(_says(_alpha(MASK | bridge | straps)))
+    np.testing.assert_array_equal(removed, MASK | straps | (bridge & _box(0, 136, SIDE, SIDE)))
+
+
+_EYE_HOLES = _box(70, 115, 115, 145) | _box(140, 115, 186, 145)
+
+
 @pytest.mark.parametrize(
     "cover",
-    [_box(62, 104, 192, 235), _box(50, 30, 206, 256) & ~_box(70, 115, 186, 145), _box(60, 90, 200, 150)],
+    [
+        _box(62, 104, 192, 235),
+        _box(50, 30, 206, 256) & ~_box(70, 115, 186, 145),
+        _box(50, 30, 206, 256) & ~_EYE_HOLES,
+        _box(60, 90, 200, 150),
+        _box(118, 60, 138, 230),
+    ],
 )
 def test_covers_of_the_whole_face_a_balaclava_and_a_blindfold_go_whole(cover: Mask) -> None:
     np.testing.assert_array_equal(_removed(_says(_alpha(cover))), cover)

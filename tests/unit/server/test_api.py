@@ -264,6 +264,22 @@ def test_a_form_that_is_none_is_refused(client: TestClient, body: bytes, kind: s
     assert answer.json()["message"]
 
 
+def test_a_photo_without_the_name_of_its_file_is_taken(client: TestClient, png: bytes) -> None:
+    named, nameless = (
+        client.post("/v1/reconstruct", files={"photo": (name, png)}) for name in ("a.png", "")
+    )
+    body = b'--b\r\ncontent-disposition: form-data; name="photo"\r\n\r\n' + png + b"\r\n--b--\r\n"
+    kind = {"content-type": "multipart/form-data; boundary=b"}
+    bare = client.post("/v1/reconstruct", content=body, headers=kind)
+    assert named.status_code == 200
+    assert named.content == nameless.content == bare.content
+
+
+def test_a_file_in_another_field_is_told_where_it_belongs(client: TestClient, png: bytes) -> None:
+    answer = client.post("/v1/reconstruct", files={"image": ("a.png", png)})
+    assert answer.json()["message"] == "there is no file image; send photo and mask as files"
+
+
 def test_a_mask_is_a_file_and_a_field_is_there_once(client: TestClient, png: bytes) -> None:
     files = [("photo", ("a", png)), ("photo", ("b", png))]
     twice = client.post("/v1/reconstruct", files=files)
