@@ -132,6 +132,7 @@ def watch_folder(
     wait: Callable[[float], None],
     *,
     save_occlusion: bool = False,
+    save_doubt: bool = False,
     force: bool = False,
     now_s: Callable[[], float] = time.monotonic,
 ) -> Iterator[TaskResult | FacemendError]:
@@ -168,7 +169,7 @@ def watch_folder(
             if not is_meant(path, in_place=False):  # facemend wrote it
                 continue
             try:
-                task = _task_of(path, inbox, options, save_occlusion)
+                task = _task_of(path, inbox, options, save_occlusion, save_doubt)
                 yield reconstruct_new(reconstructor, task, options, records, force=force)
                 refused.pop(path, None)
             except OutputError as error:
@@ -179,12 +180,16 @@ def watch_folder(
             wait(inbox.settle_s if inbox.waits else _LOOK_S)
 
 
-def _task_of(path: Path, inbox: Inbox, options: Options, save_occlusion: bool) -> Task:
+def _task_of(
+    path: Path, inbox: Inbox, options: Options, save_occlusion: bool, save_doubt: bool
+) -> Task:
     """What is written where for a photo. Raises OutputError: its folder cannot be made."""
     target = inbox.output / path.relative_to(inbox.folder).parent
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write {target}: {reason_of(error)}") from error
-    (task,) = plan_tasks([path], target, aligned=options.aligned, save_occlusion=save_occlusion)
+    (task,) = plan_tasks(
+        [path], target, aligned=options.aligned, save_occlusion=save_occlusion, save_doubt=save_doubt
+    )
     return task

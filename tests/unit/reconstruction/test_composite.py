@@ -67,7 +67,7 @@ def test_the_edge_fades_over_two_pixels() -> None:
 
 def test_without_margin_and_feather_the_alpha_is_taken_to_the_pixel() -> None:
     image, alpha = gradient(90, 90), disc(90, 20)
-    made = composite(image, 255 - image, alpha, dilation_px=0, feather_px=0)
+    made = composite(image, 255 - image, alpha, exact=True)
     assert np.array_equal(made.weight, alpha)
 
 
