@@ -142,8 +142,8 @@ class Options:
     feather: Length | None = field(
         default=None,
         metadata={
-            "help": "Width of the edge where the reconstruction fades out, measured as for grow.  [default: "
-            "2, and 0 for a mask]"
+            "help": "Width of the edge where the reconstruction fades out, measured as for grow. Left "
+            "out, it is 2 pixels, and 0 for a mask."
         },
     )
     """A number of pixels, or its text, is taken as well."""
@@ -153,7 +153,7 @@ class Options:
     )
     """None named is all of them. One number alone is taken as well."""
     largest: int | None = field(
-        default=None, metadata={"help": "Work on so many faces only, the largest.  [default: all]"}
+        default=None, metadata={"help": "Work on so many faces only, the largest."}
     )
     min_face: Length | None = field(
         default=None,

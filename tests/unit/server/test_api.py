@@ -182,10 +182,10 @@ def test_only_the_faces_asked_for_are_reconstructed(client: TestClient, covered:
     assert not differs[kept].any()
     assert everything[kept].any()
     assert np.array_equal(differs[mended], everything[mended])
-    assert answer["provenance"]["options"]["faces"] == "2"
+    assert answer["provenance"]["options"]["only"] == "2"
     assert len(answer["provenance"]["regions"]) == 1
     missing = post(client, photo, faces="3").json()
-    assert missing == {"code": "no_such_face", "message": "there is no face 3; 2 found, numbered from 1"}
+    assert missing == {"code": "no_such_face", "message": "there is no face 3; found: 1, 2"}
 
 
 def test_a_face_is_marked_by_its_box(client: TestClient) -> None:
@@ -235,7 +235,7 @@ def test_an_unchanged_photo_is_its_file_byte_for_byte(client: TestClient) -> Non
         ({"face": "900,900,9,9"}, "the face 900,900,9,9 lies outside the photo"),
         ({"format": "gif"}, "format: "),
         ({"aligned": "perhaps"}, "aligned: "),
-        ({"model": "/etc/passwd"}, "there is no option model; there are answer, remove"),
+        ({"model": "/etc/passwd"}, "there is no option model; there are faces, largest"),
         ({"url": "http://127.0.0.1/"}, "there is no option url"),
         ({"remove": "x" * 5000}, "the form cannot be read"),
     ],
