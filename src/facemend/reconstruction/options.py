@@ -206,7 +206,7 @@ class Options:
         if sum(map(_is_mask, regions)) > 1:
             raise UsageError("only one mask can be kept; put the regions together into one")
         if self.aligned and (self.faces or self.chooses):
-            raise UsageError("a ready crop shows one face alone; leave the faces out")
+            raise UsageError("a ready crop shows one face alone; leave out which faces")
 
     def _check_edge(self) -> None:
         for name, least in (("grow", -_MOST_EDGE_PX), ("feather", 0)):

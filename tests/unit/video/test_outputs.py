@@ -57,7 +57,14 @@ def test_frames_come_back_in_order_and_change_under_the_cover_alone(
 
 
 def test_options_of_a_photo_are_refused(reconstructor: Reconstructor) -> None:
-    for change in ({"aligned": True}, {"faces": [(0, 0, 9, 9)]}, {"mask": np.ones((4, 4), dtype=bool)}):
+    for change in (
+        {"aligned": True},
+        {"faces": [(0, 0, 9, 9)]},
+        {"mask": np.ones((4, 4), dtype=bool)},
+        {"only": 1},
+        {"largest": 1},
+        {"min_face": "5%"},
+    ):
         with pytest.raises(UsageError, match="is for one photo"):
             reconstruct_frames([], reconstructor=reconstructor, **change)
 
