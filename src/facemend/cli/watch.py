@@ -116,7 +116,13 @@ def watch(
     counts: Counter[str] = Counter()
     inbox = Inbox(folder, output, recursive, settle_s)
     for done in watch_folder(
-        reconstructor, inbox, options, stop, wait, save_occlusion=save_occlusion, save_doubt=save_doubt,
+        reconstructor,
+        inbox,
+        options,
+        stop,
+        wait,
+        save_occlusion=save_occlusion,
+        save_doubt=save_doubt,
         force=force,
     ):
         if isinstance(done, FacemendError) or done.error:

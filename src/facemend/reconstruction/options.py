@@ -82,7 +82,9 @@ def length_of(value: Any) -> Length:
         return Length(float(value))
     found = _LENGTH.fullmatch(value.strip()) if isinstance(value, str) else None
     if not found:
-        raise UsageError(f"{str(value)[:40]!r} is not a length; give pixels such as 8, or percent such as 5%")
+        raise UsageError(
+            f"{str(value)[:40]!r} is not a length; give pixels such as 8, or percent such as 5%"
+        )
     return Length(float(found[1]), found[2] == "%")
 
 
@@ -134,8 +136,8 @@ class Options:
     grow: Length = field(
         default=Length(0),
         metadata={
-            "help": "Reconstruct so much more around the occlusion or the mask: pixels of the 256-pixel crop, "
-            "or percent of the face's width (5%). A negative value shrinks it."
+            "help": "Reconstruct so much more around the occlusion or the mask: pixels of the 256-pixel "
+            "crop, or percent of the face's width (5%). A negative value shrinks it."
         },
     )
     """A number of pixels, or its text, is taken as well."""
@@ -152,9 +154,7 @@ class Options:
         metadata={"help": "The faces to work on, by the numbers that the JSON shows. For one photo only."},
     )
     """None named is all of them. One number alone is taken as well."""
-    largest: int | None = field(
-        default=None, metadata={"help": "Work on so many faces only, the largest."}
-    )
+    largest: int | None = field(default=None, metadata={"help": "Work on so many faces only, the largest."})
     min_face: Length | None = field(
         default=None,
         metadata={
@@ -196,7 +196,8 @@ class Options:
         for name in ("grow", "feather", "min_face", "max_face"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, length_of(getattr(self, name)))
-        only: Any = (self.only,) if isinstance(self.only, int) else self.only
+        only: Any = self.only
+        only = (only,) if isinstance(only, int) else only
         object.__setattr__(self, "only", tuple(dict.fromkeys(only)))
         self._check_edge()
         self._check_choice()

@@ -495,9 +495,7 @@ def choose_faces(
     ]
     if options.largest:
         counted = [
-            each
-            for each in chosen
-            if each[1].confidence >= options.min_confidence or is_hidden(each[1])
+            each for each in chosen if each[1].confidence >= options.min_confidence or is_hidden(each[1])
         ]
         counted.sort(key=lambda each: each[1].box_px[0] - each[1].box_px[2])
         chosen = counted[: options.largest]
@@ -593,9 +591,7 @@ def _left_alone(photo: Image, number: int, face: Face, passes: Passes) -> list[F
     before = photo[view.box].copy()
     nothing = np.zeros(before.shape[:2], dtype=np.float32)
     return [
-        FaceReconstruction(
-            face, view.box, {}, nothing, nothing, 0.0, before, number=number, chosen=False
-        )
+        FaceReconstruction(face, view.box, {}, nothing, nothing, 0.0, before, number=number, chosen=False)
     ]
 
 

@@ -137,13 +137,14 @@ class Reconstruction:
         interval = np.zeros(self.photo.pixels.shape[:2], dtype=np.float32)
         weight = np.zeros_like(interval)
         for face in self.faces:
-            if face.changed and face.interval is None:
+            if not face.changed:
+                continue
+            if face.interval is None:
                 raise ModelError(
                     f"the model {self.provenance.model} does not say how sure it is; use another --model"
                 )
-            if face.changed:
-                interval[face.box] = np.maximum(interval[face.box], face.interval)
-                weight[face.box] = np.maximum(weight[face.box], face.weight)
+            interval[face.box] = np.maximum(interval[face.box], face.interval)
+            weight[face.box] = np.maximum(weight[face.box], face.weight)
         return heat_map(self.photo.pixels, interval, weight)
 
     def save(self, path: Path | str | IO[bytes], *, strip: bool = False, force: bool = False) -> None:

@@ -180,9 +180,7 @@ def watch_folder(
             wait(inbox.settle_s if inbox.waits else _LOOK_S)
 
 
-def _task_of(
-    path: Path, inbox: Inbox, options: Options, save_occlusion: bool, save_doubt: bool
-) -> Task:
+def _task_of(path: Path, inbox: Inbox, options: Options, save_occlusion: bool, save_doubt: bool) -> Task:
     """What is written where for a photo. Raises OutputError: its folder cannot be made."""
     target = inbox.output / path.relative_to(inbox.folder).parent
     try:

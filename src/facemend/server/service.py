@@ -353,7 +353,9 @@ def _face(face: ReconstructedFace) -> dict[str, object]:
         "area_px": [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start],
         "occlusions": {str(name): _png(alpha) for name, alpha in done.occlusion.items()},
         "changed": _png((done.weight > 0).astype(np.float32)) if done.changed else None,
-        "interval": None if done.interval is None or not done.changed else _png(done.interval / 255),
+        "interval": None
+        if done.interval is None or not done.changed
+        else _png(done.interval / np.float32(255)),
         "doubt": done.doubt if face.changed else None,
     }
 
@@ -363,4 +365,6 @@ def _picture(data: bytes, media_type: str) -> dict[str, str]:
 
 
 def _png(alpha: Alpha) -> Base64:
-    return b64encode(encode_png(np.rint(alpha.clip(0, 1) * 255).astype(np.uint8), compress_level=1)).decode()
+    return b64encode(
+        encode_png(np.rint(alpha.clip(0, 1) * 255).astype(np.uint8), compress_level=1)
+    ).decode()

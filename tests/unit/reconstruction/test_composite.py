@@ -3,9 +3,8 @@ import pytest
 
 from facemend.images import Alpha
 from facemend.reconstruction.acceptance import wanted_alpha
-from facemend.reconstruction.options import options_of
 from facemend.reconstruction.blending import composite, resize_alpha
-from facemend.reconstruction.options import Remove
+from facemend.reconstruction.options import Remove, options_of
 from tests.tiny_celeba import gradient
 
 

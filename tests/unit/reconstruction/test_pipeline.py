@@ -181,7 +181,9 @@ def test_it_says_in_words_how_sure_it_is(model: Model) -> None:
     face = _face(256, 300, 300)
     photo = _covered(gradient(600, 600), face)
     (done,) = reconstruct_faces(photo, [face], model, Options())[1]
-    assert done.doubt == f"about ±{done.interval_levels:.0f} levels: the nose is a guess, the mouth is a guess"
+    assert (
+        done.doubt == f"about ±{done.interval_levels:.0f} levels: the nose is a guess, the mouth is a guess"
+    )
     assert done.interval is not None
     calm = replace(done, interval=done.interval * 0 + 5)
     assert calm.doubt == "about ±5 levels: the nose is fairly certain, the mouth is fairly certain"

@@ -200,7 +200,12 @@ def test_the_edge_and_the_size_of_faces_are_fields(client: TestClient, covered: 
     interval, changed = decoded(first["interval"]), decoded(first["changed"])
     assert interval.any()
     assert not interval[changed == 0].any()
-    assert (second["doubt"], second["interval"], second["changed"], second["occlusions"]) == (None, None, None, {})
+    assert (second["doubt"], second["interval"], second["changed"], second["occlusions"]) == (
+        None,
+        None,
+        None,
+        {},
+    )
     chosen = answer["provenance"]["options"]
     assert (chosen["largest"], chosen["grow"], chosen["feather"]) == ("1", "10%", "6")
     found = client.post("/v1/find", files={"photo": photo}, data={"faces": "2", "min_face": "1%"}).json()
