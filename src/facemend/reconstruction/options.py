@@ -163,7 +163,7 @@ class Options:
     )
     """A number of pixels, or its text, is taken as well. A marked face is never too small or too large."""
     max_face: Length | None = field(
-        default=None, metadata={"help": "Leave larger faces alone, measured as for min_face."}
+        default=None, metadata={"help": "Leave larger faces alone, in the same units."}
     )
     """A number of pixels, or its text, is taken as well."""
     occlusion_threshold: float = field(
