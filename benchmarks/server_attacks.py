@@ -17,7 +17,6 @@ import io
 import itertools
 import json
 import multiprocessing
-import os
 import random
 import socket
 import statistics
@@ -37,7 +36,7 @@ from PIL import Image as PillowImage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.server import form_of, photo_of
+from benchmarks.server import form_of, photo_of, unique
 from tests.served import started
 
 _RESULT = Path(__file__).parent / "results" / "server_attacks.json"
@@ -317,11 +316,6 @@ def _trickle(place: tuple[str, int], path: str, headers: dict[str, str]) -> int:
             except IndexError:
                 return 0
     return -2
-
-
-def unique(photo: bytes) -> bytes:
-    """The same photo as another file: some bytes after its end."""
-    return photo + os.urandom(8)
 
 
 def padded_photos() -> dict[str, bytes]:

@@ -8,24 +8,34 @@ import json
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from safetensors.numpy import save_file
 
+from facemend.cli.find import lines_of as find_lines
 from facemend.datasets.faces import parse_table
 from facemend.datasets.remote import open_stored
 from facemend.errors import FacemendError
 from facemend.evaluation.external import read_external
+from facemend.evaluation.results import ScoreCache, Scores, read_arrays
 from facemend.files import parse_json
 from facemend.io import encode_photo, photo_of_pixels, read_image, read_photo, read_record
 from facemend.io.formats import Format
 from facemend.io.xmp import RECORD, XmpError, read_property, with_properties
 from facemend.onnx_model import read_texts
+from facemend.reconstruction.batch import RECORD_NAME, Copy, FindResult, Records
+from facemend.reconstruction.find import read_document
 from facemend.reconstruction.model import ModelDescription
+from facemend.reconstruction.provenance import Provenance, Region, provenance_of
+from facemend.training.checkpoint import load_checkpoint
+from facemend.video.clips import ClipReader, ClipWriter, Codec, pixels_of
 from tests.stand_in import DESCRIPTION, write_model
 from tests.tiny_celeba import gradient
+from tests.video_clips import write_clip
 
 REFUSED = (FacemendError, XmpError)
 
@@ -79,7 +89,17 @@ def fuzzers(folder: Path) -> Mapping[str, Fuzzer]:
     toml = b'name = "a"\nfile = "a.onnx"\nsize_px = 9\n[image]\nname = "i"\nrange = [0, 1]\n[output]\n'
     toml += b'name = "o"\nrange = [0, 1]\n'
     packet = with_properties(None, {RECORD: "x<&"})
+    model_texts = _more_texts()
     return {
+        **({} if find_spec("av") is None else {"clips": Fuzzer(_clips(folder), _rewritten_clip)}),
+        "checkpoints": Fuzzer([_checkpoint(folder)], _load_checkpoint),
+        "scores": Fuzzer([_scores(folder)], _load_scores),
+        "arrays": Fuzzer([_arrays()], _load_arrays),
+        "findings": Fuzzer([model_texts["findings"]], _load_findings),
+        "records": Fuzzer([model_texts["records"]], _load_records),
+        "provenances": Fuzzer(
+            [model_texts["provenances"]], lambda data, _: provenance_of(data.decode(errors="replace"))
+        ),
         "photos": Fuzzer(_photos(), lambda data, _: encode_photo(read_photo(data), strip=True)),
         "pictures": Fuzzer(_photos(), lambda data, _: read_image(data)),
         "notes": Fuzzer(_photos(), lambda data, home: read_record(_file(home, "a.jpg", data))),
@@ -98,6 +118,99 @@ def fuzzers(folder: Path) -> Mapping[str, Fuzzer]:
         "tars": Fuzzer([_tar()], lambda data, home: _faces(_file(home, "a.tar", data))),
         "parquet": Fuzzer([_parquet()], lambda data, home: _faces(_file(home, "a.parquet", data))),
     }
+
+
+def _more_texts() -> dict[str, bytes]:
+    """What commands leave beside their outputs and in them, by loader."""
+    made = Provenance("m", "a", "b", {"input": "photo"}, (Region((1, 2, 3, 4), 0.5),))
+    found = {"found": True, "probability": 0.5, "box_px": [1, 2, 3, 4], "share": 0.1}
+    face = {"face": 1, "box_px": [1.0, 2.0, 3.0, 4.0], "occlusions": {"covers": found}}
+    findings = {"input_sha256": "b", "model": {"sha256": "a"}, "options": {"input": "photo"}}
+    copy = Copy("a.png", "no face", "b", "a", {"input": "photo"})
+    return {
+        "provenances": made.to_note().record.encode(),
+        "findings": json.dumps(findings | {"faces": [face]}).encode(),
+        "records": json.dumps(asdict(copy)).encode() + b"\n",
+    }
+
+
+def _load_findings(data: bytes, home: Path) -> None:
+    made = Provenance("m", "a", "b", {"input": "photo"})
+    document = read_document([_file(home, "a.json", data)], made)
+    if document is None:
+        raise FacemendError("not of this work")
+    find_lines(FindResult(home, document=document))
+
+
+def _load_records(data: bytes, home: Path) -> None:
+    _file(home, RECORD_NAME, data)
+    Records().find(home / "a.png", "b", "a", {"input": "photo"})
+
+
+def _clips(folder: Path) -> list[bytes]:
+    frames = [gradient(32, 32, number) for number in range(2)]
+    written = [
+        write_clip(folder / "a.mp4", frames, codec="mpeg4", audio=True, texts={"title": "t"}),
+        write_clip(folder / "a.mkv", frames, codec="ffv1", rotation=90),
+        write_clip(folder / "a.avi", frames, codec="mjpeg", pix_fmt="yuvj420p"),
+    ]
+    return [path.read_bytes() for path in written]
+
+
+def _rewritten_clip(data: bytes, home: Path) -> None:
+    with ClipReader(_file(home, "in.mp4", data)) as reader:
+        writer = ClipWriter(home / "out.mkv", reader, Codec.FFV1, {"facemend": "{}"})
+        try:
+            for frame in reader.frames(writer.copy):
+                pixels_of(frame)
+                writer.write(frame)
+            writer.close()
+        finally:
+            writer.abandon()
+
+
+def _checkpoint(folder: Path) -> bytes:
+    fields = {"config": {}, "progress": {"images_seen": 2, "seconds": 1}, "training_people": ["a"]}
+    header = json.dumps(fields | {"data": "x", "commit": "x"})
+    save_file({"generator/a": np.zeros(1)}, folder / "a.safetensors", {"facemend": header})
+    return (folder / "a.safetensors").read_bytes()
+
+
+def _load_checkpoint(data: bytes, home: Path) -> None:
+    checkpoint = load_checkpoint(_file(home, "a.safetensors", data))
+    checkpoint.settings  # noqa: B018 - reads the config
+
+
+def _arrays() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **{"whole lpips": np.zeros((2, 3), np.float32)})  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def _load_arrays(data: bytes, home: Path) -> None:
+    try:
+        read_arrays(_file(home, "a.npz", data), 1 << 20)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise FacemendError("no arrays") from error
+
+
+_SCORES = {("hole", "psnr"): 30.5}
+
+
+def _scores(folder: Path) -> bytes:
+    with ScoreCache(folder / "scores") as cache:
+        cache.put("key", Scores(_SCORES, {("hole", "psnr"): np.zeros((2, 3), np.float32)}))
+    return (folder / "scores" / "scores.sqlite").read_bytes()
+
+
+def _load_scores(data: bytes, home: Path) -> None:
+    for left in (home / "scores").glob("*"):
+        left.unlink()
+    (home / "scores").mkdir(exist_ok=True)
+    _file(home / "scores", "scores.sqlite", data)
+    with ScoreCache(home / "scores") as cache:
+        if cache.get("key") is None:
+            raise FacemendError("not there")
 
 
 def _file(folder: Path, name: str, data: bytes) -> Path:

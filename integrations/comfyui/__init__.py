@@ -177,7 +177,7 @@ def _inputs(names: list[str]) -> dict[str, dict[str, Any]]:
 
 def _pixels_of(image: torch.Tensor) -> list[Image]:
     """uint8 (H, W, 3) RGB of each image of a batch. Raises UsageError: it is not an IMAGE of colours."""
-    if image.ndim != 4 or image.shape[3] not in (3, 4):
+    if image.ndim != 4 or image.shape[3] not in (3, 4) or not image.numel():
         raise UsageError(f"the image is {tuple(image.shape)}; facemend takes (B, H, W, 3) or (B, H, W, 4)")
     levels = (image[..., :3].detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
     return list(levels.numpy())

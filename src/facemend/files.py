@@ -61,7 +61,7 @@ def written_whole(
     try:
         if path.exists() and not force:
             raise OutputError(f"{path} exists already; choose another name or add force=True")
-        target = path.resolve() if keep_links else path
+        target = real_path(path) if keep_links else path
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = _new_file_beside(target, most_mode)
     except OSError as error:
@@ -84,15 +84,20 @@ def written_whole(
             temporary.unlink()
 
 
+def real_path(path: Path) -> Path:
+    """Where a path leads, links followed. Unlike `Path.resolve` it takes a link that leads to itself."""
+    return Path(os.path.realpath(path))
+
+
 def is_disk_unfit(error: BaseException) -> bool:
     """Whether an error says that nothing more can be written: the disk is full, or read only."""
     cause = error if isinstance(error, OSError) else error.__cause__
     return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-def write_text(path: Path, text: str, *, force: bool = False) -> None:
-    """Writes UTF-8 text whole or not at all. Raises OutputError as `written_whole` does."""
-    with written_whole(path, force=force) as temporary:
+def write_text(path: Path, text: str, *, force: bool = False, most_mode: int = 0o777) -> None:
+    """Writes UTF-8 text whole or not at all. Arguments and errors as `written_whole`."""
+    with written_whole(path, force=force, most_mode=most_mode) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -151,7 +156,7 @@ def read_named(path: Path, most_bytes: int = MOST_TEXT_BYTES) -> bytes:
         return _bounded(file, most_bytes)
 
 
-def open_named(path: Path) -> BinaryIO:
+def open_named(path: Path) -> io.BufferedReader:
     """Opens a file that the user named for reading, and follows links. Raises as `read_own` does."""
     return os.fdopen(_open_regular(path, os.O_RDONLY), "rb")
 
@@ -172,9 +177,16 @@ def parse_json(text: str | bytes) -> Any:
     return value
 
 
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, hexadecimal. Raises OSError: it cannot be read, or is not a regular file."""
+def sha256_of(path: Path, most_bytes: int | None = None) -> str:
+    """The sha256 of a file, hexadecimal.
+
+    Raises:
+        UnfitFile: it is not a regular file, or has more bytes than it may.
+        OSError: it cannot be read.
+    """
     with os.fdopen(_open_regular(path, os.O_RDONLY), "rb") as file:
+        if most_bytes is not None and os.fstat(file.fileno()).st_size > most_bytes:
+            raise UnfitFile(f"it has more than {most_bytes >> 20} MiB")
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -23,6 +23,8 @@ from facemend.parallel import cores
 onnxruntime.disable_telemetry_events()
 
 CPU = "CPUExecutionProvider"
+MOST_MODEL_BYTES = 2 << 30
+"""Protocol Buffers hold no more."""
 
 Tensor = npt.NDArray[np.float32]
 Provider = str | tuple[str, dict[str, str]]
@@ -77,7 +79,7 @@ class OnnxModel:
             UsageError: less than one thread.
         """
         self.path = path
-        self.sha256 = _sha256_of_model(path)  # of a regular file: nothing waits for a pipe here
+        self.sha256 = sha256_of_model(path)  # of a regular file: nothing waits for a pipe here
         self._session = _open_session(path, threads, providers)
         self.inputs = _infos(self._session.get_inputs())
         self.outputs = _infos(self._session.get_outputs())
@@ -133,9 +135,10 @@ def _infos(nodes: Sequence[onnxruntime.NodeArg]) -> dict[str, TensorInfo]:
     }
 
 
-def _sha256_of_model(path: Path) -> str:
+def sha256_of_model(path: Path) -> str:
+    """The sha256 of a model file, hexadecimal. Raises ModelError: it cannot be read, or is too large."""
     try:
-        return sha256_of(path)
+        return sha256_of(path, MOST_MODEL_BYTES)
     except FileNotFoundError as error:
         raise ModelError(
             f"the model file {path} does not exist; check the path, or install facemend again"

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 pytest.importorskip("uvicorn", reason="needs the serve extra: pip install 'facemend[serve]'")
 
 from benchmarks import server_attacks
-from benchmarks.server import form_of, photo_of
+from benchmarks.server import form_of, photo_of, unique
 from facemend.cli.main import main
 from tests import hostile_worker
 from tests.served import started
@@ -275,7 +275,7 @@ def test_twenty_clients_that_attack_keep_nobody_out(stand_in_model: Path, attack
             health, answers = 0, 0
             while not all(each.done() for each in attacks) or not health:
                 health += server_attacks._get(place, "/healthz") == 200
-                answers += server_attacks._post(place, server_attacks.unique(good), token=True) == 200
+                answers += server_attacks._post(place, unique(good), token=True) == 200
             statuses = {each.result() for each in attacks}
         assert statuses <= ({200} if attack == "same" else {413, 422})
         assert health == answers > 0

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,51 +24,12 @@ from facemend.occlusion.cutouts import find_masks
 from facemend.reconstruction.batch import RECORD_NAME
 from facemend.reconstruction.model import METADATA_KEY
 from facemend.training.config import read_config
-from tests.stand_in import COVER, DESCRIPTION, write_model
+from tests.e2e.conftest import Refuse, Run, draw
+from tests.stand_in import DESCRIPTION, write_model
 from tests.tiny_celeba import gradient, make_celeba
 from tests.tiny_training import tiny_training
 
-Run = Callable[..., click.testing.Result]
-Refuse = Callable[..., str]
-
 _ESCAPE = "\x1b]0;pwned\x07\x1b[2J\x9b31m\u202e"
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs facemend in an empty folder; a traceback fails the test."""
-    monkeypatch.chdir(tmp_path)
-
-    def invoke(*words: str | Path, stdin: bytes | None = None) -> click.testing.Result:
-        result = click.testing.CliRunner().invoke(main, list(map(str, words)), stdin)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
-        return result
-
-    return invoke
-
-
-@pytest.fixture
-def refuse(run: Run) -> Refuse:
-    """Runs facemend, which has to end with an exit code and one line, and gives the line."""
-
-    def invoke(code: int, *words: str | Path) -> str:
-        result = run(*words)
-        assert (result.exit_code, result.stderr.count("\n")) == (code, 1), result.output
-        assert result.stderr.startswith("facemend: ")
-        assert result.stderr[:-1].isprintable()
-        return result.stderr
-
-    return invoke
-
-
-def draw(path: Path, *, covered: bool = False, mode: int = 0o644) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = gradient(128, 128)
-    if covered:
-        image[60:90, 40:80] = COVER
-    Image.fromarray(image).save(path)
-    path.chmod(mode)
-    return path
 
 
 def looping_model(path: Path) -> Path:
@@ -514,7 +474,7 @@ def test_a_row_group_of_gigabytes_is_not_unpacked(refuse: Refuse) -> None:
     assert _parquet(Path("a.parquet"), bytes(500_000), "a.png", 12_000).stat().st_size < 1_000_000
     said = refuse(1, "dataset", "build", "a.parquet", "pairs", "--count", "1", "--workers", "1", "-q")
     assert "not a picture" in said
-    _parquet(Path("b.parquet"), b"x", "n" * 100_000, 12_000)
+    _parquet(Path("b.parquet"), b"x", "n" * 100_000, 1_000)
     said = refuse(1, "dataset", "build", "b.parquet", "pairs", "--count", "1", "--workers", "1", "-q")
     assert "more than 4096 letters" in said
 

@@ -46,7 +46,8 @@ def apply(
     """
     from facemend.errors import OutputError, PictureError
     from facemend.files import is_disk_unfit, sha256_of
-    from facemend.io import read_image, write_png
+    from facemend.io import write_png
+    from facemend.io.reading import read_opaque
     from facemend.reconstruction.apply import Fit, apply_model
     from facemend.reconstruction.model import Model
     from facemend.reconstruction.outputs import plan_tasks
@@ -58,14 +59,15 @@ def apply(
     failed = 0
     for task in progress(tasks, unit="pictures", quiet=quiet):
         try:
-            made = apply_model(opened, read_image(task.source), Fit(fit))
+            photo = read_opaque(task.source)
+            made = apply_model(opened, photo.pixels, Fit(fit))
             note = Provenance(
                 opened.description.name,
                 opened.sha256,
                 sha256_of(task.source),
                 {"input": "picture", "fit": fit},
             )
-            write_png(task.output, made, text=note.to_text(), force=force)
+            write_png(task.output, made, text=note.to_text(), force=force, most_mode=photo.file_mode)
         except (PictureError, OutputError) as error:
             if is_disk_unfit(error):
                 raise

@@ -219,7 +219,7 @@ def preview(
 def stats(folder: Path, output: Path | None, as_json: bool, force: bool, quiet: bool) -> None:
     """Measure the kinds, coverage and colours of a finished DATASET."""
     from facemend.datasets.stats import draw_histograms, measure_dataset
-    from facemend.files import written_whole
+    from facemend.files import real_path, written_whole
     from facemend.io import write_png
 
     if output is None:
@@ -227,7 +227,7 @@ def stats(folder: Path, output: Path | None, as_json: bool, force: bool, quiet: 
     else:
         with written_whole(output, force=force) as temporary:
             found = measure_dataset(folder)
-            write_png(temporary, draw_histograms(found, folder.resolve().name), force=True)
+            write_png(temporary, draw_histograms(found, real_path(folder).name), force=True)
     if as_json:
         say(printable_json(found.to_json(), indent=2))
     elif not quiet:

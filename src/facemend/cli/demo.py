@@ -33,6 +33,7 @@ def demo(output: Path, model: Path | None, device: str, open_: bool, force: bool
 
     The picture shows input | truth | reconstruction. The model is not told where the occlusion is.
     """
+    from facemend.files import real_path
     from facemend.io import write_png
     from facemend.reconstruction.demo import demo_provenance, draw_demo, is_demo, run_demo
     from facemend.reconstruction.reconstructor import Reconstructor
@@ -43,7 +44,7 @@ def demo(output: Path, model: Path | None, device: str, open_: bool, force: bool
     write_png(output, draw_demo(rows), text=text, force=force or is_demo(output))
     if not quiet:
         say(_table(rows))
-        say(f"wrote {output.resolve()}")
+        say(f"wrote {real_path(output)}")
     if open_:
         click.launch(str(output))
 

@@ -82,7 +82,7 @@ def find(
         if one.error:
             say(f"facemend: {printable(one.error)}", error=True)
         elif not (quiet or as_json):
-            say("\n".join(_lines(one)))
+            say("\n".join(lines_of(one)))
     if as_json:
         say(printable_json({"pictures": [_document(one) for one in done]}, indent=2))
     elif not quiet and len(done) > 1:
@@ -91,7 +91,7 @@ def find(
         click.get_current_context().exit(1)
 
 
-def _lines(one: "FindResult") -> list[str]:
+def lines_of(one: "FindResult") -> list[str]:
     """A line for each face of a photo."""
     assert one.document is not None
     lines = []

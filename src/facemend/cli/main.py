@@ -62,6 +62,9 @@ class _Facemend(click.Group):
         except KeyboardInterrupt:
             click.echo("facemend: interrupted", err=True)
             ctx.exit(_INTERRUPTED)
+        except MemoryError:
+            click.echo("facemend: there is not enough memory for this; give it less at a time", err=True)
+            ctx.exit(FacemendError.exit_code)
         except OSError as error:
             if error.errno == errno.EPIPE:  # whoever reads has enough: click ends in silence
                 raise

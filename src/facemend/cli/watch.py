@@ -92,13 +92,14 @@ def watch(
     missing. A photo that fails is reported, and tried again when its file changes.
     """
     from facemend.errors import FacemendError
+    from facemend.files import real_path
     from facemend.reconstruction.batch import ReconstructorSetup
     from facemend.reconstruction.watch import Events, Inbox, watch_folder
 
     options = read_options(values)
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; name the one that photos come into")
-    if output.resolve() == folder.resolve():
+    if real_path(output) == real_path(folder):
         raise UsageError("the photos and their results would lie in one folder; name another with -o")
     stop = threading.Event()
     wait = (
@@ -112,7 +113,7 @@ def watch(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: _end(stop))
     if not quiet:
-        say(f"facemend watches {folder} (Ctrl-C ends it)")
+        say(f"facemend watches {printable(folder)} (Ctrl-C ends it)")
     counts: Counter[str] = Counter()
     inbox = Inbox(folder, output, recursive, settle_s)
     for done in watch_folder(

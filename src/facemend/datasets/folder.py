@@ -22,7 +22,7 @@ from facemend.datasets.faces import (
     points_of,
 )
 from facemend.errors import SourceError, reason_of
-from facemend.files import fingerprint_of, parse_csv, read_named
+from facemend.files import fingerprint_of, parse_csv, read_named, real_path
 from facemend.images import Image
 from facemend.io import find_pictures, read_image
 from facemend.terminal import printable
@@ -102,7 +102,7 @@ def table_of(root: Path) -> Path | None:
     """A folder's `faces.csv`, or a CSV of the folder's name, with a column file; None without."""
     if not (root / IMAGES).is_dir():
         return None
-    tables = (root / "faces.csv", root / f"{root.resolve().name}.csv")
+    tables = (root / "faces.csv", root / f"{real_path(root).name}.csv")
     return next((path for path in tables if path.is_file() and "file" in _parsed(path)[0]), None)
 
 
@@ -116,7 +116,7 @@ def open_table(root: Path) -> FaceSource:
     if table is None:
         raise SourceError(f"{root} needs {IMAGES}/ and faces.csv with a column file")
     rows = _rows(table)
-    name = root.resolve().name
+    name = real_path(root).name
     records = [_record(table, line, row, name) for line, row in enumerate(rows, 2)]
     names = [record.name for record in records]
     twice, times = Counter(names).most_common(1)[0]

@@ -225,7 +225,8 @@ _MOST_WORD = 4096
 _NOTE_ROWS = 4096
 """Rows of a Parquet file whose names are read together."""
 _MANY_DIGITS = re.compile(rb"[0-9]{100}")
-_DAMAGED = (*MEMBER_ERRORS, tarfile.TarError, OverflowError, MemoryError)
+_DAMAGED = (*MEMBER_ERRORS, tarfile.TarError, OverflowError, MemoryError, IndexError, TypeError)
+"""The last two are among PyArrow's, of an index or a type that a file lies about."""
 
 
 @dataclass(frozen=True)
@@ -408,6 +409,11 @@ class _Member(tarfile.TarInfo):
             raise tarfile.ReadError("a member has a negative size")
         return super()._block(count)  # type: ignore[misc, no-any-return]
 
+    def _proc_gnulong(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.size > _MOST_NOTE_BYTES:
+            raise tarfile.ReadError("a name is longer than any")
+        return super()._proc_gnulong(archive)  # type: ignore[misc, no-any-return]
+
     def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         if self.size > _MOST_NOTE_BYTES:
             raise tarfile.ReadError("a header is larger than any")
@@ -447,6 +453,8 @@ def _list_parquet(place: Place, files: list[str]) -> Iterator[tuple[str, Entry]]
             columns = table.schema_arrow.names
             if not set(_PICTURE_COLUMNS) & set(columns):
                 continue  # a manifest, for example
+            if table.metadata.num_rows > data.size():  # every row becomes an entry
+                raise ValueError(f"{file} has more rows than bytes")
             wanted = [name for name in ("source", "file", "identity", "landmarks") if name in columns]
             for group in range(table.num_row_groups):
                 _refuse_group(table, group, wanted)

@@ -70,7 +70,7 @@ from facemend.evaluation.systems import (
     open_model,
 )
 from facemend.evaluation.tables import short_table
-from facemend.files import refuse_links, write_text
+from facemend.files import real_path, refuse_links, write_text
 from facemend.images import Image
 from facemend.occlusion import OccludedFace
 from facemend.parallel import Engine, LocalEngine
@@ -537,7 +537,7 @@ def _run_harm(options: EvaluationOptions, folder: Path, engine: Engine) -> str:
         report = harm.measure_harm(
             options.models[0],
             harm.find_photos(source)[: options.limit],
-            source=source.resolve().name,
+            source=real_path(source).name,
             threads=options.threads,
             cache=scores,
             command=options.command,

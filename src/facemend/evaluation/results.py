@@ -6,6 +6,7 @@ A killed run resumes from the cache, and a baseline is measured once.
 import hashlib
 import json
 import sqlite3
+import struct
 import zipfile
 from collections.abc import Mapping
 from contextlib import closing
@@ -21,7 +22,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facemend.errors import FacemendError, OutputError, UsageError
+from facemend.errors import FacemendError, OutputError, UsageError, reason_of
 from facemend.files import parse_json, sha256_of_parts
 from facemend.terminal import printable_json
 
@@ -370,6 +371,8 @@ _COLUMNS = "key TEXT PRIMARY KEY, scores TEXT NOT NULL, vectors BLOB NOT NULL"
 _TABLE = f"CREATE TABLE scores ({_COLUMNS}) WITHOUT ROWID"
 _MOST_BYTES = 16 << 20
 """Of a row. Features of a network take some 20 kB."""
+_MOST_SCORE = 1e12
+"""No score is so far from 0, and no time so long."""
 _WRITTEN_AT = 18  # in the header of an SQLite file
 _CODE = (
     "images.py",
@@ -556,7 +559,8 @@ def _parse_scores(text: str, vectors: bytes) -> Scores:
     found = parse_json(text)
     values = {(region, metric): value for region, metric, value in found["values"]}
     numbers = (*values.values(), found["milliseconds"])
-    if not values.keys() <= UNITS.keys() or not all(isinstance(n, int | float | None) for n in numbers):
+    sane = all(n is None or (isinstance(n, int | float) and abs(n) < _MOST_SCORE) for n in numbers)
+    if not values.keys() <= UNITS.keys() or not sane:
         raise ValueError("a score has an unknown measure or is not a number")
     return Scores(values, _unpack(vectors), found["milliseconds"])
 
@@ -577,14 +581,21 @@ def read_arrays(source: Path | IO[bytes], most_bytes: int) -> dict[str, npt.NDAr
     Raises:
         OSError, ValueError, zipfile.BadZipFile: it is not such a file, or it takes more than `most_bytes`.
     """
-    with zipfile.ZipFile(source) as archive:
-        # What savez writes is not compressed. A bomb is.
-        members = archive.infolist()
-        if any(one.compress_type != zipfile.ZIP_STORED for one in members):
-            raise ValueError("it is compressed")
-        if sum(one.file_size for one in members) > most_bytes:
-            raise ValueError(f"it takes more than {most_bytes >> 20} MiB")
-    if not isinstance(source, Path):
-        source.seek(0)
-    with np.load(source) as arrays:
-        return dict(arrays)
+    try:
+        with zipfile.ZipFile(source) as archive:
+            # What savez writes is not compressed. A bomb is.
+            members = archive.infolist()
+            if any(one.compress_type != zipfile.ZIP_STORED for one in members):
+                raise ValueError("it is compressed")
+            if sum(one.file_size for one in members) > most_bytes:
+                raise ValueError(f"it takes more than {most_bytes >> 20} MiB")
+        if not isinstance(source, Path):
+            source.seek(0)
+        with np.load(source) as arrays:
+            found = dict(arrays)
+    except (EOFError, RuntimeError, SyntaxError, struct.error, MemoryError) as error:
+        # Cut off, encrypted, or an array that says that it is larger than all memory.
+        raise ValueError(f"it is damaged ({reason_of(error)})") from error
+    if not all(isinstance(array, np.ndarray) for array in found.values()):  # numpy gives bytes of others
+        raise ValueError("something in it is no array")
+    return found

@@ -4,7 +4,7 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import suppress
 from enum import StrEnum
 from io import BytesIO
@@ -23,6 +23,7 @@ from PIL import (
 from PIL import Image as PillowImage
 
 from facemend.errors import UsageError
+from facemend.files import real_path
 from facemend.io.limits import refuse_costly, refuse_costly_exif
 
 MAX_PIXELS: Final = 200_000_000
@@ -181,15 +182,18 @@ CLIP_SUFFIXES: Final = frozenset(
     | {".avi", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".3gp", ".wmv", ".flv"}
 )
 """Of clips (`facemend.video`), in lower case."""
-_SYSTEM_FOLDERS: Final = frozenset({"__macosx", "@eadir", "thumbs"})
-"""Copies and thumbnails of macOS, Synology and old viewers, in lower case."""
+_SYSTEM_FOLDERS: Final = frozenset(
+    {"__macosx", "@eadir", "thumbs"}
+    | {"#recycle", "@recycle", "$recycle.bin", "#snapshot", "system volume information", "lost+found"}
+)
+"""Copies and thumbnails of macOS, Synology and old viewers, and what was deleted, in lower case."""
 
 
 def is_picture(name: PurePath | str) -> bool:
     """Whether a name below a folder is one of a picture, by its suffix and the folders that it lies in.
 
     Files and folders that begin with a dot, such as the `._1.jpg` of macOS, hold no pictures. The same is
-    true of `__MACOSX`, `@eaDir` and `Thumbs`.
+    true of `__MACOSX`, `@eaDir`, `Thumbs` and the bins of Windows, Synology and QNAP.
 
     Args:
         name: relative to the folder that somebody named, with `/` between its parts where it is a text.
@@ -218,24 +222,44 @@ def find_pictures(folder: Path, *, recursive: bool = True, leave_out: Iterable[P
         recursive: search the subfolders as well.
         leave_out: output folders. One that lies below `folder` is not entered.
     """
-    outputs = {place.resolve() for place in leave_out} - {folder.resolve()}
+    outputs = {_identity(place) for place in leave_out} - {_identity(folder), None}
     lost: list[Path] = []
-    found = sorted(_walk(folder, recursive, outputs, lost))
+    found = sorted(_walk(folder, is_picture, recursive, outputs, lost))
     if lost:
         more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
         warnings.warn(f"left out, since the link leads nowhere: {min(lost)}{more}", stacklevel=2)
     return found
 
 
+def find_files(folder: Path, is_meant: Callable[[PurePath], bool], *, recursive: bool) -> list[Path]:
+    """The files of a folder whose names are meant, as `find_pictures` finds pictures."""
+    return sorted(_walk(folder, is_meant, recursive, set(), []))
+
+
+def _identity(place: Path) -> tuple[int, int] | None:
+    """What tells a file or folder from all others, by the system. None if it is not there."""
+    try:
+        found = place.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def is_below(picture: Path, folder: Path, outputs: Iterable[Path]) -> bool:
     """Whether a picture lies in one of the output folders that are below a folder."""
-    top = folder.resolve()
-    below = (place for place in (each.resolve() for each in outputs) if top in place.parents)
-    return any(place in picture.resolve().parents for place in below)
+    top = real_path(folder)
+    below = (place for place in (real_path(each) for each in outputs) if top in place.parents)
+    return any(place in real_path(picture).parents for place in below)
 
 
-def _walk(top: Path, recursive: bool, outputs: set[Path], lost: list[Path]) -> Iterator[Path]:
-    """The pictures. Links that lead nowhere are put into `lost`."""
+def _walk(
+    top: Path,
+    is_meant: Callable[[PurePath], bool],
+    recursive: bool,
+    outputs: Set[tuple[int, int] | None],
+    lost: list[Path],
+) -> Iterator[Path]:
+    """The files that are meant. Links that lead nowhere are put into `lost`."""
     waiting = [top]  # no recursion: folders may be nested deeper than functions
     while waiting:
         folder = waiting.pop()
@@ -248,9 +272,9 @@ def _walk(top: Path, recursive: bool, outputs: set[Path], lost: list[Path]) -> I
                 if is_hidden(name):
                     continue
                 if entry.is_dir(follow_symlinks=False):
-                    if recursive and not (outputs and path.resolve() in outputs):
+                    if recursive and not (outputs and _identity(path) in outputs):
                         waiting.append(path)
-                elif is_picture(name) and entry.is_file():
+                elif is_meant(name) and entry.is_file():
                     yield path
-                elif is_picture(name) and entry.is_symlink() and not path.exists():
+                elif is_meant(name) and entry.is_symlink() and not path.exists():
                     lost.append(path)

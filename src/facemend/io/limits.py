@@ -4,14 +4,18 @@ A file may be small and slow all the same: millions of empty segments, hundreds 
 a directory whose thousands of entries each name the whole file. All steps here are linear in the file.
 """
 
+import os
 import re
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from mmap import mmap
-from typing import Final, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 Data: TypeAlias = bytes | mmap
 
+MOST_BYTES: Final = 1 << 30
+"""The largest photo that is read: formats.MAX_PIXELS as a TIFF without compression, and as much beside."""
 MOST_METADATA_BYTES: Final = 4 << 20
 """Of a colour profile, of EXIF, and of all of a file's EXIF segments together."""
 _MOST_SCANS: Final = 64
@@ -197,6 +201,68 @@ def boxes(data: Data) -> Iterator[tuple[int, int]]:
         end = at + length if length >= 8 else len(data)  # 0: up to the end
         yield at, min(end, len(data))
         at = end
+
+
+_FIRST_BOXES = frozenset(
+    {b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"styp", b"pnot", b"sidx"}
+)
+"""What an ISO media file begins with."""
+_INSIDE = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"})
+"""Boxes of a clip that hold boxes."""
+_COUNTED = {b"stsz": 8, b"stz2": 8, b"trun": 4}
+"""Boxes that list frames or pieces of sound, and where behind their head the number stands."""
+_LISTED_TIMES = frozenset({b"stts", b"ctts"})
+_MOST_BOX_BYTES = 64 << 20
+
+
+def refuse_costly_clip(file: BinaryIO) -> None:
+    """Counts the frames and pieces of sound that an ISO media file (MP4, MOV) lists.
+
+    A reader makes an entry of each, and one number may stand for thousands of millions. ISO 14496-12, 8.7,
+    8.6.1 and 8.8.8.
+
+    Args:
+        file: open, at any position. It may be of another kind.
+
+    Raises:
+        CostlyFile: it lists more than it has bytes, or has more boxes than any clip.
+        OSError: it cannot be read.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if file.read(8)[4:] not in _FIRST_BOXES:
+        return
+    waiting, seen, most = [(0, size)], 0, _FEW_PIECES + (size >> 7)
+    listed = Counter[bytes]()
+    while waiting:
+        at, end = waiting.pop()
+        while at + 8 <= end:
+            file.seek(at)
+            head = file.read(16)
+            length, name, start = int.from_bytes(head[:4], "big"), head[4:8], at + 8
+            if length == 1:
+                length, start = int.from_bytes(head[8:], "big"), at + 16
+            behind = min(at + length if length >= start - at else end, end)
+            seen += 1
+            if name in _INSIDE:
+                waiting.append((start, behind))
+            else:
+                listed[name] += _listed_in(file, name, start, behind)
+            if seen > most or listed[name] > size:
+                raise CostlyFile("it lists more frames or pieces than it has bytes")
+            at = behind
+
+
+def _listed_in(file: BinaryIO, name: bytes, start: int, end: int) -> int:
+    """How many frames or pieces of sound a box lists."""
+    if name in _COUNTED:
+        file.seek(start + _COUNTED[name])
+        return int.from_bytes(file.read(4), "big")
+    if name in _LISTED_TIMES:
+        file.seek(start + 8)
+        pairs = file.read(min(max(0, end - start - 8), _MOST_BOX_BYTES))
+        return sum(count for count, _ in struct.iter_unpack(">LL", pairs[: len(pairs) // 8 * 8]))
+    return 0
 
 
 def refuse_costly_tiff(data: Data) -> None:

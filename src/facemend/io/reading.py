@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -23,12 +23,10 @@ from facemend.files import open_named
 from facemend.images import Image, Mask
 from facemend.io import jpeg, lossy, png, tiff
 from facemend.io.formats import DAMAGED, HEIC_PACKAGE, MAX_PIXELS, Format, format_of, open_photo
-from facemend.io.limits import MOST_METADATA_BYTES, CostlyFile, refuse_costly_exif
+from facemend.io.limits import MOST_BYTES, MOST_METADATA_BYTES, CostlyFile, refuse_costly_exif
 from facemend.io.photos import Metadata, Opacity, Photo, turned
 from facemend.io.xmp import packet_of
 
-MOST_BYTES: Final = 1 << 30
-"""The largest file that is read: MAX_PIXELS as a TIFF without compression, and as much beside."""
 _MODES = frozenset({"RGB", "RGBA", "L", "LA", "P", "1"})
 _GRAY_MODES = frozenset({"L", "LA", "1"})
 _OPAQUE, _MIDDLE = 255, 128
@@ -73,12 +71,17 @@ def read_image(source: Path | IO[bytes] | bytes, *, name: str | None = None) -> 
     Raises:
         PictureError: as `read_photo` does, or a pixel is transparent, which RGB would lose.
     """
+    return read_opaque(source, name=name).pixels
+
+
+def read_opaque(source: Path | IO[bytes] | bytes, *, name: str | None = None) -> Photo:
+    """Reads a photo of which no pixel is transparent. Arguments and errors as `read_image`."""
     if not isinstance(source, Path | bytes):
         source.seek(0)
     photo = read_photo(source, name=name)
     if photo.opacity is not None and (photo.opacity < _OPAQUE).any():
         raise PictureError(f"{photo.name} has transparent pixels; save it without transparency first")
-    return photo.pixels
+    return photo
 
 
 def read_mask(

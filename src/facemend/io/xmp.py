@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from facemend.files import open_named
 from facemend.io.formats import DAMAGED, START_LENGTH, format_of, open_photo
+from facemend.io.limits import MOST_BYTES as MOST_PHOTO_BYTES
 
 MOST_BYTES = 1 << 20
 """Of a packet. Cameras write some kB; editors that note every step of a picture's life some hundred."""
@@ -43,6 +44,7 @@ _HEAD = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n<x:xmpmeta xm
 _EMPTY = f'{_HEAD}<rdf:RDF xmlns:rdf="{_RDF}"></rdf:RDF></x:xmpmeta>\n<?xpacket end="w"?>'.encode()
 _SPACE = b" \t\r\n"
 _PACKET_END = b"<?xpacket end"
+_SHELLS, _MOST_SHELL_BYTES = {"xmpmeta", "xapmeta", "RDF"}, 1 << 14
 
 
 class XmpError(ValueError):
@@ -59,7 +61,21 @@ def packet_of(data: bytes) -> bytes | None:
             with suppress(UnicodeDecodeError):
                 data = data.decode(order).encode()
             break
-    return data if data.strip(_SPACE + b"\0") else None
+    data = data.lstrip(_SPACE + b"\0")
+    return data if data and not _is_shell(data.rstrip(b"\0")) else None
+
+
+def _is_shell(packet: bytes) -> bool:
+    """Whether a packet holds the elements around XMP's descriptions, and not one description."""
+    if len(packet) > _MOST_SHELL_BYTES or b"<!DOCTYPE" in packet:
+        return False
+    names: set[str] = set()
+    parser = expat.ParserCreate("UTF-8")
+    parser.StartElementHandler = lambda name, _: names.add(name.rpartition(":")[2])
+    with suppress(expat.ExpatError):
+        parser.Parse(packet, True)
+        return names <= _SHELLS
+    return False
 
 
 def holds_pictures(packet: bytes) -> bool:
@@ -336,6 +352,8 @@ def read_record(path: Path) -> str | None:
     for a file that is no photo, and for no file at all."""
     try:
         # The metadata alone is read, however large the photo.
+        if path.stat().st_size > MOST_PHOTO_BYTES:
+            return None
         with open_named(path) as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
             kind = format_of(data[:START_LENGTH])
             info = open_photo(data, kind, head=True).info if kind else {}

@@ -17,7 +17,7 @@ from PIL import ImageFilter
 
 from facemend.alignment import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, Points
 from facemend.errors import PictureError, SourceError, reason_of
-from facemend.files import parse_csv, read_named
+from facemend.files import parse_csv, read_named, real_path
 from facemend.images import Image
 from facemend.io import find_pictures, picture_size, read_cutout
 from facemend.occlusion.canvas import nothing
@@ -271,7 +271,7 @@ def find_masks(folder: Path, part: str | None = None) -> tuple[MaskFile, ...]:
 
 def table_of(folder: Path) -> Path:
     """Where the table of a folder of cut-outs is looked for. It need not exist."""
-    real = folder.resolve()
+    real = real_path(folder)
     return real.parent / f"{real.name}.csv"
 
 

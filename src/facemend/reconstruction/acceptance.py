@@ -77,7 +77,7 @@ WEIGHTS: Mapping[str, float] = {
     "beyond": -16.12,
 }
 """Of the logistic regression, one for each field of `Evidence`. Fitted by tools/fit_acceptance to 2,299
-finds in 3,518 photos, with the model that comes with facemend since 2026-12-01. Another needs another fit."""
+finds in 3,518 photos, with the model that comes with facemend since 2026-12-01. Fit another one anew."""
 
 
 @dataclass(frozen=True)

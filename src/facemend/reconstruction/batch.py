@@ -17,6 +17,7 @@ from facemend.detection import Face
 from facemend.errors import NoFaceFound, OutputError, PictureError, UsageError
 from facemend.files import is_disk_unfit, open_log, parse_json, read_own, sha256_of, written_whole
 from facemend.io import format_named, write_png
+from facemend.io.limits import MOST_BYTES
 from facemend.parallel import Engine, LocalEngine, cores
 from facemend.reconstruction.options import Device, Options
 from facemend.reconstruction.outputs import Task
@@ -536,6 +537,6 @@ def _is_file(path: Path) -> bool:
 
 def _sha256(path: Path) -> str | None:
     try:
-        return sha256_of(path)
+        return sha256_of(path, MOST_BYTES)
     except OSError:
         return None  # said when its turn comes

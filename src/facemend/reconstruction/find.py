@@ -10,7 +10,7 @@ import numpy as np
 
 from facemend.detection import Detector, Face
 from facemend.errors import ModelError, OutputError
-from facemend.files import parse_json, read_named, write_text
+from facemend.files import parse_json, read_own, write_text
 from facemend.images import Alpha, Image, Mask
 from facemend.io import write_png
 from facemend.io.png import encode_png
@@ -20,6 +20,8 @@ from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import Options, Remove
 from facemend.reconstruction.pipeline import Passes, check_numbers, choose_faces, number_faces
 from facemend.reconstruction.provenance import Provenance
+
+_FARTHEST_PX = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Findings:
         faces: the largest first. Empty if none was found.
         options: what decided about them.
         provenance: how they were found.
+        file_mode: the permissions of the photo's file. What is written is as private.
     """
 
     width_px: int
@@ -82,6 +85,7 @@ class Findings:
     faces: tuple[FoundFace, ...]
     options: Options
     provenance: Provenance
+    file_mode: int = 0o777
 
     def alpha(self, occlusion_class: OcclusionClass | str) -> Alpha:
         """float32 (H, W), 0-1: the score of each pixel of the photo, for `covers` or `accessories`."""
@@ -127,9 +131,11 @@ class Findings:
             raise OutputError(f"{there[0]} exists already; choose another folder or add force=True")
         masks = dict(zip(OcclusionClass, paths, strict=False))
         for occlusion_class, path in masks.items():
-            write_png(path, _levels(self.alpha(occlusion_class)), text=text, force=force)
+            levels = _levels(self.alpha(occlusion_class))
+            write_png(path, levels, text=text, force=force, most_mode=self.file_mode)
         document = self.to_json() | {"masks": {str(each): path.name for each, path in masks.items()}}
-        write_text(paths[-1], json.dumps(document, indent=2) + "\n", force=force)
+        text_of_all = json.dumps(document, indent=2) + "\n"
+        write_text(paths[-1], text_of_all, force=force, most_mode=self.file_mode)
 
     def _face(self, found: FoundFace) -> dict[str, Any]:
         return {
@@ -172,14 +178,35 @@ def output_paths(folder: Path, stem: str) -> list[Path]:
 
 
 def read_document(paths: Sequence[Path], expected: Provenance) -> dict[str, Any] | None:
-    """What the JSON of an earlier run says, if that run was the same and all its files are there."""
+    """What the JSON of an earlier run says, if that run was the same and all its files are there.
+
+    Its faces are checked: a stranger may have written the file.
+    """
     try:
-        document = parse_json(read_named(paths[-1]))
+        document = parse_json(read_own(paths[-1]))
         made = document["input_sha256"], document["model"]["sha256"], document["options"]
-    except (OSError, ValueError, TypeError, KeyError):
+        ours = all(map(_is_face, document["faces"]))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     same = made == (expected.input_sha256, expected.model_sha256, dict(expected.options))
-    return document if same and all(path.exists() for path in paths) else None
+    return document if ours and same and all(path.exists() for path in paths) else None
+
+
+def _is_face(face: Any) -> bool:
+    """Whether a face of a document has what is printed of it.
+
+    Raises:
+        KeyError, TypeError, AttributeError: it has not.
+    """
+    probabilities = [found["probability"] for found in face["occlusions"].values()]
+    return (
+        type(face["face"]) is int
+        and len(face["box_px"]) == 4
+        and all(type(value) in (int, float) and abs(value) < _FARTHEST_PX for value in face["box_px"])
+        and face["occlusions"].keys() <= set(OcclusionClass)
+        and all(type(found["found"]) is bool for found in face["occlusions"].values())
+        and all(each is None or (type(each) in (int, float) and 0 <= each <= 1) for each in probabilities)
+    )
 
 
 def find_in_photo(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ class ModelDescription:
     tall: bool = False
     format: int = FORMAT
 
-    @property
+    @cached_property
     def height_px(self) -> int:
         """The height of the crop that it works on."""
         return tall_height(self.size_px) if self.tall else self.size_px

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from enum import StrEnum
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from facemend.errors import UsageError
@@ -47,6 +48,7 @@ FACE_WIDTH_PX = 132
 """Width of a face in pixels of a 256×256 crop, where every face is about as large as any other."""
 _MOST_EDGE_PX = 64
 _LENGTH = re.compile(r"([-+]?\d{1,6}(?:\.\d{1,3})?)\s*(%|px)?", re.ASCII)
+_FARTHEST_PX = 1e9  # beyond any photo
 _SAME_SHAPE = 0.01  # how far the ratio of a mask's sides may be from the photo's
 
 
@@ -197,12 +199,13 @@ class Options:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, length_of(getattr(self, name)))
         only: Any = self.only
-        only = (only,) if isinstance(only, int) else only
-        object.__setattr__(self, "only", tuple(dict.fromkeys(only)))
+        only = tuple(only) if isinstance(only, list | tuple) else (only,)
+        object.__setattr__(self, "only", only)
         self._check_edge()
         self._check_choice()
         for name, value in (("threshold", self.occlusion_threshold), ("confidence", self.min_confidence)):
-            if not 0 <= value <= 1:
+            number: object = value  # ComfyUI may hand over anything
+            if not isinstance(number, Real) or not 0 <= value <= 1:
                 raise UsageError(f"a {name} of {value} cannot be; use 0 to 1")
         if sum(map(_is_mask, regions)) > 1:
             raise UsageError("only one mask can be kept; put the regions together into one")
@@ -220,7 +223,8 @@ class Options:
     def _check_choice(self) -> None:
         if not all(isinstance(each, int) and each >= 1 for each in self.only):
             raise UsageError("faces are numbered from 1; name those to work on, such as 1,3")
-        if self.largest is not None and self.largest < 1:
+        largest: Any = self.largest  # ComfyUI may hand over anything
+        if largest is not None and not (isinstance(largest, int) and largest >= 1):
             raise UsageError(f"the {self.largest} largest faces cannot be; use 1 or more")
         low, high = self.min_face, self.max_face
         if any(each is not None and each.value <= 0 for each in (low, high)):
@@ -363,7 +367,7 @@ def _region(region: Any) -> Box | Mask:
 
 def _box(values: Sequence[float]) -> Box:
     box = tuple(map(float, values))
-    if not (len(box) == 4 and all(map(math.isfinite, box)) and min(box[2:]) > 0):
+    if not (len(box) == 4 and all(abs(value) <= _FARTHEST_PX for value in box) and min(box[2:]) > 0):
         raise UsageError(f"{_text_of(box)} is not a region; give x,y,width,height in pixels")
     return box
 

@@ -1,14 +1,16 @@
 """Files, folders and patterns: which pictures are meant, and what is written where, before anything is."""
 
-import glob
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from fnmatch import fnmatch
+from glob import has_magic
 from pathlib import Path
 
 from facemend.errors import OutputError, PictureError, UsageError
-from facemend.files import refuse_links, sha256_of
+from facemend.files import real_path, refuse_links, sha256_of
 from facemend.io import SUFFIXES, find_pictures, format_named, is_below, is_hidden, is_picture
+from facemend.io.limits import MOST_BYTES
 from facemend.reconstruction.provenance import read_provenance
 
 _ENDING, _OCCLUSION_ENDING, _DOUBT_ENDING = "_reconstructed", "_occlusion", "_doubt"
@@ -65,8 +67,8 @@ def plan_tasks(
 
     Raises:
         PictureError: a folder without pictures, or a pattern without a match.
-        OutputError: an output would overwrite an input.
-        OutputError: a subfolder of the output is a link.
+        OutputError: an output would overwrite an input, a subfolder of the output is a link, or a photo
+            that `in_place` would replace lies outside of the folder that links to it.
         UsageError: two inputs with one output, an output that is neither a folder nor of a format that
             facemend writes, or `in_place` where it cannot be.
     """
@@ -161,6 +163,7 @@ class _Walk:
             if not found:
                 deeper = "" if self.recursive else "; recursive=True looks into its subfolders as well"
                 raise PictureError(f"{path} holds no pictures to reconstruct{deeper}")
+            self._refuse_leading_out(found, path)
             yield from ((picture, picture.relative_to(path)) for picture in found)
         else:
             yield path, Path(path.name)
@@ -175,17 +178,26 @@ class _Walk:
         ]
         if not found:
             raise PictureError(f"{pattern} matches no pictures to reconstruct")
+        self._refuse_leading_out(found, fixed)
         yield from ((picture, picture.relative_to(fixed)) for picture in found)
+
+    def _refuse_leading_out(self, found: Sequence[Path], folder: Path) -> None:
+        """Raises OutputError: a photo would be replaced that lies elsewhere, and that nobody named."""
+        home = real_path(folder)
+        for picture in found if self.in_place else ():
+            if picture.is_symlink() and home not in real_path(picture).parents:
+                raise OutputError(
+                    f"{picture} is a link to a photo outside of {folder}; name it alone, or remove it"
+                )
 
     def _candidates(self, fixed: Path, rest: str) -> Iterator[Path]:
         enters_folders = self.recursive and "**" not in Path(rest).parts
-        literal = str(Path(glob.escape(str(fixed))) / rest)
-        for match in sorted(map(Path, glob.glob(literal, recursive=True))):  # noqa: PTH207 (no root needed)
+        for match in sorted(set(_matches(fixed, Path(rest).parts))):
             name = match.relative_to(fixed)
             if match.is_dir():
                 if enters_folders and not match.is_symlink() and not is_hidden(name):
                     yield from find_pictures(match)
-            elif is_picture(name) and match.is_file() and not _leads_elsewhere(match, fixed):
+            elif is_picture(name) and match.is_file():
                 yield match
 
 
@@ -198,7 +210,7 @@ def _once_each(found: Sequence[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
     """Each photo once: of a photo and links to it, the photo."""
     chosen: dict[Path, tuple[Path, Path]] = {}
     for pair in sorted(found, key=lambda pair: pair[0].is_symlink()):
-        chosen.setdefault(pair[0].resolve(), pair)
+        chosen.setdefault(real_path(pair[0]), pair)
     return [pair for pair in found if pair in chosen.values()]
 
 
@@ -214,16 +226,53 @@ def _split_pattern(path: Path) -> tuple[Path, str]:
     fixed = Path(path.anchor)
     parts = path.parts[len(fixed.parts) :]
     for place, part in enumerate(parts):
-        if glob.has_magic(part) and not (fixed / part).is_dir():
+        if has_magic(part) and not (fixed / part).is_dir():
             return fixed, str(Path(*parts[place:]))
         fixed /= part
     return fixed, ""
 
 
-def _leads_elsewhere(picture: Path, fixed: Path) -> bool:
-    """Whether a folder below the first one is a link: it may lead to photos that nobody meant."""
-    parts = picture.relative_to(fixed).parts[:-1]
-    return any(fixed.joinpath(*parts[: count + 1]).is_symlink() for count in range(len(parts)))
+def _matches(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
+    """What a pattern names below a folder. No folder that is a link is entered.
+
+    Python's own follows links, so that two of them to the folder itself make it search for ever.
+    """
+    waiting = [(folder, 0)]
+    seen = set(waiting)
+    while waiting:
+        home, place = waiting.pop()
+        part, is_last = parts[place], place == len(parts) - 1
+        further = []
+        if part == "**":
+            further = [(home, place + 1)] if not is_last else []
+            found = _entries(home)
+            further += [
+                (path, place) for path in found if _is_own_folder(path) and not is_hidden(Path(path.name))
+            ]
+        elif has_magic(part):
+            shown = [path for path in _entries(home) if part[0] == "." or path.name[0] != "."]
+            found = [path for path in shown if fnmatch(path.name, part)]
+        else:
+            found = [home / part]
+        if is_last:
+            yield from found
+        elif part != "**":
+            further = [(path, place + 1) for path in found if _is_own_folder(path)]
+        waiting += [each for each in further if each not in seen]
+        seen |= set(further)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder. Nothing if it may not be read."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _is_own_folder(path: Path) -> bool:
+    """Whether a path is a folder, and no link to one: it may lead to photos that nobody meant."""
+    return path.is_dir() and not path.is_symlink()
 
 
 def is_meant(picture: Path, *, in_place: bool) -> bool:
@@ -240,7 +289,12 @@ def _is_copy(picture: Path) -> bool:
     """Whether a picture was written unchanged beside its input: such a file says nothing of itself."""
     original = picture.with_name(picture.stem.removesuffix(_ENDING) + picture.suffix)
     try:
-        return original != picture and original.is_file() and sha256_of(original) == sha256_of(picture)
+        return (
+            original != picture
+            and original.is_file()
+            and original.stat().st_size == picture.stat().st_size
+            and sha256_of(original, MOST_BYTES) == sha256_of(picture, MOST_BYTES)
+        )
     except OSError:
         return False  # said when its turn comes
 
@@ -265,13 +319,13 @@ def _refuse_in_place(source: Path, output: Path | None, aligned: bool) -> None:
 
 
 def _check_apart(tasks: Sequence[Task]) -> None:
-    inputs = {task.source.resolve() for task in tasks}
+    inputs = {real_path(task.source) for task in tasks}
     writers: dict[Path, Task] = {}
     for task in tasks:
         for path in task.outputs:
-            if path.resolve() in inputs and not (task.in_place and path == task.output):
+            if real_path(path) in inputs and not (task.in_place and path == task.output):
                 raise OutputError(f"{path} would overwrite an input; choose another output")
-            first = writers.setdefault(path.resolve(), task)
+            first = writers.setdefault(real_path(path), task)
             if first is not task:
                 raise UsageError(
                     f"{first.source} and {task.source} would both be written to {path}; rename one, or "

@@ -9,9 +9,9 @@ from typing import Any
 
 from facemend import __version__
 from facemend.errors import ModelError, OutputError, PictureError, UsageError, reason_of
-from facemend.files import open_named, parse_json, read_named, sha256_of, sha256_of_parts
+from facemend.files import open_named, parse_json, read_named, sha256_of_parts
 from facemend.io import START_LENGTH, Format, Note, Photo, encode_photo, format_of, read_record
-from facemend.onnx_model import read_texts
+from facemend.onnx_model import read_texts, sha256_of_model
 from facemend.reconstruction.model import METADATA_KEY, ModelDescription
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -21,6 +21,7 @@ NOTICE = (
     "anybody's identity."
 )
 MASK_NOTICE = "A mask of what hides the faces of a photo, found by a neural network. It may be wrong."
+_MOST_PX = 1 << 31
 OF_A_MASK: Mapping[str, str] = {"output": "mask"}
 """The option of a picture that shows an occlusion, and not a photo."""
 
@@ -90,19 +91,22 @@ class Provenance:
         return self.to_note().texts()
 
 
-def read_provenance(path: Path) -> Provenance | None:
+def read_provenance(path: Path | str) -> Provenance | None:
     """What a picture of any format says about how it was made. None for a picture without a provenance or
     with a damaged one, for another kind of file, or for none."""
-    record = read_record(path)
-    if record is None:
-        return None
+    record = read_record(Path(path))
+    return None if record is None else provenance_of(record)
+
+
+def provenance_of(record: str) -> Provenance | None:
+    """The provenance that a record of `Provenance.to_note` holds. None if it is damaged."""
     try:
         fields = parse_json(record)
         del fields["notice"]
         regions = tuple(_region_of(r["box_px"], r["coverage"]) for r in fields.pop("regions"))
         made = Provenance(**fields, regions=regions)
         _check_texts(made)
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, AttributeError):
         return None
     return made
 
@@ -110,8 +114,10 @@ def read_provenance(path: Path) -> Provenance | None:
 def _region_of(box_px: list[int], coverage: float) -> Region:
     """Raises TypeError or ValueError: these are no region."""
     x1, y1, x2, y2 = box_px
-    if not all(isinstance(value, int) for value in box_px) or not isinstance(coverage, int | float):
-        raise TypeError("a box is four whole numbers, and a coverage is one number")
+    if not all(isinstance(value, int) and 0 <= value <= _MOST_PX for value in box_px):
+        raise TypeError("a box is four whole numbers of a picture")
+    if not isinstance(coverage, int | float) or not 0 <= coverage <= 1:
+        raise TypeError("a coverage is a number from 0 to 1")
     return Region((x1, y1, x2, y2), coverage)
 
 
@@ -176,7 +182,7 @@ def _describe_model(path: Path) -> dict[str, Any]:
     return {
         "model": str(path),
         "name": described.name,
-        "sha256": sha256_of(path),
+        "sha256": sha256_of_model(path),
         "megabytes": round(path.stat().st_size / 1e6, 2),
         "size_px": described.size_px,
         "finds_occlusion": described.finds_occlusion,
@@ -195,6 +201,12 @@ def _describe_model(path: Path) -> dict[str, Any]:
 
 MISSING = "signing needs more packages: pip install 'facemend[c2pa]'"
 _MOST_BYTES = 1 << 20  # of a certificate or a key
+_SETTINGS = {
+    # A thumbnail would show what the photo hid, or keep what was stripped.
+    "builder": {"thumbnail": {"enabled": False}},
+    # A photo may name an address where its manifest lies: whoever made it would see who works on it.
+    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
+}
 _SOFTWARE = {"name": "facemend", "version": __version__}
 
 
@@ -289,8 +301,7 @@ def sign(data: bytes, kind: Format, before: Photo, made: Provenance, credentials
         source, source_kind = encode_photo(before, Format.PNG), Format.PNG
     title = "the photo" if before.stripped else Path(before.name).name
     try:
-        # A thumbnail would show what the photo hid, or keep what was stripped.
-        context = c2pa.Context.from_dict({"builder": {"thumbnail": {"enabled": False}}})
+        context = c2pa.Context.from_dict(_SETTINGS)
         builder = c2pa.Builder.from_json(json.dumps(_manifest(title, kind, made)), context)
         builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
         ingredient = json.dumps({"title": title, "relationship": "parentOf"})

@@ -329,7 +329,8 @@ class Reconstructor:
         else:
             faces = find_in_photo(image, self._faces_of(photo, options), self.model, options, name)
         height_px, width_px = image.shape[:2]
-        return Findings(width_px, height_px, faces, options, self.mask_provenance(input_sha256, options))
+        made = self.mask_provenance(input_sha256, options)
+        return Findings(width_px, height_px, faces, options, made, photo.file_mode)
 
     def mask_provenance(self, input_sha256: str | None, options: Options) -> Provenance:
         """What a mask says that `find` found with these options."""
@@ -485,6 +486,7 @@ _CLEARLY = 0.1  # by how much more confident a turned photo has to make the dete
 _PANORAMA, _TILE, _TILE_STEP, _SCANNED_PX = 2.5, 2.0, 1.5, 1280
 """A photo so much longer than wide, and longer than what is scanned, is searched in tiles: their length and
 their distance in widths of the photo."""
+_MOST_TILES = 64
 
 
 def search_faces(photo: Image, detect: "Detect", least: float) -> tuple[Face, ...]:
@@ -515,6 +517,8 @@ def _search_tiles(photo: Image, detect: "Detect", least: float) -> tuple[Face, .
     if long <= max(_SCANNED_PX, _PANORAMA * short):
         return detect(photo, min_confidence=least)
     count = math.ceil((long - _TILE * short) / (_TILE_STEP * short)) + 1
+    if count > _MOST_TILES:  # it is a line, and no panorama
+        return detect(photo, min_confidence=least)
     faces: list[Face] = []
     for start in np.linspace(0, long - _TILE * short, count).round().astype(int).tolist():
         corner = np.array([start, 0] if shape[1] == long else [0, start])

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from facemend.errors import FacemendError, OutputError, PictureError, UsageError, reason_of
+from facemend.files import refuse_links
 from facemend.io import find_pictures
 from facemend.reconstruction.batch import Records, TaskResult, reconstruct_new
 from facemend.reconstruction.options import Options
@@ -181,8 +182,9 @@ def watch_folder(
 
 
 def _task_of(path: Path, inbox: Inbox, options: Options, save_occlusion: bool, save_doubt: bool) -> Task:
-    """What is written where for a photo. Raises OutputError: its folder cannot be made."""
+    """What is written where for a photo. Raises OutputError: its folder cannot be made, or is a link."""
     target = inbox.output / path.relative_to(inbox.folder).parent
+    refuse_links(inbox.output, target)
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from facemend.datasets.faces import GROUPS, MEASURE
 from facemend.errors import ConfigError
-from facemend.files import parse_toml, read_named
+from facemend.files import parse_toml, read_named, real_path
 from facemend.occlusion import FOLDER_KINDS, KINDS
 
 _MOST_BYTES = 1 << 20
@@ -337,9 +337,9 @@ def _read_tables(path: Path, extended_by: tuple[Path, ...]) -> tuple[dict[str, A
         return content, names
     if not isinstance(base, str):
         raise ConfigError(f'{path}: extends names one file, for example extends = "base.toml"')
-    chain = (*extended_by, path.resolve())
+    chain = (*extended_by, real_path(path))
     base_path = path.parent / base
-    if base_path.resolve() in chain:
+    if real_path(base_path) in chain:
         raise ConfigError(f"{path} extends {base}, which extends it again; take out one of the two")
     merged, base_names = _read_tables(base_path, chain)
     _merge(merged, content)

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from facemend.errors import ExportError, TrainingError
-from facemend.files import written_whole
+from facemend.files import real_path, written_whole
 from facemend.reconstruction.model import METADATA_KEY, ModelDescription
 from facemend.training.checkpoint import (
     Checkpoint,
@@ -190,7 +190,7 @@ def _without_folders(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config for a model file: of a folder on this machine only the name."""
     data = dict(config.get("data", {}))
     if data.get("cutouts"):
-        data["cutouts"] = Path(data["cutouts"]).resolve().name
+        data["cutouts"] = real_path(Path(data["cutouts"])).name
     return {**config, "data": data}
 
 

@@ -7,7 +7,9 @@ in the decoder's own planes: where a patch has no weight, the encoder gets the d
 
 from __future__ import annotations
 
+import os
 import queue
+import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from facemend.errors import FacemendError, OutputError, PictureError, UsageError, reason_of
+from facemend.files import open_named
 from facemend.images import Alpha, Image
+from facemend.io import START_LENGTH, format_of
+from facemend.io.limits import CostlyFile, refuse_costly_clip
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -75,6 +80,21 @@ _CONTAINERS: Mapping[str, Sequence[Codec]] = {
     ".mkv": tuple(Codec),
     ".webm": (Codec.VP9, Codec.AV1),
 }
+_READ_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf,flv"
+"""Containers that are opened. Others name further files or addresses (concat, HLS, DASH), or are no
+clips."""
+_READ_CODECS = frozenset(
+    {
+        "h264", "hevc", "vp8", "vp9", "libvpx-vp9", "av1", "libdav1d", "mpeg4", "msmpeg4v2", "msmpeg4",
+        "h263", "flv", "mpeg1video", "mpeg2video", "wmv1", "wmv2", "wmv3", "vc1", "mjpeg", "prores",
+        "dnxhd", "ffv1", "theora",
+    }
+)  # fmt: skip
+"""Decoders of pictures that are used, by FFmpeg's names: those of cameras, phones, editors and the web."""
+_MOST_PIXELS: Final = 36_000_000
+"""Of a frame: 8K. Some fifteen frames are in memory at a time."""
+_MOST_EARLY_BYTES: Final = 256 << 20
+"""Of sound and the like that stands before the first frame."""
 _PACKAGE = "clips need one more package: pip install 'facemend[video]'"
 _HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of ITU-T H.273
 _FULL_RANGE, _UNSPECIFIED, _RGB = 2, 2, 0
@@ -149,6 +169,7 @@ class ClipReader:
         path: the file.
         frames_expected: how many frames it has, as far as it says so. None if it does not.
         damaged: what was wrong with the part that was read, in words, or None.
+        file_mode: the permissions of the file. What is made of it is as private.
     """
 
     def __init__(self, path: Path) -> None:
@@ -161,10 +182,11 @@ class ClipReader:
         self._av = _import_av()
         self.path = path
         self.damaged: str | None = None
+        self.file_mode = _checked(path)
+        # With `file:`, no name is taken for an address.
+        lists = {"format_whitelist": _READ_FORMATS, "protocol_whitelist": "file"}
         try:
-            self.container: Any = self._av.open(str(path), metadata_errors="replace")
-        except FileNotFoundError as error:
-            raise PictureError(f"{path} does not exist") from error
+            self.container: Any = self._av.open(f"file:{path}", options=lists, metadata_errors="replace")
         except (self._av.FFmpegError, OSError, ValueError) as error:
             raise PictureError(f"{path} is not a clip that can be read: {reason_of(error)}") from error
         try:
@@ -244,14 +266,20 @@ class ClipReader:
         pictures = [s for s in self.container.streams.video if not _is_cover_art(s)]
         if not pictures:
             raise PictureError(f"{self.path} holds no moving picture")
-        if self.container.format.name.endswith("_pipe") or self.container.format.name == "image2":
-            raise PictureError(f"{self.path} is a photo with the name of a clip; rename it")
         stream = pictures[0]
         stream.thread_type = "AUTO"
         return stream
 
     def _check(self) -> None:
         codec = self.stream.codec_context
+        if codec is None or codec.name not in _READ_CODECS:
+            raise PictureError(f"{self.path} is coded in a way that is not read; convert it to H.264 first")
+        codec.options = {"max_pixels": str(_MOST_PIXELS)}
+        if codec.width * codec.height > _MOST_PIXELS:
+            raise PictureError(
+                f"{self.path} is {codec.width}×{codec.height}, more than {_MOST_PIXELS:,} pixels; make it "
+                "smaller first"
+            )
         if not codec.width or not codec.height or not codec.pix_fmt:
             raise PictureError(
                 f"{self.path} is not a clip that can be read: it does not say how large it is"
@@ -268,6 +296,26 @@ class ClipReader:
         ratio = self.stream.sample_aspect_ratio
         if ratio and abs(float(ratio) - 1) > _SQUARE:
             raise PictureError(f"{self.path} has pixels that are not square ({ratio}); convert it first")
+
+
+def _checked(path: Path) -> int:
+    """The permissions of a file that may be a clip, and that takes no more time than its size.
+
+    Raises:
+        PictureError: it is not there, not a regular file, a photo, or lists more frames than it has bytes.
+    """
+    try:
+        with open_named(path) as file:
+            start = file.read(START_LENGTH)
+            refuse_costly_clip(file)
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o777
+    except FileNotFoundError as error:
+        raise PictureError(f"{path} does not exist") from error
+    except (OSError, CostlyFile) as error:
+        raise PictureError(f"{path} is not a clip that can be read: {reason_of(error)}") from error
+    if format_of(start):
+        raise PictureError(f"{path} is a photo with the name of a clip; rename it")
+    return mode
 
 
 def pixels_of(frame: VideoFrame) -> Image:
@@ -420,6 +468,7 @@ class ClipWriter:
         self._texts = {key: text for key, text in kept.items() if key not in _OF_THE_FILE} | dict(texts)
         self._last_pts: int | None = None
         self._early: list[Packet] = []
+        self._early_bytes = 0
         self._queue: queue.Queue[Any] = queue.Queue(maxsize=8)
         self._error: BaseException | None = None
         self._stream: Any = None
@@ -434,9 +483,12 @@ class ClipWriter:
         self._put(frame)
 
     def copy(self, packet: Packet) -> None:
-        """Copies a packet of another stream of the input."""
+        """Copies a packet of another stream of the input. Raises PictureError: too many precede frames."""
         if self._stream is None:
             self._early.append(packet)
+            self._early_bytes += packet.size
+            if self._early_bytes > _MOST_EARLY_BYTES:
+                raise PictureError(f"{self._reader.path} has its picture far behind its sound; mux it anew")
         elif packet.stream.index in self._copies:
             self._put(packet)
 

@@ -1,6 +1,5 @@
 """Clips in files: what is written where, what was finished before, and what a clip says of its making."""
 
-import json
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -11,13 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facemend.errors import OutputError, PictureError, UsageError
-from facemend.files import TEMPORARY, parse_json, read_own, sha256_of, write_text, written_whole
+from facemend.files import (
+    TEMPORARY,
+    parse_json,
+    read_own,
+    real_path,
+    refuse_links,
+    sha256_of,
+    write_text,
+    written_whole,
+)
 from facemend.images import Image
-from facemend.io import is_clip, is_hidden
+from facemend.io import is_clip
+from facemend.io.formats import find_files
 from facemend.reconstruction.batch import Outcome
 from facemend.reconstruction.options import Options, options_of
-from facemend.reconstruction.provenance import NOTICE, Provenance
+from facemend.reconstruction.provenance import NOTICE, Provenance, provenance_of
 from facemend.reconstruction.reconstructor import Reconstructor, shipped
+from facemend.terminal import printable_json
 from facemend.video.clips import (
     KEY,
     SUFFIXES,
@@ -114,17 +124,18 @@ def sidecar_of(output: Path) -> Path:
     return output.with_name(output.name + SIDECAR_ENDING)
 
 
+def _is_ours(clip: Path) -> bool:
+    """Whether facemend wrote a clip."""
+    try:
+        return sidecar_of(clip).exists()
+    except OSError:  # such a name is too long
+        return False
+
+
 def find_clips(folder: Path, *, recursive: bool = False) -> list[Path]:
     """The clips of a folder, in order, without those that facemend wrote."""
-    found = folder.rglob("*") if recursive else folder.iterdir()
-    return sorted(
-        path
-        for path in found
-        if is_clip(path)
-        and path.is_file()
-        and not is_hidden(path.relative_to(folder))
-        and not sidecar_of(path).exists()
-    )
+    found = find_files(folder, lambda name: is_clip(Path(name)), recursive=recursive)
+    return sorted(path for path in found if not _is_ours(path))
 
 
 def plan_clips(
@@ -139,7 +150,7 @@ def plan_clips(
     Raises:
         PictureError: a folder without clips.
         UsageError: an output that cannot be, or two clips with one output.
-        OutputError: an output is an input.
+        OutputError: an output is an input, or a subfolder of the output is a link.
     """
     sources: dict[Path, Path] = {}
     for path in inputs:
@@ -147,7 +158,7 @@ def plan_clips(
         if path.is_dir():
             found = find_clips(path, recursive=recursive)
         elif has_magic(path.name) and not path.exists():
-            found = [clip for clip in sorted(path.parent.glob(path.name)) if not sidecar_of(clip).exists()]
+            found = [clip for clip in sorted(path.parent.glob(path.name)) if not _is_ours(clip)]
         if not found:
             raise PictureError(f"{path} holds no clips to reconstruct")
         sources |= {clip: clip.relative_to(path) if path.is_dir() else Path(clip.name) for clip in found}
@@ -160,11 +171,13 @@ def plan_clips(
             target = source.with_name(f"{source.stem}{_ENDING}{suffix}")
         else:
             target = output / name.with_suffix(suffix) if into_folder else output
+        if output is not None and into_folder:
+            refuse_links(output, target.parent)
         pairs.append((source, target))
-    places = [target.resolve() for _, target in pairs]
+    places = [real_path(target) for _, target in pairs]
     if len(set(places)) < len(places):
         raise UsageError("two clips would be written to one file; rename one, or use two folders")
-    if overwritten := {source.resolve() for source, _ in pairs} & set(places):
+    if overwritten := {real_path(source) for source, _ in pairs} & set(places):
         raise OutputError(f"{min(overwritten)} would be overwritten, an input; choose another output")
     return pairs
 
@@ -228,8 +241,8 @@ def reconstruct_video(
         tuple(done.tracks.values()),
         (*notes, *done.notes),
     )
-    text = json.dumps({"notice": NOTICE} | describe(result), indent=2, ensure_ascii=False)
-    write_text(result.sidecar, text + "\n", force=True)
+    text = printable_json({"notice": NOTICE} | describe(result), indent=2)
+    write_text(result.sidecar, text + "\n", force=True, most_mode=reader.file_mode)
     return result
 
 
@@ -265,13 +278,13 @@ def describe_clip(path: Path) -> dict[str, Any]:
         FacemendError: the extra `video` is not installed.
     """
     texts = {key.lower(): text for key, text in read_texts(path).items()}  # Matroska's are in upper case
-    try:
-        said = parse_json(texts[KEY])
-        return {"clip": str(path)} | {name: said[name] for name in _SAID}
-    except (KeyError, TypeError, ValueError) as error:
+    made = provenance_of(texts[KEY]) if KEY in texts else None
+    if made is None:
         raise PictureError(
             f"{path} says nothing about its making: facemend did not write it, or its metadata was removed"
-        ) from error
+        )
+    said = {"notice": made.notice} | vars(made)
+    return {"clip": str(path)} | {name: said[name] for name in _SAID}
 
 
 @dataclass
@@ -292,7 +305,8 @@ class _Run:
     notes: list[str] = field(default_factory=list)
 
     def __call__(self, reconstructor: Reconstructor, options: Options, *, force: bool) -> "_Run":
-        with written_whole(self.output, force=force) as temporary, _locked(temporary):
+        mode = self.reader.file_mode
+        with written_whole(self.output, force=force, most_mode=mode) as temporary, _locked(temporary):
             texts = {KEY: self.made.to_note().record}
             if "comment" not in map(str.lower, self.reader.container.metadata):
                 texts["comment"] = NOTICE

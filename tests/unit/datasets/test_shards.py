@@ -249,3 +249,20 @@ def test_a_place_that_refuses_is_an_output_error(source: FaceSource, tmp_path: P
     (tmp_path / "out").write_text("a file")
     with pytest.raises(OutputError, match="cannot write"):
         _build(source, str(tmp_path / "out"), ShardFormat.PARQUET)
+
+
+def test_a_manifest_of_a_stranger_is_not_unpacked_and_its_shard_is_made_again(
+    source: FaceSource, tmp_path: Path
+) -> None:
+    import pyarrow
+
+    url = str(tmp_path / "out")
+    _build(source, url, ShardFormat.PARQUET)
+    before = _contents(url)
+    part = tmp_path / "out/manifest/000000.parquet"
+    metadata = parquet.read_schema(part).metadata
+    for column in (pyarrow.nulls(3_000_000, pyarrow.string()), pyarrow.array([[1]] * 8)):
+        table = pyarrow.table({"kind": column, "landmarks": column})
+        parquet.write_table(table.replace_schema_metadata(metadata), part)
+        _build(source, url, ShardFormat.PARQUET)
+        assert _contents(url) == before

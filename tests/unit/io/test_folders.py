@@ -27,6 +27,8 @@ IGNORED = (
     ".hidden/a.jpg",
     "__MACOSX/sub/a.jpg",
     "@eaDir/a.jpg/thumb.jpg",
+    "#recycle/a.jpg",
+    "$RECYCLE.BIN/S-1-5-21/a.jpg",
     "Thumbs/a.jpg",
     "a.gif",
     "a.txt",

@@ -14,6 +14,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from facemend.errors import OutputError
 from facemend.io import encode_photo, read_photo
+from facemend.io.xmp import packet_of
 from tests.photo_files import LATITUDE, NOTE, XMP, exif, file_of, latitude, noise, plain_file_of
 
 MARKER = plain_file_of(noise("RGB", 16, 16, seed=9), "JPEG")
@@ -292,6 +293,21 @@ def test_samsungs_trailer_of_words_is_carried_over() -> None:
 
 
 # Metadata that no photo is refused for
+
+
+_SHELL = b'<x:xmpmeta xmlns:x="adobe:ns:meta/">%s</x:xmpmeta>\0'
+_EMPTY_RDF = b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/>'
+
+
+@pytest.mark.parametrize("packet", [_SHELL % b"", _SHELL % _EMPTY_RDF, b"\n" + _EMPTY_RDF])
+def test_a_packet_without_descriptions_says_nothing(packet: bytes) -> None:
+    assert packet_of(packet) is None
+
+
+@pytest.mark.parametrize("packet", [b"\n <?xml version='1.0'?>" + XMP, b"\xef\xbb\xbf" + XMP])
+def test_what_lies_before_a_packet_does_not_matter(packet: bytes) -> None:
+    written = changed_file(file_of(noise("RGB", 16, 16), "JPEG", xmp=packet))
+    assert b"dc:format" in (read_photo(written).metadata.xmp or b"")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Signed C2PA manifests, read back by the reader of the library that others verify with."""
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -235,3 +237,32 @@ def test_what_cannot_sign_is_refused_before_anything_is_done(folder: Path, tmp_p
     ):
         with pytest.raises(UsageError, match=said):
             read_credentials(certificate, private)
+
+
+def test_signing_asks_no_address_that_a_photo_names(
+    reconstructor: Reconstructor, photo: Image, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Listener)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/manifest.c2pa"
+    packet = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+        f'xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="{address}"/></rdf:RDF></x:xmpmeta>'
+    )
+    PillowImage.fromarray(photo).save(tmp_path / "a.jpg", xmp=packet.encode(), quality=100)
+    reconstructor(tmp_path / "a.jpg").save(tmp_path / "b.jpg")
+    server.shutdown()
+    server.server_close()
+    assert b"c2pa" in (tmp_path / "b.jpg").read_bytes()
+    assert not asked

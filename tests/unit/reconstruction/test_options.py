@@ -87,6 +87,8 @@ def test_a_mask_of_the_photos_shape_fits_at_any_size() -> None:
         ({"grow": "50%"}, "grow 50% cannot be"),
         ({"feather": -1}, "feather -1 cannot be; use 0 to 64"),
         ({"only": [0]}, "faces are numbered from 1"),
+        ({"only": "1,3"}, "faces are numbered from 1"),
+        ({"largest": "2"}, "the 2 largest faces cannot be"),
         ({"largest": 0}, "the 0 largest faces cannot be"),
         ({"min_face": 0}, "a face's width is more than 0"),
         ({"min_face": 90, "max_face": 80}, "no face is wider than 90 and narrower than 80"),
