@@ -17,7 +17,7 @@ import torch
 from facemend import Reconstructor
 from facemend.errors import UsageError
 from facemend.images import Image
-from facemend.reconstruction.options import FIND_OPTIONS, Options
+from facemend.reconstruction.options import FIND_OPTIONS, Length, Options
 
 _LEFT_OUT = frozenset({"strip", "primary_only"})
 """Options about files. ComfyUI reads and writes those."""
@@ -29,6 +29,10 @@ _FACES = (
         "tooltip": "Covered faces that are not found: x,y,width,height in pixels, one a line.",
     },
 )
+
+
+_TEXTS = ("feather", "only", "min_face", "max_face")
+"""Options that are texts on the node. An empty one leaves the option out, and so does a `largest` of 0."""
 
 
 def reconstruct(image: torch.Tensor, **values: Any) -> tuple[torch.Tensor, torch.Tensor, str]:
@@ -156,6 +160,10 @@ def _inputs(names: list[str]) -> dict[str, dict[str, Any]]:
             optional[each.name] = ("MASK", text)
         elif each.name == "faces":
             optional[each.name] = _FACES
+        elif each.name == "largest":
+            optional[each.name] = ("INT", {"default": 0, "min": 0, "max": 1000, **text})
+        elif each.name in _TEXTS or isinstance(each.default, Length):
+            optional[each.name] = ("STRING", {"default": str(each.default or ""), **text})
         elif isinstance(each.default, StrEnum):
             choices = [member.value for member in type(each.default)]
             required[each.name] = (choices, {"default": each.default.value, **text})
@@ -181,6 +189,11 @@ def _options_of(values: dict[str, Any], place: int, count: int) -> dict[str, Any
     options["faces"] = tuple(
         _box_of(line) for line in str(options.get("faces") or "").split("\n") if line.strip()
     )
+    for name in ("largest", *_TEXTS):
+        if name in options and options[name] in (0, ""):
+            del options[name]
+    if "only" in options:
+        options["only"] = _numbers_of(str(options["only"]))
     for name in ("mask", "keep"):
         marked = options.pop(name, None)
         if marked is None or not bool(marked.any()):
@@ -200,14 +213,24 @@ def _box_of(line: str) -> list[float]:
         raise UsageError(f"{line!r} is not a face; write x,y,width,height in pixels") from error
 
 
+def _numbers_of(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(map(int, text.split(",")))
+    except ValueError as error:
+        raise UsageError(f"{text!r} names no faces; give their numbers, such as 1,3") from error
+
+
 def _answer(done: Any) -> dict[str, Any]:
     x1, y1, x2, y2 = done.face.box_px
     levels = done.interval_levels
     return {
+        "face": done.number,
+        "chosen": done.chosen,
         "box_px": [round(value, 1) for value in (x1 + 0.5, y1 + 0.5, x2 - x1, y2 - y1)],
         "landmarks_px": done.face.landmarks_px.round(1).tolist(),
         "confidence": round(done.face.confidence, 3),
         "reconstructed": done.changed,
         "coverage": done.coverage,
         "interval_levels": None if levels is None else round(levels, 1),
+        "doubt": done.doubt,
     }

@@ -293,6 +293,8 @@ def test_a_mask_says_where_to_reconstruct(run: Run, model: tuple[str, ...]) -> N
     draw(Path("b.png"))
     many = run("reconstruct", "a.png", "b.png", *model, "--mask", "mask.png", "-o", "out")
     assert "--mask is for one photo, and here are 2" in one_line(many, 2)
+    many = run("reconstruct", "a.png", "b.png", *model[1:], "--only", "1", "-o", "out")
+    assert "--only is for one photo, and here are 2" in one_line(many, 2)
     draw(Path("c.png"), size=(64, 64), covered=False)
     other = run("reconstruct", "c.png", *model, "--mask", "mask.png")
     assert "the mask is 178×218 pixels and c.png is 64×64" in one_line(other, 2)
@@ -339,7 +341,7 @@ def test_whole_photos_keep_their_format_and_every_pixel_elsewhere(run: Run, stan
     draw_photo(Path("photos/compressed.jpg"))
     Image.fromarray(gradient(120, 90)).save("photos/nobody.jpg")
     words = ("reconstruct", "photos", "--model", str(stand_in_model), "-o", "out")
-    result = run(*words, "--json", "--save-occlusion")
+    result = run(*words, "--json", "--save-occlusion", "--save-doubt")
     assert result.exit_code == 0, result.output
     told = {Path(p["input"]).name: p for p in json.loads(result.stdout)["pictures"]}
     assert [told[name]["outcome"] for name in sorted(told)] == ["reconstructed", "reconstructed", "no face"]
@@ -352,7 +354,12 @@ def test_whole_photos_keep_their_format_and_every_pixel_elsewhere(run: Run, stan
     assert changed.any()
     changed[y1:y2, x1:x2] = False
     assert not changed.any()
-    assert read_image(Path("out/masked_occlusion.png")).any()
+    occlusion, doubt = (read_image(Path(f"out/masked_{name}.png")) for name in ("occlusion", "doubt"))
+    assert occlusion.any()
+    assert np.array_equal((doubt != doubt[:, :, :1]).any(axis=2), occlusion.any(axis=2)), "colours"
+    assert (face["face"], face["chosen"]) == (1, True)
+    assert face["doubt"].startswith(f"about ±{face['interval_levels']:.0f} levels: ")
+    assert "finished before" in run(*words, "--save-occlusion", "--save-doubt").stdout
     assert read_photo(Path("out/compressed.jpg")).format == "JPEG"
     assert "a guess, not evidence" in run("info", "out/compressed.jpg").stdout
     assert Path("out/nobody.jpg").read_bytes() == Path("photos/nobody.jpg").read_bytes()

@@ -339,6 +339,27 @@ def _serious(response: dict[str, list[dict[str, object]]]) -> list[object]:
     ]
 
 
+def test_the_edge_grows_and_the_doubt_is_a_layer(page: "Page", photo: Path, covered: Image) -> None:
+    _reconstruct(page, photo)
+    usual = (_pixels(page.locator("#after")) != covered).any(axis=2)
+    assert page.locator("#tint").is_hidden()
+    page.get_by_label("Show doubt").check()
+    seen = _pixels(page.locator("#tint"))
+    assert (seen[345:365, 235:275] == (255, 250, 160)).all(), "the stand-in is as unsure as can be"
+    assert not seen[:150].any()
+    page.get_by_label("Show what changed").check()
+    assert not page.get_by_label("Show doubt").is_checked()
+    with page.expect_response("**/v1/reconstruct"):
+        page.get_by_label("Grow or shrink").fill("12")
+    _wait(page)
+    grown = (_pixels(page.locator("#after")) != covered).any(axis=2)
+    assert (grown & ~usual).sum() > 1000
+    assert "-F grow=12" in page.locator("#call").text_content()  # type: ignore[operator]
+    page.get_by_role("button", name="Undo").click()
+    assert page.get_by_label("Grow or shrink").input_value() == "0"
+    assert np.array_equal((_pixels(page.locator("#after")) != covered).any(axis=2), usual)
+
+
 def test_faces_are_chosen_and_chosen_again(page: "Page", covered: Image, tmp_path: Path) -> None:
     both = np.hstack([covered, covered[:, ::-1]])
     path = tmp_path / "two.png"

@@ -67,7 +67,14 @@ def test_every_node_keeps_the_contract(pack: ModuleType) -> None:
         assert set(node.RETURN_TYPES) <= {"IMAGE", "MASK", "STRING"}
         for group in inputs.values():
             for kind, *more in group.values():
-                assert isinstance(kind, list) or kind in {"IMAGE", "MASK", "BOOLEAN", "FLOAT", "STRING"}
+                assert isinstance(kind, list) or kind in {
+                    "IMAGE",
+                    "MASK",
+                    "BOOLEAN",
+                    "FLOAT",
+                    "INT",
+                    "STRING",
+                }
                 assert len(more) <= 1
         json.dumps(inputs)  # ComfyUI sends it to the browser
 
@@ -114,6 +121,16 @@ def test_a_mask_decides_and_an_empty_one_does_not(pack: ModuleType, image: Any) 
     assert torch.equal(pack.reconstruct(image, mask=torch.zeros(1, 64, 64))[0], found)
     kept = pack.reconstruct(image, keep=torch.ones(image.shape[:3]))[0]
     assert torch.equal(kept, image)
+
+
+def test_texts_choose_faces_and_move_the_edge(pack: ModuleType, image: Any) -> None:
+    usual = pack.reconstruct(image, feather="", only="", largest=0, min_face="", max_face="", grow="0")
+    assert torch.equal(usual[0], pack.reconstruct(image)[0])
+    _, removed, _ = pack.reconstruct(image, grow="10%", only="1", largest=1)
+    assert bool((removed > 0).sum() > (usual[1] > 0).sum())
+    assert torch.equal(pack.reconstruct(image, max_face="5")[0], image)
+    with pytest.raises(UsageError, match="names no faces"):
+        pack.find(image, only="one")
 
 
 def test_find_gives_a_mask_a_class(pack: ModuleType, image: Any) -> None:

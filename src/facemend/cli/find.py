@@ -72,8 +72,9 @@ def find(
         raise UsageError(f"find writes several files; make the folder {output}, or name another")
     folder = Path("found") if output is None else output  # nothing is written there without -o
     tasks = plan_tasks(photos, folder, aligned=options.aligned, save_occlusion=False, recursive=recursive)
-    if len(tasks) > 1 and options.faces:
-        raise UsageError(f"--face is for one photo, and here are {len(tasks)}")
+    if len(tasks) > 1 and (options.faces or options.only):
+        option = "--face" if options.faces else "--only"
+        raise UsageError(f"{option} is for one photo, and here are {len(tasks)}")
     setup = ReconstructorSetup(model, detector, device)
     running = run_find_tasks(setup, tasks, options, write=output is not None, force=force, jobs=jobs)
     done = []
@@ -97,7 +98,7 @@ def lines_of(one: "FindResult") -> list[str]:
     lines = []
     for face in one.document["faces"]:
         box = ",".join(f"{value:g}" for value in face["box_px"])
-        found = ", ".join(_said(name, found) for name, found in face["occlusions"].items())
+        found = ", ".join(_said(name, found) for name, found in face["occlusions"].items()) or "left alone"
         lines.append(f"{printable(one.source)}: face {face['face']} at {box}: {found}")
     return lines or [f"{printable(one.source)}: no face"]
 

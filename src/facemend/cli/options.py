@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from facemend.errors import UsageError
-from facemend.reconstruction.options import FIND_OPTIONS, Device, Options, options_of
+from facemend.reconstruction.options import FIND_OPTIONS, Device, Length, Options, length_of, options_of
 from facemend.terminal import printable_lines
 
 if TYPE_CHECKING:
@@ -94,10 +94,45 @@ class _Region(click.ParamType[tuple[float, float, float, float]]):
 REGION = _Region()
 
 
+class _Length(click.ParamType[Length]):
+    """Pixels such as 8, or percent such as 5%."""
+
+    name = "length"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Length:
+        try:
+            return length_of(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Numbers(click.ParamType[tuple[int, ...]]):
+    """Whole numbers with commas between them."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        try:
+            return value if isinstance(value, tuple) else tuple(map(int, str(value).split(",")))
+        except ValueError:
+            self.fail(f"{value!r} names no faces; give their numbers, such as 1,3", param, ctx)
+
+
+_LENGTH: dict[str, Any] = {"metavar": "PX|%", "type": _Length()}
+
+
 _SPELLED: Mapping[str, tuple[str, dict[str, Any]]] = {
     "mask": ("--mask", {"metavar": "FILE", "type": PATH}),
     "faces": ("--face", {"metavar": "X,Y,W,H", "type": REGION, "multiple": True}),
     "keep": ("--keep", {"metavar": "X,Y,W,H|FILE", "multiple": True}),
+    "grow": ("--grow", {**_LENGTH, "show_default": True}),
+    "feather": ("--feather", _LENGTH),
+    "only": ("--only", {"metavar": "N,N", "type": _Numbers()}),
+    "largest": ("--largest", {"metavar": "N", "type": click.IntRange(min=1)}),
+    "min_face": ("--min-face", _LENGTH),
+    "max_face": ("--max-face", _LENGTH),
 }
 """The fields of `Options` whose words on the command line do not follow from their type."""
 
@@ -133,7 +168,7 @@ def find_options(command: CommandT) -> CommandT:
 
 def folder_options(command: CommandT) -> CommandT:
     """Gives a command the options that are not for one photo alone."""
-    names = {each.name for each in fields(Options)} - {"mask", "faces"}
+    names = {each.name for each in fields(Options)} - {"mask", "faces", "only"}
     return reconstruction_options(command, names)
 
 

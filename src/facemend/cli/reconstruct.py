@@ -72,6 +72,11 @@ _STREAM = (Path("-"),)
     is_flag=True,
     help="Also write NAME_occlusion.png, white where it was reconstructed.",
 )
+@click.option(
+    "--save-doubt",
+    is_flag=True,
+    help="Also write NAME_doubt.png, brighter where the reconstruction may be farther off.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as one JSON document.")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @click.option("-v", "--verbose", is_flag=True, help="Say why a face was left alone.")
@@ -92,6 +97,7 @@ def reconstruct(
     codec: str | None,
     lossless: bool,
     save_occlusion: bool,
+    save_doubt: bool,
     as_json: bool,
     force: bool,
     verbose: bool,
@@ -118,15 +124,19 @@ def reconstruct(
         model, detector, device, verbose=verbose, credentials=read_signing(certificate, key)
     )
     if photos == _STREAM or (output,) == _STREAM:
-        if save_occlusion or in_place:
-            raise UsageError("a picture in a stream has no --save-occlusion or --in-place; pass a file")
+        if save_occlusion or save_doubt or in_place:
+            raise UsageError(
+                "a picture in a stream has no --save-occlusion, --save-doubt or --in-place; pass a file"
+            )
         if len(photos) > 1 or photos[0].is_dir():
             raise UsageError("stdout takes one picture; name a folder to write several into")
         _reconstruct_stream(setup, options, photos[0], output, as_json=as_json, force=force, quiet=quiet)
         return
     if _are_clips(photos, recursive):
-        if save_occlusion or in_place or engine != EngineName.LOCAL:
-            raise UsageError("a clip has no --save-occlusion, --in-place or --engine ray; leave them out")
+        if save_occlusion or save_doubt or in_place or engine != EngineName.LOCAL:
+            raise UsageError(
+                "a clip has no --save-occlusion, --save-doubt, --in-place or --engine ray; leave them out"
+            )
         _reconstruct_clips(
             setup, _plan_clips(photos, output, recursive), options, codec, lossless, force, as_json, quiet
         )
@@ -138,13 +148,13 @@ def reconstruct(
         output,
         aligned=options.aligned,
         save_occlusion=save_occlusion,
+        save_doubt=save_doubt,
         recursive=recursive,
         in_place=in_place,
     )
-    if len(tasks) > 1 and (values["mask"] or options.faces):
-        raise UsageError(
-            f"{'--mask' if values['mask'] else '--face'} is for one photo, and here are {len(tasks)}"
-        )
+    given = {"--mask": values["mask"], "--face": options.faces, "--only": options.only}
+    for option in (name for name, value in given.items() if value and len(tasks) > 1):
+        raise UsageError(f"{option} is for one photo, and here are {len(tasks)}")
     chosen = open_engine(EngineName(engine), workers=jobs, address=ray_address)
     # `run_tasks` knows how many processes a few photos on this machine are worth.
     work = None if engine == EngineName.LOCAL else chosen
@@ -227,6 +237,8 @@ def _document(model: "Model", done: list["TaskResult"]) -> dict[str, object]:
 
 def _describe(done: "FaceSummary") -> dict[str, object]:
     return {
+        "face": done.number,
+        "chosen": done.chosen,
         "box_px": [round(value, 1) for value in done.face.box],
         "landmarks_px": done.face.landmarks_px.round(1).tolist(),
         "confidence": round(done.face.confidence, 3),
@@ -234,6 +246,7 @@ def _describe(done: "FaceSummary") -> dict[str, object]:
         "reconstructed": done.coverage > 0,
         "stays": list(done.stays),
         "interval_levels": None if done.interval_levels is None else round(done.interval_levels, 1),
+        "doubt": done.doubt,
     }
 
 

@@ -63,6 +63,11 @@ from facemend.terminal import printable
     is_flag=True,
     help="Also write NAME_occlusion.png, white where it was reconstructed.",
 )
+@click.option(
+    "--save-doubt",
+    is_flag=True,
+    help="Also write NAME_doubt.png, brighter where the reconstruction may be farther off.",
+)
 @click.option("--force", is_flag=True, help="Overwrite the result of an earlier photo of the same name.")
 @quiet_option
 def watch(
@@ -77,6 +82,7 @@ def watch(
     poll_s: float | None,
     settle_s: float,
     save_occlusion: bool,
+    save_doubt: bool,
     force: bool,
     quiet: bool,
     **values: Any,
@@ -112,7 +118,14 @@ def watch(
     counts: Counter[str] = Counter()
     inbox = Inbox(folder, output, recursive, settle_s)
     for done in watch_folder(
-        reconstructor, inbox, options, stop, wait, save_occlusion=save_occlusion, force=force
+        reconstructor,
+        inbox,
+        options,
+        stop,
+        wait,
+        save_occlusion=save_occlusion,
+        save_doubt=save_doubt,
+        force=force,
     ):
         if isinstance(done, FacemendError) or done.error:
             say(

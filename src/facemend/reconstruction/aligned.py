@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from facemend.alignment import (
+    CROP_SIZE_PX,
     Points,
     View,
     aligned_rows,
@@ -27,7 +28,14 @@ from facemend.errors import UsageError
 from facemend.images import Alpha, Image, Mask
 from facemend.occlusion.types import OcclusionClass
 from facemend.reconstruction.acceptance import classes_that_stay, wanted_alpha
-from facemend.reconstruction.blending import Composite, composite, keep_tone, resize_alpha
+from facemend.reconstruction.blending import (
+    Composite,
+    composite,
+    edge_px,
+    feather,
+    keep_tone,
+    resize_alpha,
+)
 from facemend.reconstruction.deblur import deblur
 from facemend.reconstruction.model import Model, ModelOutput
 from facemend.reconstruction.options import Options
@@ -205,7 +213,8 @@ def _canonical(
     if model.description.tall:
         rows = slice(rows.start, len(image))  # it sees the rest of the frame, too
     part, marked = image[rows], None if mask is None else _cut_mask(mask & free, rows, name)
-    output = _run(model, image, marked, options).first_rows(_crop_rows(part, model))
+    hint = None if marked is None else _grown(marked, options, exact=True) & free[rows]
+    output = _run(model, image, hint, options).first_rows(_crop_rows(part, model))
     removed, made = _composite(part, output, marked, options)
     weight = np.where(free, _into_frame(made.weight, image, rows), np.float32(0))
     done = FaceReconstruction(
@@ -244,7 +253,18 @@ def _run(model: Model, image: Image, mask: Mask | None, options: Options) -> Mod
     if output.alpha is None:
         return output
     wanted = wanted_alpha(output.alpha[0], options.remove, options.occlusion_threshold)
-    return deblur(crop, output, wanted > options.occlusion_threshold)
+    hole = wanted > options.occlusion_threshold
+    if model.description.takes_hint and options.grow_px + (options.feather_px or 0) > 0:
+        # As `Passes` does: beyond the occlusion the first pass shows what the picture shows.
+        again = model(crop[None], _grown(hole, options)[None])
+        output = replace(again, alpha=output.alpha)
+    return deblur(crop, output, hole)
+
+
+def _grown(mask: Mask, options: Options, *, exact: bool = False) -> Mask:
+    """Where a mask (H, W) of a crop lets a reconstruction reach."""
+    grown: Mask = feather(mask, *edge_px(options, mask.shape[1] / CROP_SIZE_PX, exact=exact)) > 0
+    return grown
 
 
 def _crop_rows(part: Image, model: Model) -> int:
@@ -269,14 +289,14 @@ def _composite(
     raw, (height_px, width_px), threshold = output.raw[0], part.shape[:2], options.occlusion_threshold
     if mask is not None:
         removed = mask.astype(np.float32)
-        # The user's mask is exact: no pixel beside it changes.
-        return removed, composite(part, raw, removed, dilation_px=0, feather_px=0)
+        # The user's mask is exact: no pixel beside it changes unless the options say so.
+        return removed, composite(part, raw, removed, options, exact=True)
     if output.alpha is None:
         removed = np.ones(part.shape[:2], dtype=np.float32)  # it finds nothing, so it delivers all
     else:
         wanted = wanted_alpha(output.alpha[0], options.remove, threshold)
         removed = resize_alpha(wanted, width_px, height_px)
-    return removed, composite(part, raw, removed, threshold=threshold)
+    return removed, composite(part, raw, removed, options, threshold=threshold)
 
 
 def _by_class(output: ModelOutput, image: Image, rows: slice) -> dict[OcclusionClass, Alpha]:

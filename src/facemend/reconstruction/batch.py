@@ -139,12 +139,16 @@ class FaceSummary:
         coverage: share of the whole picture's pixels that were reconstructed, 0-1.
         interval_levels: the mean of its `interval` over what was reconstructed, or None.
         stays: the classes that hide a part of it and were not asked for.
+        number, chosen, doubt: as in `FaceReconstruction`.
     """
 
     face: Face
     coverage: float
     interval_levels: float | None = None
     stays: tuple[str, ...] = ()
+    number: int = 1
+    chosen: bool = True
+    doubt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -317,10 +321,11 @@ def reconstruct_task(
 
 
 def _write(task: Task, result: Reconstruction, data: bytes, *, overwrite: bool) -> None:
-    mode = result.photo.file_mode
+    mode, text = result.photo.file_mode, result.provenance.to_text()
     if task.occlusion_output is not None:
-        text = result.provenance.to_text()
         write_png(task.occlusion_output, result.removed_levels, text=text, force=overwrite, most_mode=mode)
+    if task.doubt_output is not None:
+        write_png(task.doubt_output, result.doubt, text=text, force=overwrite, most_mode=mode)
     if task.in_place and data == result.photo.source:
         return
     replacing = overwrite or task.in_place
@@ -464,7 +469,10 @@ def _find_at(
 
 def summaries_of(result: Reconstruction) -> tuple[FaceSummary, ...]:
     """What was done to each face."""
-    return tuple(FaceSummary(f.face, f.coverage, f.interval_levels, f.stays) for f in result.faces)
+    return tuple(
+        FaceSummary(f.face, f.coverage, f.interval_levels, f.stays, f.number, f.chosen, f.doubt)
+        for f in result.faces
+    )
 
 
 def outcome_of(result: Reconstruction) -> Outcome:

@@ -1,4 +1,4 @@
-"""Putting a reconstruction into its picture: feathered edges, composite, grain."""
+"""Putting a reconstruction into its picture: feathered edges, composite, grain, a heat map of doubt."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,16 +10,21 @@ from PIL import ImageFilter
 
 from facemend.alignment import CROP_SIZE_PX
 from facemend.images import Alpha, Image, Mask, resize
-from facemend.reconstruction.options import THRESHOLD
+from facemend.reconstruction.options import THRESHOLD, Options
 
 
 def dilate(mask: Mask, radius_px: int) -> Mask:
-    """A mask (H, W) and all pixels within `radius_px` of it in x and in y."""
+    """A mask (H, W) and all pixels within `radius_px` of it in x and in y. A negative radius shrinks it."""
+    if radius_px < 0:
+        return ~dilate(~mask, -radius_px)
     return _box_sum(mask, radius_px, "constant") > 0
 
 
 def feather(mask: Mask, dilation_px: int, feather_px: int) -> Alpha:
-    """float32 (H, W): 1 in a mask and `dilation_px` around it, falling to 0 in `2 * feather_px` more."""
+    """float32 (H, W): 1 in a mask and `dilation_px` around it, falling to 0 in `2 * feather_px` more.
+
+    A negative dilation shrinks the mask, except where the picture's border cuts it off.
+    """
     if not mask.any():
         return np.zeros(mask.shape, dtype=np.float32)
     # The mean over a window is 1 where the window is full: as far as the mask was grown beyond its half.
@@ -46,6 +51,24 @@ DILATION_PX, FEATHER_PX = 2, 1
 """In pixels of a 256×256 crop. Larger and smaller pictures scale them."""
 
 
+def edge_px(options: Options, scale: float, *, exact: bool = False) -> tuple[int, int]:
+    """Dilation and feather, as `feather` takes them, in pixels of a picture.
+
+    Args:
+        scale: the picture's pixels to a pixel of a 256×256 crop.
+        exact: of a mask that the user draws, which has no edge unless the options say so.
+    """
+    dilation_px, feather_px = (0, 0) if exact else (_scaled(DILATION_PX, scale), _scaled(FEATHER_PX, scale))
+    if options.feather_px is not None:
+        feather_px = _scaled(options.feather_px / 2, scale)
+    return dilation_px + round(options.grow_px * scale), feather_px
+
+
+def _scaled(length_px: float, scale: float) -> int:
+    """A length in a picture that is larger by `scale`. At least a pixel, unless it is 0."""
+    return max(1, round(length_px * scale)) if length_px else 0
+
+
 @dataclass(frozen=True)
 class Composite:
     """A delivered picture.
@@ -63,9 +86,9 @@ def composite(
     image: Image,
     raw: Image,
     alpha: Alpha,
+    options: Options | None = None,
     *,
-    dilation_px: int = DILATION_PX,
-    feather_px: int = FEATHER_PX,
+    exact: bool = False,
     threshold: float = THRESHOLD,
 ) -> Composite:
     """Puts the reconstruction where the occlusion is.
@@ -77,12 +100,13 @@ def composite(
         image: uint8 (H, W, 3) RGB, the occluded picture.
         raw: uint8 (h, w, 3) RGB, the model's picture of the same view.
         alpha: float32 (h, w), 0-1, the occlusion to remove (see `wanted_alpha`).
-        dilation_px, feather_px: in pixels of a 256×256 crop; 0 is none.
+        options: whose `grow` and `feather` count (None: the defaults).
+        exact: the alpha is the user's mask, see `edge_px`.
         threshold: an alpha above it is occluded.
     """
     height_px, width_px = image.shape[:2]
     found = resize_alpha(alpha, width_px, height_px) > threshold
-    weight = feather(found, _scaled(dilation_px, width_px), _scaled(feather_px, width_px))
+    weight = feather(found, *edge_px(options or Options(), width_px / CROP_SIZE_PX, exact=exact))
     return Composite(blend(image, resize(raw, width_px, height_px), weight), weight)
 
 
@@ -96,16 +120,35 @@ def blend(below: Image, above: Image, weight: Alpha) -> Image:
     return result
 
 
+HOTTEST_LEVELS = 100
+"""The interval that has the last colour of a heat map, and all that are larger."""
+_HEAT = np.array([(24, 16, 72), (104, 24, 128), (208, 56, 88), (250, 152, 48), (255, 250, 160)])
+_DIMMED = 0.55  # of the photo around it
+
+
+def heat_map(image: Image, interval: Alpha, weight: Alpha) -> Image:
+    """How far off a reconstruction may be, in colours from dark blue (0) to pale yellow (`HOTTEST_LEVELS`).
+
+    Args:
+        image: uint8 (H, W, 3) RGB, which is shown gray and darker where nothing was reconstructed.
+        interval: float32 (H, W), in levels of 255.
+        weight: float32 (H, W), the reconstruction's share of each pixel.
+    """
+    gray = np.rint(image.astype(np.float32) @ _LUMA * np.float32(_DIMMED)).astype(np.uint8)
+    result = np.repeat(gray[:, :, None], 3, axis=2)
+    changed = weight > 0
+    steps = np.linspace(0, HOTTEST_LEVELS, len(_HEAT))
+    bands = [np.interp(interval[changed], steps, _HEAT[:, band]) for band in range(3)]
+    result[changed] = np.rint(np.stack(bands, axis=1)).astype(np.uint8)
+    return result
+
+
 def resize_alpha(alpha: Alpha, width_px: int, height_px: int) -> Alpha:
     """Resizes float32 (H, W) in 0-1 with the filter of `images.resize`, and keeps it in 0-1."""
     if alpha.shape == (height_px, width_px):
         return alpha
     resized = PillowImage.fromarray(alpha).resize((width_px, height_px), PillowImage.Resampling.BICUBIC)
     return np.asarray(resized, dtype=np.float32).clip(0, 1)
-
-
-def _scaled(length_px: int, width_px: int) -> int:
-    return max(1, round(length_px * width_px / CROP_SIZE_PX)) if length_px else 0
 
 
 _TONE_PX, _TONE_STEPS, _FEWEST_CELLS = 48, 24, 96

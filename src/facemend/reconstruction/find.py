@@ -18,7 +18,7 @@ from facemend.occlusion import OcclusionClass
 from facemend.reconstruction.aligned import reconstruct_aligned
 from facemend.reconstruction.model import Model
 from facemend.reconstruction.options import Options, Remove
-from facemend.reconstruction.pipeline import Passes
+from facemend.reconstruction.pipeline import Passes, check_numbers, choose_faces, number_faces
 from facemend.reconstruction.provenance import Provenance
 
 _FARTHEST_PX, _MOST_LEVELS = 1 << 31, 8
@@ -52,11 +52,20 @@ class FoundFace:
 
     Attributes:
         face: where it is.
-        occlusions: one of each class.
+        occlusions: one of each class. Empty if the face was not chosen.
+        number: what every command calls it, see `number_faces`.
+        chosen: whether the options let it be searched. If not, it was left alone.
     """
 
     face: Face
     occlusions: Mapping[OcclusionClass, FoundOcclusion]
+    number: int = 1
+    chosen: bool = True
+
+    def found(self, occlusion_class: OcclusionClass) -> bool:
+        """Whether an occlusion of a class was found."""
+        one = self.occlusions.get(occlusion_class)
+        return one is not None and one.found
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,7 +91,9 @@ class Findings:
         """float32 (H, W), 0-1: the score of each pixel of the photo, for `covers` or `accessories`."""
         whole = np.zeros((self.height_px, self.width_px), dtype=np.float32)
         for face in self.faces:
-            found = face.occlusions[OcclusionClass(occlusion_class)]
+            found = face.occlusions.get(OcclusionClass(occlusion_class))
+            if found is None:
+                continue
             whole[found.box] = np.maximum(whole[found.box], found.alpha)
         return whole
 
@@ -105,7 +116,7 @@ class Findings:
             "options": dict(made.options),
             "width_px": self.width_px,
             "height_px": self.height_px,
-            "faces": [self._face(number, face) for number, face in enumerate(self.faces, 1)],
+            "faces": [self._face(face) for face in self.faces],
         }
 
     def save(self, folder: Path | str, stem: str, *, force: bool = False) -> None:
@@ -126,9 +137,10 @@ class Findings:
         text_of_all = json.dumps(document, indent=2) + "\n"
         write_text(paths[-1], text_of_all, force=force, most_mode=self.file_mode)
 
-    def _face(self, number: int, found: FoundFace) -> dict[str, Any]:
+    def _face(self, found: FoundFace) -> dict[str, Any]:
         return {
-            "face": number,
+            "face": found.number,
+            "chosen": found.chosen,
             "box_px": [round(value, 1) for value in found.face.box],
             "landmarks_px": found.face.landmarks_px.round(1).tolist(),
             "confidence": round(found.face.confidence, 3),
@@ -150,7 +162,7 @@ class Findings:
         }
 
     def __repr__(self) -> str:
-        counts = {each: sum(face.occlusions[each].found for face in self.faces) for each in OcclusionClass}
+        counts = {each: sum(face.found(each) for face in self.faces) for each in OcclusionClass}
         found = ", ".join(f"{count} with {name}" for name, count in counts.items())
         return f"Findings({self.width_px}×{self.height_px}, {len(self.faces)} faces, {found})"
 
@@ -223,12 +235,22 @@ def find_in_photo(
         for each in OcclusionClass
     }
     done = []
-    for face in sorted(faces, key=lambda face: face.confidence < options.min_confidence):
+    numbered = number_faces(faces, options)
+
+    def is_hidden(face: Face) -> bool:
         found = _find_in_face(photo, face, by_class, highest)
-        if found is None:
+        return found is not None and any(map(found.found, OcclusionClass))
+
+    chosen = choose_faces(numbered, photo.shape[1], options, is_hidden)
+    for number, face in numbered:
+        sure = face.confidence >= options.min_confidence
+        if number not in chosen:
+            done += [FoundFace(face, {}, number, chosen=False)] if sure else []
             continue
-        if face.confidence >= options.min_confidence or any(o.found for o in found.occlusions.values()):
-            done.append(found)
+        found = _find_in_face(photo, face, by_class, highest)
+        if found is not None and (sure or any(map(found.found, OcclusionClass))):
+            done.append(replace(found, number=number))
+    check_numbers((one.number for one in done), options, name)
     return tuple(done)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
@@ -43,8 +44,50 @@ class Remove(StrEnum):
 
 Box: TypeAlias = tuple[float, float, float, float]
 """x, y, width, height in pixels of the photo as displayed. Its top left pixel alone is 0, 0, 1, 1."""
+FACE_WIDTH_PX = 132
+"""Width of a face in pixels of a 256×256 crop, where every face is about as large as any other."""
+_MOST_EDGE_PX = 64
+_LENGTH = re.compile(r"([-+]?\d{1,6}(?:\.\d{1,3})?)\s*(%|px)?", re.ASCII)
 _FARTHEST_PX = 1e9  # beyond any photo
 _SAME_SHAPE = 0.01  # how far the ratio of a mask's sides may be from the photo's
+
+
+@dataclass(frozen=True)
+class Length:
+    """Pixels, or percent of something.
+
+    Attributes:
+        value: how many.
+        percent: whether it is percent.
+    """
+
+    value: float
+    percent: bool = False
+
+    def px(self, whole_px: float) -> float:
+        """In pixels, where all of it is `whole_px`."""
+        return self.value * whole_px / 100 if self.percent else self.value
+
+    def __str__(self) -> str:
+        return f"{self.value:g}{'%' if self.percent else ''}"
+
+
+def length_of(value: Any) -> Length:
+    """A length of a number of pixels, or of a text such as `8`, `-8` or `5%`.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if isinstance(value, Length):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return Length(float(value))
+    found = _LENGTH.fullmatch(value.strip()) if isinstance(value, str) else None
+    if not found:
+        raise UsageError(
+            f"{str(value)[:40]!r} is not a length; give pixels such as 8, or percent such as 5%"
+        )
+    return Length(float(found[1]), found[2] == "%")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +135,39 @@ class Options:
         },
     )
     """Its name as text is taken as well."""
+    grow: Length = field(
+        default=Length(0),
+        metadata={
+            "help": "Reconstruct so much more around the occlusion or the mask: pixels of the 256-pixel "
+            "crop, or percent of the face's width (5%). A negative value shrinks it."
+        },
+    )
+    """A number of pixels, or its text, is taken as well."""
+    feather: Length | None = field(
+        default=None,
+        metadata={
+            "help": "Width of the edge where the reconstruction fades out, measured as for grow. Left "
+            "out, it is 2 pixels, and 0 for a mask."
+        },
+    )
+    """A number of pixels, or its text, is taken as well."""
+    only: tuple[int, ...] = field(
+        default=(),
+        metadata={"help": "The faces to work on, by the numbers that the JSON shows. For one photo only."},
+    )
+    """None named is all of them. One number alone is taken as well."""
+    largest: int | None = field(default=None, metadata={"help": "Work on so many faces only, the largest."})
+    min_face: Length | None = field(
+        default=None,
+        metadata={
+            "help": "Leave smaller faces alone: width in pixels, or percent of the photo's width (5%)."
+        },
+    )
+    """A number of pixels, or its text, is taken as well. A marked face is never too small or too large."""
+    max_face: Length | None = field(
+        default=None, metadata={"help": "Leave larger faces alone, in the same units."}
+    )
+    """A number of pixels, or its text, is taken as well."""
     occlusion_threshold: float = field(
         default=THRESHOLDS.occlusion,
         metadata={"help": "Minimum occlusion score (0-1). Raise it to change fewer pixels."},
@@ -119,14 +195,57 @@ class Options:
         object.__setattr__(self, "remove", Remove(self.remove))
         object.__setattr__(self, "faces", tuple(_box(box) for box in _listed(self.faces)))
         object.__setattr__(self, "keep", tuple(regions))
+        for name in ("grow", "feather", "min_face", "max_face"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, length_of(getattr(self, name)))
+        only: Any = self.only
+        only = tuple(only) if isinstance(only, list | tuple) else (only,)
+        object.__setattr__(self, "only", only)
+        self._check_edge()
+        self._check_choice()
         for name, value in (("threshold", self.occlusion_threshold), ("confidence", self.min_confidence)):
             number: object = value  # ComfyUI may hand over anything
             if not isinstance(number, Real) or not 0 <= value <= 1:
                 raise UsageError(f"a {name} of {value} cannot be; use 0 to 1")
         if sum(map(_is_mask, regions)) > 1:
             raise UsageError("only one mask can be kept; put the regions together into one")
-        if self.aligned and self.faces:
-            raise UsageError("a ready crop shows one face alone; leave the faces out")
+        if self.aligned and (self.faces or self.chooses):
+            raise UsageError("a ready crop shows one face alone; leave out which faces")
+
+    def _check_edge(self) -> None:
+        for name, least in (("grow", -_MOST_EDGE_PX), ("feather", 0)):
+            length = getattr(self, name)
+            if length is not None and not least <= length.px(FACE_WIDTH_PX) <= _MOST_EDGE_PX:
+                raise UsageError(
+                    f"{name} {length} cannot be; use {least} to {_MOST_EDGE_PX} pixels of the crop"
+                )
+
+    def _check_choice(self) -> None:
+        if not all(isinstance(each, int) and each >= 1 for each in self.only):
+            raise UsageError("faces are numbered from 1; name those to work on, such as 1,3")
+        largest: Any = self.largest  # ComfyUI may hand over anything
+        if largest is not None and not (isinstance(largest, int) and largest >= 1):
+            raise UsageError(f"the {self.largest} largest faces cannot be; use 1 or more")
+        low, high = self.min_face, self.max_face
+        if any(each is not None and each.value <= 0 for each in (low, high)):
+            raise UsageError("a face's width is more than 0; give pixels such as 80, or percent such as 5%")
+        if low and high and low.percent == high.percent and low.value > high.value:
+            raise UsageError(f"no face is wider than {low} and narrower than {high}; swap them")
+
+    @property
+    def chooses(self) -> bool:
+        """Whether some of a photo's faces may be left alone by number or size."""
+        return bool(self.only or self.largest or self.min_face or self.max_face)
+
+    @property
+    def grow_px(self) -> float:
+        """Pixels of a 256×256 crop."""
+        return self.grow.px(FACE_WIDTH_PX)
+
+    @property
+    def feather_px(self) -> float | None:
+        """The whole width of the edge in pixels of a 256×256 crop. None is the default."""
+        return None if self.feather is None else self.feather.px(FACE_WIDTH_PX)
 
     def mask_of(self, width_px: int, height_px: int, name: str) -> Mask | None:
         """The mask, bool (height, width).
@@ -172,8 +291,12 @@ class Options:
             value = getattr(self, each.name)
             if each.name in ("aligned", "mask", "remove") or value == each.default:
                 continue
+            if each.name == "only":
+                texts[each.name] = ",".join(map(str, value))
+                continue
             if not isinstance(value, tuple):
-                texts[each.name] = "yes" if value is True else f"{value:g}"
+                shown = value if isinstance(value, Length) else f"{value:g}"
+                texts[each.name] = "yes" if value is True else str(shown)
                 continue
             boxes = [_text_of(region) for region in value if isinstance(region, tuple)]
             masks = [region for region in value if not isinstance(region, tuple)]
@@ -182,7 +305,9 @@ class Options:
         return texts
 
 
-FIND_OPTIONS = ("aligned", "faces", "occlusion_threshold", "min_confidence")
+CHOICE_OPTIONS = ("only", "largest", "min_face", "max_face")
+"""The fields of `Options` that decide which of the faces found are worked on."""
+FIND_OPTIONS = ("aligned", "faces", *CHOICE_OPTIONS, "occlusion_threshold", "min_confidence")
 """The fields of `Options` that decide about what is found. The others are about the reconstruction."""
 
 

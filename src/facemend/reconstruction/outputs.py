@@ -13,8 +13,8 @@ from facemend.io import SUFFIXES, find_pictures, format_named, is_below, is_hidd
 from facemend.io.limits import MOST_BYTES
 from facemend.reconstruction.provenance import read_provenance
 
-_ENDING, _OCCLUSION_ENDING = "_reconstructed", "_occlusion"
-"""What the names of an output beside its input, and of an occlusion, end with."""
+_ENDING, _OCCLUSION_ENDING, _DOUBT_ENDING = "_reconstructed", "_occlusion", "_doubt"
+"""What the names of an output beside its input, of an occlusion and of a heat map end with."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,20 @@ class Task:
         output: the picture to write, in the format that its suffix names.
         occlusion_output: where to write the occlusion that was reconstructed, or None.
         in_place: whether the output replaces the input.
+        doubt_output: where to write the heat map of the interval, or None.
     """
 
     source: Path
     output: Path
     occlusion_output: Path | None
     in_place: bool = False
+    doubt_output: Path | None = None
 
     @property
     def outputs(self) -> list[Path]:
         """All files that the task writes."""
-        return [self.output] if self.occlusion_output is None else [self.output, self.occlusion_output]
+        beside = (self.occlusion_output, self.doubt_output)
+        return [self.output, *(path for path in beside if path is not None)]
 
 
 def plan_tasks(
@@ -45,6 +48,7 @@ def plan_tasks(
     *,
     aligned: bool,
     save_occlusion: bool,
+    save_doubt: bool = False,
     recursive: bool = False,
     in_place: bool = False,
 ) -> list[Task]:
@@ -57,6 +61,7 @@ def plan_tasks(
             input's name, and its subfolder; None writes PHOTO_reconstructed beside each input.
         aligned: ready crops become PNG. Photos keep their format, if facemend writes it.
         save_occlusion: also write NAME_occlusion.png beside each output.
+        save_doubt: also write NAME_doubt.png beside each output.
         recursive: search the folders' subfolders as well.
         in_place: replace each input.
 
@@ -98,7 +103,8 @@ def plan_tasks(
         else:
             target, shown = output, output.stem
         occlusion = target.with_name(f"{shown}{_OCCLUSION_ENDING}.png") if save_occlusion else None
-        tasks.append(Task(source, target, occlusion, in_place))
+        doubt = target.with_name(f"{shown}{_DOUBT_ENDING}.png") if save_doubt else None
+        tasks.append(Task(source, target, occlusion, in_place, doubt))
     if output is not None and into_folder:
         for folder in {task.output.parent for task in tasks}:
             refuse_links(output, folder)
@@ -275,7 +281,7 @@ def is_meant(picture: Path, *, in_place: bool) -> bool:
         return False
     # A photo that was replaced by its reconstruction stays an input: it is counted as finished.
     return not read_provenance(picture) or (
-        in_place and not picture.stem.endswith((_ENDING, _OCCLUSION_ENDING))
+        in_place and not picture.stem.endswith((_ENDING, _OCCLUSION_ENDING, _DOUBT_ENDING))
     )
 
 
@@ -295,7 +301,7 @@ def _is_copy(picture: Path) -> bool:
 
 def _was_written_here(picture: Path, places: Set[tuple[Path, str]]) -> bool:
     """Whether a shell's `*` named an earlier output beside its input, by all inputs' folders and stems."""
-    for ending in (_ENDING, _OCCLUSION_ENDING):
+    for ending in (_ENDING, _OCCLUSION_ENDING, _DOUBT_ENDING):
         stem = picture.stem.removesuffix(ending)
         if stem == picture.stem:
             continue

@@ -1,13 +1,16 @@
 """The faces of a photo: each is cut out, reconstructed and put back. No other pixel changes."""
 
+import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from facemend.alignment import (
+    CROP_SIZE_PX,
     Points,
     ValuesT,
     View,
@@ -32,10 +35,9 @@ from facemend.reconstruction.acceptance import (
     probability_of,
 )
 from facemend.reconstruction.blending import (
-    DILATION_PX,
-    FEATHER_PX,
     RING_PX,
     blend,
+    edge_px,
     feather,
     keep_tone,
     match_grain,
@@ -46,6 +48,8 @@ from facemend.reconstruction.options import Options
 from facemend.reconstruction.provenance import Region
 from facemend.thresholds import PASSES, THRESHOLDS
 
+_LOG = logging.getLogger("facemend")
+
 
 @dataclass(frozen=True)
 class FaceReconstruction:
@@ -54,7 +58,8 @@ class FaceReconstruction:
     Attributes:
         face: where it is.
         box: rows and columns of the picture, h by w, that the arrays below cover.
-        occlusion: the occlusion found by class, each float32 (h, w), 0-1. Empty if the model finds none.
+        occlusion: the occlusion found by class, each float32 (h, w), 0-1. Empty if the model finds none,
+            or the face was not chosen.
         removed: float32 (h, w), 0-1, the occlusion that was reconstructed: that of the classes asked
             for, or the user's mask.
         weight: float32 (h, w), the reconstruction's share of each pixel, 0-1; where it is 0, and outside
@@ -65,6 +70,8 @@ class FaceReconstruction:
             values under the occlusion lie within ± this many levels (of 255) of the output; 0 where
             `weight` is 0; None if the model does not say.
         stays: the classes that hide a part of the face and were not asked for, such as glasses.
+        number: what every command calls the face, see `number_faces`.
+        chosen: whether the options let it be worked on. If not, it was left alone.
     """
 
     face: Face
@@ -76,6 +83,8 @@ class FaceReconstruction:
     before: Image
     interval: Alpha | None = None
     stays: tuple[OcclusionClass, ...] = ()
+    number: int = 1
+    chosen: bool = True
 
     @property
     def changed(self) -> bool:
@@ -88,6 +97,27 @@ class FaceReconstruction:
         if self.interval is None or not self.changed:
             return None
         return float(self.interval[self.weight > 0].mean())
+
+    @property
+    def doubt(self) -> str | None:
+        """How sure the reconstruction is, in words. None where `interval_levels` is None."""
+        if self.interval is None or self.interval_levels is None:
+            return None
+        words = [f"{part} {_sure(levels)}" for part, levels in self._levels_by_part()]
+        said = ", ".join(words) or "no eye, nose or mouth is reconstructed"
+        return f"about ±{self.interval_levels:.0f} levels: {said}"
+
+    def _levels_by_part(self) -> Iterator[tuple[str, float]]:
+        """The parts of the face that were reconstructed for the most part, and the mean interval there."""
+        assert self.interval is not None
+        eyes_px = float(np.hypot(*(self.face.landmarks_px[1] - self.face.landmarks_px[0])))
+        y, x = np.ogrid[self.box]
+        for part, places in _PARTS.items():
+            distances = [np.hypot(x - px, y - py) for px, py in self.face.landmarks_px[places].tolist()]
+            near = np.minimum.reduce(distances) <= _PART_RADIUS * eyes_px
+            hidden = near & (self.weight > 0)
+            if near.any() and hidden.sum() >= near.sum() / 2:
+                yield part, float(self.interval[hidden].mean())
 
     @property
     def region(self) -> Region | None:
@@ -103,6 +133,16 @@ class FaceReconstruction:
             top + int(y.max()) + 1,
         )
         return Region(box_px, self.coverage)
+
+
+_PARTS = {"the eyes are": [0, 1], "the nose is": [2], "the mouth is": [3, 4]}
+_PART_RADIUS = 0.25  # around a landmark, in distances between the eyes
+_WORDS = ((15.0, "fairly certain"), (30.0, "uncertain"), (math.inf, "a guess"))
+"""What an interval of at most so many levels is called."""
+
+
+def _sure(levels: float) -> str:
+    return next(word for most, word in _WORDS if levels <= most)
 
 
 def whole_cover(found: Mask) -> Mask | None:
@@ -208,18 +248,21 @@ class Passes:
             return seen._replace(found=np.zeros_like(seen.found)), probability
         if seen.face.confidence < THRESHOLDS.sure_location:
             seen = self._centred(photo, seen)
-        return self._lengthened(photo, self._deblurred(seen)), probability
+        return self._lengthened(photo, self._deblurred(self._beyond(seen))), probability
 
-    def with_mask(self, photo: Image, face: Face, mask: Mask) -> PassResult | None:
+    def with_mask(self, photo: Image, face: Face, mask: Mask, free: Mask) -> PassResult | None:
         """A face under a mask (H, W) of the photo, or None if its view shows none of the mask.
 
         `found` is the mask in the view's box.
+
+        Args:
+            free: bool (H, W), what may change.
         """
         view = self.view(photo, face)
         marked = None if view is None else mask[view.box] & view.inside
         if view is None or marked is None or not marked.any():
             return None
-        hint = view.hint(marked)
+        hint = view.hint((weight_of_mask(view, marked, self.options) > 0) & free[view.box])
         output = deblur(view.crop.image, self.model(view.crop.image[None], hint[None]), hint)
         return PassResult(face, view, output, marked.astype(np.float32))
 
@@ -252,7 +295,9 @@ class Passes:
         evidence = evidence_of(photo, view, seen.found, threshold, face.confidence, highest)
         if evidence is None:
             return seen._replace(found=np.zeros_like(seen.found)), 0.0
-        return self._lengthened(photo, self._deblurred(seen)), probability_of(evidence)
+        return self._lengthened(
+            photo, self._deblurred(self._beyond(seen, mirrored=mirrored))
+        ), probability_of(evidence)
 
     @property
     def rows_px(self) -> int:
@@ -275,6 +320,28 @@ class Passes:
             return None
         output = self.model(view.crop.image[None])
         return PassResult(face, view, output, find_occlusion(view.crop.image, output, self.options))
+
+    def _beyond(self, seen: PassResult, shrink: float = 1.0, *, mirrored: bool = False) -> PassResult:
+        """The same, reconstructed beyond the occlusion as well where the options reach there.
+
+        There the first pass shows what the photo shows. The second one takes it for occluded.
+
+        Args:
+            shrink: how much smaller the face is in the crop than usual.
+        """
+        crop, options = seen.view.crop.image, self.options
+        takes_hint = self.model.description.takes_hint
+        if not (self.draws and takes_hint) or options.grow_px + (options.feather_px or 0) <= 0:
+            return seen
+        hole = seen.found > options.occlusion_threshold
+        hint = feather(hole, *edge_px(options, crop.shape[1] / CROP_SIZE_PX / shrink)) > 0
+        if mirrored:
+            seen_again = self.model(
+                np.ascontiguousarray(crop[None, :, ::-1]), np.ascontiguousarray(hint[None, :, ::-1])
+            ).mirrored()
+        else:
+            seen_again = self.model(crop[None], hint[None])
+        return seen._replace(output=replace(seen_again, alpha=seen.output.alpha))
 
     def _deblurred(self, seen: PassResult) -> PassResult:
         """The same, its reconstruction made to agree with what a blur lets through."""
@@ -324,7 +391,7 @@ class Passes:
             found[side:, beside] = 0
             if (found[-1] > self.options.occlusion_threshold).sum() <= PASSES.ends * len(cut):
                 view = view_below(photo, seen.view, longer.rows)
-                output = longer.output(seen.output, self._deblurred(wider).output)
+                output = longer.output(seen.output, self._deblurred(self._beyond(wider, larger)).output)
                 return PassResult(seen.face, view, output, found)
         return seen
 
@@ -396,6 +463,55 @@ class _ByClass(Mapping[OcclusionClass, Alpha]):
         return len(self._in_crop)
 
 
+def number_faces(faces: Sequence[Face], options: Options) -> list[tuple[int, Face]]:
+    """The faces found in a photo, in the order in which they are worked on, with their numbers.
+
+    The numbers are the same for every command and whatever hides the faces: the largest is 1, then come
+    those that the user marks. Faces with less than the minimum confidence come last, and those that
+    turn out to be no hidden faces are missing.
+    """
+    return list(enumerate(sorted(faces, key=lambda face: face.confidence < options.min_confidence), 1))
+
+
+def choose_faces(
+    numbered: Sequence[tuple[int, Face]],
+    width_px: int,
+    options: Options,
+    is_hidden: Callable[[Face], bool] = lambda face: True,
+) -> frozenset[int]:
+    """The numbers of the faces that the options let be worked on.
+
+    Args:
+        width_px: of the photo.
+        is_hidden: whether a face with less than the minimum confidence counts. It is asked only where the
+            largest faces are wanted.
+    """
+    low_px = options.min_face.px(width_px) if options.min_face else 0.0
+    high_px = options.max_face.px(width_px) if options.max_face else math.inf
+    chosen = [
+        (number, face)
+        for number, face in numbered
+        if face.marked or low_px <= face.box_px[2] - face.box_px[0] <= high_px
+    ]
+    if options.largest:
+        counted = [
+            each for each in chosen if each[1].confidence >= options.min_confidence or is_hidden(each[1])
+        ]
+        counted.sort(key=lambda each: each[1].box_px[0] - each[1].box_px[2])
+        chosen = counted[: options.largest]
+    return frozenset(number for number, _ in chosen if not options.only or number in options.only)
+
+
+def check_numbers(listed: Iterable[int], options: Options, name: str) -> None:
+    """Raises UsageError: `options.only` names a face that is not among those listed."""
+    known = set(listed)
+    for number in options.only:
+        if number not in known:
+            raise UsageError(
+                f"{name} has no face {number}; facemend find shows the faces with their numbers"
+            )
+
+
 def reconstruct_faces(
     photo: Image, faces: Sequence[Face], model: Model, options: Options, *, name: str = "the photo"
 ) -> tuple[Image, tuple[FaceReconstruction, ...]]:
@@ -412,7 +528,8 @@ def reconstruct_faces(
         The photo, and what was done to each face that lies in it.
 
     Raises:
-        UsageError: the mask marks pixels outside the faces, or has another shape than the photo.
+        UsageError: the mask marks pixels outside the faces, or has another shape than the photo, or the
+            options name a face that is not there.
         NoFaceFound: there is a mask, and no face.
     """
     size = photo.shape[1], photo.shape[0]
@@ -426,30 +543,56 @@ def reconstruct_faces(
     left = None if mask is None else mask & free
     highest = max((face.confidence for face in faces), default=0.0)
     passes = Passes(model, options, name)
-    for face in sorted(faces, key=lambda face: face.confidence < options.min_confidence):
+    numbered = number_faces(faces, options)
+    chosen = choose_faces(numbered, size[0], options, partial(_is_hidden, passes, photo, highest))
+    for number, face in numbered:
         seen: PassResult | None
+        if number not in chosen:
+            done += _left_alone(photo, number, face, passes)
+            continue
         if left is None:
             seen = passes.find(result, face, highest)
             if seen is None or (face.confidence < options.min_confidence and not seen.found.any()):
                 continue
-            removed, weight = weight_in_photo(seen.view, seen.found, options.occlusion_threshold)
+            removed, weight = weight_in_photo(seen.view, seen.found, options)
         else:
-            seen = passes.with_mask(result, face, left)
+            seen = passes.with_mask(result, face, left, free)
             if seen is None:
                 continue
-            removed = weight = seen.found
-            left[seen.view.box] &= weight == 0
+            removed, weight = seen.found, weight_of_mask(seen.view, seen.found > 0, options)
+            left[seen.view.box] &= removed == 0
         weight = np.where(free[seen.view.box], weight, np.float32(0))
         reconstructed = _blend_face(result, seen, removed, weight)
         stays = () if left is not None else _staying(seen, options)
         result[seen.view.box] = reconstructed[0]
-        done.append(replace(reconstructed[1], stays=stays))
+        done.append(replace(reconstructed[1], stays=stays, number=number))
+    check_numbers((one.number for one in done), options, name)
     if left is not None and left.any():
         raise UsageError(
             f"the mask marks {int(left.sum())} pixels that belong to no face found; keep to the faces, or "
             "pass ready crops with aligned=True"
         )
     return result, tuple(done)
+
+
+def _is_hidden(passes: Passes, photo: Image, highest: float, face: Face) -> bool:
+    if passes.options.mask is not None:
+        return True
+    seen = passes.find(photo, face, highest)
+    return seen is not None and bool(seen.found.any())
+
+
+def _left_alone(photo: Image, number: int, face: Face, passes: Passes) -> list[FaceReconstruction]:
+    """A face that was not chosen, unless it may be no face."""
+    view = passes.view(photo, face) if face.confidence >= passes.options.min_confidence else None
+    if view is None:
+        return []
+    _LOG.info("%s: face %d is left alone: not chosen", passes.name, number)
+    before = photo[view.box].copy()
+    nothing = np.zeros(before.shape[:2], dtype=np.float32)
+    return [
+        FaceReconstruction(face, view.box, {}, nothing, nothing, 0.0, before, number=number, chosen=False)
+    ]
 
 
 def _blend_face(
@@ -489,18 +632,21 @@ def _staying(seen: PassResult, options: Options) -> tuple[OcclusionClass, ...]:
     )
 
 
-def weight_in_photo(view: View, found: Alpha, threshold: float) -> tuple[Alpha, Alpha]:
+def weight_in_photo(view: View, found: Alpha, options: Options) -> tuple[Alpha, Alpha]:
     """The occlusion to remove in the view's box, and the reconstruction's share of each pixel there."""
     removed: Alpha = view.put(found).clip(0, 1)
-    hole = removed > threshold
-    weight = np.zeros_like(removed)
-    if not hole.any():
-        return removed, weight
-    dilation_px, feather_px = (
-        max(1, round(DILATION_PX * view.scale)),
-        max(1, round(FEATHER_PX * view.scale)),
-    )
-    part = around(hole, dilation_px + 2 * feather_px + 1)
-    # At the crop's own edge the hole would be dilated to where nothing was drawn.
-    weight[part] = feather(hole[part], dilation_px, feather_px) * view.cut(part).inside
-    return removed, weight
+    return removed, _weight(view, removed > options.occlusion_threshold, *edge_px(options, view.scale))
+
+
+def weight_of_mask(view: View, marked: Mask, options: Options) -> Alpha:
+    """The reconstruction's share of each pixel of the view's box under the user's mask."""
+    return _weight(view, marked, *edge_px(options, view.scale, exact=True))
+
+
+def _weight(view: View, hole: Mask, dilation_px: int, feather_px: int) -> Alpha:
+    weight = np.zeros(hole.shape, dtype=np.float32)
+    if hole.any():
+        part = around(hole, max(0, dilation_px) + 2 * feather_px + 1)
+        # At the crop's own edge the hole would be dilated to where nothing was drawn.
+        weight[part] = feather(hole[part], dilation_px, feather_px) * view.cut(part).inside
+    return weight

@@ -22,7 +22,7 @@ from PIL import Image as PillowImage
 from facemend.alignment import FRAME_LANDMARKS_PX, Points
 from facemend.detection import Detector, Face
 from facemend.detection.detector import MIN_SIZE_PX
-from facemend.errors import UsageError
+from facemend.errors import ModelError, UsageError
 from facemend.files import sha256_of, written_whole
 from facemend.images import Alpha, Image
 from facemend.io import (
@@ -37,6 +37,7 @@ from facemend.io import (
 )
 from facemend.parallel import cores
 from facemend.reconstruction.aligned import reconstruct_aligned
+from facemend.reconstruction.blending import heat_map
 from facemend.reconstruction.model import Model, shipped_model_path
 from facemend.reconstruction.options import (
     FIND_OPTIONS,
@@ -69,7 +70,8 @@ class Reconstruction:
 
     Attributes:
         photo: the picture, with everything that the input's file held beside its pixels.
-        faces: one entry a face, the largest first. Empty if none was found.
+        faces: one entry a face, the largest first, also of those that the options leave alone. Empty if
+            none was found.
         provenance: how it was made.
         credentials: what its file is signed with (C2PA), or None.
     """
@@ -124,6 +126,26 @@ class Reconstruction:
     def removed_levels(self) -> npt.NDArray[np.uint8]:
         """uint8 (H, W): `removed` as a picture, 255 for 1. Every pixel that changed is at least 1."""
         return np.ceil(self.removed * 255).astype(np.uint8)
+
+    @property
+    def doubt(self) -> Image:
+        """uint8 (H, W, 3) RGB: `FaceReconstruction.interval` of all faces as a heat map, see `heat_map`.
+
+        Raises:
+            ModelError: the model does not say how sure it is.
+        """
+        interval = np.zeros(self.photo.pixels.shape[:2], dtype=np.float32)
+        weight = np.zeros_like(interval)
+        for face in self.faces:
+            if not face.changed:
+                continue
+            if face.interval is None:
+                raise ModelError(
+                    f"the model {self.provenance.model} does not say how sure it is; use another --model"
+                )
+            interval[face.box] = np.maximum(interval[face.box], face.interval)
+            weight[face.box] = np.maximum(weight[face.box], face.weight)
+        return heat_map(self.photo.pixels, interval, weight)
 
     def save(self, path: Path | str | IO[bytes], *, strip: bool = False, force: bool = False) -> None:
         """Writes the picture with its provenance in the format that the suffix names, whole or not at all.

@@ -133,6 +133,7 @@ def watch_folder(
     wait: Callable[[float], None],
     *,
     save_occlusion: bool = False,
+    save_doubt: bool = False,
     force: bool = False,
     now_s: Callable[[], float] = time.monotonic,
 ) -> Iterator[TaskResult | FacemendError]:
@@ -169,7 +170,7 @@ def watch_folder(
             if not is_meant(path, in_place=False):  # facemend wrote it
                 continue
             try:
-                task = _task_of(path, inbox, options, save_occlusion)
+                task = _task_of(path, inbox, options, save_occlusion, save_doubt)
                 yield reconstruct_new(reconstructor, task, options, records, force=force)
                 refused.pop(path, None)
             except OutputError as error:
@@ -180,7 +181,7 @@ def watch_folder(
             wait(inbox.settle_s if inbox.waits else _LOOK_S)
 
 
-def _task_of(path: Path, inbox: Inbox, options: Options, save_occlusion: bool) -> Task:
+def _task_of(path: Path, inbox: Inbox, options: Options, save_occlusion: bool, save_doubt: bool) -> Task:
     """What is written where for a photo. Raises OutputError: its folder cannot be made, or is a link."""
     target = inbox.output / path.relative_to(inbox.folder).parent
     refuse_links(inbox.output, target)
@@ -188,5 +189,7 @@ def _task_of(path: Path, inbox: Inbox, options: Options, save_occlusion: bool) -
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write {target}: {reason_of(error)}") from error
-    (task,) = plan_tasks([path], target, aligned=options.aligned, save_occlusion=save_occlusion)
+    (task,) = plan_tasks(
+        [path], target, aligned=options.aligned, save_occlusion=save_occlusion, save_doubt=save_doubt
+    )
     return task

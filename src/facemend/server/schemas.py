@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from facemend.errors import FacemendError, NoFaceFound, OutputError, PictureError, UsageError
 from facemend.io import START_LENGTH, Format, format_of
-from facemend.reconstruction.options import Remove, default_of, help_of
+from facemend.reconstruction.options import Remove, default_of, help_of, length_of
 
 
 class Problem(Exception):
@@ -124,18 +124,37 @@ def _is_box(box: tuple[float, ...]) -> bool:
     return len(box) == 4 and all(abs(value) <= _FARTHEST_PX for value in box) and min(box[2:]) >= 1
 
 
-class FormOptions(BaseModel):
-    """The fields of a form, without its files: how to reconstruct, and what to send back."""
+def _length(value: str) -> str:
+    """A length's text, checked: `Options` reads it."""
+    try:
+        return str(length_of(value))
+    except UsageError as error:
+        raise PydanticCustomError("length", "send pixels such as 8, or percent such as 5%") from error
+
+
+_Length = Annotated[str, Field(max_length=16), AfterValidator(_length)]
+
+
+class ChoiceOptions(BaseModel):
+    """The fields of a form that say which faces are worked on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    faces: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=_MAX_FACES)], ...] | None, BeforeValidator(_numbers)
+    ] = Field(None, description="Which faces, by number. The largest is 1. All if left out.")
+    largest: int | None = Field(None, ge=1, le=_MAX_FACES, description=help_of("largest"))
+    min_face: _Length | None = Field(None, description=help_of("min_face"))
+    max_face: _Length | None = Field(None, description=help_of("max_face"))
+
+
+class FormOptions(ChoiceOptions):
+    """The fields of a form, without its files: how to reconstruct, and what to send back."""
 
     answer: Literal["picture", "json"] = Field(
         "picture", description="The picture itself, or JSON that says what was done and holds it."
     )
     remove: Remove = Field(default_of("remove"), description=help_of("remove"))
-    faces: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=_MAX_FACES)], ...] | None, BeforeValidator(_numbers)
-    ] = Field(None, description="Which faces, by number. The largest is 1. All if left out.")
     face: Annotated[tuple[tuple[float, float, float, float], ...], BeforeValidator(_boxes)] = Field(
         (),
         description="A covered face that is not found, or left alone: x,y,width,height in pixels from the "
@@ -145,16 +164,16 @@ class FormOptions(BaseModel):
     format: Literal["png", "jpeg", "webp", "tiff", "avif", "heic"] | None = Field(
         None, description="The picture's format. The photo's own if left out (PNG for BMP)."
     )
+    grow: _Length = Field(str(default_of("grow")), description=help_of("grow"))
+    feather: _Length | None = Field(None, description=help_of("feather"))
     strip: bool = Field(default_of("strip"), description=help_of("strip"))
     before: bool = Field(
         False, description="JSON also holds the original photo as PNG, for clients that cannot decode it."
     )
 
 
-class FindOptions(BaseModel):
+class FindOptions(ChoiceOptions):
     """The fields of a form for finding, without its photo."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     answer: Literal["json", "covers", "accessories"] = Field(
         "json", description="JSON that holds everything, or the mask of a class alone, as PNG."
@@ -182,12 +201,12 @@ class Picture(BaseModel):
 class FaceResponse(BaseModel):
     """A face that was found. Coordinates are pixels of the upright photo, (0, 0) its top left one."""
 
-    face: int = Field(description="Its number; the largest is 1.")
+    face: int = Field(description="Its number, the same for every route; the largest is 1.")
     box_px: tuple[float, float, float, float] = Field(description="x, y, width, height.")
     landmarks_px: list[tuple[float, float]] = Field(description="Eyes, nose, corners of the mouth.")
     confidence: float = Field(description="Of the detector, 0-1. 1 for a marked face.")
     marked: bool = Field(description="Whether the form's field face marks it.")
-    chosen: bool = Field(description="Whether the form's field faces names it, or is left out.")
+    chosen: bool = Field(description="Whether faces, largest, min_face and max_face let it be worked on.")
     reconstructed: bool = Field(description="Whether anything of it was reconstructed.")
     stays: list[str] = Field(
         description="Classes (covers, accessories) that hide a part of it too, but that remove leaves out."
@@ -203,6 +222,12 @@ class FaceResponse(BaseModel):
         description="PNG by class (covers, accessories): white is occluded."
     )
     changed: Base64 | None = Field(description="PNG: white was reconstructed; null if nothing was.")
+    interval: Base64 | None = Field(
+        description="Gray PNG: how far off it may be, in levels; null if nothing was reconstructed."
+    )
+    doubt: str | None = Field(
+        description="How sure it is, in words.", examples=["about ±21 levels: the mouth is a guess"]
+    )
 
 
 class ReconstructionResponse(BaseModel):
@@ -235,11 +260,14 @@ class FoundOcclusionResponse(BaseModel):
 class FoundFaceResponse(BaseModel):
     """A face, and what hides it. A photo's top left pixel alone is the box 0, 0, 1, 1."""
 
-    face: int = Field(description="Its number; the largest is 1.")
+    face: int = Field(description="Its number, the same for every route; the largest is 1.")
+    chosen: bool = Field(description="Whether faces, largest, min_face and max_face let it be searched.")
     box_px: tuple[float, float, float, float] = Field(description="x, y, width, height.")
     landmarks_px: list[tuple[float, float]] = Field(description="Eyes, nose, corners of the mouth.")
     confidence: float
-    occlusions: dict[str, FoundOcclusionResponse] = Field(description="By class: covers, accessories.")
+    occlusions: dict[str, FoundOcclusionResponse] = Field(
+        description="By class: covers, accessories. Empty for a face that was not chosen."
+    )
 
 
 class FindResponse(BaseModel):
@@ -285,6 +313,25 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorResponse, "description": _STATUSES[status]} for status in statuses}
 
 
+def _simplify(properties: dict[str, Any]) -> None:
+    """A form's fields as it holds them: texts and numbers, never null."""
+    properties["faces"] = {
+        "type": "string",
+        "pattern": r"^[1-9][0-9]{0,2}(,[1-9][0-9]{0,2})*$",
+        "description": properties["faces"]["description"],
+        "example": "1,2",
+    }
+    for name, example in (("grow", "8"), ("feather", "12"), ("min_face", "5%"), ("max_face", "50%")):
+        if name in properties:
+            properties[name]["example"] = example
+    for field in properties.values():
+        field.pop("title", None)
+        for kind in field.pop("anyOf", ()):
+            if kind != {"type": "null"}:
+                field.update(kind)
+                field.pop("default", None)
+
+
 def _form_schema() -> dict[str, Any]:
     """The form, as the OpenAPI document describes it."""
     schema = FormOptions.model_json_schema()
@@ -296,12 +343,6 @@ def _form_schema() -> dict[str, Any]:
         "default": properties["remove"]["default"],
         "description": properties["remove"]["description"],
     }
-    properties["faces"] = {
-        "type": "string",
-        "pattern": r"^[1-9][0-9]{0,2}(,[1-9][0-9]{0,2})*$",
-        "description": properties["faces"]["description"],
-        "example": "1,2",
-    }
     properties["face"] = {
         "type": "string",
         "description": properties["face"]["description"],
@@ -312,8 +353,7 @@ def _form_schema() -> dict[str, Any]:
         "enum": ["png", "jpeg", "webp", "tiff", "avif", "heic"],
         "description": properties["format"]["description"],
     }
-    for field in properties.values():
-        field.pop("title", None)
+    _simplify(properties)
     file = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
     photo = {**file, "description": "PNG, JPEG, WebP, TIFF, AVIF, HEIC or BMP."}
     mask = {**file, "description": "A picture of the photo's size: exactly what is white is reconstructed."}
@@ -327,7 +367,9 @@ def _form_schema() -> dict[str, Any]:
 
 RECONSTRUCT: dict[str, Any] = {
     "summary": "Reconstruct what hides the faces of a photo.",
-    "description": "curl -F photo=@photo.jpg http://127.0.0.1:8000/v1/reconstruct -o reconstructed.jpg",
+    "description": "curl -F photo=@photo.jpg http://127.0.0.1:8000/v1/reconstruct -o reconstructed.jpg\n\n"
+    "The largest face alone, its mask's edge 8 pixels farther out and soft: "
+    "-F largest=1 -F grow=8 -F feather=12",
     "operation_id": "reconstruct",
     "openapi_extra": {
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _form_schema()}}}
@@ -351,8 +393,7 @@ RECONSTRUCT: dict[str, Any] = {
 
 def _find_schema() -> dict[str, Any]:
     schema = FindOptions.model_json_schema()
-    for field in schema["properties"].values():
-        field.pop("title", None)
+    _simplify(schema["properties"])
     photo = {
         "type": "string",
         "format": "binary",

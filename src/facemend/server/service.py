@@ -85,6 +85,8 @@ def _too_large(what: str) -> Problem:
 
 
 _NAME = "the photo"
+_PASSED = ("grow", "feather", "largest", "min_face", "max_face")
+"""Fields of a form that are fields of `Options`, as they are."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,9 @@ class ReconstructedFace:
     """A face of a photo.
 
     Attributes:
-        number: 1 for the largest.
+        number: see `FaceReconstruction`.
         done: what was done to it.
-        chosen: whether the request names it, or names none.
+        chosen: whether the request lets it be worked on.
         reach_px: (x, y) of the four corners of what a mask may mark for it. Empty for a ready crop.
         stays: what hides a part of it too, and was not to be removed.
     """
@@ -175,13 +177,14 @@ def reconstruct(
             mask=None if request.mask is None else read_mask(request.mask, limits),
             faces=options.face,
             remove=options.remove,
+            **{name: getattr(options, name) for name in _PASSED},
         )
     except NoFaceFound as error:
         # The library's message names an option of the command line.
         message = "the photo has no face under the mask; say where one is with face=x,y,width,height"
         raise Problem(422, "no_face", message) from error
     photo, provenance = found.photo, found.provenance
-    numbers = range(1, len(found.faces) + 1)
+    numbers = [face.number for face in found.faces]
     chosen = frozenset(numbers if options.faces is None else options.faces)
     before = None
     if options.faces is not None or options.before:
@@ -196,7 +199,7 @@ def reconstruct(
         ReconstructedFace(
             number,
             face,
-            number in chosen,
+            number in chosen and face.chosen,
             () if options.aligned else _reach(photo, face, side_px),
             () if request.mask or options.answer == "picture" else face.stays,
         )
@@ -207,18 +210,19 @@ def reconstruct(
 
 def _only(original: Photo, result: Reconstruction, chosen: frozenset[int]) -> tuple[Photo, Provenance]:
     """The photo with these faces alone reconstructed, and how that was made."""
-    unknown = sorted(chosen.difference(range(1, len(result.faces) + 1)))
+    by_number = {face.number: face for face in result.faces}
+    unknown = sorted(chosen.difference(by_number))
     if unknown:
-        found = len(result.faces)
-        raise Problem(422, "no_such_face", f"there is no face {unknown[0]}; {found} found, numbered from 1")
+        found = ", ".join(map(str, by_number)) or "none"
+        raise Problem(422, "no_such_face", f"there is no face {unknown[0]}; found: {found}")
     pixels, regions = original.pixels.copy(), []
     for number in sorted(chosen):
-        face = result.faces[number - 1]
+        face = by_number[number]
         touched = face.weight > 0
         pixels[face.box][touched] = result.photo.pixels[face.box][touched]
         if face.region is not None:
             regions.append(face.region)
-    options = {**result.provenance.options, "faces": ",".join(map(str, sorted(chosen)))}
+    options = {**result.provenance.options, "only": ",".join(map(str, sorted(chosen)))}
     made = replace(result.provenance, regions=tuple(regions), options=options)
     return original.with_pixels(pixels), made
 
@@ -270,6 +274,7 @@ def find(
     check_head(photo, _NAME, limits)
     values = dict(options)
     answer = str(values.pop("answer"))
+    values["only"] = values.pop("faces", None) or ()
     found = reconstructor.find(NamedBytes(photo, _NAME), **values)
     if answer == "json":
         masks = {str(each): b64encode(found.png(each)).decode() for each in OcclusionClass}
@@ -348,6 +353,10 @@ def _face(face: ReconstructedFace) -> dict[str, object]:
         "area_px": [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start],
         "occlusions": {str(name): _png(alpha) for name, alpha in done.occlusion.items()},
         "changed": _png((done.weight > 0).astype(np.float32)) if done.changed else None,
+        "interval": None
+        if done.interval is None or not done.changed
+        else _png(done.interval / np.float32(255)),
+        "doubt": done.doubt if face.changed else None,
     }
 
 
@@ -356,4 +365,6 @@ def _picture(data: bytes, media_type: str) -> dict[str, str]:
 
 
 def _png(alpha: Alpha) -> Base64:
-    return b64encode(encode_png(np.rint(alpha * 255).astype(np.uint8), compress_level=1)).decode()
+    return b64encode(
+        encode_png(np.rint(alpha.clip(0, 1) * 255).astype(np.uint8), compress_level=1)
+    ).decode()

@@ -121,6 +121,7 @@ def _refuse_photo_options(options: Options) -> None:
         (options.mask is not None, "a mask"),
         (bool(options.faces), "a face's location"),
         (options.aligned, "a ready crop"),
+        (options.chooses, "a choice of faces by number or size"),
     ):
         if given:
             raise UsageError(f"{what} is for one photo, and faces move in a clip; leave it out")
@@ -281,16 +282,16 @@ class _Stages:
             return None
         following = [each.drawn for each in ahead[1:]]
         fused = track.fusion(replace(one.drawn, found=found), following)
-        patch = _in_frame(one.view, fused, self._options.occlusion_threshold, free)
+        patch = _in_frame(one.view, fused, self._options, free)
         if patch is None:
             return None
         near = replace(one.view, box=patch.box)
         return replace(patch, above=track.grain(frame[patch.box], patch.above, patch.weight, near))
 
 
-def _in_frame(view: View, fused: Drawn, threshold: float, free: Mask) -> Patch | None:
+def _in_frame(view: View, fused: Drawn, options: Options, free: Mask) -> Patch | None:
     """A fused face where it lies in its frame. None if nothing changes there."""
-    weight = weight_in_photo(view, fused.found, threshold)[1]
+    weight = weight_in_photo(view, fused.found, options)[1]
     weight = np.where(free[view.box], weight, np.float32(0))
     if not weight.any():
         return None

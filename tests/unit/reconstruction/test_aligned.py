@@ -192,6 +192,20 @@ def test_a_mask_is_taken_to_the_pixel(reconstructor: Reconstructor) -> None:
     assert set(result.provenance.options) == {"input", "mask_sha256"}
 
 
+@pytest.mark.parametrize("by_mask", [False, True])
+def test_the_edge_grows_in_pixels_of_the_crop(reconstructor: Reconstructor, *, by_mask: bool) -> None:
+    image = framed("Grace Hopper")
+    image[150:220, 70:190] = COVER
+    words = {"mask": (image == COVER).all(axis=2)} if by_mask else {}
+    heights = []
+    for more in ({}, {"grow": 10}, {"grow": -10}, {"grow": "10%", "feather": 6}):
+        changed = (reconstructor(image, aligned=True, **words, **more).array != image).any(axis=2)
+        heights.append(int(np.ptp(np.flatnonzero(changed.any(axis=1)))))
+    usual, grown, shrunk, soft = heights
+    assert (grown - usual, shrunk - usual) == (20, -20)
+    assert soft - usual == pytest.approx(2 * (13 + (6 if by_mask else 4)), abs=2)
+
+
 def test_a_mask_overrules_what_the_model_finds(reconstructor: Reconstructor) -> None:
     image = covered(256, 256)
     mask = np.zeros((256, 256), dtype=np.bool_)

@@ -4,7 +4,7 @@ import pytest
 from facemend.images import Alpha
 from facemend.reconstruction.acceptance import wanted_alpha
 from facemend.reconstruction.blending import composite, resize_alpha
-from facemend.reconstruction.options import Remove
+from facemend.reconstruction.options import Remove, options_of
 from tests.tiny_celeba import gradient
 
 
@@ -67,8 +67,30 @@ def test_the_edge_fades_over_two_pixels() -> None:
 
 def test_without_margin_and_feather_the_alpha_is_taken_to_the_pixel() -> None:
     image, alpha = gradient(90, 90), disc(90, 20)
-    made = composite(image, 255 - image, alpha, dilation_px=0, feather_px=0)
+    made = composite(image, 255 - image, alpha, exact=True)
     assert np.array_equal(made.weight, alpha)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ({"grow": 3}, [1, 1, 1, 1, 1, 1, 1, 2 / 3, 1 / 3, 0]),
+        ({"grow": -2}, [1, 1, 2 / 3, 1 / 3, 0, 0, 0, 0, 0, 0]),
+        ({"feather": 0}, [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]),
+        ({"feather": 4}, [1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2, 0, 0]),
+    ],
+)
+def test_the_edge_lies_where_the_options_say(words: dict[str, float], expected: list[float]) -> None:
+    image = np.zeros((256, 256, 3), dtype=np.uint8)
+    alpha = np.zeros((256, 256), dtype=np.float32)
+    alpha[:, :100] = 1
+    made = composite(image, image + 255, alpha, options_of(None, words))
+    assert made.weight[128, 98:108] == pytest.approx(expected)
+    assert made.weight[0, 0] == 1, "the picture's border is no edge"
+    exact = composite(image, image + 255, alpha, options_of(None, words), exact=True)
+    moved = 2 if "grow" in words else 0
+    assert exact.weight[128, 100 + int(words.get("grow", 0)) - 1] == 1
+    assert (exact.weight > 0).sum() < (made.weight > 0).sum() + moved
 
 
 def test_a_single_pixel_in_the_corner_is_delivered() -> None:

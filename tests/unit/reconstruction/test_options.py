@@ -22,6 +22,12 @@ def test_a_default_is_not_named_and_every_other_choice_is() -> None:
         min_confidence=0.9,
         strip=True,
         primary_only=True,
+        grow="-5%",
+        feather=0,
+        only=[3, 1],
+        largest=4,
+        min_face="2.5%",
+        max_face=600.0,
     )
     assert asked.to_texts() == {
         "input": "photo",
@@ -32,6 +38,12 @@ def test_a_default_is_not_named_and_every_other_choice_is() -> None:
         "min_confidence": "0.9",
         "strip": "yes",
         "primary_only": "yes",
+        "grow": "-5%",
+        "feather": "0",
+        "only": "3,1",
+        "largest": "4",
+        "min_face": "2.5%",
+        "max_face": "600",
     }
     assert _options(keep=mask).to_texts().keys() == {"input", "remove", "keep_sha256"}
     assert _options(mask=mask).to_texts().keys() == {"input", "mask_sha256"}
@@ -69,6 +81,18 @@ def test_a_mask_of_the_photos_shape_fits_at_any_size() -> None:
         ({"keep": [(0, 0, float("nan"), 5)]}, "is not a region"),
         ({"faces": [(0, 0, 5, 5)], "aligned": True}, "shows one face alone"),
         ({"remove": "hats"}, "unknown class 'hats'"),
+        ({"grow": "much"}, "'much' is not a length; give pixels such as 8"),
+        ({"grow": True}, "'True' is not a length"),
+        ({"grow": -65}, "grow -65 cannot be; use -64 to 64 pixels of the crop"),
+        ({"grow": "50%"}, "grow 50% cannot be"),
+        ({"feather": -1}, "feather -1 cannot be; use 0 to 64"),
+        ({"only": [0]}, "faces are numbered from 1"),
+        ({"only": "1,3"}, "faces are numbered from 1"),
+        ({"largest": "2"}, "the 2 largest faces cannot be"),
+        ({"largest": 0}, "the 0 largest faces cannot be"),
+        ({"min_face": 0}, "a face's width is more than 0"),
+        ({"min_face": 90, "max_face": 80}, "no face is wider than 90 and narrower than 80"),
+        ({"largest": 1, "aligned": True}, "shows one face alone"),
     ],
 )
 def test_what_cannot_be_is_refused(words: dict[str, object], message: str) -> None:

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from facemend.errors import NoFaceFound, UsageError
 from facemend.images import Image
 from facemend.occlusion import OcclusionClass
 from facemend.reconstruction.demo import read_portraits
+from facemend.reconstruction.find import find_in_photo
 from facemend.reconstruction.model import Model
-from facemend.reconstruction.options import Options, Remove
+from facemend.reconstruction.options import Length, Options, Remove, options_of
 from facemend.reconstruction.pipeline import reconstruct_faces
 from facemend.reconstruction.reconstructor import Reconstructor
 from tests.stand_in import COVER, write_model
@@ -88,6 +90,108 @@ def test_what_may_be_a_hidden_face_is_reported_only_if_it_is_covered_and_comes_l
     covered = _covered(plain, doubtful)
     done = reconstruct_faces(covered, [replace(doubtful, marked=True), sure], model, Options())[1]
     assert [face.coverage > 0 for face in done] == [False, True]
+
+
+def _three() -> tuple[Image, list[Face]]:
+    """A photo of three covered faces, the widest first, and of one that is doubtful and hides nothing."""
+    faces = [_face(side, x, 200) for side, x in ((300, 200), (200, 500), (120, 750))]
+    photo = np.random.default_rng(0).integers(90, 160, (400, 1000, 3), dtype=np.uint8)
+    for face in faces:
+        photo = _covered(photo, face)
+    return photo, [*faces, replace(_face(90, 920, 200), confidence=0.3)]
+
+
+@pytest.mark.parametrize(
+    ("words", "chosen"),
+    [
+        ({}, [1, 2, 3]),
+        ({"largest": 1}, [1]),
+        ({"largest": 9}, [1, 2, 3]),
+        ({"only": (3, 1)}, [1, 3]),
+        ({"only": 2, "largest": 2}, [2]),
+        ({"min_face": 100}, [1, 2]),
+        ({"min_face": "10%"}, [1, 2]),
+        ({"max_face": "14%"}, [2, 3]),
+        ({"min_face": 90, "max_face": 110}, [2]),
+    ],
+)
+def test_the_options_choose_faces_and_numbers_stay(
+    model: Model, words: dict[str, Any], chosen: list[int]
+) -> None:
+    photo, faces = _three()
+    options = options_of(None, words)
+    after, done = reconstruct_faces(photo, faces, model, options)
+    assert [one.number for one in done] == [1, 2, 3]
+    assert [one.number for one in done if one.chosen and one.changed] == chosen
+    found = find_in_photo(photo, faces, model, options, "it")
+    assert [(one.number, one.chosen) for one in found] == [(one.number, one.chosen) for one in done]
+    assert [one.number for one in found if one.found(OcclusionClass.COVERS)] == chosen
+    everything = reconstruct_faces(photo, faces, model, Options())[0]
+    for one in done:
+        expected = everything if one.number in chosen else photo
+        x1, y1, x2, y2 = map(int, one.face.box_px)
+        assert np.array_equal(after[y1:y2, x1:x2], expected[y1:y2, x1:x2])
+
+
+def test_the_largest_face_may_be_one_that_is_known_by_its_cover_alone(model: Model) -> None:
+    photo, faces = _three()
+    hidden = [faces[0], *(replace(face, confidence=0.97) for face in faces[1:3]), faces[3]]
+    options = Options(largest=1, min_confidence=0.95)
+    for work in (
+        reconstruct_faces(photo, hidden, model, options)[1],
+        find_in_photo(photo, hidden, model, options, "it"),
+    ):
+        assert [(one.number, one.chosen) for one in work] == [(1, False), (2, False), (3, True)]
+
+
+def test_a_number_without_a_face_is_refused(model: Model) -> None:
+    photo, faces = _three()
+    for only in (4, 7):  # the doubtful one hides nothing, and does not count
+        with pytest.raises(UsageError, match=f"the photo has no face {only}; facemend find shows"):
+            reconstruct_faces(photo, faces, model, options_of(None, {"only": only}))
+
+
+@pytest.mark.parametrize("grow", [-12, 12])
+def test_a_found_occlusion_and_a_mask_grow_by_pixels_of_the_crop(model: Model, grow: int) -> None:
+    face = _face(512, 400, 400)  # two pixels of the photo to one of the crop
+    photo = gradient(800, 800)
+    photo[420:540, 320:480] = COVER
+    mask = (photo == COVER).all(axis=2)
+    for words in ({}, {"mask": mask}):
+        usual, moved = (
+            reconstruct_faces(photo, [face], model, options_of(None, {**words, **more}))[0] != photo
+            for more in ({}, {"grow": grow})
+        )
+        widths = [np.ptp(np.flatnonzero(each.any(axis=(0, 2)))) for each in (usual, moved)]
+        assert widths[1] - widths[0] == pytest.approx(2 * 2 * grow, abs=2)
+        assert (moved & ~usual if grow < 0 else usual & ~moved).sum() == 0
+
+
+def test_what_is_kept_does_not_change_where_the_edge_grows_over_it(model: Model) -> None:
+    face = _face(256, 300, 300)
+    photo = _covered(gradient(600, 600), face)
+    mask = (photo == COVER).all(axis=2)
+    options = Options(mask=mask, keep=((0, 0, 300, 600),), grow=Length(10), feather=Length(10))
+    after = reconstruct_faces(photo, [face], model, options)[0]
+    assert np.array_equal(after[:, :300], photo[:, :300])
+    assert (after[:, 300:] != photo[:, 300:]).any()
+
+
+def test_it_says_in_words_how_sure_it_is(model: Model) -> None:
+    face = _face(256, 300, 300)
+    photo = _covered(gradient(600, 600), face)
+    (done,) = reconstruct_faces(photo, [face], model, Options())[1]
+    assert (
+        done.doubt == f"about ±{done.interval_levels:.0f} levels: the nose is a guess, the mouth is a guess"
+    )
+    assert done.interval is not None
+    calm = replace(done, interval=done.interval * 0 + 5)
+    assert calm.doubt == "about ±5 levels: the nose is fairly certain, the mouth is fairly certain"
+    beside = replace(face, landmarks_px=face.landmarks_px + (3000, 0))
+    nowhere = "no eye, nose or mouth is reconstructed"
+    assert replace(done, face=beside).doubt == f"about ±{done.interval_levels:.0f} levels: {nowhere}"
+    (plain,) = reconstruct_faces(gradient(600, 600), [face], model, Options())[1]
+    assert plain.doubt is None
 
 
 def test_accessories_stay_unless_they_are_asked_for(model: Model) -> None:

@@ -182,10 +182,35 @@ def test_only_the_faces_asked_for_are_reconstructed(client: TestClient, covered:
     assert not differs[kept].any()
     assert everything[kept].any()
     assert np.array_equal(differs[mended], everything[mended])
-    assert answer["provenance"]["options"]["faces"] == "2"
+    assert answer["provenance"]["options"]["only"] == "2"
     assert len(answer["provenance"]["regions"]) == 1
     missing = post(client, photo, faces="3").json()
-    assert missing == {"code": "no_such_face", "message": "there is no face 3; 2 found, numbered from 1"}
+    assert missing == {"code": "no_such_face", "message": "there is no face 3; found: 1, 2"}
+
+
+def test_the_edge_and_the_size_of_faces_are_fields(client: TestClient, covered: Image) -> None:
+    both = np.hstack([covered, covered[::2, ::2].repeat(2, axis=0)])  # the second face is half as wide
+    photo = encoded(both)
+    usual = post(client, photo, answer="json").json()
+    answer = post(client, photo, answer="json", largest="1", grow="10%", feather="6").json()
+    assert [(face["face"], face["chosen"]) for face in answer["faces"]] == [(1, True), (2, False)]
+    first, second = answer["faces"]
+    assert first["coverage"] > usual["faces"][0]["coverage"]
+    assert first["doubt"].startswith("about ±")
+    interval, changed = decoded(first["interval"]), decoded(first["changed"])
+    assert interval.any()
+    assert not interval[changed == 0].any()
+    assert (second["doubt"], second["interval"], second["changed"], second["occlusions"]) == (
+        None,
+        None,
+        None,
+        {},
+    )
+    chosen = answer["provenance"]["options"]
+    assert (chosen["largest"], chosen["grow"], chosen["feather"]) == ("1", "10%", "6")
+    found = client.post("/v1/find", files={"photo": photo}, data={"faces": "2", "min_face": "1%"}).json()
+    assert [(face["face"], face["chosen"]) for face in found["faces"]] == [(1, False), (2, True)]
+    assert [face["box_px"] for face in found["faces"]] == [face["box_px"] for face in usual["faces"]]
 
 
 def test_a_face_is_marked_by_its_box(client: TestClient) -> None:
@@ -234,8 +259,12 @@ def test_an_unchanged_photo_is_its_file_byte_for_byte(client: TestClient) -> Non
         ({"face": "1,2,1e308,1e308"}, "face: send x,y,width,height"),
         ({"face": "900,900,9,9"}, "the face 900,900,9,9 lies outside the photo"),
         ({"format": "gif"}, "format: "),
+        ({"grow": "wide"}, "grow: send pixels such as 8"),
+        ({"grow": "900"}, "grow 900 cannot be; use -64 to 64"),
+        ({"largest": "0"}, "largest: "),
+        ({"min_face": "0"}, "a face's width is more than 0"),
         ({"aligned": "perhaps"}, "aligned: "),
-        ({"model": "/etc/passwd"}, "there is no option model; there are answer, remove"),
+        ({"model": "/etc/passwd"}, "there is no option model; there are faces, largest"),
         ({"url": "http://127.0.0.1/"}, "there is no option url"),
         ({"remove": "x" * 5000}, "the form cannot be read"),
     ],

@@ -56,8 +56,29 @@ def test_frames_come_back_in_order_and_change_under_the_cover_alone(
     assert {one.shot for one in done} == {0}
 
 
+def test_the_edge_grows_in_a_clip_as_well(
+    reconstructor: Reconstructor, clip: tuple[list[Image], list[Image]]
+) -> None:
+    frames = clip[0][4:8]
+    shares = [
+        [
+            (one.array != one.before).any(axis=2).mean()
+            for one in reconstruct_frames(iter(frames), reconstructor=reconstructor, **words)
+        ]
+        for words in ({"grow": -6}, {}, {"grow": 10, "feather": 6})
+    ]
+    assert (np.diff(shares, axis=0) > 0.2 * np.array(shares[1])).all()
+
+
 def test_options_of_a_photo_are_refused(reconstructor: Reconstructor) -> None:
-    for change in ({"aligned": True}, {"faces": [(0, 0, 9, 9)]}, {"mask": np.ones((4, 4), dtype=bool)}):
+    for change in (
+        {"aligned": True},
+        {"faces": [(0, 0, 9, 9)]},
+        {"mask": np.ones((4, 4), dtype=bool)},
+        {"only": 1},
+        {"largest": 1},
+        {"min_face": "5%"},
+    ):
         with pytest.raises(UsageError, match="is for one photo"):
             reconstruct_frames([], reconstructor=reconstructor, **change)
 

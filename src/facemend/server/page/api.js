@@ -30,7 +30,7 @@ export async function formats() {
 }
 
 /** Reconstructs a photo. `work` has photo (File), remove, aligned, boxes ([x, y, width, height], …), faces (numbers or
- * null), mask (Blob or null), format (null for the photo's own), before (whether the original comes back as PNG). */
+ * null), grow, feather (pixels of the crop, or null), mask (Blob or null), format (null for the photo's own), before (whether the original comes back as PNG). */
 export async function reconstruct(work, { signal, askForToken, says }) {
   for (let attempt = 0; ; attempt++) {
     const response = await send(work, signal);
@@ -50,12 +50,14 @@ export async function reconstruct(work, { signal, askForToken, says }) {
 }
 
 /** The form's fields beside its files: [name, value] of each that is not at its default. */
-function fieldsOf({ remove, aligned, boxes, faces, mask, format }) {
+function fieldsOf({ remove, aligned, boxes, faces, grow, feather, mask, format }) {
   return [
     remove !== "covers" && !mask && ["remove", remove],
     aligned && ["aligned", "true"],
     boxes.length > 0 && ["face", boxes.map((box) => box.join(",")).join(" ")],
     faces && ["faces", faces.join(",")],
+    grow !== 0 && ["grow", String(grow)],
+    feather !== null && ["feather", String(feather)],
     format && ["format", format],
   ].filter(Boolean);
 }

@@ -211,6 +211,8 @@ function show() {
     radio.checked = radio.value === photo.step.remove;
     radio.disabled = photo.step.strokes.length > 0;
   }
+  showEdge("grow", photo.step.grow);
+  showEdge("feather", photo.step.feather ?? (photo.step.strokes.length ? 0 : 2));
   const paintable = ready && photo.result.faces.length > 0;
   tools.add.disabled = tools.remove.disabled = !paintable;
   tools.box.disabled = !ready;
@@ -381,11 +383,26 @@ function listenToPhotos() {
   find("format").addEventListener("change", show);
 }
 
+/** Shows what changed, or how far off it may be, or neither. */
+function showLayer(tinted, doubted) {
+  Object.assign(stage, { tinted, doubted });
+  find("show-tint").checked = tinted;
+  find("show-doubt").checked = doubted;
+  stage.show(current);
+}
+
+function showEdge(id, value) {
+  find(id).value = value;
+  document.querySelector(`output[for="${id}"]`).value = value;
+}
+
 function listenToTools() {
-  find("show-tint").addEventListener("change", (event) => {
-    stage.tinted = event.target.checked;
-    stage.show(current);
-  });
+  find("show-tint").addEventListener("change", (event) => showLayer(event.target.checked, false));
+  find("show-doubt").addEventListener("change", (event) => showLayer(false, event.target.checked));
+  for (const id of ["grow", "feather"]) {
+    find(id).addEventListener("input", () => showEdge(id, find(id).value));
+    find(id).addEventListener("change", (event) => choose({ [id]: Number(event.target.value) }));
+  }
   find("zoom").addEventListener("change", (event) => {
     stage.zoom = Number(event.target.value);
     stage.fit();

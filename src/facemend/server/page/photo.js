@@ -9,9 +9,11 @@ const SUFFIX = {
 const CLOSE_UPS = [178 / 218, 1]; // ratios of the sides that the server takes as a ready crop
 
 /** A step: options, boxes around faces, strokes of the brush, and the result that they gave. Never changed once it is
- * there. {remove, aligned, boxes: [x, y, width, height] of each, faces: Set of numbers or null for all, strokes: [],
- * result: of this step or, until it is there, of one before} */
-const FIRST = { remove: "covers", aligned: false, boxes: [], faces: null, strokes: [], result: null };
+ * there. {remove, aligned, boxes: [x, y, width, height] of each, faces: Set of numbers or null for all, grow, feather:
+ * of the edge, null for the default, strokes: [], result: of this step or, until it is there, of one before} */
+const FIRST = { remove: "covers", aligned: false, boxes: [], faces: null, grow: 0, feather: null, strokes: [], result: null };
+const HEAT = [[24, 16, 72], [104, 24, 128], [208, 56, 88], [250, 152, 48], [255, 250, 160]];
+const HOTTEST_LEVELS = 100; // as in NAME_doubt.png of the command line
 
 export class Photo {
   constructor(file, remove = "covers") {
@@ -86,9 +88,10 @@ export class Photo {
 
   async resultOf(step, helpers) {
     if (!step.strokes.length) return this.read(await reconstruct(this.workOf(step, null, this.shownAs), helpers), step);
-    // What the brush starts from is what the model found, not what the brush made of it.
-    const { faces, found } = step.result.made.boxes === step.boxes
-      ? step.result : await this.resultOf({ ...step, strokes: [] }, helpers);
+    // What the brush starts from is what the model found, not what the brush or the edge made of it.
+    const { made } = step.result;
+    const { faces, found } = made.boxes === step.boxes && made.grow === 0 && made.feather === null
+      ? step.result : await this.resultOf({ ...step, strokes: [], grow: 0, feather: null }, helpers);
     const mask = await this.maskBlob(step, faces, found);
     const result = await this.read(await reconstruct(this.workOf(step, mask, this.shownAs), helpers), step);
     return { ...result, faces, found, mask };
@@ -101,6 +104,8 @@ export class Photo {
       aligned: step.aligned,
       boxes: step.boxes,
       faces: mask || step.faces === null ? null : [...step.faces].sort((a, b) => a - b),
+      grow: step.grow,
+      feather: step.feather,
       mask,
       format,
       before: this.before === null,
@@ -116,7 +121,8 @@ export class Photo {
     const { faces } = response;
     const found = await Promise.all(faces.map(areaOf));
     const changed = found.filter((_, i) => faces[i].reconstructed);
-    return { response, blob, after, faces, found, changed, mask: null, made, files: new Map() };
+    const doubt = await Promise.all(faces.filter((face) => face.reconstructed && face.interval).map(heatOf));
+    return { response, blob, after, faces, found, changed, doubt, mask: null, made, files: new Map() };
   }
 
   /** The result as a file in a format ("" is the photo's own): {name, blob}. */
@@ -177,6 +183,12 @@ export class Photo {
     fill(pen, colour);
   }
 
+  /** Draws how far off the result may be. */
+  drawDoubt(pen, scale) {
+    pen.clearRect(0, 0, pen.canvas.width, pen.canvas.height);
+    this.result?.doubt.forEach((area) => drawArea(pen, area, scale));
+  }
+
   drawMask(pen, scale, step, faces, found) {
     pen.save();
     pen.clip(this.reach(step, faces, scale));
@@ -220,12 +232,27 @@ function canvasOf(bitmap) {
 /** What of a face was reconstructed, as a canvas with opacity, and where it lies; null if nothing was. */
 async function areaOf(face) {
   if (!face.changed) return null;
-  const bitmap = await createImageBitmap(blobOf({ base64: face.changed, media_type: "image/png" }));
+  return areaFrom(face, face.changed, (data, i) => { data[i + 3] = data[i]; });
+}
+
+/** How far off a reconstructed face may be, in colours. */
+function heatOf(face) {
+  return areaFrom(face, face.interval, (data, i) => {
+    const at = Math.min(data[i] / HOTTEST_LEVELS, 1) * (HEAT.length - 1);
+    const low = Math.min(Math.floor(at), HEAT.length - 2);
+    data[i + 3] = data[i] ? 255 : 0;
+    for (const band of [0, 1, 2]) data[i + band] = HEAT[low][band] + (at - low) * (HEAT[low + 1][band] - HEAT[low][band]);
+  });
+}
+
+/** A gray PNG of a face's area as a canvas, each pixel of its data changed by `colour`, and where it lies. */
+async function areaFrom(face, base64, colour) {
+  const bitmap = await createImageBitmap(blobOf({ base64, media_type: "image/png" }));
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   const pen = canvas.getContext("2d", { willReadFrequently: true });
   pen.drawImage(bitmap, 0, 0);
   const picture = pen.getImageData(0, 0, canvas.width, canvas.height);
-  for (let i = 0; i < picture.data.length; i += 4) picture.data[i + 3] = picture.data[i];
+  for (let i = 0; i < picture.data.length; i += 4) colour(picture.data, i);
   pen.putImageData(picture, 0, 0);
   return { canvas, area: face.area_px };
 }

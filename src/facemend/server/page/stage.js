@@ -26,6 +26,7 @@ export class Stage {
     this.at = null;
     this.zoom = 1;
     this.tinted = false;
+    this.doubted = false; // whether the doubt is shown
     this.split = false; // whether the slider is there
     this.peeking = false; // whether before is held
     this.listen();
@@ -149,9 +150,14 @@ export class Stage {
   drawTint() {
     const { tint } = this.parts;
     const brushing = this.mode === "add" || this.mode === "remove";
-    tint.hidden = !this.tinted && !brushing && !(this.photo.stale && this.photo.step.strokes.length);
+    const shows = this.tinted || brushing || (this.photo.stale && this.photo.step.strokes.length);
+    tint.hidden = !shows && !this.doubted;
     if (tint.hidden) return;
     const pen = tint.getContext("2d");
+    if (!shows) {
+      this.photo.drawDoubt(pen, this.photo.scale);
+      return;
+    }
     this.photo.drawTint(pen, this.photo.scale, TINT);
     // The stroke that is being drawn, before it is cut to the faces.
     if (this.stroke && this.photo.result) drawStroke(pen, this.stroke, this.photo.scale, TINT);
