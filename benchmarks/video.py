@@ -91,7 +91,14 @@ def _clips(folder: Path | None, count: int) -> Iterator[Clip]:
         yield _read(path, count)
 
 
-def render(name: str, photo: Image, landmarks_px: Points, count: int, rng: np.random.Generator) -> Clip:
+def render(
+    name: str,
+    photo: Image,
+    landmarks_px: Points,
+    count: int,
+    rng: np.random.Generator,
+    size_px: tuple[int, int] = _SIZE_PX,
+) -> Clip:
     """A clip of a portrait in which the camera pans, zooms and rolls, and light and noise change."""
     frames, landmarks = [], []
     middle = landmarks_px.mean(axis=0)
@@ -99,14 +106,14 @@ def render(name: str, photo: Image, landmarks_px: Points, count: int, rng: np.ra
     for t in range(count):
         angle = math.radians(5 * math.sin(t / 11))
         scale = zoom * (1 + 0.08 * math.sin(t / 17))
-        place = np.array(_SIZE_PX) / 2 + (30 * math.sin(t / 9), 18 * math.sin(t / 13 + 1))
+        place = np.array(size_px) / 2 + (30 * math.sin(t / 9), 18 * math.sin(t / 13 + 1))
         turn = np.array([(math.cos(angle), -math.sin(angle)), (math.sin(angle), math.cos(angle))])
         to_photo = np.column_stack([turn.T / scale, middle - turn.T @ place / scale])
         corner = to_photo[:, :2] @ (-0.5, -0.5) + to_photo[:, 2] + 0.5
         coefficients = np.column_stack([to_photo[:, :2], corner]).ravel().tolist()
         planes = [
             PillowImage.fromarray(photo[:, :, band].astype(np.float32)).transform(
-                _SIZE_PX, PillowImage.Transform.AFFINE, coefficients, PillowImage.Resampling.BICUBIC
+                size_px, PillowImage.Transform.AFFINE, coefficients, PillowImage.Resampling.BICUBIC
             )
             for band in range(3)
         ]
@@ -253,8 +260,9 @@ def _measure_speed() -> dict[str, dict[str, float]]:
     """Speed and memory over two 720p clips with one covered face, in a process of their own each."""
     portrait = read_portraits()[1]
     rng = np.random.default_rng(0)
-    clip = render(portrait.name, portrait.photo, portrait.landmarks_px, min(_SPEED_FRAMES), rng)
-    frames = [_framed(frame) for frame in cover(clip, "nose_mask").frames]
+    count, size_px = min(_SPEED_FRAMES), _SPEED_PX
+    clip = render(portrait.name, portrait.photo, portrait.landmarks_px, count, rng, size_px)
+    frames = cover(clip, "nose_mask").frames
     result = {}
     with tempfile.TemporaryDirectory() as folder:
         for count in _SPEED_FRAMES:
@@ -271,15 +279,6 @@ def _measure_speed() -> dict[str, dict[str, float]]:
             }
             print(count, result[f"{count} frames"], flush=True)
     return result
-
-
-def _framed(frame: Image) -> Image:
-    """A frame in the middle of a larger one."""
-    width, height = _SPEED_PX
-    framed = np.full((height, width, 3), 96, dtype=np.uint8)
-    y, x = (height - frame.shape[0]) // 2, (width - frame.shape[1]) // 2
-    framed[y : y + frame.shape[0], x : x + frame.shape[1]] = frame
-    return framed
 
 
 def _write(path: Path, frames: Sequence[Image], count: int) -> None:

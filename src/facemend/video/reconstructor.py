@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -24,11 +25,13 @@ from facemend.video.tracking import TrackedFace, Tracker
 
 LOOKAHEAD = 12
 """Frames that are known before the first of them is decided: 0.4 s of a usual clip."""
+ANALYSED_AHEAD = 3
+"""Frames that a thread analyses while those before them are shown."""
 MOST_REPEATED = 2
 """Frames for which an answer of the model holds at most where nothing moves."""
 
 
-_GRAIN_GAIN, _FINEST_GRAIN = 0.2, 4
+_GRAIN_EVERY, _GRAIN_GAIN, _FINEST_GRAIN = 4, 0.5, 4
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ def reconstruct_frames(
 ) -> Iterator[FrameReconstruction]:
     """Reconstructs what hides the faces in the frames of one clip. A face looks the same in all of them.
 
-    It streams: a result comes `LOOKAHEAD` frames after its frame, and memory does not grow.
+    It streams: a result comes `LOOKAHEAD + ANALYSED_AHEAD` frames after its frame, and memory does not
+    grow.
 
     Args:
         frames: uint8 (H, W, 3) RGB each, all of one size, in their order.
@@ -161,12 +165,15 @@ class _Grain:
     """The noise of a reconstructed face. It lies on the face and moves with it, as skin does."""
 
     def __init__(self, track: int) -> None:
-        self._track, self._levels, self._noise = track, 0.0, np.zeros((0, 0), dtype=np.float32)
+        self._track, self._levels, self._count = track, 0.0, 0
+        self._noise = np.zeros((0, 0), dtype=np.float32)
 
     def __call__(self, before: Image, above: Image, weight: Alpha, near: View) -> Image:
         """`above` (h, w, 3) with the noise that the frame has beside the hole; see `match_grain`."""
-        missing = missing_grain(before, above, weight > 0, near.scale)
-        self._levels += (missing - self._levels) * (_GRAIN_GAIN if self._levels else 1.0)
+        if self._count % _GRAIN_EVERY == 0:
+            missing = missing_grain(before, above, weight > 0, near.scale)
+            self._levels += (missing - self._levels) * (_GRAIN_GAIN if self._levels else 1.0)
+        self._count += 1
         if near.scale <= 1 or not self._levels:
             return above
         finer = min(math.ceil(near.scale), _FINEST_GRAIN)
@@ -195,14 +202,30 @@ class _Stages:
 
     def run(self, frames: Iterable[Image]) -> Iterator[FrameReconstruction]:
         window: deque[tuple[Image, int, dict[int, _Pass]]] = deque()
-        for frame in frames:
-            window.append((frame, *self._analysed(frame)))
+        for one in self._all_analysed(frames):
+            window.append(one)
             if len(window) > LOOKAHEAD:
                 yield self._shown(window)
                 window.popleft()
         while window:
             yield self._shown(window)
             window.popleft()
+
+    def _all_analysed(self, frames: Iterable[Image]) -> Iterator[tuple[Image, int, dict[int, _Pass]]]:
+        """Each frame with what `_analysed` says of it. A thread of its own works on the next ones."""
+        executor = ThreadPoolExecutor(1, thread_name_prefix="facemend-analysis")
+        waiting: deque[tuple[Image, Future[tuple[int, dict[int, _Pass]]]]] = deque()
+        try:
+            for frame in frames:
+                waiting.append((frame, executor.submit(self._analysed, frame)))
+                if len(waiting) > ANALYSED_AHEAD:
+                    earlier, found = waiting.popleft()
+                    yield (earlier, *found.result())
+            while waiting:
+                earlier, found = waiting.popleft()
+                yield (earlier, *found.result())
+        finally:
+            executor.shutdown(cancel_futures=True)
 
     def _analysed(self, frame: Image) -> tuple[int, dict[int, _Pass]]:
         """The shot, and the model's passes over the faces of one frame, by their track."""
