@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -305,8 +306,10 @@ def _reconstruct_clips(
     from facemend.errors import FacemendError, ModelError
     from facemend.reconstruction.batch import Outcome
     from facemend.video.outputs import VideoReconstruction, describe, reconstruct_video
+    from facemend.video.reconstructor import threads_for_clips
 
-    reconstructor, done = setup(), []
+    threads = setup.threads or threads_for_clips()
+    reconstructor, done = replace(setup, threads=threads)(), []
     for source, output in pairs:
         with tqdm(unit="frame", desc=printable(source.name), leave=False, disable=quiet or None) as bar:
 

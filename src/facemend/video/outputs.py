@@ -17,7 +17,7 @@ from facemend.io import is_clip, is_hidden
 from facemend.reconstruction.batch import Outcome
 from facemend.reconstruction.options import Options, options_of
 from facemend.reconstruction.provenance import NOTICE, Provenance
-from facemend.reconstruction.reconstructor import Reconstructor, shipped
+from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.video.clips import (
     KEY,
     SUFFIXES,
@@ -30,7 +30,7 @@ from facemend.video.clips import (
     pixels_of,
     read_texts,
 )
-from facemend.video.reconstructor import FrameReconstruction, reconstruct_frames
+from facemend.video.reconstructor import FrameReconstruction, reconstruct_frames, shipped_for_clips
 
 try:
     import fcntl
@@ -209,7 +209,7 @@ def reconstruct_video(
     options = options_of(options, changes)
     chosen = _codec_of(codec, output)
     check_output(output, chosen, lossless=lossless)
-    reconstructor = reconstructor or shipped()
+    reconstructor = reconstructor or shipped_for_clips()
     with ClipReader(source) as reader:
         made = _provenance(reconstructor, options, source, chosen, lossless)
         if not force and _is_finished(output, made):

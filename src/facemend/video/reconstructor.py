@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -15,18 +15,19 @@ from facemend.detection import Face
 from facemend.errors import UsageError
 from facemend.files import seed_of
 from facemend.images import Alpha, Image, Mask
+from facemend.parallel import cores
 from facemend.reconstruction.blending import RING_PX, add_grain, blend, missing_grain
 from facemend.reconstruction.options import Options, options_of
 from facemend.reconstruction.pipeline import Passes, weight_in_photo
-from facemend.reconstruction.reconstructor import Reconstructor, shipped
+from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.thresholds import THRESHOLDS
 from facemend.video.fusion import Acceptance, Drawn, Fusion, is_still, steady
-from facemend.video.tracking import TrackedFace, Tracker
+from facemend.video.tracking import FrameFaces, TrackedFace, Tracker
 
 LOOKAHEAD = 12
 """Frames that are known before the first of them is decided: 0.4 s of a usual clip."""
 ANALYSED_AHEAD = 3
-"""Frames that a thread analyses while those before them are shown."""
+"""Frames that are analysed in threads while those before them are shown."""
 MOST_REPEATED = 2
 """Frames for which an answer of the model holds at most where nothing moves."""
 
@@ -117,7 +118,21 @@ def reconstruct_frames(
     """
     options = options_of(options, changes)
     _refuse_photo_options(options)
-    return _Stages(reconstructor or shipped(), options).run(frames)
+    return _Stages(reconstructor or shipped_for_clips(), options).run(frames)
+
+
+@cache
+def shipped_for_clips() -> Reconstructor:
+    """The model that comes with facemend, opened once, with `threads_for_clips`."""
+    return Reconstructor(threads=threads_for_clips())
+
+
+def threads_for_clips() -> int:
+    """How many threads a model gets: all cores but one, which follows, shows, decodes and encodes.
+
+    Threads of ONNX Runtime wait busily, so that more than there are cores cost most of the speed.
+    """
+    return max(1, cores() - 1)
 
 
 def _refuse_photo_options(options: Options) -> None:
@@ -212,24 +227,30 @@ class _Stages:
             window.popleft()
 
     def _all_analysed(self, frames: Iterable[Image]) -> Iterator[tuple[Image, int, dict[int, _Pass]]]:
-        """Each frame with what `_analysed` says of it. A thread of its own works on the next ones."""
-        executor = ThreadPoolExecutor(1, thread_name_prefix="facemend-analysis")
+        """Each frame with what `_analysed` says of it. Two threads work on the next ones.
+
+        One follows the faces, the other passes them to the model. Each takes the frames in their order.
+        """
+        follows, analyses = (ThreadPoolExecutor(1, f"facemend-{name}") for name in ("faces", "passes"))
         waiting: deque[tuple[Image, Future[tuple[int, dict[int, _Pass]]]]] = deque()
         try:
             for frame in frames:
-                waiting.append((frame, executor.submit(self._analysed, frame)))
+                found = follows.submit(self._tracker, frame)
+                waiting.append((frame, analyses.submit(self._analysed, frame, found)))
                 if len(waiting) > ANALYSED_AHEAD:
-                    earlier, found = waiting.popleft()
-                    yield (earlier, *found.result())
+                    earlier, analysed = waiting.popleft()
+                    yield (earlier, *analysed.result())
             while waiting:
-                earlier, found = waiting.popleft()
-                yield (earlier, *found.result())
+                earlier, analysed = waiting.popleft()
+                yield (earlier, *analysed.result())
         finally:
-            executor.shutdown(cancel_futures=True)
+            follows.shutdown(wait=False, cancel_futures=True)
+            analyses.shutdown(cancel_futures=True)
+            follows.shutdown()
 
-    def _analysed(self, frame: Image) -> tuple[int, dict[int, _Pass]]:
+    def _analysed(self, frame: Image, followed: "Future[FrameFaces]") -> tuple[int, dict[int, _Pass]]:
         """The shot, and the model's passes over the faces of one frame, by their track."""
-        found = self._tracker(frame)
+        found = followed.result()
         highest = max((each.face.confidence for each in found.faces), default=0.0)
         passes = {}
         for tracked in found.faces:

@@ -73,7 +73,7 @@ class TrackingRules:
 
 
 RULES = TrackingRules()
-_THUMB_PX = (48, 27)
+_THUMB_CELLS = (48, 27)
 _FACE = ((0.5, 0.56), (0.38, 0.46))
 """The ellipse of a face in its crop: middle and half axes, x and y as shares of the side."""
 
@@ -529,8 +529,8 @@ class _Cuts:
     def __call__(self, frame: Image) -> bool:
         """Whether the next frame, uint8 (H, W, 3), begins a shot. The first one does."""
         picture = PillowImage.fromarray(frame[:: RULES.cut_step, :: RULES.cut_step].copy())
-        small = picture.resize(_THUMB_PX, PillowImage.Resampling.BOX, reducing_gap=1.0)
-        thumb = np.asarray(small, dtype=np.float32)
+        cell = [max(1, side // cells) for side, cells in zip(picture.size, _THUMB_CELLS, strict=True)]
+        thumb = np.asarray(picture.reduce((cell[0], cell[1])), dtype=np.float32)
         if self._last is None:
             self._last = thumb
             return True
