@@ -47,7 +47,7 @@ class FusionRules:
     moved: float = 5.0
     """A change of so many means that all before it counts for nothing."""
     still_levels: float = 5.0
-    """Change, averaged over squares of eight by eight pixels, that is too small for the model to run again."""
+    """Change, averaged over squares of eight by eight pixels, for which the model does not run again."""
     still_share: float = 0.99
     """Share of the squares in which it has to be so small."""
     motion_reach_px: int = 9

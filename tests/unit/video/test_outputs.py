@@ -1,7 +1,10 @@
 """Clips from end to end, with the stand-in model: what changes, what is written, what is left behind."""
 
+import itertools
 import json
-from collections.abc import Callable
+import threading
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from facemend.images import Image
 from facemend.reconstruction.batch import Outcome
 from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.video.outputs import VideoReconstruction, plan_clips
+from facemend.video.reconstructor import ANALYSED_AHEAD, LOOKAHEAD
 from tests.stand_in import COVER
 from tests.video_clips import covered, planes_of, render, write_clip
 
@@ -54,6 +58,35 @@ def test_frames_come_back_in_order_and_change_under_the_cover_alone(
             assert changed.sum() < 2 * hidden.sum()
     assert {face.track for one in done for face in one.faces if face.coverage} == {0}
     assert {one.shot for one in done} == {0}
+
+
+def test_frames_are_let_go_of_however_long_the_clip(
+    reconstructor: Reconstructor, clip: tuple[list[Image], list[Image]]
+) -> None:
+    alive: list[weakref.ref[Image]] = []
+
+    def frames() -> Iterator[Image]:
+        for number in range(3 * LOOKAHEAD):
+            frame = clip[0][number % 2].copy()
+            alive[:] = [one for one in alive if one() is not None]
+            alive.append(weakref.ref(frame))
+            yield frame
+
+    most = 0
+    for done in reconstruct_frames(frames(), reconstructor=reconstructor):
+        del done
+        most = max(most, sum(one() is not None for one in alive))
+    assert LOOKAHEAD <= most <= LOOKAHEAD + ANALYSED_AHEAD + 4
+
+
+def test_a_caller_that_stops_early_leaves_no_thread(
+    reconstructor: Reconstructor, clip: tuple[list[Image], list[Image]]
+) -> None:
+    before = threading.active_count()
+    frames = reconstruct_frames(itertools.cycle(clip[0]), reconstructor=reconstructor)
+    next(frames)
+    frames.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
 
 
 def test_options_of_a_photo_are_refused(reconstructor: Reconstructor) -> None:
