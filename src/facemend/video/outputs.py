@@ -4,7 +4,7 @@ import json
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from glob import has_magic
 from pathlib import Path
@@ -324,14 +324,15 @@ class _Run:
                 waiting.append(frame)
                 yield pixels_of(frame)
 
-        for done in reconstruct_frames(pixels(), options, reconstructor=reconstructor):
-            frame = waiting.popleft()
-            if done.patches:
-                change(frame, [(patch.box, patch.above, patch.weight) for patch in done.patches])
-            self._note(done, float(frame.time or 0.0))
-            writer.write(frame)
-            if self.progress is not None:
-                self.progress(self.frames, self.reader.frames_expected)
+        with closing(reconstruct_frames(pixels(), options, reconstructor=reconstructor)) as results:
+            for done in results:
+                frame = waiting.popleft()
+                if done.patches:
+                    change(frame, [(patch.box, patch.above, patch.weight) for patch in done.patches])
+                self._note(done, float(frame.time or 0.0))
+                writer.write(frame)
+                if self.progress is not None:
+                    self.progress(self.frames, self.reader.frames_expected)
 
     def _note(self, done: FrameReconstruction, time_s: float) -> None:
         for one in done.faces:

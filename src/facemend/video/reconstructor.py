@@ -2,11 +2,12 @@
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -28,8 +29,9 @@ LOOKAHEAD = 12
 """Frames that are known before the first of them is decided: 0.4 s of a usual clip."""
 ANALYSED_AHEAD = 3
 """Frames that are analysed in threads while those before them are shown."""
-MOST_REPEATED = 2
-"""Frames for which an answer of the model holds at most where nothing moves."""
+MOST_REPEATED, MOST_REPEATED_UNCOVERED = 2, 8
+"""Frames for which an answer of the model holds at most where nothing moves. The second is that of a face
+that does not count as covered, which needs no mean of answers."""
 
 
 _GRAIN_EVERY, _GRAIN_GAIN, _FINEST_GRAIN = 4, 0.5, 4
@@ -100,7 +102,7 @@ def reconstruct_frames(
     *,
     reconstructor: Reconstructor | None = None,
     **changes: Any,
-) -> Iterator[FrameReconstruction]:
+) -> Generator[FrameReconstruction, None, None]:
     """Reconstructs what hides the faces in the frames of one clip. A face looks the same in all of them.
 
     It streams: a result comes `LOOKAHEAD + ANALYSED_AHEAD` frames after its frame, and memory does not
@@ -166,6 +168,10 @@ class _Pass:
     first: bool = True
 
 
+_Analysed: TypeAlias = tuple[Image, int, dict[int, _Pass]]
+"""A frame, its shot, and the passes over its faces by their track."""
+
+
 @dataclass
 class _Track:
     """What a face carries from frame to frame."""
@@ -215,18 +221,21 @@ class _Stages:
         self._tracks: dict[int, _Track] = {}
         self._last: dict[int, _Pass] = {}
 
-    def run(self, frames: Iterable[Image]) -> Iterator[FrameReconstruction]:
-        window: deque[tuple[Image, int, dict[int, _Pass]]] = deque()
-        for one in self._all_analysed(frames):
-            window.append(one)
-            if len(window) > LOOKAHEAD:
-                yield self._shown(window)
-                window.popleft()
+    def run(self, frames: Iterable[Image]) -> Generator[FrameReconstruction, None, None]:
+        window: deque[_Analysed] = deque()
+        with closing(self._all_analysed(frames)) as analysed:
+            for one in analysed:
+                window.append(one)
+                if len(window) > LOOKAHEAD:
+                    yield self._shown(window)
+                    window.popleft()
         while window:
             yield self._shown(window)
             window.popleft()
 
-    def _all_analysed(self, frames: Iterable[Image]) -> Iterator[tuple[Image, int, dict[int, _Pass]]]:
+    def _all_analysed(
+        self, frames: Iterable[Image]
+    ) -> Generator[tuple[Image, int, dict[int, _Pass]], None, None]:
         """Each frame with what `_analysed` says of it. Two threads work on the next ones.
 
         One follows the faces, the other passes them to the model. Each takes the frames in their order.
@@ -244,9 +253,9 @@ class _Stages:
                 earlier, analysed = waiting.popleft()
                 yield (earlier, *analysed.result())
         finally:
+            # Nothing waits for the threads here: the garbage collector may end this in one of them.
             follows.shutdown(wait=False, cancel_futures=True)
-            analyses.shutdown(cancel_futures=True)
-            follows.shutdown()
+            analyses.shutdown(wait=False, cancel_futures=True)
 
     def _analysed(self, frame: Image, followed: "Future[FrameFaces]") -> tuple[int, dict[int, _Pass]]:
         """The shot, and the model's passes over the faces of one frame, by their track."""
@@ -274,7 +283,9 @@ class _Stages:
             or not is_still(view.crop.image, earlier.basis)
         ):
             return self._pass(frame, tracked, view, highest, False)
-        if earlier.repeated < MOST_REPEATED and not earlier.first:
+        covered = earlier.probability >= THRESHOLDS.accepted
+        most = MOST_REPEATED if covered else MOST_REPEATED_UNCOVERED
+        if earlier.repeated < most and not (covered and earlier.first):
             longer = view_below(frame, view, self._passes.rows_px - len(view.crop.image))
             drawn = replace(earlier.drawn, crop=longer.crop.image, fresh=False)
             return replace(
@@ -294,7 +305,7 @@ class _Stages:
         drawn = Drawn(longer.crop.image, raw, np.pad(seen.found, below), interval)
         return _Pass(tracked, longer, drawn, probability, view.crop.image, mirrored)
 
-    def _shown(self, window: "deque[tuple[Image, int, dict[int, _Pass]]]") -> FrameReconstruction:
+    def _shown(self, window: "deque[_Analysed]") -> FrameReconstruction:
         """What is shown of the first frame of the window."""
         frame, shot, passes = window[0]
         self._tracks = {number: track for number, track in self._tracks.items() if number in passes}

@@ -19,6 +19,7 @@ from facemend.reconstruction.batch import Outcome
 from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.video.outputs import VideoReconstruction, plan_clips
 from facemend.video.reconstructor import ANALYSED_AHEAD, LOOKAHEAD
+from facemend.video.tracking import FrameFaces, Tracker
 from tests.stand_in import COVER
 from tests.video_clips import covered, planes_of, render, write_clip
 
@@ -79,14 +80,31 @@ def test_frames_are_let_go_of_however_long_the_clip(
     assert LOOKAHEAD <= most <= LOOKAHEAD + ANALYSED_AHEAD + 4
 
 
-def test_a_caller_that_stops_early_leaves_no_thread(
-    reconstructor: Reconstructor, clip: tuple[list[Image], list[Image]]
+def test_work_may_be_ended_in_one_of_its_own_threads(
+    reconstructor: Reconstructor, clip: tuple[list[Image], list[Image]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = threading.active_count()
-    frames = reconstruct_frames(itertools.cycle(clip[0]), reconstructor=reconstructor)
-    next(frames)
-    frames.close()  # type: ignore[attr-defined]
-    assert threading.active_count() == before
+    """As the garbage collector does, which runs in any of them."""
+    follow, numbers = Tracker.__call__, itertools.count()
+    may_end, ended = threading.Event(), threading.Event()
+
+    def follow_or_end(tracker: Tracker, frame: Image) -> FrameFaces:
+        if next(numbers) == LOOKAHEAD + 1:
+            may_end.wait(20)
+            results.close()
+            ended.set()
+        return follow(tracker, frame)
+
+    monkeypatch.setattr(Tracker, "__call__", follow_or_end)
+    before = set(threading.enumerate())
+    results = reconstruct_frames(itertools.cycle(clip[0]), reconstructor=reconstructor)
+    next(results)
+    begun = set(threading.enumerate()) - before
+    assert len(begun) == 2
+    may_end.set()
+    assert ended.wait(20)
+    for thread in begun:
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 def test_options_of_a_photo_are_refused(reconstructor: Reconstructor) -> None:
