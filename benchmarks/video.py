@@ -2,12 +2,13 @@
 
     python benchmarks/video.py [--videos FOLDER] [--frames N] [--kinds nose_mask,blur_full] [--look FOLDER]
     python benchmarks/video.py --speed
+    python benchmarks/video.py --memory
 
 Clips are rendered from the two portraits that come with facemend: pan, zoom, roll, light and noise. Those
 of a folder come on top. A cover is drawn once in canonical coordinates and moves with the head. Flicker is
 the mean absolute change from frame to frame inside the hole, in canonical coordinates, over the truth's
-own. `--speed` times a 720p clip, decode and encode with it, and measures the memory of a short and of a
-longer one. Writes benchmarks/results/video.json.
+own. `--speed` times a 720p clip, decode and encode with it. `--memory` measures the peak memory of small
+clips of 300 and of 3,000 frames. Writes benchmarks/results/video.json.
 """
 
 import argparse
@@ -68,11 +69,18 @@ def main() -> None:
     parser.add_argument("--look", type=Path, help="write rows of frames at 100% into this folder")
     parser.add_argument("--only", default="", help="clips whose name holds this text")
     parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--memory", action="store_true")
     options = parser.parse_args()
-    result = json.loads(_RESULT.read_text()) if _RESULT.exists() else {}
+    before = json.loads(_RESULT.read_text()) if _RESULT.exists() else {}
+    partly = options.speed or options.memory or options.only
+    # Figures of quality are written whole, so that one state of the code made them all.
+    kept = {name: before[name] for name in ("speed", "memory") if name in before}
+    result = before if partly else kept
     reconstructor = Reconstructor(threads=1)
     if options.speed:
-        result["speed"] = _measure_speed()
+        result["speed"] = _measure(_SPEED_PX, _SPEED_FRAMES)
+    elif options.memory:
+        result["memory"] = _measure(_MEMORY_PX, _MEMORY_FRAMES)
     else:
         for clip in _clips(options.videos, options.frames):
             for kind in options.kinds.split(",") if options.only in clip.name else ():
@@ -91,7 +99,14 @@ def _clips(folder: Path | None, count: int) -> Iterator[Clip]:
         yield _read(path, count)
 
 
-def render(name: str, photo: Image, landmarks_px: Points, count: int, rng: np.random.Generator) -> Clip:
+def render(
+    name: str,
+    photo: Image,
+    landmarks_px: Points,
+    count: int,
+    rng: np.random.Generator,
+    size_px: tuple[int, int] = _SIZE_PX,
+) -> Clip:
     """A clip of a portrait in which the camera pans, zooms and rolls, and light and noise change."""
     frames, landmarks = [], []
     middle = landmarks_px.mean(axis=0)
@@ -99,14 +114,14 @@ def render(name: str, photo: Image, landmarks_px: Points, count: int, rng: np.ra
     for t in range(count):
         angle = math.radians(5 * math.sin(t / 11))
         scale = zoom * (1 + 0.08 * math.sin(t / 17))
-        place = np.array(_SIZE_PX) / 2 + (30 * math.sin(t / 9), 18 * math.sin(t / 13 + 1))
+        place = np.array(size_px) / 2 + (30 * math.sin(t / 9), 18 * math.sin(t / 13 + 1))
         turn = np.array([(math.cos(angle), -math.sin(angle)), (math.sin(angle), math.cos(angle))])
         to_photo = np.column_stack([turn.T / scale, middle - turn.T @ place / scale])
         corner = to_photo[:, :2] @ (-0.5, -0.5) + to_photo[:, 2] + 0.5
         coefficients = np.column_stack([to_photo[:, :2], corner]).ravel().tolist()
         planes = [
             PillowImage.fromarray(photo[:, :, band].astype(np.float32)).transform(
-                _SIZE_PX, PillowImage.Transform.AFFINE, coefficients, PillowImage.Resampling.BICUBIC
+                size_px, PillowImage.Transform.AFFINE, coefficients, PillowImage.Resampling.BICUBIC
             )
             for band in range(3)
         ]
@@ -238,6 +253,7 @@ def _write_rows(path: Path, clip: Clip, covered: CoveredClip, *rows: Sequence[Im
 
 
 _SPEED_PX, _SPEED_FRAMES = (1280, 720), (40, 160)
+_MEMORY_PX, _MEMORY_FRAMES = (320, 240), (300, 3000)
 _RUN = """
 import json, resource, sys, time
 import facemend
@@ -249,15 +265,15 @@ print(json.dumps([done.frames, done.changed_frames, wall_s, cpu_s, used.ru_maxrs
 """
 
 
-def _measure_speed() -> dict[str, dict[str, float]]:
-    """Speed and memory over two 720p clips with one covered face, in a process of their own each."""
+def _measure(size_px: tuple[int, int], counts: Sequence[int]) -> dict[str, dict[str, float]]:
+    """Speed and peak memory over clips of one covered face, in a process of their own each."""
     portrait = read_portraits()[1]
     rng = np.random.default_rng(0)
-    clip = render(portrait.name, portrait.photo, portrait.landmarks_px, min(_SPEED_FRAMES), rng)
-    frames = [_framed(frame) for frame in cover(clip, "nose_mask").frames]
+    clip = render(portrait.name, portrait.photo, portrait.landmarks_px, _SPEED_FRAMES[0], rng, size_px)
+    frames = cover(clip, "nose_mask").frames
     result = {}
     with tempfile.TemporaryDirectory() as folder:
-        for count in _SPEED_FRAMES:
+        for count in counts:
             source, output = Path(folder, f"{count}.mp4"), Path(folder, f"{count}_out.mp4")
             _write(source, frames, count)
             command = [sys.executable, "-c", _RUN, str(source), str(output)]
@@ -273,22 +289,14 @@ def _measure_speed() -> dict[str, dict[str, float]]:
     return result
 
 
-def _framed(frame: Image) -> Image:
-    """A frame in the middle of a larger one."""
-    width, height = _SPEED_PX
-    framed = np.full((height, width, 3), 96, dtype=np.uint8)
-    y, x = (height - frame.shape[0]) // 2, (width - frame.shape[1]) // 2
-    framed[y : y + frame.shape[0], x : x + frame.shape[1]] = frame
-    return framed
-
-
 def _write(path: Path, frames: Sequence[Image], count: int) -> None:
     """A clip of frames that go to and fro."""
     import av
 
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=30, options={"crf": "14", "preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = *_SPEED_PX, "yuv420p"
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
         for number in range(count):
             turn = number % (2 * len(frames) - 2)
             at = turn if turn < len(frames) else 2 * len(frames) - 2 - turn

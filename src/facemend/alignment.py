@@ -305,9 +305,16 @@ class View:
     @cached_property
     def inside(self) -> Mask:
         """bool, of the box's size: the pixels that the crop sees whole."""
-        shown = np.ones(self.crop.image.shape[:2], dtype=np.float32)
-        if self.tall:
-            shown[shown_height(self.crop.image.shape[1]) :] = 0
+        height, width = self.crop.image.shape[:2]
+        height = shown_height(width) if self.tall else height
+        rows, columns = self.box
+        ends = [(x, y) for x in (columns.start, columns.stop - 1) for y in (rows.start, rows.stop - 1)]
+        in_crop = (ends - self.crop.crop_to_photo[:, 2]) @ np.linalg.inv(self.crop.crop_to_photo[:, :2]).T
+        margin = _BICUBIC_PX / min(1.0, self.scale) + 1
+        if (in_crop >= margin).all() and (in_crop <= (width - 1 - margin, height - 1 - margin)).all():
+            return np.ones((rows.stop - rows.start, columns.stop - columns.start), dtype=np.bool_)
+        shown = np.zeros(self.crop.image.shape[:2], dtype=np.float32)
+        shown[:height] = 1
         inside: Mask = self.put(shown) > 0.999
         return inside
 

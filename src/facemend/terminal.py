@@ -37,7 +37,9 @@ def _shown(letter: str) -> str:
 
 
 _EVERY_S: Final = 30
-_LINE: Final = "{desc}{n_fmt} of {total_fmt} {unit}, {elapsed} so far, {remaining} left{postfix}"
+_LINE: Final = (
+    "{desc}{n_fmt} of {total_fmt} {unit}, {elapsed} so far, {remaining} left, {rate_fmt}{postfix}"
+)
 
 
 class _Lines:

@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ from facemend.errors import UsageError
 from facemend.terminal import printable, printable_json
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from facemend.reconstruction.batch import FaceSummary, ReconstructorSetup, TaskResult
     from facemend.reconstruction.model import Model
     from facemend.reconstruction.options import Options
@@ -322,15 +325,16 @@ def _reconstruct_clips(
     quiet: bool,
 ) -> None:
     """Reconstructs clips, one after the other. One that fails is reported, and the others go on."""
-    from tqdm import tqdm
-
     from facemend.errors import FacemendError, ModelError
     from facemend.reconstruction.batch import Outcome
+    from facemend.terminal import progress
     from facemend.video.outputs import VideoReconstruction, describe, reconstruct_video
+    from facemend.video.reconstructor import threads_for_clips
 
-    reconstructor, done = setup(), []
+    threads = setup.threads or threads_for_clips()
+    reconstructor, done = replace(setup, threads=threads)(), []
     for source, output in pairs:
-        with tqdm(unit="frame", desc=printable(source.name), leave=False, disable=quiet or None) as bar:
+        with progress(unit="frames", desc=f"{printable(source.name)}: ", quiet=quiet) as bar:
 
             def advance(frames: int, expected: int | None, bar: "tqdm[Any]" = bar) -> None:
                 bar.total = expected

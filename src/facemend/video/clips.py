@@ -349,30 +349,44 @@ def change(frame: VideoFrame, patches: Sequence[tuple[tuple[slice, slice], Image
         top, left = rows.start - before[0], columns.start - before[1]
         for number, values in enumerate(_planes_of(above, frame, kind)):
             shrink = (1, 1) if number == 0 or kind.gbr else (kind.down, kind.across)
-            share = _shrunk(weight, shrink, np.min)
+            share = _shrunk(weight, shrink, _least)
             plane = _plane(frame, number, kind.bits)
             y, x = top // shrink[0], left // shrink[1]
             part = plane[y : y + share.shape[0], x : x + share.shape[1]]
             share = share[: part.shape[0], : part.shape[1]]
-            wanted = _shrunk(values, shrink, np.mean)[: part.shape[0], : part.shape[1]]
+            wanted = _shrunk(values, shrink, _mean)[: part.shape[0], : part.shape[1]]
             touched = share > 0
             seen = part[touched].astype(np.float32)
             mixed = np.rint(seen + share[touched] * (wanted[touched] - seen))
             part[touched] = mixed.clip(0, (1 << kind.bits) - 1).astype(part.dtype)
 
 
-def _shrunk(values: npt.NDArray[np.float32], shrink: tuple[int, int], fold: Any) -> npt.NDArray[np.float32]:
+def _shrunk(
+    values: npt.NDArray[np.float32],
+    shrink: tuple[int, int],
+    fold: Callable[[Sequence[npt.NDArray[np.float32]]], npt.NDArray[np.float32]],
+) -> npt.NDArray[np.float32]:
     """Blocks of values (h, w) folded to one each. A block at the border may be smaller."""
     if shrink == (1, 1):
         return values
     down, across = shrink
     missing = (0, -values.shape[0] % down), (0, -values.shape[1] % across)
-    padded = np.pad(values, missing, mode="edge")
-    height, width = padded.shape
-    folded: npt.NDArray[np.float32] = fold(
-        padded.reshape(height // down, down, width // across, across), axis=(1, 3)
-    )
+    padded = np.pad(values, missing, mode="edge") if any(after for _, after in missing) else values
+    parts = [padded[y::down, x::across] for y in range(down) for x in range(across)]
+    folded: npt.NDArray[np.float32] = fold(parts)
     return folded
+
+
+def _least(parts: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    least: npt.NDArray[np.float32] = np.minimum.reduce(parts)
+    return least
+
+
+def _mean(parts: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total / np.float32(len(parts))
 
 
 def _planes_of(rgb: Image, frame: VideoFrame, kind: _Format) -> list[npt.NDArray[np.float32]]:

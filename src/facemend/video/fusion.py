@@ -47,7 +47,9 @@ class FusionRules:
     moved: float = 5.0
     """A change of so many means that all before it counts for nothing."""
     still_levels: float = 5.0
-    """Change of an eighth of the crop's pixels, averaged, that is too small for the model to run again."""
+    """Change, averaged over squares of eight by eight pixels, for which the model does not run again."""
+    still_share: float = 0.99
+    """Share of the squares in which it has to be so small."""
     motion_reach_px: int = 9
     """How far motion reaches into what hides the face."""
     surprise_blur_px: int = 12
@@ -254,18 +256,36 @@ def _small(plane: Plane) -> Plane:
 
 
 def _blurred(plane: Plane, reach_px: int) -> Plane:
-    """The mean over a square of 2 * reach + 1 pixels, (H, S)."""
+    """The mean over a square of 2 * reach + 1 pixels, (H, S) or (H, S, 3)."""
     width = 2 * reach_px + 1
-    for _ in range(2):
-        padded = np.pad(plane, ((reach_px + 1, reach_px), (0, 0)), mode="edge")
-        running = padded.cumsum(axis=0, dtype=np.float64)
-        plane = ((running[width:] - running[:-width]) / width).T.astype(np.float32)
-    return plane
+    padded = np.pad(plane, [(reach_px, reach_px)] * 2 + [(0, 0)] * (plane.ndim - 2), mode="edge")
+    for axis in range(2):
+        rows = padded.swapaxes(0, axis)
+        padded = _window_sum(rows, width).swapaxes(0, axis)
+    blurred: Plane = padded / np.float32(width * width)
+    return blurred
+
+
+def _window_sum(rows: Plane, width: int) -> Plane:
+    """The sums over so many rows. Sums of 1, 2, 4, 8, … rows make them: few and quick additions."""
+    length = len(rows) - width + 1
+    total, start, size = None, 0, 1
+    while width:
+        if width & 1:
+            part = rows[start : start + length]
+            total = part.copy() if total is None else total + part
+            start += size
+        width >>= 1
+        if width:
+            rows = rows[: len(rows) - size] + rows[size:]
+            size *= 2
+    assert total is not None
+    return total
 
 
 def _coarse(planes: Plane) -> Plane:
     """What is coarse in planes (H, S, 3)."""
-    return np.stack([_blurred(planes[:, :, band], RULES.coarse_px) for band in range(3)], axis=2)
+    return _blurred(planes, RULES.coarse_px)
 
 
 def _moved(planes: Plane, moved: Points) -> Plane:
@@ -328,4 +348,5 @@ def is_still(crop: Image, before: Image) -> bool:
     )
     light = np.median((a + _DARK) / (b + _DARK), axis=(0, 1))
     change = np.abs(a + _DARK - (b + _DARK) * light).mean(axis=2)
-    return float(change.max()) < max(RULES.still_levels, 6 * float(np.median(change)))
+    most = float(np.quantile(change, RULES.still_share))
+    return most < max(RULES.still_levels, 6 * float(np.median(change)))

@@ -3,7 +3,7 @@
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from glob import has_magic
 from pathlib import Path
@@ -26,7 +26,7 @@ from facemend.io.formats import find_files
 from facemend.reconstruction.batch import Outcome
 from facemend.reconstruction.options import Options, options_of
 from facemend.reconstruction.provenance import NOTICE, Provenance, provenance_of
-from facemend.reconstruction.reconstructor import Reconstructor, shipped
+from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.terminal import printable_json
 from facemend.video.clips import (
     KEY,
@@ -40,7 +40,7 @@ from facemend.video.clips import (
     pixels_of,
     read_texts,
 )
-from facemend.video.reconstructor import FrameReconstruction, reconstruct_frames
+from facemend.video.reconstructor import FrameReconstruction, reconstruct_frames, shipped_for_clips
 
 try:
     import fcntl
@@ -222,7 +222,7 @@ def reconstruct_video(
     options = options_of(options, changes)
     chosen = _codec_of(codec, output)
     check_output(output, chosen, lossless=lossless)
-    reconstructor = reconstructor or shipped()
+    reconstructor = reconstructor or shipped_for_clips()
     with ClipReader(source) as reader:
         made = _provenance(reconstructor, options, source, chosen, lossless)
         if not force and _is_finished(output, made):
@@ -338,14 +338,15 @@ class _Run:
                 waiting.append(frame)
                 yield pixels_of(frame)
 
-        for done in reconstruct_frames(pixels(), options, reconstructor=reconstructor):
-            frame = waiting.popleft()
-            if done.patches:
-                change(frame, [(patch.box, patch.above, patch.weight) for patch in done.patches])
-            self._note(done, float(frame.time or 0.0))
-            writer.write(frame)
-            if self.progress is not None:
-                self.progress(self.frames, self.reader.frames_expected)
+        with closing(reconstruct_frames(pixels(), options, reconstructor=reconstructor)) as results:
+            for done in results:
+                frame = waiting.popleft()
+                if done.patches:
+                    change(frame, [(patch.box, patch.above, patch.weight) for patch in done.patches])
+                self._note(done, float(frame.time or 0.0))
+                writer.write(frame)
+                if self.progress is not None:
+                    self.progress(self.frames, self.reader.frames_expected)
 
     def _note(self, done: FrameReconstruction, time_s: float) -> None:
         for one in done.faces:

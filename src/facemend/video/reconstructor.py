@@ -2,10 +2,12 @@
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,21 +16,25 @@ from facemend.detection import Face
 from facemend.errors import UsageError
 from facemend.files import seed_of
 from facemend.images import Alpha, Image, Mask
+from facemend.parallel import cores
 from facemend.reconstruction.blending import RING_PX, add_grain, blend, missing_grain
 from facemend.reconstruction.options import Options, options_of
 from facemend.reconstruction.pipeline import Passes, weight_in_photo
-from facemend.reconstruction.reconstructor import Reconstructor, shipped
+from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.thresholds import THRESHOLDS
 from facemend.video.fusion import Acceptance, Drawn, Fusion, is_still, steady
-from facemend.video.tracking import TrackedFace, Tracker
+from facemend.video.tracking import FrameFaces, TrackedFace, Tracker
 
 LOOKAHEAD = 12
 """Frames that are known before the first of them is decided: 0.4 s of a usual clip."""
-MOST_REPEATED = 2
-"""Frames for which an answer of the model holds at most where nothing moves."""
+ANALYSED_AHEAD = 3
+"""Frames that are analysed in threads while those before them are shown."""
+MOST_REPEATED, MOST_REPEATED_UNCOVERED = 2, 8
+"""Frames for which an answer of the model holds at most where nothing moves. The second is that of a face
+that does not count as covered, which needs no mean of answers."""
 
 
-_GRAIN_GAIN, _FINEST_GRAIN = 0.2, 4
+_GRAIN_EVERY, _GRAIN_GAIN, _FINEST_GRAIN = 4, 0.5, 4
 
 
 @dataclass(frozen=True)
@@ -96,10 +102,11 @@ def reconstruct_frames(
     *,
     reconstructor: Reconstructor | None = None,
     **changes: Any,
-) -> Iterator[FrameReconstruction]:
+) -> Generator[FrameReconstruction, None, None]:
     """Reconstructs what hides the faces in the frames of one clip. A face looks the same in all of them.
 
-    It streams: a result comes `LOOKAHEAD` frames after its frame, and memory does not grow.
+    It streams: a result comes `LOOKAHEAD + ANALYSED_AHEAD` frames after its frame, and memory does not
+    grow.
 
     Args:
         frames: uint8 (H, W, 3) RGB each, all of one size, in their order.
@@ -113,7 +120,21 @@ def reconstruct_frames(
     """
     options = options_of(options, changes)
     _refuse_photo_options(options)
-    return _Stages(reconstructor or shipped(), options).run(frames)
+    return _Stages(reconstructor or shipped_for_clips(), options).run(frames)
+
+
+@cache
+def shipped_for_clips() -> Reconstructor:
+    """The model that comes with facemend, opened once, with `threads_for_clips`."""
+    return Reconstructor(threads=threads_for_clips())
+
+
+def threads_for_clips() -> int:
+    """How many threads a model gets: all cores but one, which follows, shows, decodes and encodes.
+
+    Threads of ONNX Runtime wait busily, so that more than there are cores cost most of the speed.
+    """
+    return max(1, cores() - 1)
 
 
 def _refuse_photo_options(options: Options) -> None:
@@ -148,6 +169,10 @@ class _Pass:
     first: bool = True
 
 
+_Analysed: TypeAlias = tuple[Image, int, dict[int, _Pass]]
+"""A frame, its shot, and the passes over its faces by their track."""
+
+
 @dataclass
 class _Track:
     """What a face carries from frame to frame."""
@@ -162,12 +187,15 @@ class _Grain:
     """The noise of a reconstructed face. It lies on the face and moves with it, as skin does."""
 
     def __init__(self, track: int) -> None:
-        self._track, self._levels, self._noise = track, 0.0, np.zeros((0, 0), dtype=np.float32)
+        self._track, self._levels, self._count = track, 0.0, 0
+        self._noise = np.zeros((0, 0), dtype=np.float32)
 
     def __call__(self, before: Image, above: Image, weight: Alpha, near: View) -> Image:
         """`above` (h, w, 3) with the noise that the frame has beside the hole; see `match_grain`."""
-        missing = missing_grain(before, above, weight > 0, near.scale)
-        self._levels += (missing - self._levels) * (_GRAIN_GAIN if self._levels else 1.0)
+        if self._count % _GRAIN_EVERY == 0:
+            missing = missing_grain(before, above, weight > 0, near.scale)
+            self._levels += (missing - self._levels) * (_GRAIN_GAIN if self._levels else 1.0)
+        self._count += 1
         if near.scale <= 1 or not self._levels:
             return above
         finer = min(math.ceil(near.scale), _FINEST_GRAIN)
@@ -194,20 +222,45 @@ class _Stages:
         self._tracks: dict[int, _Track] = {}
         self._last: dict[int, _Pass] = {}
 
-    def run(self, frames: Iterable[Image]) -> Iterator[FrameReconstruction]:
-        window: deque[tuple[Image, int, dict[int, _Pass]]] = deque()
-        for frame in frames:
-            window.append((frame, *self._analysed(frame)))
-            if len(window) > LOOKAHEAD:
-                yield self._shown(window)
-                window.popleft()
+    def run(self, frames: Iterable[Image]) -> Generator[FrameReconstruction, None, None]:
+        window: deque[_Analysed] = deque()
+        with closing(self._all_analysed(frames)) as analysed:
+            for one in analysed:
+                window.append(one)
+                if len(window) > LOOKAHEAD:
+                    yield self._shown(window)
+                    window.popleft()
         while window:
             yield self._shown(window)
             window.popleft()
 
-    def _analysed(self, frame: Image) -> tuple[int, dict[int, _Pass]]:
+    def _all_analysed(
+        self, frames: Iterable[Image]
+    ) -> Generator[tuple[Image, int, dict[int, _Pass]], None, None]:
+        """Each frame with what `_analysed` says of it. Two threads work on the next ones.
+
+        One follows the faces, the other passes them to the model. Each takes the frames in their order.
+        """
+        follows, analyses = (ThreadPoolExecutor(1, f"facemend-{name}") for name in ("faces", "passes"))
+        waiting: deque[tuple[Image, Future[tuple[int, dict[int, _Pass]]]]] = deque()
+        try:
+            for frame in frames:
+                found = follows.submit(self._tracker, frame)
+                waiting.append((frame, analyses.submit(self._analysed, frame, found)))
+                if len(waiting) > ANALYSED_AHEAD:
+                    earlier, analysed = waiting.popleft()
+                    yield (earlier, *analysed.result())
+            while waiting:
+                earlier, analysed = waiting.popleft()
+                yield (earlier, *analysed.result())
+        finally:
+            # Nothing waits for the threads here: the garbage collector may end this in one of them.
+            follows.shutdown(wait=False, cancel_futures=True)
+            analyses.shutdown(wait=False, cancel_futures=True)
+
+    def _analysed(self, frame: Image, followed: "Future[FrameFaces]") -> tuple[int, dict[int, _Pass]]:
         """The shot, and the model's passes over the faces of one frame, by their track."""
-        found = self._tracker(frame)
+        found = followed.result()
         highest = max((each.face.confidence for each in found.faces), default=0.0)
         passes = {}
         for tracked in found.faces:
@@ -231,7 +284,9 @@ class _Stages:
             or not is_still(view.crop.image, earlier.basis)
         ):
             return self._pass(frame, tracked, view, highest, False)
-        if earlier.repeated < MOST_REPEATED and not earlier.first:
+        covered = earlier.probability >= THRESHOLDS.accepted
+        most = MOST_REPEATED if covered else MOST_REPEATED_UNCOVERED
+        if earlier.repeated < most and not (covered and earlier.first):
             longer = view_below(frame, view, self._passes.rows_px - len(view.crop.image))
             drawn = replace(earlier.drawn, crop=longer.crop.image, fresh=False)
             return replace(
@@ -251,7 +306,7 @@ class _Stages:
         drawn = Drawn(longer.crop.image, raw, np.pad(seen.found, below), interval)
         return _Pass(tracked, longer, drawn, probability, view.crop.image, mirrored)
 
-    def _shown(self, window: "deque[tuple[Image, int, dict[int, _Pass]]]") -> FrameReconstruction:
+    def _shown(self, window: "deque[_Analysed]") -> FrameReconstruction:
         """What is shown of the first frame of the window."""
         frame, shot, passes = window[0]
         self._tracks = {number: track for number, track in self._tracks.items() if number in passes}

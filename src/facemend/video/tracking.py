@@ -11,6 +11,7 @@ compositional algorithm), with weights that outliers lose (Tukey's biweight).
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,8 @@ class TrackingRules:
 
     detect_every: int = 12
     """Frames from one search of the whole picture to the next."""
+    half_from_px: float = 120.0
+    """Every second search sees the picture at half size if all known faces are so wide at least."""
     check_every: int = 3
     """Frames from one search near a known face to the next: a head that turns moves on its pixels."""
     check_px: int = 200
@@ -38,8 +41,10 @@ class TrackingRules:
     levels_px: tuple[int, ...] = (32, 64, 128)
     """Sides of the crop at which a template is aligned, one after the other."""
     iterations: int = 8
-    converged_px: float = 0.01
+    converged_px: tuple[float, ...] = (0.3, 0.1, 0.02)
     """A step that moves no corner by more ends the alignment at its level."""
+    spread_sample: int = 1500
+    """About so many residuals tell the spread of all."""
     least_noise_levels: float = 2.0
     outlier: float = 4.7
     """Residuals beyond so many standard deviations count for nothing: Tukey's biweight."""
@@ -51,11 +56,15 @@ class TrackingRules:
     """A face that was not seen for so many frames is given up."""
     same_face: float = 0.3
     """Overlap of two boxes (intersection over union) that are one face."""
+    part_of_face: float = 0.6
+    """Share of a new face that lies in a surer one from which it is a part of that."""
     anchor_gain: float = 0.35
     anchor_px: float = 4.0
     """How far the crop may lie from where the detector has it on average, before it is moved there."""
     turned_px: float = 8.0
     """A face that the detector sees farther from its crop has turned: the crop is moved at once."""
+    cut_step: int = 3
+    """Every so many pixels are looked at, in x and in y, to find cuts."""
     cut_share: float = 0.6
     least_cut_levels: float = 8.0
     cut_ratio: float = 4.0
@@ -64,7 +73,7 @@ class TrackingRules:
 
 
 RULES = TrackingRules()
-_THUMB_PX = (48, 27)
+_THUMB_CELLS = (48, 27)
 _FACE = ((0.5, 0.56), (0.38, 0.46))
 """The ellipse of a face in its crop: middle and half axes, x and y as shares of the side."""
 
@@ -114,12 +123,12 @@ class Tracker:
         self._tracks: list[_Track] = []
         self._cuts = _Cuts()
         self._shot = self._count = self._frame = 0
-        self._next_search = 0
+        self._next_search = self._searches = 0
 
     def __call__(self, frame: Image) -> FrameFaces:
         """Where the known faces are in the next frame, uint8 (H, W, 3) RGB, and which are new."""
         if self._cuts(frame):
-            self._tracks, self._next_search = [], self._frame
+            self._tracks, self._next_search, self._searches = [], self._frame, 0
             self._shot += self._frame > 0
         gray = PillowImage.fromarray(frame).convert("L")
         for track in self._tracks:
@@ -138,12 +147,15 @@ class Tracker:
     def _search(self, frame: Image, gray: PillowImage.Image) -> None:
         """Searches the whole frame: confirms tracks, finds lost ones again, begins new ones."""
         free = list(self._tracks)
-        for face in sorted(self._detect(frame), key=lambda face: -face.confidence):
+        widths_px = [x2 - x1 for x1, _, x2, _ in (track.face().box_px for track in self._tracks)]
+        half = self._searches % 2 == 1 and min(widths_px, default=0) >= RULES.half_from_px
+        self._searches += 1
+        for face in sorted(self._detected(frame, 2 if half else 1), key=lambda face: -face.confidence):
             same = max(free, key=lambda track: _overlap(track.face(), face), default=None)
             if same is not None and _overlap(same.face(), face) > RULES.same_face:
                 free.remove(same)
                 same.confirm(face, gray)
-            elif all(_overlap(track.face(), face) <= RULES.same_face for track in self._tracks):
+            elif not any(_is_part(face, track) for track in self._tracks):
                 begun = self._centre(frame, face) if self._centre else face
                 self._tracks.append(_Track(self._count, begun, gray, self._frame))
                 self._count += 1
@@ -157,12 +169,28 @@ class Tracker:
         near = frame[low[1] : high[1], low[0] : high[0]]
         if not near.size:
             return
-        shrink = max(1, math.ceil(max(near.shape) / RULES.check_px))
-        small = np.asarray(PillowImage.fromarray(np.ascontiguousarray(near)).reduce(shrink), dtype=np.uint8)
-        found = [_enlarged(face, shrink, low) for face in self._detect(small)]
+        found = self._detected(near, max(1, math.ceil(max(near.shape) / RULES.check_px)), low)
         best = max(found, key=lambda face: _overlap(track.face(), face), default=None)
         if best is not None and _overlap(track.face(), best) > RULES.same_face:
             track.confirm(best, gray)
+
+    def _detected(self, part: Image, shrink: int, low: Points | None = None) -> Sequence[Face]:
+        """The faces of a part of the frame that begins at `low`, found in a copy that much smaller."""
+        if shrink > 1:
+            part = np.asarray(PillowImage.fromarray(np.ascontiguousarray(part)).reduce(shrink))
+        corner = np.zeros(2) if low is None else low
+        return [_enlarged(face, shrink, corner) for face in self._detect(part)]
+
+
+def _is_part(face: Face, track: "_Track") -> bool:
+    """Whether a face that was found is a known one, or a part of one that is surer."""
+    known = track.face()
+    if _overlap(known, face) > RULES.same_face:
+        return True
+    low, high = np.reshape(face.box_px, (2, 2))
+    inside = np.minimum(high, known.box_px[2:]) - np.maximum(low, known.box_px[:2])
+    share = float(inside.clip(0).prod() / (high - low).prod())
+    return face.confidence < known.confidence and share > RULES.part_of_face
 
 
 def _enlarged(face: Face, shrink: int, low: Points) -> Face:
@@ -277,11 +305,13 @@ def align(template: Plane, gray: PillowImage.Image, guess: Points) -> tuple[Poin
         shows there, (S, S), in the light of the template.
     """
     to_frame = guess
-    for side in RULES.levels_px:
-        model = _Template.of(template, side)
+    for side, converged_px in zip(RULES.levels_px, RULES.converged_px, strict=True):
+        model, part = _Template.of(template, side), _part_around(gray, to_frame, side)
         for _ in range(RULES.iterations):
-            to_frame, step_px = model.step(gray, to_frame)
-            if step_px < RULES.converged_px:
+            if not part.holds(to_frame):
+                part = _part_around(gray, to_frame, side)
+            to_frame, step_px = model.step(part, gray, to_frame)
+            if step_px < converged_px:
                 break
     seen, alike = model.compared(gray, to_frame)
     return to_frame, alike, seen
@@ -294,34 +324,44 @@ class _Template:
     Attributes:
         values: (S, S).
         weight: (S, S), where the face is.
-        descent: (S * S, 6), change of the values with x and y of a point, both from the middle, as scale,
+        places: (N,), its pixels with a weight.
+        descent: (N, 6), change of their values with x and y of a point, both from the middle, as scale,
             turn and shift take them, and with the light's gain and offset.
     """
 
     values: Plane
     weight: Plane
-    descent: npt.NDArray[np.float64]
+    places: npt.NDArray[np.intp]
+    descent: Plane
 
     @classmethod
     def of(cls, template: Plane, side: int) -> "_Template":
         values = _shrunk(template, side)
-        dy, dx = np.gradient(values.astype(np.float64))
-        y, x = np.mgrid[:side, :side] - (side - 1) / 2
+        weight = _face_weight(side)
+        places = np.flatnonzero(weight)
+        dy, dx = (change.ravel()[places] for change in np.gradient(values))
+        y, x = (np.array(np.divmod(places, side)) - (side - 1) / 2).astype(np.float32)
         turns = [dx * x + dy * y, dy * x - dx * y, dx, dy]
-        descent = np.stack([*turns, values, np.ones_like(dx)], axis=-1).reshape(-1, 6)
-        return cls(values, _face_weight(side), descent)
+        descent = np.stack([*turns, values.ravel()[places], np.ones_like(dx)], axis=-1)
+        return cls(values, weight, places, descent)
 
-    def step(self, gray: PillowImage.Image, to_frame: Points) -> tuple[Points, float]:
-        """One step of the algorithm: a better transform, and how far it moves a corner, in crop pixels."""
+    def step(self, part: "_Part", gray: PillowImage.Image, to_frame: Points) -> tuple[Points, float]:
+        """One step of the algorithm: a better transform, and how far it moves a corner, in crop pixels.
+
+        Args:
+            part: of the frame, which is `gray`; it holds what the transform shows.
+        """
         side = len(self.values)
-        seen = _sampled(gray, to_frame, side)
-        error = (seen - self.values).ravel().astype(np.float64)
-        weight = (self.weight * _inside(gray, to_frame, side)).ravel() * _biweight(error, self.weight)
+        error = (part.sampled(to_frame, side) - self.values).ravel()[self.places]
+        weight = self.weight.ravel()[self.places] * _biweight(error)
+        inside = _inside(gray, to_frame, side)
+        if inside is not None:
+            weight = weight * inside.ravel()[self.places]
         weighted = self.descent * weight[:, None]
-        hessian = weighted.T @ self.descent
+        hessian = (weighted.T @ self.descent).astype(np.float64)
         hessian[np.diag_indices(6)] *= 1 + 1e-6
         hessian[np.diag_indices(6)] += 1e-9
-        scale, turn, x, y = np.linalg.solve(hessian, weighted.T @ error)[:4]
+        scale, turn, x, y = np.linalg.solve(hessian, (weighted.T @ error).astype(np.float64))[:4]
         middle = (side - 1) / 2
         linear = np.array([(1 + scale, -turn), (turn, 1 + scale)])
         change = np.column_stack([linear, np.array([x, y]) + middle - linear @ (middle, middle)])
@@ -334,8 +374,12 @@ class _Template:
         """What a frame shows, in the template's light, and the correlation of both."""
         side = len(self.values)
         seen = _sampled(gray, to_frame, side)
-        fitting = _biweight((seen - self.values).ravel(), self.weight).reshape(side, side)
-        weight = self.weight * _inside(gray, to_frame, side) * fitting
+        weight = np.zeros_like(self.weight)
+        fitting = _biweight((seen - self.values).ravel()[self.places])
+        weight.ravel()[self.places] = self.weight.ravel()[self.places] * fitting
+        inside = _inside(gray, to_frame, side)
+        if inside is not None:
+            weight *= inside
         total = max(float(weight.sum()), 1e-6)
         a, b = (plane - float((weight * plane).sum()) / total for plane in (seen, self.values))
         aa, bb, ab = (float((weight * p * q).sum()) / total for p, q in ((a, a), (b, b), (a, b)))
@@ -347,16 +391,17 @@ class _Template:
         return corrected.astype(np.float32), alike
 
 
-def _biweight(error: npt.NDArray[np.floating], weight: Plane) -> npt.NDArray[np.float64]:
-    """Tukey's weights of residuals: 1 in their middle, 0 for outliers."""
-    near = error[weight.ravel() > 0]
-    centre = np.median(near)
-    spread = max(1.4826 * float(np.median(np.abs(near - centre))), RULES.least_noise_levels)
-    scaled = (error - centre) / (RULES.outlier * spread)
-    weights: npt.NDArray[np.float64] = np.where(np.abs(scaled) < 1, (1 - scaled**2) ** 2, 0)
-    return weights
+def _biweight(error: Plane) -> Plane:
+    """Tukey's weights of residuals (N,): 1 in their middle, 0 for outliers."""
+    some = error[:: max(1, len(error) // RULES.spread_sample)]
+    centre = float(np.median(some))
+    spread = max(1.4826 * float(np.median(np.abs(some - centre))), RULES.least_noise_levels)
+    scaled = (error - np.float32(centre)) / np.float32(RULES.outlier * spread)
+    near: Plane = (1 - scaled**2).clip(0, None)
+    return near**2
 
 
+@cache
 def _face_weight(side: int) -> Plane:
     (x0, y0), (rx, ry) = _FACE
     y, x = (np.mgrid[:side, :side] + 0.5) / side
@@ -365,33 +410,77 @@ def _face_weight(side: int) -> Plane:
     return weight
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A part of a frame, made smaller for one level of the alignment.
+
+    Attributes:
+        picture: mode F.
+        low, high: its corners in the frame, x and y of pixel edges.
+        shrink: by which factor it is smaller.
+        size_px: of the frame.
+    """
+
+    picture: PillowImage.Image
+    low: Points
+    high: Points
+    shrink: int
+    size_px: tuple[int, int]
+
+    def holds(self, to_frame: Points) -> bool:
+        """Whether it shows all of the crop that the frame does."""
+        low, high = _ends(to_frame)
+        size = np.array(self.size_px)
+        return bool((self.low <= low.clip(0, size)).all() and (high.clip(0, size) <= self.high).all())
+
+    def sampled(self, to_frame: Points, side: int) -> Plane:
+        """It through a transform of the 256 px crop, as float32 (side, side); 0 beyond it."""
+        linear = to_frame[:, :2] * (CROP_SIZE_PX / side)
+        corner = _corner(to_frame) - self.low
+        coefficients = np.column_stack([linear, corner]).ravel() / self.shrink
+        kind, bilinear = PillowImage.Transform.AFFINE, PillowImage.Resampling.BILINEAR
+        seen = self.picture.transform((side, side), kind, coefficients.tolist(), bilinear)
+        return np.asarray(seen, dtype=np.float32)
+
+
+def _part_around(gray: PillowImage.Image, to_frame: Points, side: int) -> _Part:
+    """The part of a frame that a crop shows, and a margin for steps of the alignment."""
+    shrink = max(1, int(np.hypot(*to_frame[:, 0]) * CROP_SIZE_PX / side))
+    low, high = _ends(to_frame)
+    margin = 2 * shrink + 0.1 * (high - low)
+    first = np.floor(low - margin).clip(0, np.array(gray.size) - 1).astype(int)
+    last = np.ceil(high + margin).clip(first + 1, gray.size).astype(int)
+    part = gray.crop((*first.tolist(), *last.tolist()))
+    small = part.reduce(shrink) if shrink > 1 else part
+    return _Part(small.convert("F"), first.astype(float), last.astype(float), shrink, gray.size)
+
+
 def _sampled(gray: PillowImage.Image, to_frame: Points, side: int) -> Plane:
     """A frame seen through a transform of the 256 px crop, as float32 (side, side); 0 beyond the frame."""
-    factor = CROP_SIZE_PX / side
-    linear = to_frame[:, :2] * factor
-    # Pillow measures from pixel corners: the corner of the crop is -0.5 of its pixels.
-    corner = to_frame[:, :2] @ (-0.5, -0.5) + to_frame[:, 2] + 0.5
-    shrink = max(1, int(np.hypot(*linear[:, 0])))
-    ends = np.array([(x, y) for x in (0, side) for y in (0, side)]) @ linear.T + corner
-    low = np.floor(ends.min(axis=0) - 2 * shrink).clip(0, np.array(gray.size) - 1).astype(int)
-    high = np.ceil(ends.max(axis=0) + 2 * shrink).clip(low + 1, gray.size).astype(int)
-    part = gray.crop((*low.tolist(), *high.tolist()))
-    if shrink > 1:
-        part = part.reduce(shrink)
-    coefficients = np.column_stack([linear, corner - low]).ravel() / shrink
-    kind, bilinear = PillowImage.Transform.AFFINE, PillowImage.Resampling.BILINEAR
-    seen = part.convert("F").transform((side, side), kind, coefficients.tolist(), bilinear)
-    return np.asarray(seen, dtype=np.float32)
+    return _part_around(gray, to_frame, side).sampled(to_frame, side)
 
 
-def _inside(gray: PillowImage.Image, to_frame: Points, side: int) -> npt.NDArray[np.bool_]:
-    """bool (side, side): which pixels of a crop lie in the frame."""
+def _corner(to_frame: Points) -> Points:
+    """Where the crop's corner lies in the frame. Pillow measures from the corners of pixels."""
+    corner: Points = to_frame[:, :2] @ (-0.5, -0.5) + to_frame[:, 2] + 0.5
+    return corner
+
+
+def _ends(to_frame: Points) -> tuple[Points, Points]:
+    """The corners of the upright rectangle around a crop in its frame, x and y each."""
+    sides = (0, CROP_SIZE_PX)
+    ends = np.array([(x, y) for x in sides for y in sides]) @ to_frame[:, :2].T + _corner(to_frame)
+    return ends.min(axis=0), ends.max(axis=0)
+
+
+def _inside(gray: PillowImage.Image, to_frame: Points, side: int) -> npt.NDArray[np.bool_] | None:
+    """bool (side, side): which pixels of a crop lie in the frame. None if all do."""
     ends = np.array(
         [(x, y) for x in (0, CROP_SIZE_PX - 1) for y in (0, CROP_SIZE_PX - 1)], dtype=np.float64
     )
     corners = _apply(to_frame, ends)
     if (corners >= 1).all() and (corners < np.array(gray.size) - 2).all():
-        return np.ones((side, side), dtype=np.bool_)
+        return None
     centres = (np.mgrid[:side, :side][::-1].transpose(1, 2, 0) + 0.5) * (CROP_SIZE_PX / side) - 0.5
     places = _apply(to_frame, centres)
     inside = (places >= 1) & (places < np.array(gray.size) - 2)
@@ -439,9 +528,9 @@ class _Cuts:
 
     def __call__(self, frame: Image) -> bool:
         """Whether the next frame, uint8 (H, W, 3), begins a shot. The first one does."""
-        picture = PillowImage.fromarray(frame)
-        small = picture.resize(_THUMB_PX, PillowImage.Resampling.BOX, reducing_gap=1.0)
-        thumb = np.asarray(small, dtype=np.float32)
+        picture = PillowImage.fromarray(frame[:: RULES.cut_step, :: RULES.cut_step].copy())
+        cell = [max(1, side // cells) for side, cells in zip(picture.size, _THUMB_CELLS, strict=True)]
+        thumb = np.asarray(picture.reduce((cell[0], cell[1])), dtype=np.float32)
         if self._last is None:
             self._last = thumb
             return True

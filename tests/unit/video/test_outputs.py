@@ -1,7 +1,10 @@
 """Clips from end to end, with the stand-in model: what changes, what is written, what is left behind."""
 
+import itertools
 import json
-from collections.abc import Callable
+import threading
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,8 @@ from facemend.images import Image
 from facemend.reconstruction.batch import Outcome
 from facemend.reconstruction.reconstructor import Reconstructor
 from facemend.video.outputs import VideoReconstruction, plan_clips
+from facemend.video.reconstructor import ANALYSED_AHEAD, LOOKAHEAD
+from facemend.video.tracking import FrameFaces, Tracker
 from tests.stand_in import COVER
 from tests.video_clips import covered, planes_of, render, write_clip
 
@@ -68,6 +73,52 @@ def test_the_edge_grows_in_a_clip_as_well(
         for words in ({"grow": -6}, {}, {"grow": 10, "feather": 6})
     ]
     assert (np.diff(shares, axis=0) > 0.2 * np.array(shares[1])).all()
+
+
+def test_frames_are_let_go_of_however_long_the_clip(
+    reconstructor: Reconstructor, clip: tuple[list[Image], list[Image]]
+) -> None:
+    alive: list[weakref.ref[Image]] = []
+
+    def frames() -> Iterator[Image]:
+        for number in range(3 * LOOKAHEAD):
+            frame = clip[0][number % 2].copy()
+            alive[:] = [one for one in alive if one() is not None]
+            alive.append(weakref.ref(frame))
+            yield frame
+
+    most = 0
+    for done in reconstruct_frames(frames(), reconstructor=reconstructor):
+        del done
+        most = max(most, sum(one() is not None for one in alive))
+    assert LOOKAHEAD <= most <= LOOKAHEAD + ANALYSED_AHEAD + 4
+
+
+def test_work_may_be_ended_in_one_of_its_own_threads(
+    reconstructor: Reconstructor, clip: tuple[list[Image], list[Image]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the garbage collector does, which runs in any of them."""
+    follow, numbers = Tracker.__call__, itertools.count()
+    may_end, ended = threading.Event(), threading.Event()
+
+    def follow_or_end(tracker: Tracker, frame: Image) -> FrameFaces:
+        if next(numbers) == LOOKAHEAD + 1:
+            may_end.wait(20)
+            results.close()
+            ended.set()
+        return follow(tracker, frame)
+
+    monkeypatch.setattr(Tracker, "__call__", follow_or_end)
+    before = set(threading.enumerate())
+    results = reconstruct_frames(itertools.cycle(clip[0]), reconstructor=reconstructor)
+    next(results)
+    begun = set(threading.enumerate()) - before
+    assert len(begun) == 2
+    may_end.set()
+    assert ended.wait(20)
+    for thread in begun:
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 def test_options_of_a_photo_are_refused(reconstructor: Reconstructor) -> None:

@@ -1,6 +1,7 @@
 """Faces are followed: found once, registered on the pixels, and their shots told apart."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -121,3 +122,33 @@ def test_the_crop_moves_to_where_the_detector_has_the_face_on_average() -> None:
     assert all(move is None for move in moves[: RULES.check_every])
     assert sum(move is not None for move in moves) >= 1
     assert np.abs(one.face.landmarks_px - (landmarks[0] + 5)).mean() < 2.5
+
+
+def test_a_part_of_a_face_is_no_face_of_its_own() -> None:
+    frames, landmarks = render(2)
+    whole = _face(landmarks[0])
+    middle = landmarks[0].mean(axis=0)
+    part = _face(middle + 0.4 * (landmarks[0] - middle), 0.3)
+    beside = _face(0.3 * (landmarks[0] - middle) + 20, 0.3)
+    tracker = Tracker(lambda _: [whole, part, beside])
+    assert [one.face.confidence for one in tracker(frames[0]).faces] == [0.95, 0.3]
+    surer = Tracker(lambda _: [whole, replace(part, confidence=0.99)])
+    assert len(surer(frames[0]).faces) == 2
+
+
+def test_every_second_search_sees_a_picture_of_half_the_size_where_faces_are_large() -> None:
+    frames, landmarks = render(1)
+    sizes = []
+    large = np.repeat(np.repeat(frames[0], 4, axis=0), 4, axis=1)
+
+    def detect(image: Image) -> list[Face]:
+        sizes.append(image.shape[0])
+        return [_face((landmarks[0] + 0.5) * image.shape[0] / frames[0].shape[0] - 0.5)]
+
+    tracker = Tracker(detect)
+    for _ in range(2 * RULES.detect_every + 1):
+        (one,) = tracker(large).faces
+    whole = [side for side in sizes if side > RULES.check_px]
+    assert whole == [len(large), len(large) // 2, len(large)]
+    assert one.track == 0
+    assert not one.lost
